@@ -1,0 +1,45 @@
+# make run    set up, then run the whole pipeline         make test   set up, then run the tests
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint bench up down clean
+
+run: $(VENV)/run.done
+	$(BIN)/python pipeline.py
+
+test: $(VENV)/dev.done
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/dev.done
+	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# Kafka and TimescaleDB in Docker, with passwords of their own
+up: .env
+	docker compose up -d --wait
+
+down:
+	docker compose down
+
+# generated data, embedded servers and the environment; volumes of Docker stay
+clean:
+	if [ -x $(BIN)/python ]; then $(BIN)/python embedded.py stop --delete; fi
+	rm -rf data .vpp .pytest_cache .ruff_cache .hypothesis $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.done: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	touch $@
+
+$(VENV)/dev.done: requirements-dev.txt $(VENV)/run.done
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	touch $@
+
+.env:
+	umask 077 && sed "s/change-me/$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(24))')/" .env.example > .env

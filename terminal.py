@@ -1,0 +1,101 @@
+"""What every script does at the terminal: arguments, log, errors as one line, tables and progress in one look.
+
+Results go to stdout, the log and progress bars to stderr. A table is drawn with rich on a terminal and is plain text when
+piped; `NO_COLOR` is respected. Exit codes: 0 done, 1 expected failure, 2 usage or configuration, 130 interrupted.
+
+    python generation.py --help
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+
+from config import Config, VppError, load_config
+
+CHATTY_LOGGERS = ("alembic", "cmdstanpy", "mlflow", "pytorch_lightning", "optuna", "matplotlib", "darts", "prophet", "urllib3")
+
+
+def new_parser(documentation: str) -> argparse.ArgumentParser:
+    """A parser whose help is the module's docstring, with the `--config` that every script has."""
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", metavar="FILE", help="configuration file (default: config.ini beside the scripts)")
+    return parser
+
+
+def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, Config], int | None], argv: Sequence[str] | None) -> int:
+    """Parse, read the configuration, run, and turn an expected failure into one line and its exit code."""
+    args = parser.parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        return run(args, load_config(args.config)) or 0
+    except VppError as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; run the same command again to complete it", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = False) -> None:
+    """Print rows with the same keys as a table, or as one JSON array."""
+    if as_json:
+        print(json.dumps(list(rows), default=str, indent=2))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    terminal = sys.stdout.isatty()
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD if terminal else box.ASCII2, show_edge=False)
+    columns = list(rows[0]) if rows else ["(nothing)"]
+    for column in columns:
+        numeric = any(isinstance(row.get(column), (int, float)) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(shown(row.get(column)) for column in columns))
+    Console(width=None if terminal else 200, highlight=False, markup=False).print(table)
+
+
+def shown(value: object) -> str:
+    """A value as a person reads it: 5 significant digits, times as ISO-8601 UTC, paths relative to the working folder."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.5g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%MZ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return os.path.relpath(value) if not os.path.relpath(value).startswith("../..") else str(value)
+    return str(value)
+
+
+@contextmanager
+def progress(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr while the block runs; yields a function that advances it. Nothing is shown when piped."""
+    if not sys.stderr.isatty():
+        yield lambda amount=1.0: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda amount=1.0: bar.advance(task, amount)
