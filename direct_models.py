@@ -1,0 +1,74 @@
+"""Models that learn from a table of features of (pseudo-origin, valid time) pairs: one model for all horizons, the horizon a feature.
+
+python -c "import direct_models; print(direct_models.RandomForest().parameters)"
+"""
+
+import numpy as np
+import pandas as pd
+
+from features import Known, design, pseudo_origins
+from forecast_base import QUANTILES, ForecastModel, ModelError, with_band
+
+LEVELS = ("recent_1", "recent_2", "mean_7_days", "week_1", "week_2", "mean_4_weeks", "last", "mean_day")
+
+
+def relative(table: pd.DataFrame, known: Known) -> tuple[pd.DataFrame, np.ndarray]:
+    """The features and the level that targets are relative to: the week's mean for load and prices, which drift; 0 for plants."""
+    if known.source.kind in ("solar", "wind"):
+        return table, np.zeros(len(table))
+    level = table["mean_week"].fillna(0.0).to_numpy()
+    return table.assign(**{name: table[name] - level for name in LEVELS}), level
+
+
+def training_table(known: Known, horizon_h: float, most_rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Features, targets and levels of pairs drawn from all pseudo-origins of the history.
+
+    Raises
+    ------
+    ModelError : the history is too short for any pair.
+    """
+    origins, times = pseudo_origins(known, int(pd.Timedelta(hours=horizon_h) / known.step))
+    if len(times) < 100:
+        raise ModelError(f"{known.source.source_id}: {len(times)} pairs of origin and valid time to train on, 100 needed")
+    if len(times) > most_rows:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(times), most_rows, replace=False))
+        origins, times = origins[chosen], times[chosen]
+    table, _ = design(known, origins, times)
+    table, level = relative(table, known)
+    return table, known.series.reindex(times).to_numpy(), level
+
+
+class RandomForest(ForecastModel):
+    """Random forest on lags, calendar and weather forecasts; the band is as wide as its trees differ."""
+
+    name = "random_forest"
+    defaults = {"trees": 100, "max_features": 0.4, "min_leaf": 4, "most_rows": 6000, "horizon_h": 48.0, "seed": 1}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "max_features": trial.suggest_float("max_features", 0.2, 0.8),
+            "min_leaf": trial.suggest_int("min_leaf", 2, 20, log=True),
+        }
+
+    def _fit(self, known):
+        from sklearn.ensemble import RandomForestRegressor
+
+        given = self.parameters
+        table, target, level = training_table(known, given["horizon_h"], given["most_rows"], given["seed"])
+        self.forest = RandomForestRegressor(
+            n_estimators=given["trees"], max_features=given["max_features"], min_samples_leaf=given["min_leaf"], random_state=given["seed"]
+        ).fit(table.to_numpy(dtype=np.float32), target - level)
+        self.columns = list(table)
+
+    def _trees(self, table: pd.DataFrame) -> np.ndarray:
+        rows = table.reindex(columns=self.columns).to_numpy(dtype=np.float32)
+        return np.stack([tree.tree_.predict(rows)[:, 0] for tree in self.forest.estimators_])
+
+    def _forecast(self, known, times):
+        from scipy.stats import norm
+
+        table, _ = design(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+        table, level = relative(table, known)
+        trees = self._trees(table)
+        return with_band(trees.mean(axis=0) + level, norm.ppf(QUANTILES), trees.std(axis=0))

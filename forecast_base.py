@@ -1,0 +1,144 @@
+"""What all forecasting models share: `fit(known)`, then `predict(known, steps)` with a value and quantiles for each interval.
+
+A model learns its parameters from the `Known` given to `fit`; lags and weather come from the one given to `predict`, which may be
+newer. Quantiles are shifted by what earlier out-of-sample errors ask for (`calibrate`), sorted, and kept within what is physically
+possible; published prices are the forecast of their hours. Every model pickles, is deterministic by its `seed`, and imports its
+library only when it is used.
+
+    python -c "import forecast_base; print(*forecast_base.COLUMNS)"
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from config import VppError
+from features import Known, dark
+
+QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
+COLUMNS = ("value", *QUANTILE_COLUMNS)
+SMALLEST_GROUP = 20  # errors; a smaller group of horizon and hour borrows from all hours
+
+
+class ModelError(VppError):
+    """A model cannot be fitted or does not converge; it cannot win then."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Shifts of the quantiles by day of the horizon and local hour (conformalised quantiles, Romano et al. 2019, each level by itself).
+
+    A group's shift is the level's quantile of (actual − forecast quantile) over the errors of that day of the horizon at the local
+    hour and its two neighbours.
+    """
+
+    shifts: np.ndarray  # day of horizon × local hour × quantile
+
+    @classmethod
+    def from_errors(cls, errors: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> "Calibration":
+        """Errors: actual − forecast quantile (row × quantile); horizon [h] and local hour of each row."""
+        day = (horizon_h // 24).astype(int)
+        shifts = np.zeros((day.max() + 1, 24, len(QUANTILES)))
+        for this_day in range(len(shifts)):
+            of_day = errors[day == this_day] if (day == this_day).sum() >= SMALLEST_GROUP else errors
+            for this_hour in range(24):
+                near = (day == this_day) & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
+                group = errors[near] if near.sum() >= SMALLEST_GROUP else of_day
+                for place, level in enumerate(QUANTILES):
+                    shifts[this_day, this_hour, place] = np.quantile(group[:, place], level, method="weibull")
+        return cls(shifts)
+
+    def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
+        day = np.minimum((horizon_h // 24).astype(int), len(self.shifts) - 1)
+        return quantiles + self.shifts[day, hour]
+
+
+def calibration_of(backtest: pd.DataFrame, zone: str) -> Calibration | None:
+    """What the errors of a backtest ask for; None where it holds too few.
+
+    Rows whose band is a point (night, published prices) do not count.
+    """
+    rows = backtest[backtest["actual"].notna() & (backtest["q95"] > backtest["q05"])]
+    if len(rows) < SMALLEST_GROUP:
+        return None
+    errors = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
+    horizon_h = ((rows["valid_time"] - rows["issue_time"]) / pd.Timedelta(hours=1)).to_numpy()
+    return Calibration.from_errors(errors, horizon_h, pd.DatetimeIndex(rows["valid_time"]).tz_convert(zone).hour.to_numpy())
+
+
+def within_limits(frame: pd.DataFrame, known: Known, calibration: Calibration | None = None) -> pd.DataFrame:
+    """A forecast (index valid_time) calibrated, sorted, physically possible, and with published prices as they are."""
+    source, times = known.source, frame.index
+    values = frame[list(COLUMNS)].to_numpy(dtype=float, copy=True)
+    point = values[:, 1] == values[:, -1]
+    if calibration is not None:
+        horizon_h = ((times - known.issue_time) / pd.Timedelta(hours=1)).to_numpy()
+        shifted = calibration.apply(values[:, 1:], horizon_h, times.tz_convert(known.zone).hour.to_numpy())
+        values[:, 1:] = np.where(point[:, None], values[:, 1:], shifted)
+    values[:, 1:] = np.sort(values[:, 1:], axis=1)
+    if source.kind != "market":
+        values = np.clip(values, 0, source.capacity_kw if source.capacity_kw and source.kind != "load" else None)
+    if source.kind == "solar":
+        values[dark(known, times)] = 0.0
+    if source.kind == "market":
+        published = known.series.reindex(times).to_numpy()
+        values = np.where(np.isnan(published)[:, None], values, published[:, None])
+    return pd.DataFrame(values, index=times, columns=COLUMNS)
+
+
+class ForecastModel:
+    """Base of all models: subclasses give `name`, `defaults`, `search_space`, `_fit` and `_forecast`."""
+
+    name = ""
+    defaults: dict = {}  # noqa: RUF012
+
+    def __init__(self, **parameters):
+        unknown = set(parameters) - set(self.defaults)
+        if unknown:
+            raise ModelError(f"{self.name}: unknown parameter {', '.join(sorted(unknown))}; expected {', '.join(self.defaults) or 'none'}")
+        self.parameters = self.defaults | parameters
+        self.calibration: Calibration | None = None
+        self.trained_until: pd.Timestamp | None = None
+
+    @staticmethod
+    def search_space(trial) -> dict:
+        """Parameters that an Optuna trial suggests."""
+        return {}
+
+    def fit(self, known: Known) -> "ForecastModel":
+        """Learn from what is known.
+
+        Raises
+        ------
+        ModelError : no usable rows, or no convergence.
+        """
+        if known.targets.empty:
+            raise ModelError(f"{self.name}: {known.source.source_id} has no measured values before {known.issue_time:%Y-%m-%dT%H:%MZ}")
+        self._fit(known)
+        self.trained_until = known.issue_time
+        return self
+
+    def calibrate(self, backtest: pd.DataFrame, zone: str) -> "ForecastModel":
+        """Calibrate the quantiles on the errors of earlier origins: a backtest of this model, itself not calibrated."""
+        self.calibration = calibration_of(backtest, zone)
+        return self
+
+    def predict(self, known: Known, steps: int) -> pd.DataFrame:
+        """Forecast the `steps` intervals from the issue time: index valid_time; value and quantiles [kW or EUR/MWh]."""
+        times = known.valid_times(steps)
+        frame = pd.DataFrame(self._forecast(known, times), index=times, columns=COLUMNS)
+        return within_limits(frame, known, self.calibration)
+
+    def _fit(self, known: Known) -> None:
+        raise NotImplementedError
+
+    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+        """Rows of value and quantiles, before calibration and limits."""
+        raise NotImplementedError
+
+
+def with_band(value: np.ndarray, residual_quantiles: np.ndarray, scale: np.ndarray | float = 1.0) -> np.ndarray:
+    """A point forecast and its quantiles from those of (scaled) residuals."""
+    return np.column_stack([value, value[:, None] + np.reshape(scale, (-1, 1)) * residual_quantiles])
