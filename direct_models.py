@@ -42,7 +42,7 @@ class RandomForest(ForecastModel):
     """Random forest on lags, calendar and weather forecasts; the band is as wide as its trees differ."""
 
     name = "random_forest"
-    defaults = {"trees": 100, "max_features": 0.4, "min_leaf": 4, "most_rows": 6000, "horizon_h": 48.0, "seed": 1}  # noqa: RUF012
+    defaults = {"trees": 100, "max_features": 0.4, "min_leaf": 4, "most_rows": 6000}  # noqa: RUF012
 
     @staticmethod
     def search_space(trial):
@@ -55,9 +55,9 @@ class RandomForest(ForecastModel):
         from sklearn.ensemble import RandomForestRegressor
 
         given = self.parameters
-        table, target, level = training_table(known, given["horizon_h"], given["most_rows"], given["seed"])
+        table, target, level = training_table(known, self.horizon_h, given["most_rows"], self.seed)
         self.forest = RandomForestRegressor(
-            n_estimators=given["trees"], max_features=given["max_features"], min_samples_leaf=given["min_leaf"], random_state=given["seed"]
+            n_estimators=given["trees"], max_features=given["max_features"], min_samples_leaf=given["min_leaf"], random_state=self.seed
         ).fit(table.to_numpy(dtype=np.float32), target - level)
         self.columns = list(table)
 

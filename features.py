@@ -198,6 +198,7 @@ def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.Da
     years = range(local.year.min() - 1, local.year.max() + 2) if len(local) else []
     free = pd.DatetimeIndex(sorted(holidays.country_holidays(holidays_country, years=years))) if holidays_country else pd.DatetimeIndex([])
     day = local.tz_localize(None).normalize()
+    holiday = day.isin(free)
     season = 2 * np.pi * (local.dayofyear.to_numpy() - 1) / 365.25
     return pd.DataFrame(
         {
@@ -205,7 +206,8 @@ def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.Da
             "weekday": local.dayofweek.to_numpy(),
             "season_sin": np.sin(season),
             "season_cos": np.cos(season),
-            "holiday": day.isin(free).astype(float),
+            "working_day": ((local.dayofweek < 5) & ~holiday).astype(float),
+            "holiday": holiday.astype(float),
             "day_before_holiday": (day + DAY).isin(free).astype(float),
             "day_after_holiday": (day - DAY).isin(free).astype(float),
         },
@@ -329,6 +331,28 @@ def weather_at(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
         for column in range(len(columns)):
             result[rows, column] = np.interp(middle, points, values[part, column])
     return pd.DataFrame(result, index=times, columns=columns), used
+
+
+def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
+    """What a linear model adds for each time: working day, holidays, sun, weather forecasts.
+
+    A past time gets the forecast issued a day before it, as good as what a forecast for the next two days has; a time to come the newest.
+    """
+    days = calendar(times, known.zone, known.holidays_country)
+    kind, source = known.source.kind, known.source
+    table = (
+        days[[]].copy() if kind in ("solar", "wind") else days[["working_day", "holiday", "day_before_holiday", "day_after_holiday"]].copy()
+    )
+    if kind == "solar" and source.latitude is not None and source.longitude is not None:
+        table["sin_elevation"] = sin_elevation(times, known.step, source.latitude, source.longitude)
+    if known.weather_forecasts is None:
+        return table
+    origins = pd.DatetimeIndex(np.minimum(_ns(times) - DAY.value, known.issue_time.value), tz="UTC")
+    weather, _ = weather_at(known, origins, times)
+    if "temp_air" in weather and kind in ("load", "market"):
+        weather["heating"] = (15.0 - weather["temp_air"]).clip(lower=0)
+        weather["cooling"] = (weather["temp_air"] - 22.0).clip(lower=0)
+    return pd.concat([table, weather], axis=1)
 
 
 # The design matrix of the direct models

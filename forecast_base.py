@@ -89,16 +89,20 @@ def within_limits(frame: pd.DataFrame, known: Known, calibration: Calibration | 
 
 
 class ForecastModel:
-    """Base of all models: subclasses give `name`, `defaults`, `search_space`, `_fit` and `_forecast`."""
+    """Base of all models: subclasses give `name`, `defaults`, `search_space`, `_fit` and `_forecast`.
+
+    `horizon_h` is the horizon [h] that a model is trained for; it forecasts longer ones less well.
+    """
 
     name = ""
     defaults: dict = {}  # noqa: RUF012
 
-    def __init__(self, **parameters):
+    def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters):
         unknown = set(parameters) - set(self.defaults)
         if unknown:
             raise ModelError(f"{self.name}: unknown parameter {', '.join(sorted(unknown))}; expected {', '.join(self.defaults) or 'none'}")
         self.parameters = self.defaults | parameters
+        self.horizon_h, self.seed = float(horizon_h), int(seed)
         self.calibration: Calibration | None = None
         self.trained_until: pd.Timestamp | None = None
 

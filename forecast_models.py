@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from direct_models import RandomForest
-from features import calendar, first_known, same_hours, seasonal_naive, series_lookup
+from features import DAY, Known, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
 
 __all__ = ["COLUMNS", "MODELS", "QUANTILES", "QUANTILE_COLUMNS", "ForecastModel", "ModelError"]
@@ -60,4 +60,179 @@ class MixedNaive(SeasonalNaive):
 
 _DAILY = DailyNaive()
 
-MODELS: dict[str, type[ForecastModel]] = {model.name: model for model in (SeasonalNaive, DailyNaive, MixedNaive, RandomForest)}
+
+class Regressors:
+    """Regressors of the linear models, standardised on the history; the wind of a wind plant as the power learned for that wind speed."""
+
+    def fit(self, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
+        from sklearn.isotonic import IsotonicRegression
+
+        table, self.curve = regressors(known, times), None
+        if known.source.kind == "wind" and "wind_speed" in table and table["wind_speed"].notna().sum() > 100:
+            pairs = pd.concat([table["wind_speed"], known.targets.rename("target")], axis=1).dropna()
+            self.curve = IsotonicRegression(out_of_bounds="clip").fit(pairs["wind_speed"], pairs["target"])
+        table = self._shape(table)
+        varying = table.columns[table.std() > 0]
+        self.mean, self.std = table[varying].mean(), table[varying].std()
+        return self._scale(table)
+
+    def of(self, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
+        return self._scale(self._shape(regressors(known, times)))
+
+    def _shape(self, table: pd.DataFrame) -> pd.DataFrame:
+        if self.curve is None:
+            return table
+        smooth = table["wind_speed"].interpolate(limit_direction="both").fillna(0.0)
+        power = self.curve.predict(smooth)
+        return table.assign(wind_power=np.where(table["wind_speed"].isna(), np.nan, power))
+
+    def _scale(self, table: pd.DataFrame) -> pd.DataFrame:
+        scaled = (table.reindex(columns=self.mean.index) - self.mean) / self.std
+        return scaled.fillna(0.0)  # no forecast then: the mean
+
+
+def recent_targets(known: Known, days: float) -> pd.Series:
+    """Measured values of the last days; of a solar plant those of daylight."""
+    targets = known.targets[known.targets.index >= known.targets.index[-1] - days * DAY]
+    return targets[~dark(known, targets.index)] if known.source.kind == "solar" else targets
+
+
+class Prophet(ForecastModel):
+    """Prophet with weather forecasts and holidays as regressors, and a daily course of its own for working and free days."""
+
+    name = "prophet"
+    defaults = {"fit_days": 120.0, "changepoint_scale": 0.03, "seasonality_scale": 5.0, "regressor_scale": 5.0, "daily_order": 8}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "changepoint_scale": trial.suggest_float("changepoint_scale", 0.003, 0.3, log=True),
+            "daily_order": trial.suggest_int("daily_order", 4, 11),
+        }
+
+    def _fit(self, known):
+        import logging
+
+        logger = logging.getLogger("cmdstanpy")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        logger.setLevel(logging.WARNING)
+        import prophet
+
+        given, plant = self.parameters, known.source.kind in ("solar", "wind")
+        targets = recent_targets(known, given["fit_days"])
+        self.regressors = Regressors()
+        table = self.regressors.fit(known, targets.index)
+        self.model = prophet.Prophet(
+            growth="flat" if plant else "linear",
+            changepoint_prior_scale=given["changepoint_scale"],
+            seasonality_prior_scale=given["seasonality_scale"],
+            n_changepoints=15,
+            changepoint_range=0.95,
+            daily_seasonality=given["daily_order"] if plant else False,
+            weekly_seasonality=False if plant else 3,
+            yearly_seasonality=False,
+            uncertainty_samples=0,
+        )
+        if not plant:
+            for part in ("working", "free"):
+                self.model.add_seasonality(f"daily_{part}", period=1, fourier_order=given["daily_order"], condition_name=part)
+        for column in table:
+            self.model.add_regressor(column, prior_scale=given["regressor_scale"], standardize=False)
+        try:
+            self.model.fit(self._frame(known, table).assign(y=targets.to_numpy()), seed=self.seed)
+        except RuntimeError as error:
+            raise ModelError(f"prophet: {known.source.source_id}: {error}") from None
+        residuals = targets.to_numpy() - self.model.predict(self._frame(known, table))["yhat"].to_numpy()
+        self.residuals = np.quantile(residuals, QUANTILES)
+
+    def _frame(self, known: Known, table: pd.DataFrame) -> pd.DataFrame:
+        working = calendar(table.index, known.zone, known.holidays_country)["working_day"].to_numpy() > 0
+        local = table.index.tz_convert(known.zone).tz_localize(None)
+        return table.reset_index(drop=True).assign(ds=local, working=working, free=~working)
+
+    def _forecast(self, known, times):
+        frame = self._frame(known, self.regressors.of(known, times))
+        return with_band(self.model.predict(frame)["yhat"].to_numpy(), self.residuals)
+
+
+class Arima(ForecastModel):
+    """Fourier terms and regressors by least squares, ARIMA(2,0,1) on what they leave."""
+
+    name = "arima"
+    defaults = {"fit_days": 120.0, "daily_order": 6, "weekly_order": 3, "ridge": 1.0, "most_residuals": 3000, "filter_days": 10.0}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "fit_days": trial.suggest_categorical("fit_days", [60.0, 120.0, 365.0]),
+            "daily_order": trial.suggest_int("daily_order", 3, 10),
+            "ridge": trial.suggest_float("ridge", 0.1, 100.0, log=True),
+        }
+
+    def _terms(self, known: Known, table: pd.DataFrame) -> np.ndarray:
+        """Intercept, Fourier terms (the daily ones apart for working and free days) and regressors."""
+        given, days = self.parameters, calendar(table.index, known.zone, known.holidays_country)
+        hour, working = days["hour"].to_numpy(), days["working_day"].to_numpy()[:, None]
+
+        def fourier(phase, order):
+            angles = 2 * np.pi * phase[:, None] * np.arange(1, order + 1)
+            return np.hstack([np.sin(angles), np.cos(angles)])
+
+        daily = fourier(hour / 24, given["daily_order"])
+        parts = [np.ones((len(table), 1)), daily, table.to_numpy()]
+        if known.source.kind not in ("solar", "wind"):
+            week = (days["weekday"].to_numpy() + hour / 24) / 7
+            parts += [daily * working, fourier(week, given["weekly_order"])]
+        return np.hstack(parts)
+
+    def _model(self, residuals: np.ndarray):
+        from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+        return SARIMAX(residuals / self.scale, order=(2, 0, 1), concentrate_scale=True)
+
+    def _fit(self, known):
+        import warnings
+
+        from statsmodels.tools.sm_exceptions import ModelWarning
+
+        targets = recent_targets(known, self.parameters["fit_days"])
+        self.regressors = Regressors()
+        terms = self._terms(known, self.regressors.fit(known, targets.index))
+        penalty = np.eye(terms.shape[1]) * self.parameters["ridge"]
+        penalty[0, 0] = 0.0
+        self.weights = np.linalg.solve(terms.T @ terms + penalty, terms.T @ targets.to_numpy())
+        residuals = pd.Series(targets.to_numpy() - terms @ self.weights, targets.index).asfreq(known.step)
+        self.residuals = np.quantile(residuals.dropna(), QUANTILES)
+        self.scale, self.arma = float(residuals.std()), None
+        if self.scale <= 1e-6 * max(1.0, float(np.abs(targets).max())):
+            return  # the terms say it all
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModelWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            result = self._model(residuals.to_numpy()[-self.parameters["most_residuals"] :]).fit(disp=False, maxiter=200)
+        if not result.mle_retvals["converged"]:
+            raise ModelError(f"arima: {known.source.source_id}: no convergence in {result.mle_retvals['iterations']} iterations")
+        self.arma, self.spread = result.params, float(np.sqrt(result.scale))
+
+    def _forecast(self, known, times):
+        from scipy.stats import norm
+
+        mean = self._terms(known, self.regressors.of(known, times)) @ self.weights
+        if self.arma is None:
+            return with_band(mean, self.residuals)
+        recent = recent_targets(known, self.parameters["filter_days"])
+        terms = self._terms(known, self.regressors.of(known, recent.index))
+        residuals = pd.Series(recent.to_numpy() - terms @ self.weights, recent.index).asfreq(known.step)
+        ahead = ((times - residuals.index[-1]) // known.step).to_numpy()
+        error = np.zeros(len(times)), np.zeros(len(times))
+        if ahead[-1] > 0:
+            result = self._model(residuals.to_numpy()).filter(self.arma).get_forecast(int(ahead[-1]))
+            place = np.maximum(ahead - 1, 0)
+            error = result.predicted_mean[place], result.se_mean[place]
+        return with_band(mean + self.scale * error[0], norm.ppf(QUANTILES), self.scale * error[1])
+
+
+MODELS: dict[str, type[ForecastModel]] = {
+    model.name: model for model in (SeasonalNaive, DailyNaive, MixedNaive, Prophet, Arima, RandomForest)
+}
