@@ -15,6 +15,7 @@ import pandas as pd
 
 from config import VppError
 from features import Known, dark
+from sources import Source
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
@@ -41,13 +42,14 @@ class Calibration:
         """Errors: actual − forecast quantile (row × quantile); horizon [h] and local hour of each row."""
         day = (horizon_h // 24).astype(int)
         shifts = np.zeros((day.max() + 1, 24, len(QUANTILES)))
+        each = np.arange(len(QUANTILES))
         for this_day in range(len(shifts)):
-            of_day = errors[day == this_day] if (day == this_day).sum() >= SMALLEST_GROUP else errors
+            on_day = day == this_day
             for this_hour in range(24):
-                near = (day == this_day) & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
-                group = errors[near] if near.sum() >= SMALLEST_GROUP else of_day
-                for place, level in enumerate(QUANTILES):
-                    shifts[this_day, this_hour, place] = np.quantile(group[:, place], level, method="weibull")
+                group = on_day & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
+                for wider in (on_day, np.ones(len(day), bool)):
+                    group = group if group.sum() >= SMALLEST_GROUP else wider
+                shifts[this_day, this_hour] = np.quantile(errors[group], QUANTILES, axis=0, method="weibull")[each, each]
         return cls(shifts)
 
     def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
@@ -68,24 +70,32 @@ def calibration_of(backtest: pd.DataFrame, zone: str) -> Calibration | None:
     return Calibration.from_errors(errors, horizon_h, pd.DatetimeIndex(rows["valid_time"]).tz_convert(zone).hour.to_numpy())
 
 
-def within_limits(frame: pd.DataFrame, known: Known, calibration: Calibration | None = None) -> pd.DataFrame:
-    """A forecast (index valid_time) calibrated, sorted, physically possible, and with published prices as they are."""
-    source, times = known.source, frame.index
-    values = frame[list(COLUMNS)].to_numpy(dtype=float, copy=True)
-    point = values[:, 1] == values[:, -1]
-    if calibration is not None:
-        horizon_h = ((times - known.issue_time) / pd.Timedelta(hours=1)).to_numpy()
-        shifted = calibration.apply(values[:, 1:], horizon_h, times.tz_convert(known.zone).hour.to_numpy())
-        values[:, 1:] = np.where(point[:, None], values[:, 1:], shifted)
-    values[:, 1:] = np.sort(values[:, 1:], axis=1)
-    if source.kind != "market":
-        values = np.clip(values, 0, source.capacity_kw if source.capacity_kw and source.kind != "load" else None)
-    if source.kind == "solar":
-        values[dark(known, times)] = 0.0
+def calibrated(
+    quantiles: np.ndarray, calibration: Calibration, issue_time, times: pd.DatetimeIndex, source: Source, zone: str
+) -> np.ndarray:
+    """Quantiles shifted, sorted and within limits; those that agree (night, published prices) stay."""
+    horizon_h = ((times - issue_time) / pd.Timedelta(hours=1)).to_numpy()
+    shifted = calibration.apply(quantiles, horizon_h, times.tz_convert(zone).hour.to_numpy())
+    certain = quantiles[:, 0] == quantiles[:, -1]
+    return np.where(certain[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
+
+
+def possible(values: np.ndarray, source: Source) -> np.ndarray:
+    """Power that is physically possible: not negative, and of a plant not above its capacity."""
     if source.kind == "market":
+        return values
+    return np.clip(values, 0, source.capacity_kw if source.kind in ("solar", "wind") else None)
+
+
+def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+    """A model's value and quantiles sorted, possible, zero at night for a solar plant, and published prices as they are."""
+    values = possible(np.column_stack([values[:, 0], np.sort(values[:, 1:], axis=1)]), known.source)
+    if known.source.kind == "solar":
+        values[dark(known, times)] = 0.0
+    if known.source.kind == "market":
         published = known.series.reindex(times).to_numpy()
         values = np.where(np.isnan(published)[:, None], values, published[:, None])
-    return pd.DataFrame(values, index=times, columns=COLUMNS)
+    return values
 
 
 class ForecastModel:
@@ -132,8 +142,10 @@ class ForecastModel:
     def predict(self, known: Known, steps: int) -> pd.DataFrame:
         """Forecast the `steps` intervals from the issue time: index valid_time; value and quantiles [kW or EUR/MWh]."""
         times = known.valid_times(steps)
-        frame = pd.DataFrame(self._forecast(known, times), index=times, columns=COLUMNS)
-        return within_limits(frame, known, self.calibration)
+        values = within_limits(self._forecast(known, times), known, times)
+        if self.calibration is not None:
+            values[:, 1:] = calibrated(values[:, 1:], self.calibration, known.issue_time, times, known.source, known.zone)
+        return pd.DataFrame(values, index=times, columns=COLUMNS)
 
     def _fit(self, known: Known) -> None:
         raise NotImplementedError
