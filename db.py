@@ -36,6 +36,8 @@ from sources import Source
 
 log = logging.getLogger("db")
 
+# What a record itself is to blame for: out of range, against a constraint, or refused by a trigger. All else is the server's.
+RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
 LOCK_KEY = 0x565050  # "VPP": one schema change at a time, whoever connects
 POSTGRES_EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -171,10 +173,11 @@ MIGRATIONS = (_migration_1,)  # in order; the version of a schema is how many of
 # --- connection and schema ---------------------------------------------------------------------------------------------------
 
 
-def connect(config: Config) -> connection:
+def connect(config: Config, wait_s: float | None = None) -> connection:
     """Open a connection with the schema in place and the session in UTC.
 
-    An embedded server is started first. A server that does not answer is tried again until `[database] wait_s` has passed.
+    An embedded server is started first. A server that does not answer is tried again until `wait_s` [s, default: that of
+    `[database]`] has passed.
 
     Raises
     ------
@@ -185,7 +188,7 @@ def connect(config: Config) -> connection:
         import embedded
 
         url = embedded.ensure_running(config.paths.state_dir, config.database.wait_s).database_url
-    return connect_url(url, config.database.wait_s)
+    return connect_url(url, config.database.wait_s if wait_s is None else wait_s)
 
 
 def connect_url(url: str, wait_s: float) -> connection:
@@ -204,7 +207,7 @@ def connect_url(url: str, wait_s: float) -> connection:
     try:
         conn = retry(psycopg2.connect, url, connect_timeout=5, application_name="vpp", tcp_user_timeout=15_000)
     except psycopg2.Error as error:
-        cause = _first_line(error).replace(where.get("password") or "\0", "***")
+        cause = first_line(error).replace(where.get("password") or "\0", "***")
         raise DatabaseError(
             f"PostgreSQL at {server} cannot be used: {cause}; start it (make up, or url = embedded) or correct [database] url"
         ) from None
@@ -226,7 +229,8 @@ def _may_pass(error: BaseException) -> bool:
     return not any(part in text for part in ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry"))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error: the cause without its context."""
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
 
@@ -238,9 +242,9 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.DataError, psycopg2.IntegrityError) as error:
         table = getattr(getattr(error, "diag", None), "table_name", None) or what
-        raise DatabaseError(f"database, {table}: {_first_line(error)}") from error
+        raise DatabaseError(f"database, {table}: {first_line(error)}") from error
     except psycopg2.errors.InsufficientPrivilege as error:
-        raise DatabaseError(f"database, {what}: {_first_line(error)}; grant it to the role of [database] url") from error
+        raise DatabaseError(f"database, {what}: {first_line(error)}; grant it to the role of [database] url") from error
 
 
 @contextmanager
@@ -307,7 +311,7 @@ def _create_extension(conn: connection) -> None:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
                 cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
             except psycopg2.Error as error:
-                log.info("TimescaleDB is installed but not used: %s", _first_line(error))
+                log.info("TimescaleDB is installed but not used: %s", first_line(error))
                 conn.rollback()
                 return
     conn.commit()
@@ -611,6 +615,22 @@ def data_end(conn: connection) -> pd.Timestamp:
     if empty:
         raise DataGapError(f"no measurement of {', '.join(empty)} in the database; run python communication.py with their data")
     return min(ends).tz_convert("UTC")
+
+
+def count_measurements(conn: connection) -> dict[str, int]:
+    """Number of rows of each kind of measurement: solar, wind, load, market, weather and weather-forecast."""
+    with conn.cursor() as cursor:
+        cursor.execute("SELECT kind, count(*) FROM renewables JOIN sources USING (source_id) GROUP BY kind")
+        counts = {"solar": 0, "wind": 0} | dict(cursor.fetchall())
+        for kind, table in (
+            ("load", "load"),
+            ("market", "market_prices"),
+            ("weather", "weather"),
+            ("weather-forecast", "weather_forecasts"),
+        ):
+            cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
+            counts[kind] = cursor.fetchone()[0]
+    return counts
 
 
 def count_rows(conn: connection) -> dict[str, int]:

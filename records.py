@@ -1,0 +1,225 @@
+"""What a message of the stream must say to be stored: decoding and checks, batch by batch.
+
+`check(kind, values, sent_ms, registry, limits, now_us)` turns the values of one topic's messages into columns for the database and a
+list of refused messages, each with its reason. A message is JSON: `{"source_id", "time", "power_kw"}`; market
+`"price_eur_per_mwh"`; weather `ghi dni dhi temp_air wind_speed`; weather forecasts `issue_time` and `valid_time` for `time`.
+Nothing is read or written here. Times are int64 [µs since 1970 UTC].
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+import features
+from sources import Source
+
+# kind of message -> table it is stored in
+TABLES = {
+    "solar": "renewables",
+    "wind": "renewables",
+    "load": "load",
+    "market": "market_prices",
+    "weather": "weather",
+    "weather-forecast": "weather_forecasts",
+}
+# A plant's power as a share of its capacity: inverters draw a little at night, panels pass their rating on a cold clear day.
+SHARE_MIN, SHARE_MAX = -0.02, 1.2
+SHOWN_CHARACTERS = 80  # of a refused value in a reason
+
+AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Power(msgspec.Struct, gc=False):
+    source_id: str
+    time: AwareTime
+    power_kw: float
+
+
+class Price(msgspec.Struct, gc=False):
+    source_id: str
+    time: AwareTime
+    price_eur_per_mwh: float
+
+
+class Weather(msgspec.Struct, gc=False):
+    source_id: str
+    time: AwareTime
+    ghi: float
+    dni: float
+    dhi: float
+    temp_air: float
+    wind_speed: float
+
+
+class WeatherForecast(msgspec.Struct, gc=False):
+    source_id: str
+    issue_time: AwareTime
+    valid_time: AwareTime
+    ghi: float
+    dni: float
+    dhi: float
+    temp_air: float
+    wind_speed: float
+
+
+RECORDS = {"solar": Power, "wind": Power, "load": Power, "market": Price, "weather": Weather, "weather-forecast": WeatherForecast}
+DECODERS = {kind: msgspec.json.Decoder(record) for kind, record in RECORDS.items()}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the configuration, and the rule by which prices become known."""
+
+    earliest_us: int
+    ahead_us: int
+    price_min_eur_per_mwh: float
+    price_max_eur_per_mwh: float
+    publication: str
+    publication_zone: str
+
+
+class Registry:
+    """The known sources as arrays, so that a batch is checked at once."""
+
+    def __init__(self, sources: Iterable[Source]):
+        self.sources = list(sources)
+        self.ids = [source.source_id for source in self.sources]
+        self.place = {name: place for place, name in enumerate(self.ids)}
+        provisional = [bool(source.parameters.get("provisional")) for source in self.sources]
+        self.kinds = np.array([source.kind for source in self.sources], object)
+        self.step_us = np.array(
+            [60_000_000 * (5 if loose else source.step_min) for source, loose in zip(self.sources, provisional, strict=True)], np.int64
+        )
+        plants = [
+            source.kind in ("solar", "wind") and source.capacity_kw and not loose
+            for source, loose in zip(self.sources, provisional, strict=True)
+        ]
+        capacities = np.array([source.capacity_kw or 0.0 for source in self.sources], float)
+        self.power_min_kw = np.where(plants, SHARE_MIN * capacities, -np.inf)
+        self.power_max_kw = np.where(plants, SHARE_MAX * capacities, np.inf)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome for one topic's messages: columns of the good ones, their places in the batch, and place and reason of the bad."""
+
+    columns: dict[str, np.ndarray]
+    places: np.ndarray
+    refused: list[tuple[int, str]]
+    unknown: set[str]
+
+
+def check(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int], registry: Registry, limits: Limits, now_us: int) -> Checked:
+    """Decode and check the values of messages of one kind.
+
+    Parameters
+    ----------
+    kind : a key of `TABLES`.
+    values : the messages' bytes, None for a null.
+    sent_ms : the messages' times [ms since 1970 UTC].
+    registry : the known sources.
+    now_us : time of receipt [µs since 1970 UTC].
+
+    Returns
+    -------
+    Columns as `db.store_measurements` takes them, with `source` an index into `registry.ids`.
+    """
+    records, places, refused = decode(kind, values)
+    names = [record.source_id for record in records]
+    source = np.array([registry.place.get(name, -1) for name in names], np.int64)
+    unknown = {names[place] for place in np.flatnonzero(source < 0)}
+    columns = {"source": source}
+    for field in RECORDS[kind].__struct_fields__[1:]:
+        if field.endswith("time"):
+            columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
+        else:
+            columns[field] = np.array([getattr(record, field) for record in records], float)
+    good = np.ones(len(records), bool)
+    for bad, reason in problems(kind, columns, registry, limits, now_us):
+        for place in np.flatnonzero(bad & good):
+            refused.append((int(places[place]), reason(int(place), names[place])))
+        good &= ~bad
+    columns = {name: column[good] for name, column in columns.items()}
+    places = places[good]
+    columns["sent_at"] = np.array(sent_ms, np.int64)[places] * 1000
+    if kind == "market":
+        columns["available_at"] = _available_at(columns, registry, limits)
+    return Checked(columns, places, refused, unknown)
+
+
+def decode(kind: str, values: Sequence[bytes | None]) -> tuple[list, np.ndarray, list[tuple[int, str]]]:
+    """The records that are well formed, their places, and place and reason of the others."""
+    decoder, records, refused = DECODERS[kind].decode, [], []
+    try:
+        return [decoder(value) for value in values], np.arange(len(values)), refused
+    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):
+        pass  # one of them is bad: look at each
+    places = []
+    for place, value in enumerate(values):
+        try:
+            records.append(decoder(value))
+            places.append(place)
+        except msgspec.ValidationError as error:
+            refused.append((place, f"wrong field: {error}"))
+        except (msgspec.DecodeError, ValueError) as error:
+            refused.append((place, "empty message" if value == b"" else f"not JSON: {error}"))
+        except (TypeError, AttributeError):
+            refused.append((place, "null message"))
+    return records, np.array(places, np.int64), refused
+
+
+def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_us: int):
+    """The checks in their order, each as a mask of the bad rows and a function of row and source name that says why."""
+    source = columns["source"]
+    yield source < 0, lambda row, name: f"unknown source {name[:SHOWN_CHARACTERS]!r}: register it in sources.csv"
+    if not len(registry.ids):
+        return
+    expected = "weather" if kind == "weather-forecast" else kind
+    yield (
+        registry.kinds[source] != expected,
+        lambda row, name: f"source {name} is of kind {registry.kinds[source[row]]}, not {expected}",
+    )
+    for field in (field for field in columns if field.endswith("time")):
+        times = columns[field]
+        early, late = times < limits.earliest_us, times > now_us + limits.ahead_us
+        yield early, lambda row, name, f=field, t=times: f"{f} {_iso(t[row])} is before {_iso(limits.earliest_us)}"
+        yield late, lambda row, name, f=field, t=times: f"{f} {_iso(t[row])} is after {_iso(now_us + limits.ahead_us)}"
+        if field != "issue_time":
+            off = times % registry.step_us[source] != 0
+            yield (
+                off,
+                lambda row, name, f=field, t=times: (
+                    f"{f} {_iso(t[row])} is not on the {registry.step_us[source[row]] // 60_000_000} min step of {name}"
+                ),
+            )
+    if "power_kw" in columns:
+        power, low, high = columns["power_kw"], registry.power_min_kw[source], registry.power_max_kw[source]
+        yield power < low, lambda row, name: f"power_kw {power[row]:g} is below {low[row]:g}, the least of {name}"
+        yield power > high, lambda row, name: f"power_kw {power[row]:g} is above {high[row]:g}, the most of {name}"
+    if "price_eur_per_mwh" in columns:
+        price = columns["price_eur_per_mwh"]
+        low, high = limits.price_min_eur_per_mwh, limits.price_max_eur_per_mwh
+        yield (price < low) | (price > high), lambda row, name: f"price_eur_per_mwh {price[row]:g} is not within {low:g} to {high:g}"
+    numbers = [column for name, column in columns.items() if column.dtype == float]
+    yield ~np.isfinite(numbers).all(axis=0), lambda row, name: "a number is not finite"
+
+
+def _iso(microseconds: int) -> str:
+    return datetime.fromtimestamp(int(microseconds) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _available_at(columns: dict, registry: Registry, limits: Limits) -> np.ndarray:
+    """When each price became known [µs since 1970 UTC], by the local day of its source."""
+    result = np.empty(len(columns["time"]), np.int64)
+    for place in np.unique(columns["source"]):
+        rows = columns["source"] == place
+        times = pd.DatetimeIndex(columns["time"][rows].astype("M8[us]")).tz_localize("UTC")
+        zone = registry.sources[place].time_zone
+        known = features.price_available_at(times, limits.publication, limits.publication_zone, zone)
+        result[rows] = known.tz_convert("UTC").tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64)
+    return result
