@@ -1,0 +1,91 @@
+"""Why a schedule does what it does, in a sentence for each interval, from prices, marginal values and binding limits.
+
+A battery charges where a MWh at the bus costs less than what it is worth stored, `bus < eta_charge * stored`, discharges where
+it brings more than that, `bus > stored / eta_discharge + wear`, and holds in between. Reads and writes nothing.
+
+    python optimization.py --json
+"""
+
+import numpy as np
+
+from battery import TOLERANCE
+from schedule_problem import Problem, Result
+
+
+def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
+    """One reason for each interval: what the batteries do and why, then curtailment, peak and limits that bent."""
+    schedule, grid = result.schedule, problem.grid
+    scale = max([1.0, *(max(battery.charge_kw, battery.discharge_kw) for battery in problem.batteries)])
+    least = 10 * TOLERANCE * scale
+    charge, discharge = schedule.charge_kw.sum(axis=0), schedule.discharge_kw.sum(axis=0)
+    surplus = problem.renewables_kw - problem.load_kw
+    peak = schedule.grid_import_kw.max(initial=0.0) if grid.peak_price_eur_per_kw else np.inf
+    bent = {}
+    for violation in result.violations:
+        bent.setdefault(violation.interval, []).append(f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}")
+    said = []
+    for t in range(problem.intervals):
+        if not problem.batteries:
+            parts = []
+        elif charge[t] > least and discharge[t] > least:
+            parts = ["shift: one battery charges another"]
+        elif charge[t] > least:
+            parts = [_charging(problem, result, t, surplus[t])]
+        elif discharge[t] > least:
+            parts = [_discharging(problem, result, t, surplus[t])]
+        else:
+            parts = [_holding(problem, result, t)]
+        if schedule.curtailed_kw[t] > least:
+            parts.append(_curtailing(problem, result, t, least))
+        if schedule.grid_import_kw[t] >= peak - least and peak > grid.peak_so_far_kw + least:
+            parts.append(f"peak held at {peak:,.0f} kW")
+        elif schedule.grid_import_kw[t] >= grid.import_limit_kw - least:
+            parts.append("import at its limit")
+        parts += bent.get(t, ())
+        said.append("; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit"))
+    return tuple(said)
+
+
+def _charging(problem: Problem, result: Result, t: int, surplus_kw: float) -> str:
+    bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
+    if any(battery.soc_initial < battery.soc_min for battery in problem.batteries) and not _inside(problem, result, t - 1, "low"):
+        return "charge: back to soc_min"
+    source = "surplus worth" if surplus_kw > 0 and result.schedule.grid_import_kw[t] <= 0 else "price"
+    return f"charge: {source} {bus:.2f} below stored value {stored:.2f}"
+
+
+def _discharging(problem: Problem, result: Result, t: int, surplus_kw: float) -> str:
+    bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
+    if any(battery.soc_initial > battery.soc_max for battery in problem.batteries) and not _inside(problem, result, t - 1, "high"):
+        return "discharge: back to soc_max"
+    use = "sell" if result.schedule.grid_export_kw[t] > 0 else "serve load"
+    return f"discharge: {use} at {bus:.2f} above stored value {stored:.2f}"
+
+
+def _inside(problem: Problem, result: Result, t: int, side: str) -> bool:
+    """Whether all batteries are inside their lower or upper SOC bound at the end of interval t (-1: at the start)."""
+    for b, battery in enumerate(problem.batteries):
+        soc = battery.soc_initial if t < 0 else result.schedule.soc[b, t]
+        if (soc < battery.soc_min - 1e-6) if side == "low" else (soc > battery.soc_max + 1e-6):
+            return False
+    return True
+
+
+def _holding(problem: Problem, result: Result, t: int) -> str:
+    bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
+    soc = result.schedule.soc[:, t]
+    if all(s >= battery.soc_max - 1e-6 for s, battery in zip(soc, problem.batteries, strict=True)):
+        return "hold: full"
+    if all(s <= battery.soc_min + 1e-6 for s, battery in zip(soc, problem.batteries, strict=True)):
+        return "hold: empty"
+    if bus > stored:
+        return f"hold: {bus:.2f} does not pay for losses and wear on stored value {stored:.2f}"
+    return f"hold: kept for a higher price, stored value {stored:.2f} against {bus:.2f} now"
+
+
+def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
+    if result.schedule.grid_export_kw[t] >= problem.grid.export_limit_kw - least:
+        return "curtail: export limit"
+    if problem.import_cost_eur_per_mwh[t] < 0:
+        return f"curtail: importing is paid {-problem.import_cost_eur_per_mwh[t]:.2f}"
+    return f"curtail: export price {problem.export_price_eur_per_mwh[t]:.2f}"
