@@ -78,7 +78,7 @@ def make_fleet(config: Config) -> list[Source]:
             made.append(source("wind", count, float(curve_kw.max()), parameters))
         for count in range(1, wanted.loads + 1):
             rng = weather.stream(wanted.seed, "load", f"{prefix}{count}")
-            shares = rng.dirichlet((6, 4, 4)).round(2)
+            shares = rng.dirichlet(40 * np.array(plants.LOAD_SHARES)).round(2)
             made.append(source("load", count, wanted.load_capacity_kw, {"shares": [float(share) for share in shares]}))
     return made
 
@@ -145,7 +145,7 @@ def plant_series(world: World, source: Source, place: Place, profiles: pd.DataFr
         power = plants.wind_power(place.weather, place.sky, source.parameters, source.capacity_kw, noise)
     else:
         temp_air = place.weather["temp_air"].to_numpy()
-        shares = source.parameters.get("shares", (0.4, 0.3, 0.3))
+        shares = source.parameters.get("shares", plants.LOAD_SHARES)
         power = plants.load_power(profiles, temp_air, source.capacity_kw, shares, step_h, rng)
     return power[: world.rows]
 

@@ -12,6 +12,7 @@ import difflib
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from datetime import time
 
 import numpy as np
 import pandas as pd
@@ -27,16 +28,21 @@ HUB_HEIGHT_M, WIND_HEIGHT_M = 100.0, 10.0
 WIND_LOSSES = 0.10  # wakes, availability, cables
 SHEAR = (0.20, -0.07)  # Hellman exponent, and its change with the time of day: mixing by day, a low jet by night
 
-# Shares of yearly energy: dynamic households, trade in general, trade running through
-LOAD_MIX = ("h0_dyn", "g0", "g3")
+# What a load is a mix of: households and trade (BDEW H0, G0, and G3 that runs through), industry in two shifts; highest quarter-hour
+# of each over its yearly mean
+LOAD_MIX = {"h0_dyn": 2.2, "g0": 2.1, "g3": 1.5, "industry": 1.3}
+LOAD_SHARES = (0.25, 0.2, 0.15, 0.4)  # of the yearly energy of a load that does not say
+ZONE_SHARES = (0.25, 0.15, 0.2, 0.4)
+INDUSTRY = {"week": {"day": 1.2, "night": 0.95}, "weekend": {"day": 0.8, "night": 0.75}, "holiday": {"day": 0.75, "night": 0.75}}
 LOAD_NOISE = ((0.035, 4.0), (0.025, 36.0), (0.02, 400.0))  # standard deviation and time scale [h]: hours, days, seasons
 
 # The price zone, as Germany and Luxembourg are in size [GW]
-ZONE_LOAD, ZONE_WIND, ZONE_SOLAR = 54.0, 70.0, 95.0
-# Residual load [GW] against price [EUR/MWh]: subsidised feed-in bids below zero, must-run plants near it, then coal, gas, peakers
+ZONE_LOAD, ZONE_WIND, ZONE_SOLAR = 54.0, 60.0, 78.0
+# Residual load [GW] against price [EUR/MWh], so that a year's prices are spread as those of DE-LU in 2024: subsidised feed-in bids
+# below zero, must-run plants near it, then lignite, coal, gas, peakers and scarcity
 MERIT_ORDER = (
-    (-40.0, -15.0, -4.0, 3.0, 10.0, 18.0, 28.0, 38.0, 48.0, 56.0, 62.0, 70.0),
-    (-300.0, -40.0, -6.0, 8.0, 38.0, 62.0, 80.0, 97.0, 122.0, 165.0, 300.0, 900.0),
+    (-60.0, -33.0, -20.0, -11.0, -6.0, 1.0, 11.0, 18.0, 25.0, 30.0, 39.0, 45.0, 53.0, 59.0, 66.0, 71.0, 76.0, 90.0),
+    (-400.0, -60.0, -18.0, -3.0, 1.0, 14.0, 46.0, 61.0, 70.0, 79.0, 95.0, 107.0, 123.0, 138.0, 170.0, 215.0, 330.0, 2000.0),
 )
 
 
@@ -151,6 +157,7 @@ def local_profiles(times: pd.DatetimeIndex, step_min: int, time_zone: str, count
     """
     import holidays
     from demandlib import bdew
+    from demandlib.particular_profiles import IndustrialLoadProfile
 
     quarters = pd.date_range(times[0].floor("15min"), times[-1] + pd.Timedelta(minutes=step_min), freq="15min", inclusive="left")
     local = quarters.tz_convert(time_zone).tz_localize(None)
@@ -161,7 +168,11 @@ def local_profiles(times: pd.DatetimeIndex, step_min: int, time_zone: str, count
         except NotImplementedError:
             raise SourceError(f"holidays_country = {country}: no public holidays known; expected an ISO code such as LU or DE") from None
         with warnings.catch_warnings():  # demandlib turns all warnings into errors and leaves them so
-            profiles = bdew.ElecSlp(int(year), holidays=dict(days)).get_profiles(*LOAD_MIX)
+            slp = bdew.ElecSlp(int(year), holidays=dict(days))
+            profiles = slp.get_profiles(*list(LOAD_MIX)[:-1]).copy()
+            shifts = IndustrialLoadProfile(slp.date_time_index, holidays=dict(days))
+            steps = shifts.simple_profile(1.0, am=time(6), pm=time(22), profile_factors=INDUSTRY)
+            profiles["industry"] = steps.rolling(9, center=True, min_periods=1).mean().to_numpy()  # not all begin at the same minute
         here = local.year == year
         position = ((local[here] - pd.Timestamp(int(year), 1, 1)) // pd.Timedelta(minutes=15)).to_numpy()
         values[here] = (profiles / profiles.mean()).to_numpy()[position]
@@ -170,7 +181,7 @@ def local_profiles(times: pd.DatetimeIndex, step_min: int, time_zone: str, count
     else:
         middle = (times - quarters[0]) / pd.Timedelta(minutes=15) + step_min / 30 - 0.5
         values = np.stack([np.interp(middle, np.arange(len(quarters)), column) for column in values.T], axis=1)
-    return pd.DataFrame(values, index=times, columns=LOAD_MIX)
+    return pd.DataFrame(values, index=times, columns=list(LOAD_MIX))
 
 
 def weather_factor(temp_air: np.ndarray) -> np.ndarray:
@@ -187,12 +198,9 @@ def load_power(
     """
     mix = profiles.to_numpy() @ np.asarray(shares)
     noise = sum(size * persistent_noise(rng, len(mix), step_h, time_h) for size, time_h in LOAD_NOISE)
-    ordinary_peak = 1.15 * np.dot(shares, PROFILE_PEAKS)
+    ordinary_peak = 1.15 * np.dot(shares, list(LOAD_MIX.values()))
     power = mix * weather_factor(temp_air) * np.exp(noise) * capacity_kw / ordinary_peak / 1.2
     return np.clip(power, 0.0, capacity_kw)
-
-
-PROFILE_PEAKS = (2.2, 2.1, 1.5)  # highest quarter-hour of LOAD_MIX over the yearly mean
 
 
 # ------------------------------------------------------------------------------------------------------------ market
@@ -203,8 +211,7 @@ def zone_residual_load(
 ) -> np.ndarray:
     """Load less wind and sun of the price zone [GW]; the shares are of its installed power."""
     noise = 0.025 * persistent_noise(rng, len(profiles), step_h, 18.0)
-    load = profiles.to_numpy() @ np.array([0.3, 0.25, 0.45])
-    load = ZONE_LOAD * (0.45 + 0.55 * load) * (weather_factor(temp_air) / 1.05) * np.exp(noise)
+    load = ZONE_LOAD * (profiles.to_numpy() @ np.array(ZONE_SHARES)) * (weather_factor(temp_air) / 1.05) * np.exp(noise)
     return load - ZONE_WIND * wind_share - ZONE_SOLAR * solar_share
 
 
@@ -218,8 +225,8 @@ def day_ahead_price(residual_gw: np.ndarray, step_h: float, unit_h: float, rng: 
     units = -(-len(residual_gw) // per_unit)
     residual = np.pad(residual_gw, (0, units * per_unit - len(residual_gw)), mode="edge").reshape(units, per_unit).mean(axis=1)
     fuel = np.exp(0.13 * persistent_noise(rng, units, unit_h, 600.0))
-    outages = 2.5 * persistent_noise(rng, units, unit_h, 60.0)
-    bids = 3.0 * persistent_noise(rng, units, unit_h, 3.0)
+    outages = 3.0 * persistent_noise(rng, units, unit_h, 60.0)
+    bids = 2.5 * persistent_noise(rng, units, unit_h, 3.0)
     price = np.interp(residual + outages, *MERIT_ORDER)
     price = np.where(price > 0, price * fuel, price) + bids
     return np.clip(np.repeat(price, per_unit)[: len(residual_gw)], -500.0, 4000.0).round(2)

@@ -22,7 +22,7 @@ FORECAST_EVERY_H, FORECAST_FOR_H = 6, 72
 
 # Time scale [h] and correlation length [km] of the fields: synoptic systems are some 1,000 km wide and pass in a day or two.
 SCALES = {
-    "wind": (22.0, 450.0),
+    "wind": (28.0, 450.0),
     "cloud": (16.0, 300.0),
     "temperature": (80.0, 700.0),
     "wind_error": (8.0, 250.0),
@@ -30,22 +30,22 @@ SCALES = {
     "temperature_error": (8.0, 250.0),
 }
 CLOUD_WITH_WIND = -0.35  # correlation of clear sky with wind over days
-LOCAL_SHARE = {"wind": 0.06, "cloud": 0.22}  # of the variance that no forecast sees
-LOCAL_TIME_H = {"wind": 3.0, "cloud": 1.2}
+LOCAL_SHARE = {"wind": 0.05, "cloud": 0.15}  # of the variance that no forecast sees
+LOCAL_TIME_H = {"wind": 4.0, "cloud": 1.5}
 
 # Clear-sky index against its cumulative share: overcast, broken and clear days of Central Europe.
 CLEAR_SKY_INDEX = (
     (0.0, 0.03, 0.12, 0.25, 0.40, 0.55, 0.70, 0.85, 0.97, 1.0),
-    (0.06, 0.12, 0.23, 0.36, 0.52, 0.72, 0.91, 1.0, 1.03, 1.08),
+    (0.08, 0.14, 0.24, 0.36, 0.51, 0.68, 0.85, 0.97, 1.02, 1.08),
 )
 WEIBULL_SHAPE = 2.0  # Rayleigh, the usual first choice for Europe
-WIND_MEAN = 4.1  # m/s at 10 m, open land
+WIND_MEAN = 4.2  # m/s at 10 m, open land
 TEMPERATURE_DEVIATION = 3.6  # K
 
 # Forecast skill: correlation of the forecast's weather system with the true one falls as SKILL * exp(-lead / SKILL_TIME_H).
-SKILL = {"wind": 0.93, "cloud": 0.88}
+SKILL = {"wind": 0.92, "cloud": 0.93}
 SKILL_TIME_H = {"wind": 160.0, "cloud": 260.0}
-TEMPERATURE_ERROR = (1.1, 0.021)  # K at once, and growth: K for each hour of lead
+TEMPERATURE_ERROR = (1.1, 0.019)  # K at once, and growth: K for each hour of lead
 SHARED_ERROR = 0.3  # of the error's variance belongs to the hour and is the same in all forecasts of it
 ERROR_TIME_H = 10.0  # along the lead time
 
@@ -159,7 +159,7 @@ def irradiance(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = slice(Non
     from scipy.special import ndtr
 
     # winters are cloudier; the shift is in standard deviations
-    index = np.interp(ndtr(deviate + 0.25 * sky.season[at] + 0.05), *CLEAR_SKY_INDEX)
+    index = np.interp(ndtr(deviate + 0.2 * sky.season[at]), *CLEAR_SKY_INDEX)
     ghi = index * sky.ghi_clear[at]
     split = pvlib.irradiance.erbs_driesse(ghi, sky.zenith[at], dni_extra=sky.dni_extra[at])
     return ghi, split["dni"], split["dhi"]
