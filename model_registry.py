@@ -1,0 +1,231 @@
+"""The MLflow store: training runs, registered models `vpp-<source_id>` and their alias `champion`.
+
+Reads and writes what `[mlflow] tracking_uri` names; embedded is a SQLite file and a folder of artifacts in `state_dir`, which
+
+    mlflow server --backend-store-uri sqlite:///.vpp/mlflow.db --port 5000
+
+shows. A registered model is a pyfunc whose loader is this module, so it loads wherever the project is on the Python path, and its
+version carries what is needed to fit it again as tags: model, parameters, trained_until.
+"""
+
+import fcntl
+import json
+import os
+import pickle
+import tempfile
+import warnings
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from config import EMBEDDED, Config, VppError
+from features import SourceData, known_at
+from forecast_models import MODELS, ForecastModel
+
+# before mlflow is imported anywhere
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+ALIAS = "champion"
+REQUIRED = ("pandas", "numpy", "scipy")  # by every model, beside its class's `requires`
+WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
+
+
+class ModelStoreError(VppError):
+    """MLflow cannot be reached or refuses."""
+
+
+class ModelNotFoundError(VppError):
+    """A source has no champion, or it cannot be loaded."""
+
+
+class FileLock:
+    """A lock that the kernel frees when its holder dies, so that none is left behind by a kill."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.file = None
+
+    def acquire(self) -> bool:
+        self.file = open(self.path, "ab")  # noqa: SIM115
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        self.file.close()
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *error):
+        self.release()
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registered model of a source that forecasts it: what fits it again, and where its fitted copy lies."""
+
+    source_id: str
+    model: str
+    parameters: dict
+    version: str
+    trained_until: pd.Timestamp
+
+
+def open_store(config: Config):
+    """Connect to the MLflow store, making it and the experiment where they are missing; returns its client.
+
+    Raises
+    ------
+    ModelStoreError : the server does not answer or the store cannot be opened.
+    """
+    import mlflow
+
+    embedded = config.mlflow.tracking_uri == EMBEDDED
+    folder = config.paths.state_dir.resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    uri = f"sqlite:///{folder / 'mlflow.db'}" if embedded else config.mlflow.tracking_uri
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = mlflow.MlflowClient()
+    artifacts = (folder / "mlartifacts").as_uri() if embedded else None
+    try:
+        with FileLock(folder / "mlflow.lock"):  # the first to come makes the tables and the experiment
+            if client.get_experiment_by_name(config.mlflow.experiment) is None:
+                client.create_experiment(config.mlflow.experiment, artifact_location=artifacts)
+        mlflow.set_experiment(config.mlflow.experiment)
+    except Exception as error:  # MlflowException, sqlalchemy's and requests' errors alike
+        where = str(folder / "mlflow.db") if embedded else "the server of [mlflow] tracking_uri"
+        cause = " ".join(str(error).split())[:200]
+        raise ModelStoreError(f"MLflow, {where}: {cause}; start it with mlflow server, or set [mlflow] tracking_uri = embedded") from error
+    return client
+
+
+def registered_name(source_id: str) -> str:
+    return f"vpp-{source_id}"
+
+
+def read_champion(client, source_id: str) -> Champion | None:
+    """The champion of a source; None where none is registered or this code does not know its model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_model_version_by_alias(registered_name(source_id), ALIAS)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise ModelStoreError(f"MLflow, {registered_name(source_id)}: {' '.join(str(error).split())[:200]}") from error
+    tags = version.tags
+    if tags.get("model") not in MODELS:
+        return None
+    return Champion(source_id, tags["model"], json.loads(tags["parameters"]), version.version, pd.Timestamp(tags["trained_until"]))
+
+
+def load_champion(champion: Champion) -> ForecastModel:
+    """The fitted copy of a champion.
+
+    Raises
+    ------
+    ModelNotFoundError : it cannot be loaded; the message says why.
+    """
+    import mlflow
+
+    name = registered_name(champion.source_id)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return mlflow.pyfunc.load_model(f"models:/{name}/{champion.version}").get_raw_model()
+    except Exception as error:  # whatever a foreign or damaged pickle raises
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        raise ModelNotFoundError(f"{name} version {champion.version} cannot be loaded ({cause}); run python train_forecast.py") from error
+
+
+def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str], as_champion: bool = True) -> str:
+    """Log a fitted model to the active run, register it as a new version of the source's model and move the alias to it; returns the version."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    name = registered_name(data.source.source_id)
+    history = model_input(data, model.trained_until)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "model.pkl"
+        path.write_bytes(pickle.dumps({"model": model, "data": empty(data)}))
+        forecaster = _load_pyfunc(str(path))
+        signature = mlflow.models.infer_signature(
+            history, forecaster.predict(history, {"steps": 2}), params={"steps": 48, "issue_time": ""}
+        )
+        info = mlflow.pyfunc.log_model(
+            name="model", loader_module=__name__, data_path=str(path), signature=signature, pip_requirements=requirements(type(model))
+        )
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = tags | {
+        "model": model.name,
+        "parameters": json.dumps(model.parameters, sort_keys=True),
+        "trained_until": model.trained_until.isoformat(),
+    }
+    version = client.create_model_version(name, info.model_uri, mlflow.active_run().info.run_id, tags=tags, model_id=info.model_id).version
+    if as_champion:
+        client.set_registered_model_alias(name, ALIAS, version)
+    return version
+
+
+def requirements(model: type[ForecastModel]) -> list[str]:
+    """The pinned packages that a fitted model of this class needs."""
+    return [f"{name}=={metadata.version(name).split('+')[0]}" for name in (*REQUIRED, *getattr(model, "requires", ()))]
+
+
+def empty(data: SourceData) -> SourceData:
+    """The description of a source without its series."""
+    return replace(data, series=data.series.iloc[:0], weather_forecasts=None, others=None)
+
+
+def model_input(data: SourceData, issue_time: pd.Timestamp, days: int = 28) -> pd.DataFrame:
+    """What the registered model takes: time (text), value (empty after the issue time), and the newest weather forecast for each time."""
+    known = known_at(data, issue_time, days)
+    frame = pd.DataFrame({"value": known.series.to_numpy()}, index=known.series.index.rename("time"))
+    weather = known.weather_forecasts
+    if weather is not None:
+        newest = weather.sort_values("issue_time").groupby("valid_time").last().drop(columns="issue_time")
+        frame = frame.join(newest, how="outer").loc[known.series.index[0] :]
+    frame.index = frame.index.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return frame.rename_axis("time").reset_index().astype({"value": float})
+
+
+class PyfuncForecaster:
+    """A fitted model as MLflow serves it: rows of `model_input` in, valid_time, value and quantiles out."""
+
+    def __init__(self, model: ForecastModel, data: SourceData):
+        self.model, self.data = model, data
+
+    def get_raw_model(self) -> ForecastModel:
+        return self.model
+
+    def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
+        params = params or {}
+        frame = model_input.set_index(pd.DatetimeIndex(pd.to_datetime(model_input["time"], utc=True), name="time"))
+        series = frame["value"].astype(float).dropna()
+        delay = pd.Timedelta(minutes=self.data.measurement_delay_min)
+        issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + self.data.step + delay)
+        weather = None
+        if any(name in frame for name in WEATHER):
+            weather = frame[[name for name in frame if name not in ("time", "value")]].dropna()
+            weather = weather.rename_axis("valid_time").reset_index().assign(issue_time=frame.index[0])
+        known = known_at(replace(self.data, series=series, weather_forecasts=weather), issue_time)
+        forecast = self.model.predict(known, int(params.get("steps", 48)))
+        forecast.index = forecast.index.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return forecast.rename_axis("valid_time").reset_index()
+
+
+def _load_pyfunc(path: str) -> PyfuncForecaster:
+    """What MLflow calls to load the model."""
+    stored = pickle.loads(Path(path).read_bytes())
+    return PyfuncForecaster(stored["model"], stored["data"])
