@@ -30,20 +30,21 @@ import tenacity
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
+import schema
 import terminal
 from config import EMBEDDED, BatteryParameters, Config, VppError
+from schema import MEASUREMENTS, QUANTILES, TABLES, WEATHER, DatabaseError, first_line
+from schema import count_rows as count_rows  # others know these by db.
+from schema import reset as reset
 from sources import Source
 
 log = logging.getLogger("db")
 
 # What a record itself is to blame for: out of range, against a constraint, or refused by a trigger. All else is the server's.
 RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
-LOCK_KEY = 0x565050  # "VPP": one schema change at a time, whoever connects
 POSTGRES_EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
-WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
-QUANTILES = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
 # kind of a source -> its table and value column
 SERIES = {
     "solar": ("renewables", "power_kw"),
@@ -53,122 +54,11 @@ SERIES = {
 }
 
 
-class DatabaseError(VppError):
-    """The database cannot be reached or refuses; the message names the table or server and the cause, never the password."""
-
-
 class DataGapError(VppError):
     """What was asked for is not in the database; the message names the command that makes it."""
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """A table the stream fills: its key after source_id, its value columns, and whether it carries available_at."""
-
-    times: tuple[str, ...]
-    values: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (*self.times, *self.values, "sent_at")
-
-
-MEASUREMENTS = {
-    "renewables": Measurements(("time",), ("power_kw",)),
-    "load": Measurements(("time",), ("power_kw",)),
-    "market_prices": Measurements(("time",), ("price_eur_per_mwh", "available_at")),
-    "weather": Measurements(("time",), WEATHER),
-    "weather_forecasts": Measurements(("issue_time", "valid_time"), WEATHER),
-}
 TIME_COLUMNS = {"time", "issue_time", "valid_time", "available_at", "sent_at"}
-
-# table -> (time column, column that compressed rows are grouped by); hypertables where TimescaleDB is there
-HYPERTABLES = {
-    "renewables": ("time", "source_id"),
-    "load": ("time", "source_id"),
-    "market_prices": ("time", "source_id"),
-    "weather": ("time", "source_id"),
-    "weather_forecasts": ("valid_time", "source_id"),
-    "forecasts": ("valid_time", "run_id"),
-    "battery_states": ("time", "battery_id"),
-    "schedules": ("time", "run_id"),
-}
-TABLES = ("sources", *MEASUREMENTS, "forecast_runs", "forecasts", "batteries", "battery_states", "schedule_runs", "schedules")
-
-_WEATHER_SQL = ", ".join(f"{name} double precision NOT NULL" for name in WEATHER)
-_SCHEMA_1 = f"""
-CREATE TABLE sources (
-    source_id text PRIMARY KEY, kind text NOT NULL, name text NOT NULL, site_id text NOT NULL,
-    capacity_kw double precision CHECK (capacity_kw > 0), step_min integer NOT NULL CHECK (step_min > 0),
-    latitude double precision, longitude double precision, time_zone text NOT NULL, price_area text,
-    parameters jsonb NOT NULL DEFAULT '{{}}', valid_from timestamptz NOT NULL DEFAULT now());
-CREATE TABLE renewables (
-    time timestamptz NOT NULL, source_id text NOT NULL, power_kw double precision NOT NULL, sent_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, time));
-CREATE TABLE load (
-    time timestamptz NOT NULL, source_id text NOT NULL, power_kw double precision NOT NULL, sent_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, time));
-CREATE TABLE market_prices (
-    time timestamptz NOT NULL, source_id text NOT NULL, price_eur_per_mwh double precision NOT NULL,
-    available_at timestamptz NOT NULL, sent_at timestamptz NOT NULL, PRIMARY KEY (source_id, time));
-CREATE TABLE weather (
-    time timestamptz NOT NULL, source_id text NOT NULL, {_WEATHER_SQL}, sent_at timestamptz NOT NULL, PRIMARY KEY (source_id, time));
-CREATE TABLE weather_forecasts (
-    source_id text NOT NULL, issue_time timestamptz NOT NULL, valid_time timestamptz NOT NULL, {_WEATHER_SQL},
-    sent_at timestamptz NOT NULL, PRIMARY KEY (source_id, issue_time, valid_time));
-CREATE TABLE forecast_runs (
-    run_id text PRIMARY KEY, source_id text NOT NULL, model text NOT NULL, model_version text, trained_until timestamptz,
-    issue_time timestamptz NOT NULL, role text NOT NULL CHECK (role IN ('champion', 'fallback', 'candidate', 'backtest', 'manual')),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE INDEX forecast_runs_by_source ON forecast_runs (source_id, issue_time, created_at);
-CREATE TABLE forecasts (
-    run_id text NOT NULL, valid_time timestamptz NOT NULL, value double precision NOT NULL,
-    {", ".join(f"{name} double precision" for name in QUANTILES)}, PRIMARY KEY (run_id, valid_time));
-CREATE TABLE batteries (
-    battery_id text PRIMARY KEY,
-    {", ".join(f"{f.name} double precision" for f in dataclasses.fields(BatteryParameters) if f.name != "battery_id")});
-CREATE TABLE battery_states (
-    battery_id text NOT NULL, kind text NOT NULL CHECK (kind IN ('measured', 'simulated', 'planned')), run_id text NOT NULL DEFAULT '',
-    time timestamptz NOT NULL, soc double precision NOT NULL, energy_kwh double precision, charge_kw double precision,
-    discharge_kw double precision, PRIMARY KEY (battery_id, kind, run_id, time));
-CREATE TABLE schedule_runs (
-    run_id text PRIMARY KEY, site_id text NOT NULL, issue_time timestamptz NOT NULL, kind text NOT NULL, status text, certificate text,
-    gap double precision, objective_eur double precision, cost_eur double precision, cost_no_battery_eur double precision,
-    cost_rule_eur double precision, seconds double precision, input_hash text, created_at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE TABLE schedules (
-    run_id text NOT NULL, time timestamptz NOT NULL, grid_import_kw double precision, grid_export_kw double precision,
-    load_kw double precision, renewables_kw double precision, curtailed_kw double precision, import_price_eur_per_mwh double precision,
-    export_price_eur_per_mwh double precision, stored_value_eur_per_mwh double precision, reason text, PRIMARY KEY (run_id, time));
-"""
-# Hourly means, fixed-width in UTC. A continuous aggregate on TimescaleDB (Community), a view elsewhere.
-HOURLY = {
-    "renewables_hourly": ("renewables", "avg(power_kw) AS power_kw"),
-    "load_hourly": ("load", "avg(power_kw) AS power_kw"),
-    "market_prices_hourly": ("market_prices", "avg(price_eur_per_mwh) AS price_eur_per_mwh"),
-    "weather_hourly": ("weather", ", ".join(f"avg({name}) AS {name}" for name in WEATHER)),
-}
-
-
-def _migration_1(cursor, timescale: str | None) -> None:
-    cursor.execute(_SCHEMA_1)
-    if timescale:
-        for table, (time, _) in HYPERTABLES.items():
-            cursor.execute(
-                "SELECT create_hypertable(%s::regclass, by_range(%s, interval '30 days'), create_default_indexes => false)", (table, time)
-            )
-    for view, (table, means) in HOURLY.items():
-        if timescale == "timescale":
-            head = f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous, timescaledb.materialized_only = false)"
-            cursor.execute(
-                f"{head} AS SELECT source_id, time_bucket('1 hour', time) AS time, {means} FROM {table} GROUP BY 1, 2 WITH NO DATA"
-            )
-        else:
-            bucket = "date_bin('1 hour', time, '2000-01-01T00:00Z')"
-            cursor.execute(f"CREATE VIEW {view} AS SELECT source_id, {bucket} AS time, {means} FROM {table} GROUP BY 1, 2")
-
-
-MIGRATIONS = (_migration_1,)  # in order; the version of a schema is how many of them it has
-
 
 # --- connection and schema ---------------------------------------------------------------------------------------------------
 
@@ -216,7 +106,7 @@ def connect_url(url: str, wait_s: float) -> connection:
             with conn.cursor() as cursor:
                 cursor.execute("SET TIME ZONE 'UTC'; SET statement_timeout = '10min'; SET lock_timeout = '20s'")
             conn.commit()
-            migrate(conn)
+            schema.migrate(conn)
     except BaseException:
         conn.close()
         raise
@@ -227,12 +117,6 @@ def _may_pass(error: BaseException) -> bool:
     """Whether a connection error may go away by waiting: not a wrong password, role or database."""
     text = str(error)
     return not any(part in text for part in ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry"))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error: the cause without its context."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
 
 
 @contextmanager
@@ -257,86 +141,6 @@ def session(config: Config) -> Iterator[connection]:
             conn.commit()
     finally:
         conn.close()  # rolls back what was not committed
-
-
-def timescale_licence(conn: connection) -> str | None:
-    """The licence of TimescaleDB in this database, "timescale" (Community) or "apache"; None where it is not there."""
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'")
-        row = cursor.fetchone()
-    return (row[0] or "apache") if row else None
-
-
-def schema_version(conn: connection) -> int:
-    """How many migrations the schema has; 0 for an empty one."""
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(quote_ident(current_schema()) || '.schema_version') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return 0
-        cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version")
-        return cursor.fetchone()[0]
-
-
-def migrate(conn: connection) -> None:
-    """Bring the schema to the newest version, in one transaction; nothing to do is the usual case and costs one query."""
-    version = schema_version(conn)
-    if version == 0:
-        with conn.cursor() as cursor:
-            cursor.execute("SELECT current_schema() IS NULL")
-            if cursor.fetchone()[0]:
-                raise DatabaseError("database: the role has no schema to create tables in; create one, or set its search_path")
-        _create_extension(conn)
-    if version < len(MIGRATIONS):
-        with conn.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-            version = schema_version(conn)  # another process may have been faster
-            if version == 0:
-                cursor.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)")
-            licence = timescale_licence(conn)
-            for number in range(version + 1, len(MIGRATIONS) + 1):
-                MIGRATIONS[number - 1](cursor, licence)
-                cursor.execute("INSERT INTO schema_version VALUES (%s, clock_timestamp())", (number,))
-        version = max(version, len(MIGRATIONS))
-    conn.commit()
-    if version > len(MIGRATIONS):
-        raise DatabaseError(f"database: its schema has version {version}, this code knows {len(MIGRATIONS)}; update the code")
-
-
-def _create_extension(conn: connection) -> None:
-    """Switch TimescaleDB on where the server has it and the role may; the schema works without it."""
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb' AND installed_version IS NULL")
-        if cursor.fetchone():
-            try:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-                cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-            except psycopg2.Error as error:
-                log.info("TimescaleDB is installed but not used: %s", first_line(error))
-                conn.rollback()
-                return
-    conn.commit()
-
-
-def reset(conn: connection) -> None:
-    """Drop every table and view of the schema, with their rows, and make them anew."""
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-        for view in HOURLY:
-            cursor.execute("SELECT relkind, to_regclass(%s) FROM pg_class WHERE oid = to_regclass(%s)", (view, view))
-            if cursor.fetchone():
-                kind = "MATERIALIZED VIEW" if timescale_licence(conn) == "timescale" else "VIEW"
-                cursor.execute(sql.SQL("DROP " + kind + " {} CASCADE").format(sql.Identifier(view)))
-        for table in ("schema_version", *TABLES):
-            cursor.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(table)))
-    conn.commit()
-    migrate(conn)
-
-
-def empty_table(conn: connection, table: str) -> None:
-    """Delete all rows of one table."""
-    with conn.cursor() as cursor:
-        cursor.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
-    conn.commit()
 
 
 def run_id(*parts: object) -> str:
@@ -633,14 +437,6 @@ def count_measurements(conn: connection) -> dict[str, int]:
     return counts
 
 
-def count_rows(conn: connection) -> dict[str, int]:
-    """Number of rows of every table."""
-    query = sql.SQL(" UNION ALL ").join(sql.SQL("SELECT {}, count(*) FROM {}").format(sql.Literal(t), sql.Identifier(t)) for t in TABLES)
-    with conn.cursor() as cursor:
-        cursor.execute(query)
-        return dict(cursor.fetchall())
-
-
 # --- forecasts ---------------------------------------------------------------------------------------------------------------
 
 
@@ -789,41 +585,7 @@ def read_schedule(
     return run, schedule.drop(columns="run_id"), states.drop(columns="run_id")
 
 
-# --- the state, for people ---------------------------------------------------------------------------------------------------
-
-
-def server_name(conn: connection) -> str:
-    """The server in words: PostgreSQL's version, and TimescaleDB's or "plain PostgreSQL"."""
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb')")
-        server, extension = cursor.fetchone()
-    kind = f"TimescaleDB {extension} ({timescale_licence(conn)} licence)" if extension else "plain PostgreSQL"
-    return f"PostgreSQL {server.split()[0]}, {kind}, schema version {schema_version(conn)}"
-
-
-def table_rows(conn: connection) -> list[dict]:
-    """One row a table: its rows, first and last time, size on disk [MB], and on TimescaleDB chunks and compressed chunks."""
-    timescale = timescale_licence(conn) is not None
-    rows = []
-    for table, count in count_rows(conn).items():
-        first, last, chunks, compressed = None, None, None, None
-        if table in HYPERTABLES:
-            query = sql.SQL("SELECT min({0}) AS first, max({0}) AS last FROM {1}")
-            found = _rows(conn, query.format(sql.Identifier(HYPERTABLES[table][0]), sql.Identifier(table)))[0]
-            first, last = found["first"], found["last"]
-        if timescale and table in HYPERTABLES:
-            query = (
-                "SELECT count(*) AS chunks, count(*) FILTER (WHERE is_compressed) AS compressed "
-                "FROM timescaledb_information.chunks WHERE hypertable_schema = current_schema() AND hypertable_name = %s"
-            )
-            found = _rows(conn, query, (table,))[0]
-            chunks, compressed = found["chunks"], found["compressed"]
-            size = _rows(conn, "SELECT hypertable_size(%s::regclass) AS size", (table,))[0]["size"]
-        else:
-            size = _rows(conn, "SELECT pg_total_relation_size(%s::regclass) AS size", (table,))[0]["size"]
-        row = {"table": table, "rows": count, "first": first, "last": last, "size_mb": size / 1e6}
-        rows.append(row | ({"chunks": chunks, "compressed": compressed} if timescale else {}))
-    return rows
+# --- command ----------------------------------------------------------------------------------------------------------------
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -847,11 +609,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
     with session(config) as conn:
         if args.command == "reset":
             if args.table:
-                empty_table(conn, args.table)
+                schema.empty_table(conn, args.table)
             else:
                 reset(conn)
-        rows = table_rows(conn)
-        terminal.print_rows(rows, None if args.json else server_name(conn), as_json=args.json)
+        rows = schema.table_rows(conn)
+        terminal.print_rows(rows, None if args.json else schema.server_name(conn), as_json=args.json)
     return 0
 
 
