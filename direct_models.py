@@ -42,6 +42,7 @@ class RandomForest(ForecastModel):
     """Random forest on lags, calendar and weather forecasts; the band is as wide as its trees differ."""
 
     name = "random_forest"
+    requires = ("scikit-learn",)
     defaults = {"trees": 100, "max_features": 0.4, "min_leaf": 4, "most_rows": 6000}  # noqa: RUF012
 
     @staticmethod

@@ -357,71 +357,28 @@ def weather_at(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
 
 
 def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
-    """What a linear model adds for each time: working day, holidays, sun, weather forecasts.
+    """What a linear model adds for each time: same hours before, working day and holidays, sun, weather forecasts.
 
-    A past time gets the forecast issued a day before it, as good as what a forecast for the next two days has; a time to come the newest.
+    A past time gets what was known a day before it, as good as what a forecast for the next two days has; a time to come the newest.
     """
-    days = calendar(times, known.zone, known.holidays_country)
     kind, source = known.source.kind, known.source
-    table = (
-        days[[]].copy() if kind in ("solar", "wind") else days[["working_day", "holiday", "day_before_holiday", "day_after_holiday"]].copy()
+    origins = pd.DatetimeIndex(np.minimum(_ns(times) - DAY.value, known.issue_time.value), tz="UTC")
+    lags, _ = same_hours(series_lookup(known), origins, times, range(1, LAG_DAYS // 2 + 1), known.zone)
+    table = pd.DataFrame(
+        {"recent_1": first_known(lags), "mean_7_days": mean_known(lags, 7), "week_1": first_known(lags[:, 6::7])}, index=times
     )
+    if kind not in ("solar", "wind"):
+        days = calendar(times, known.zone, known.holidays_country)
+        table = table.join(days[["working_day", "holiday", "day_before_holiday", "day_after_holiday"]])
     if kind == "solar" and source.latitude is not None and source.longitude is not None:
         table["sin_elevation"] = sin_elevation(times, known.step, source.latitude, source.longitude)
     if known.weather_forecasts is None:
         return table
-    origins = pd.DatetimeIndex(np.minimum(_ns(times) - DAY.value, known.issue_time.value), tz="UTC")
     weather, _ = weather_at(known, origins, times)
     if "temp_air" in weather and kind in ("load", "market"):
         weather["heating"] = (15.0 - weather["temp_air"]).clip(lower=0)
         weather["cooling"] = (weather["temp_air"] - 22.0).clip(lower=0)
     return pd.concat([table, weather], axis=1)
-
-
-# Deviations from what is typical of a kind of day
-
-
-def typical(
-    lookup: Lookup, origins: pd.DatetimeIndex, times: pd.DatetimeIndex, zone: str, holidays_country: str, first_day: int = 1
-) -> np.ndarray:
-    """Mean of the same local hour on days of the same kind among the last `LAG_DAYS`, newer days counting more, as known at the origins.
-
-    Where none is known, the mean of the same hour over the newest 7 days.
-    """
-    lags = np.arange(first_day, LAG_DAYS + 1)
-    values, _ = same_hours(lookup, origins, times, lags, zone)
-    days, place = np.unique(times.tz_convert(zone).tz_localize(None).normalize(), return_inverse=True)
-    days = pd.DatetimeIndex(days)
-    kinds = np.stack([day_kinds(days - lag * DAY, holidays_country) for lag in lags], axis=1)
-    alike = (kinds == day_kinds(days, holidays_country)[:, None])[place]
-    weights = 0.5 ** (lags / TYPICAL_HALF_LIFE_DAYS) * (alike & ~np.isnan(values))
-    total = weights.sum(axis=1)
-    mean = (weights * np.nan_to_num(values)).sum(axis=1) / np.where(total > 0, total, 1.0)
-    return np.where(total > 0, mean, mean_known(values, 7))
-
-
-def deviations(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> pd.DataFrame:
-    """What is typical at (origin, valid time) pairs, and how far the newest values were off what was typical of them.
-
-    Columns [unit of the series]: typical; deviation_1 and deviation_2 (the newest two of the same local hour), deviation_3_h and
-    deviation_day (means of the newest 3 and 24 hours). What was typical of a value is taken from two days before it and earlier.
-    """
-    lookup = series_lookup(known)
-    recent = known.series[known.series.index >= origins.min() - 10 * DAY]
-    usual = typical(lookup, recent.index, recent.index, known.zone, known.holidays_country, first_day=2)
-    off = Lookup(recent - usual, known.available_at[len(known.series) - len(recent) :], known.step)
-    same_hour, _ = same_hours(off, origins, times, range(1, 10), known.zone)
-    end = off.newest(_ns(origins))
-    sums = np.concatenate(([0.0], np.cumsum(np.nan_to_num(off.values))))
-    table = {
-        "typical": typical(lookup, origins, times, known.zone, known.holidays_country),
-        "deviation_1": first_known(same_hour, 1),
-        "deviation_2": first_known(same_hour, 2),
-    }
-    for name, hours in (("deviation_3_h", 3), ("deviation_day", 24)):
-        length = max(1, int(pd.Timedelta(hours=hours) / known.step))
-        table[name] = (sums[end + 1] - sums[np.maximum(end + 1 - length, 0)]) / length
-    return pd.DataFrame(table)
 
 
 # The design matrix of the direct models
@@ -512,3 +469,49 @@ def design(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> 
         name: pd.DatetimeIndex(np.full(len(times), lowest) if when is None else when, tz="UTC") for name, when in available.items()
     }
     return pd.DataFrame(table), pd.DataFrame(known_from)
+
+
+# Deviations from what is typical of a kind of day
+
+
+def typical(
+    lookup: Lookup, origins: pd.DatetimeIndex, times: pd.DatetimeIndex, zone: str, holidays_country: str, first_day: int = 1
+) -> np.ndarray:
+    """Mean of the same local hour on days of the same kind among the last `LAG_DAYS`, newer days counting more, as known at the origins.
+
+    Where none is known, the mean of the same hour over the newest 7 days.
+    """
+    lags = np.arange(first_day, LAG_DAYS + 1)
+    values, _ = same_hours(lookup, origins, times, lags, zone)
+    days, place = np.unique(times.tz_convert(zone).tz_localize(None).normalize(), return_inverse=True)
+    days = pd.DatetimeIndex(days)
+    kinds = np.stack([day_kinds(days - lag * DAY, holidays_country) for lag in lags], axis=1)
+    alike = (kinds == day_kinds(days, holidays_country)[:, None])[place]
+    weights = 0.5 ** (lags / TYPICAL_HALF_LIFE_DAYS) * (alike & ~np.isnan(values))
+    total = weights.sum(axis=1)
+    mean = (weights * np.nan_to_num(values)).sum(axis=1) / np.where(total > 0, total, 1.0)
+    return np.where(total > 0, mean, mean_known(values, 7))
+
+
+def deviations(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> pd.DataFrame:
+    """What is typical at (origin, valid time) pairs, and how far the newest values were off what was typical of them.
+
+    Columns [unit of the series]: typical; deviation_1 and deviation_2 (the newest two of the same local hour), deviation_3_h and
+    deviation_day (means of the newest 3 and 24 hours). What was typical of a value is taken from two days before it and earlier.
+    """
+    lookup = series_lookup(known)
+    recent = known.series[known.series.index >= origins.min() - 10 * DAY]
+    usual = typical(lookup, recent.index, recent.index, known.zone, known.holidays_country, first_day=2)
+    off = Lookup(recent - usual, known.available_at[len(known.series) - len(recent) :], known.step)
+    same_hour, _ = same_hours(off, origins, times, range(1, 10), known.zone)
+    end = off.newest(_ns(origins))
+    sums = np.concatenate(([0.0], np.cumsum(np.nan_to_num(off.values))))
+    table = {
+        "typical": typical(lookup, origins, times, known.zone, known.holidays_country),
+        "deviation_1": first_known(same_hour, 1),
+        "deviation_2": first_known(same_hour, 2),
+    }
+    for name, hours in (("deviation_3_h", 3), ("deviation_day", 24)):
+        length = max(1, int(pd.Timedelta(hours=hours) / known.step))
+        table[name] = (sums[end + 1] - sums[np.maximum(end + 1 - length, 0)]) / length
+    return pd.DataFrame(table)

@@ -105,6 +105,7 @@ class ForecastModel:
     """
 
     name = ""
+    requires: tuple[str, ...] = ()  # distributions that a stored model needs beyond numpy, pandas and scipy
     defaults: dict = {}  # noqa: RUF012
 
     def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters):

@@ -93,7 +93,8 @@ class Regressors:
 
 def recent_targets(known: Known, days: float) -> pd.Series:
     """Measured values of the last days; of a solar plant those of daylight."""
-    targets = known.targets[known.targets.index >= known.targets.index[-1] - days * DAY]
+    first = max(known.targets.index[-1] - days * DAY, min(known.targets.index[0] + 8 * DAY, known.targets.index[-1] - 7 * DAY))
+    targets = known.targets[known.targets.index >= first]
     return targets[~dark(known, targets.index)] if known.source.kind == "solar" else targets
 
 
@@ -101,12 +102,14 @@ class Prophet(ForecastModel):
     """Prophet with weather forecasts and holidays as regressors, and a daily course of its own for working and free days."""
 
     name = "prophet"
-    defaults = {"fit_days": 120.0, "changepoint_scale": 0.03, "seasonality_scale": 5.0, "regressor_scale": 5.0, "daily_order": 8}  # noqa: RUF012
+    requires = ("prophet", "scikit-learn")
+    defaults = {"fit_days": 120.0, "seasonality_scale": 1.0, "regressor_scale": 1.0, "daily_order": 8}  # noqa: RUF012
 
     @staticmethod
     def search_space(trial):
         return {
-            "changepoint_scale": trial.suggest_float("changepoint_scale", 0.003, 0.3, log=True),
+            "fit_days": trial.suggest_float("fit_days", 42.0, 365.0, log=True),
+            "seasonality_scale": trial.suggest_float("seasonality_scale", 0.01, 10.0, log=True),
             "daily_order": trial.suggest_int("daily_order", 4, 11),
         }
 
@@ -124,11 +127,8 @@ class Prophet(ForecastModel):
         self.regressors = Regressors()
         table = self.regressors.fit(known, targets.index)
         self.model = prophet.Prophet(
-            growth="flat" if plant else "linear",
-            changepoint_prior_scale=given["changepoint_scale"],
+            growth="flat",  # the level follows the regressors; an extrapolated trend does harm
             seasonality_prior_scale=given["seasonality_scale"],
-            n_changepoints=15,
-            changepoint_range=0.95,
             daily_seasonality=given["daily_order"] if plant else False,
             weekly_seasonality=False if plant else 3,
             yearly_seasonality=False,
@@ -160,12 +160,13 @@ class Arima(ForecastModel):
     """Fourier terms and regressors by least squares, ARIMA(2,0,1) on what they leave."""
 
     name = "arima"
-    defaults = {"fit_days": 120.0, "daily_order": 6, "weekly_order": 3, "ridge": 1.0, "most_residuals": 3000, "filter_days": 10.0}  # noqa: RUF012
+    requires = ("statsmodels", "scikit-learn")
+    defaults = {"half_life_days": 30.0, "daily_order": 6, "weekly_order": 3, "ridge": 1.0, "most_residuals": 3000, "filter_days": 10.0}  # noqa: RUF012
 
     @staticmethod
     def search_space(trial):
         return {
-            "fit_days": trial.suggest_categorical("fit_days", [60.0, 120.0, 365.0]),
+            "half_life_days": trial.suggest_float("half_life_days", 10.0, 200.0, log=True),
             "daily_order": trial.suggest_int("daily_order", 3, 10),
             "ridge": trial.suggest_float("ridge", 0.1, 100.0, log=True),
         }
@@ -196,12 +197,14 @@ class Arima(ForecastModel):
 
         from statsmodels.tools.sm_exceptions import ModelWarning
 
-        targets = recent_targets(known, self.parameters["fit_days"])
+        targets = recent_targets(known, 6 * self.parameters["half_life_days"])
         self.regressors = Regressors()
         terms = self._terms(known, self.regressors.fit(known, targets.index))
+        age_days = (known.issue_time - targets.index) / DAY
+        weighted = terms * (0.5 ** (age_days / self.parameters["half_life_days"])).to_numpy()[:, None]
         penalty = np.eye(terms.shape[1]) * self.parameters["ridge"]
         penalty[0, 0] = 0.0
-        self.weights = np.linalg.solve(terms.T @ terms + penalty, terms.T @ targets.to_numpy())
+        self.weights = np.linalg.solve(weighted.T @ terms + penalty, weighted.T @ targets.to_numpy())
         residuals = pd.Series(targets.to_numpy() - terms @ self.weights, targets.index).asfreq(known.step)
         self.residuals = np.quantile(residuals.dropna(), QUANTILES)
         self.scale, self.arma = float(residuals.std()), None

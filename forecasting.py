@@ -13,7 +13,7 @@ the day before. Nothing known after an origin touches its forecast; models are r
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -55,16 +55,15 @@ def day_ahead_origins(first: date, last: date, issue_local: str, zone: str) -> p
     return local.tz_localize(zone, nonexistent="shift_forward", ambiguous=np.ones(len(local), bool)).tz_convert("UTC")
 
 
-def backtest(
+def walk(
     factory: Callable[[], ForecastModel],
     data: SourceData,
     issue_times: Iterable[pd.Timestamp],
     steps: int | None = None,
     refit_days: float = REFIT_DAYS,
     history_days: float | None = None,
-    advance: Callable[[float], None] = lambda amount: None,
-) -> pd.DataFrame:
-    """Forecast at each issue time with what was known then.
+) -> Iterator[pd.DataFrame]:
+    """Forecast at each issue time, in their order, with what was known then; yields the rows of one origin at a time.
 
     Parameters
     ----------
@@ -75,12 +74,12 @@ def backtest(
     refit_days : the model is fitted anew when its last fit is so old; infinite for one fit at the first origin.
     history_days : how far back it learns from.
 
-    Returns
-    -------
+    Yields
+    ------
     issue_time, valid_time, value, q05 … q95 as the model gives them, actual (NaN where not measured), naive (last week's same local
     hour, or the published price).
     """
-    model, frames = None, []
+    model = None
     for issue_time in sorted(issue_times):
         known = known_at(data, issue_time, history_days)
         if model is None or issue_time - model.trained_until >= refit_days * DAY:
@@ -95,11 +94,23 @@ def backtest(
         if data.source.kind == "market":
             published = known.series.reindex(frame.index).to_numpy()
             naive = np.where(np.isnan(published), naive, published)
-        frames.append(frame.reset_index().assign(issue_time=issue_time, actual=data.series.reindex(frame.index).to_numpy(), naive=naive))
-        advance(1.0)
+        frame = frame.reset_index().assign(issue_time=issue_time, actual=data.series.reindex(frame.index).to_numpy(), naive=naive)
+        yield frame[["issue_time", "valid_time", *COLUMNS, "actual", "naive"]]
+
+
+def backtest(
+    factory: Callable[[], ForecastModel],
+    data: SourceData,
+    issue_times: Iterable[pd.Timestamp],
+    steps: int | None = None,
+    refit_days: float = REFIT_DAYS,
+    history_days: float | None = None,
+) -> pd.DataFrame:
+    """The rows of all origins of `walk` in one frame."""
+    frames = list(walk(factory, data, issue_times, steps, refit_days, history_days))
     if not frames:
         raise ForecastError(f"{data.source.source_id}: no origins to backtest; expected at least one")
-    return pd.concat(frames, ignore_index=True)[["issue_time", "valid_time", *COLUMNS, "actual", "naive"]]
+    return pd.concat(frames, ignore_index=True)
 
 
 def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: float = CALIBRATION_WINDOW_DAYS) -> pd.DataFrame:
@@ -386,9 +397,12 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         raise ForecastError(
             f"{source.source_id}: {problem} at the first origin {min(origins):%Y-%m-%dT%H:%MZ}; choose later or fewer origins"
         )
+    raw = []
     with terminal.progress("backtest", len(everything)) as advance:
-        raw = backtest(_factory(args, config), data, everything, steps, args.refit_days, config.training.history_days, advance)
-    frame = rolling_calibration(raw, data)
+        for rows in walk(_factory(args, config), data, everything, steps, args.refit_days, config.training.history_days):
+            raw.append(rows)
+            advance(1.0)
+    frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
     frame = frame[frame["issue_time"].isin(list(origins))]
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
