@@ -1,0 +1,482 @@
+"""Figures of the report as the dicts that plotly.js takes, and the words for their numbers and times.
+
+Pure functions: frames in, a figure out. Colours are names of the page's CSS (`var(--load)`), so that light and dark are the page's
+choice. Figures count time in UTC, so that a day of 23 or 25 hours is drawn as long as it is; ticks and hover lines are local times. A
+value is drawn over its whole interval, SOC at its end.
+
+    python -c "import figures; print(figures.energy(2_500))"
+"""
+
+import html
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from battery import keep_fraction
+from config import BatteryParameters
+from sources import Source
+
+MOST_INTERVALS = 1000  # a figure of more is drawn from means over longer steps
+AGGREGATES_MIN = (15, 30, 60, 180, 360, 1440, 10080)
+HISTORY = pd.Timedelta(days=2)  # of actual values before a forecast
+DAY = pd.Timedelta(days=1)
+MW_FROM_KW = 10_000.0  # from here on powers are shown in MW
+KIND_COLOUR = {"solar": "solar", "wind": "wind", "load": "load", "market": "market"}
+KIND_ORDER = ("load", "solar", "wind", "market")
+
+# what stands above zero (where power comes from) and below it (where it goes), in stacking order from zero
+SUPPLY = (("renewables_kw", "Renewables"), ("discharge_kw", "Discharge"), ("grid_import_kw", "Import"))
+DEMAND = (("load_kw", "Load"), ("charge_kw", "Charge"), ("grid_export_kw", "Export"), ("curtailed_kw", "Curtailed"))
+
+
+WAYS = (  # column of Money, label, colour, dash
+    ("rule", "Simple rule", "load", "dash"),
+    ("plan", "The plan", "discharge", "solid"),
+    ("perfect", "Perfect foresight", "renewables", "dot"),
+)
+
+
+STREAM_TABLES = ("renewables", "load", "market_prices", "weather", "weather_forecasts")
+
+
+MODEL_COLOURS = ("discharge", "import", "renewables", "export", "price", "charge", "load", "curtailed", "ink")
+MODEL_MARKS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "hexagon")
+
+
+@dataclass(frozen=True)
+class Money:
+    """Cost of the plan's horizon [EUR], total and by interval, for each way of running the site.
+
+    `by_interval` has the columns no_battery, rule, plan, perfect as far as they are known; `basis` says at which values.
+    """
+
+    by_interval: pd.DataFrame
+    total_eur: dict[str, float]
+    basis: str
+    captured_share: float | None = None
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """A source with its newest measurements, the forecast of the plan's issue time and the error of the last 24 h."""
+
+    source: Source
+    actual: pd.Series
+    newest: pd.Timestamp | None = None
+    model: str | None = None
+    role: str | None = None
+    forecast: pd.DataFrame | None = None
+    error: dict | None = None
+
+
+# --- numbers and times as people read them ----------------------------------------------------------------------------------
+
+
+def power_unit(largest_kw: float) -> tuple[float, str]:
+    """The divisor and the unit in which powers up to `largest_kw` [kW] are shown; energies likewise with an h."""
+    return (1000.0, "MW") if largest_kw >= MW_FROM_KW else (1.0, "kW")
+
+
+def amount(value: float, unit: str) -> str:
+    """A value with its unit at three significant digits, from a thousand on in full."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    text = f"{value:,.{digits}f}"
+    return f"{text if float(text.replace(',', '')) else '0'} {unit}"
+
+
+def energy(kwh: float) -> str:
+    """An energy [kWh], in MWh from 1,000 kWh on."""
+    return amount(kwh / 1000, "MWh") if abs(kwh) >= 1000 else amount(kwh, "kWh")
+
+
+def power(kw: float) -> str:
+    """A power [kW], in MW from 1,000 kW on."""
+    return amount(kw / 1000, "MW") if abs(kw) >= 1000 else amount(kw, "kW")
+
+
+def euro(value: float | None) -> str:
+    """An amount of money [EUR], to the cent where it is small."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:,.{0 if abs(value) >= 1000 else 2}f} €"
+
+
+def clock(time: pd.Timestamp, zone: str, with_day: bool = True) -> str:
+    """A time in a zone, such as "Mon 30 Dec 17:00"."""
+    local = time.tz_convert(zone)
+    return f"{local:%a} {local.day} {local:%b %H:%M}" if with_day else f"{local:%H:%M}"
+
+
+def zone_name(times: Iterable[pd.Timestamp], zone: str) -> str:
+    """The zone with what it is called at these times: "Europe/Brussels (CET)"."""
+    names = dict.fromkeys(time.tz_convert(zone).tzname() for time in times)
+    return f"{zone} ({' / '.join(names)})"
+
+
+def escape(value: object) -> str:
+    """Text for the page or a figure; figures take a subset of HTML for markup, so theirs is escaped as well."""
+    return html.escape(str(value), quote=True)
+
+
+# --- figures: dicts as plotly.js takes them ---------------------------------------------------------------------------------
+
+
+def colour(name: str) -> str:
+    return f"var(--{name})"
+
+
+def colour_of(column: str) -> str:
+    """The colour's name of a power of the schedule."""
+    return column.removesuffix("_kw").removeprefix("grid_")
+
+
+def rounded(values: Iterable[float], digits: int = 5) -> list[float | None]:
+    """Values for a figure, to so many significant digits; None where there is none."""
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in np.asarray(values, dtype=float)]
+
+
+def moments(times: pd.DatetimeIndex) -> list[str]:
+    """Times for a figure. Figures count in UTC, so that a day of 23 or 25 hours is drawn as long as it is; labels are local."""
+    return list(times.tz_convert("UTC").strftime("%Y-%m-%d %H:%M"))
+
+
+def local_ticks(start: pd.Timestamp, end: pd.Timestamp, zone: str, most: int) -> dict:
+    """At most about `most` ticks of a time axis at whole local hours, days, weeks or months, with local labels."""
+    first, last = start.tz_convert(zone), end.tz_convert(zone)
+    hours = pd.date_range(first.normalize(), last, freq="h")
+    hours = hours[hours >= first]
+    days = pd.date_range(first.normalize(), last, freq="D")
+    days = days[days >= first]
+    choices = [(hours[hours.hour % step == 0], True) for step in (1, 3, 6, 12)]
+    choices += [
+        (days, False),
+        (days[days.weekday == 0], False),
+        (days[days.day == 1], False),
+        (days[(days.day == 1) & (days.month % 6 == 1)], False),
+    ]
+    ticks, with_hours = next((choice for choice in choices if 0 < len(choice[0]) <= most), choices[-1])
+    if with_hours:
+        day_shown = [tick.hour == 0 or i == 0 for i, tick in enumerate(ticks)]
+        labels = [
+            f"{tick:%H:%M}" + (f"<br>{tick:%a} {tick.day} {tick:%b}" if day else "") for tick, day in zip(ticks, day_shown, strict=True)
+        ]
+    else:
+        labels = [f"{tick.day} {tick:%b}<br>{tick:%Y}" for tick in ticks]
+    return {"tickvals": moments(ticks), "ticktext": labels}
+
+
+def time_layout(start, end, zone: str, height: int, narrow_height: int, legend: bool = False) -> dict:
+    """The layout of a figure over time: one time axis in local labels, no decoration."""
+    return {
+        **plain_layout(height, narrow_height),
+        "hovermode": "x unified",
+        "hoversubplots": "axis",
+        "meta": {"narrow": {"height": narrow_height, **local_ticks(start, end, zone, 6)}},
+        "xaxis": {
+            **axis(f"Time, {escape(zone_name((start, end), zone))}"),
+            **local_ticks(start, end, zone, 10),
+            "type": "date",
+            "range": moments(pd.DatetimeIndex([start, end])),
+            "showgrid": True,
+            "unifiedhovertitle": {"text": " "},  # the local time is in the figure's first line instead
+        },
+    }
+
+
+def plain_layout(height: int, narrow_height: int) -> dict:
+    return {
+        "height": height,
+        "meta": {"narrow": {"height": narrow_height}},
+        "margin": {"l": 58, "r": 10, "t": 8, "b": 56},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', "size": 12, "color": colour("quiet")},
+        "hoverlabel": {
+            "bgcolor": colour("card"),
+            "bordercolor": colour("line"),
+            "font": {"color": colour("ink"), "size": 12},
+            "align": "left",
+        },
+        "showlegend": False,
+    }
+
+
+def axis(title: str, **more) -> dict:
+    settings = {
+        "title": {"text": title, "standoff": 8},
+        "gridcolor": colour("line"),
+        "zerolinecolor": colour("quiet"),
+        "linecolor": colour("line"),
+    }
+    return settings | {"automargin": True, "fixedrange": not title.startswith("Time")} | more
+
+
+def times_trace(times: pd.DatetimeIndex, zone: str, step: pd.Timedelta, *notes: Sequence[str]) -> dict:
+    """An invisible trace whose hover lines are the interval in local time, and notes on it."""
+    lines = []
+    for time, *said in zip(times, *notes, strict=True):
+        local = f"{clock(time, zone)}–{clock(time + step, zone, with_day=False)} {time.tz_convert(zone).tzname()}"
+        wrapped = (escape(line) for note in said for line in textwrap.wrap(note, 44))
+        lines.append("<br>".join([f"<b>{local}</b>", *wrapped]))
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "",
+        "x": moments(times),
+        "y": [0] * len(times),
+        "text": lines,
+        "hovertemplate": "%{text}<extra></extra>",
+        "line": {"width": 0, "color": "rgba(0,0,0,0)"},
+    }
+
+
+def step_line(times: pd.DatetimeIndex, values, step: pd.Timedelta, name: str, unit: str, **more) -> dict:
+    """A line that stays at each value for its whole interval."""
+    x = times.append(times[-1:] + step)
+    y = rounded(values)
+    return (
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": moments(x),
+            "y": [*y, y[-1]],
+            "hovertemplate": f"%{{y:,.4~g}} {unit}",
+            "connectgaps": False,
+        }
+        | {"line": {"shape": "hv", "width": 2} | more.pop("line", {})}
+        | more
+    )
+
+
+def aggregated(schedule: pd.DataFrame, step: pd.Timedelta) -> tuple[pd.DataFrame, pd.Timedelta]:
+    """The schedule in at most MOST_INTERVALS intervals: means over longer steps."""
+    span = step * len(schedule)
+    fitting = [
+        minutes
+        for minutes in AGGREGATES_MIN
+        if pd.Timedelta(minutes=minutes) >= step and span / pd.Timedelta(minutes=minutes) <= MOST_INTERVALS
+    ]
+    if len(schedule) <= MOST_INTERVALS:
+        return schedule, step
+    coarse = pd.Timedelta(minutes=fitting[0] if fitting else AGGREGATES_MIN[-1])
+    groups = schedule.resample(coarse)
+    means = groups.mean(numeric_only=True)
+    means["reason"] = f"mean of {int(coarse / step)} intervals"
+    return means.dropna(how="all"), coarse
+
+
+def interval_length(times: pd.DatetimeIndex) -> pd.Timedelta:
+    """The step of regular times; an hour where there is only one."""
+    return times[1] - times[0] if len(times) > 1 else pd.Timedelta(hours=1)
+
+
+def dispatch_figure(schedule: pd.DataFrame, states: pd.DataFrame, batteries: Sequence[BatteryParameters], zone: str) -> dict:
+    """Power stacked around zero over price over SOC, on one time axis."""
+    schedule, step = aggregated(with_battery_power(schedule, states), interval_length(schedule.index))
+    times, start, end = schedule.index, schedule.index[0], schedule.index[-1] + step
+    divisor, unit = power_unit(float(schedule[[name for name, _ in SUPPLY]].sum(axis=1).max()))
+    layout = time_layout(start, end, zone, height=640, narrow_height=620)
+    layout |= {"barmode": "relative", "bargap": 0}
+    layout["xaxis"]["anchor"] = "y3"
+    layout["yaxis"] = axis(f"Power [{unit}]", domain=[0.5, 1], tickformat="~g")
+    layout["yaxis2"] = axis("Price [EUR/MWh]", domain=[0.25, 0.46], tickformat="~g")
+    layout["yaxis3"] = axis("SOC [%]", domain=[0, 0.21], range=[-2, 102], tickvals=[0, 50, 100])
+    fleet = fleet_soc(states, batteries)
+    fleet = pd.DataFrame(
+        {"before": fleet["before"].resample(step).first(), **{n: fleet[n].resample(step).last() for n in fleet.columns[1:]}}
+    )
+    changes = [f"SOC {row.before:.0%} → {row.soc:.0%}" for row in fleet.reindex(times).itertuples()] if len(fleet) else [""] * len(times)
+    data = [times_trace(times, zone, step, schedule["reason"].fillna(""), changes)]
+    for series, sign in ((SUPPLY, 1), (DEMAND, -1)):
+        for name, label in series:
+            values = schedule[name].to_numpy(float) / divisor
+            values = np.where(np.abs(values) < 1e-6 * max(1.0, np.nanmax(np.abs(values), initial=0)), np.nan, values)
+            data.append(
+                {
+                    "type": "bar",
+                    "name": label,
+                    "x": moments(times),
+                    "y": rounded(sign * values),
+                    "customdata": rounded(values),
+                    "offset": 0,
+                    "width": step / pd.Timedelta(milliseconds=1),
+                    "hovertemplate": f"%{{customdata:,.4~g}} {unit}",
+                    "marker": {"color": colour(colour_of(name)), "line": {"width": 0}},
+                }
+            )
+    price, export = schedule["import_price_eur_per_mwh"], schedule["export_price_eur_per_mwh"]
+    data.append(step_line(times, price, step, "Import price", "EUR/MWh", yaxis="y2", line={"color": colour("price")}))
+    if not np.allclose(price, export, equal_nan=True):
+        line = {"color": colour("price"), "dash": "dot", "width": 1.5}
+        data.append(step_line(times, export, step, "Export price", "EUR/MWh", yaxis="y2", line=line))
+    data += soc_traces(fleet, times, step)
+    return {"data": data, "layout": layout}
+
+
+def with_battery_power(schedule: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+    """The schedule with the power of all batteries together: charge_kw and discharge_kw."""
+    totals = states.groupby(level=0)[["charge_kw", "discharge_kw"]].sum().reindex(schedule.index).fillna(0.0)
+    return schedule.drop(columns=["charge_kw", "discharge_kw"], errors="ignore").join(totals)
+
+
+def fleet_soc(states: pd.DataFrame, batteries: Sequence[BatteryParameters]) -> pd.DataFrame:
+    """State of charge of all batteries together, weighted with capacity [fraction].
+
+    Returns
+    -------
+    Columns before and soc (at the start and at the end of each interval), soc_min and soc_max; empty without batteries.
+    """
+    known = [battery for battery in batteries if (states["battery_id"] == battery.battery_id).any()]
+    capacity = sum(battery.capacity_kwh for battery in known)
+    stored, first = 0.0, 0.0
+    for battery in known:
+        own = states[states["battery_id"] == battery.battery_id]
+        hours = interval_length(own.index) / pd.Timedelta(hours=1)
+        change = hours * (battery.eta_charge * own["charge_kw"].iloc[0] - own["discharge_kw"].iloc[0] / battery.eta_discharge)
+        stored = stored + own["soc"] * battery.capacity_kwh
+        first += (own["soc"].iloc[0] * battery.capacity_kwh - change) / keep_fraction(battery, hours)
+    if not known:
+        return pd.DataFrame(columns=["before", "soc", "soc_min", "soc_max"], index=states.index[:0], dtype=float)
+    soc = stored / capacity
+    low, high = (sum(getattr(b, name) * b.capacity_kwh for b in known) / capacity for name in ("soc_min", "soc_max"))
+    return pd.DataFrame({"before": soc.shift(fill_value=first / capacity), "soc": soc, "soc_min": low, "soc_max": high})
+
+
+def soc_traces(fleet: pd.DataFrame, times: pd.DatetimeIndex, step: pd.Timedelta) -> list[dict]:
+    """The band between the bounds and the fleet's SOC in it."""
+    if fleet.empty:
+        return []
+    common = {"type": "scatter", "mode": "lines", "yaxis": "y3", "hoverinfo": "skip"}
+    edges = moments(pd.DatetimeIndex([times[0], times[-1] + step]))
+    bound = {**common, "x": edges, "line": {"color": colour("quiet"), "dash": "dash", "width": 1}}
+    low, high = ([percent, percent] for percent in rounded(100 * fleet[["soc_min", "soc_max"]].iloc[0]))
+    shade = {"fill": "tonexty", "fillcolor": colour("shade")}
+    x, y = moments(times.append(times[-1:] + step)), rounded(100 * np.append(fleet["before"].iloc[:1], fleet["soc"]))
+    return [
+        {**bound, "name": "SOC minimum", "y": low},
+        {**bound, "name": "SOC maximum", "y": high, **shade},
+        {**common, "name": "SOC", "x": x, "y": y, "line": {"color": colour("soc"), "width": 2.5}},
+    ]
+
+
+def fan_figure(view: SourceView, data_end: pd.Timestamp, zone: str) -> dict:
+    """The forecast as nested bands of 90, 80 and 50 % around its value, with the actual values before and after its issue time."""
+    forecast, step = view.forecast, pd.Timedelta(minutes=view.source.step_min)
+    issue = forecast.index[0]
+    start, end = issue - HISTORY, forecast.index[-1] + step
+    actual = view.actual[(view.actual.index >= start) & (view.actual.index < end)]
+    price = view.source.kind == "market"
+    largest = max(float(np.nanmax(np.abs(part), initial=0)) for part in (actual.to_numpy(float), forecast.to_numpy(float)))
+    divisor, unit = (1.0, "EUR/MWh") if price else power_unit(largest)
+    name, band = KIND_COLOUR[view.source.kind], colour("band-" + view.source.kind)
+    layout = time_layout(start, end, zone, height=270, narrow_height=250)
+    layout["yaxis"] = axis(f"{'Price' if price else 'Power'} [{unit}]", tickformat="~g")
+    at, line = moments(pd.DatetimeIndex([issue]))[0], {"color": colour("quiet"), "width": 1, "dash": "dot"}
+    layout["shapes"] = [{"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": line}]
+    grid = actual.index.union(forecast.index)
+    data = [times_trace(grid, zone, step)]
+    for low, high, share in (("q05", "q95", 90), ("q10", "q90", 80), ("q25", "q75", 50)):
+        if low not in forecast or forecast[[low, high]].isna().all(axis=None):
+            continue
+        edge = {"line": {"width": 0, "shape": "hv"}, "fillcolor": band}
+        data.append(step_line(forecast.index, forecast[low] / divisor, step, f"{share} % from", unit, **edge))
+        data.append(step_line(forecast.index, forecast[high] / divisor, step, f"{share} % to", unit, fill="tonexty", **edge))
+        if share == 80:
+            for trace in data[-2:]:
+                trace["hoverinfo"] = "skip"
+                trace.pop("hovertemplate")
+    data.append(step_line(forecast.index, forecast["value"] / divisor, step, "Forecast", unit, line={"color": colour(name), "width": 2}))
+    if len(actual):
+        data.append(step_line(actual.index, actual / divisor, step, "Actual", unit, line={"color": colour("ink"), "width": 1.5}))
+    return {"data": data, "layout": layout}
+
+
+def cost_figure(money: Money, zone: str) -> dict:
+    """Cost so far, summed from the plan's start, of each way of running the site less that without a battery: savings."""
+    costs, step = money.by_interval, interval_length(money.by_interval.index)
+    saved = costs.rsub(costs["no_battery"], axis=0).cumsum()
+    if len(saved) > MOST_INTERVALS:
+        saved = saved.iloc[:: int(np.ceil(len(saved) / MOST_INTERVALS))]
+    start, end = saved.index[0], saved.index[-1] + step
+    layout = time_layout(start, end, zone, height=300, narrow_height=280)
+    layout["yaxis"] = axis("Saved so far [EUR]", tickformat=",~g", zeroline=True)
+    data = [times_trace(saved.index, zone, step)]
+    for name, label, tint, dash in WAYS:
+        if name in saved:
+            line = {"color": colour(tint), "width": 2.5 if name == "plan" else 2, "dash": dash}
+            x, y = saved.index.append(saved.index[-1:] + step), rounded([0.0, *saved[name]], 7)
+            hover = "%{y:,.2f} EUR"
+            data.append({"type": "scatter", "mode": "lines", "name": label, "x": moments(x), "y": y, "line": line, "hovertemplate": hover})
+    return {"data": data, "layout": layout}
+
+
+def savings_figure(money: Money) -> dict:
+    """What each way of running the site saves against no battery, as bars."""
+    ways = [way for way in reversed(WAYS) if way[0] in money.total_eur]
+    saved = [money.total_eur["no_battery"] - money.total_eur[name] for name, *_ in ways]
+    layout = plain_layout(height=60 + 44 * len(ways), narrow_height=60 + 44 * len(ways))
+    layout["margin"] |= {"l": 10}
+    layout["xaxis"] = axis("Saved against no battery [EUR]", tickformat=",~g", fixedrange=True, zeroline=True, nticks=6)
+    layout["yaxis"] = axis("", fixedrange=True, ticks="")
+    bar = {"type": "bar", "orientation": "h", "x": rounded(saved, 7), "y": [label for _, label, *_ in ways], "width": 0.55}
+    bar |= {"marker": {"color": [colour(tint) for *_, tint, _ in ways]}, "hovertemplate": "%{y}: %{x:,.2f} EUR<extra></extra>"}
+    bar |= {"text": [euro(value) for value in saved], "textposition": "auto", "cliponaxis": False}
+    return {"data": [bar], "layout": layout}
+
+
+def leaderboard_figure(rows: Sequence[dict]) -> dict:
+    """A row a source, a mark a model, at its ratio to seasonal naive."""
+    sources = list(dict.fromkeys(row["source_id"] for row in rows))
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    limit = 2.0
+    layout = plain_layout(height=110 + 38 * len(sources), narrow_height=150 + 38 * len(sources))
+    layout["xaxis"] = axis("MAE over seasonal naive [ratio]", fixedrange=True, range=[0, limit * 1.04], tickformat=".2~f")
+    layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", type="category")
+    layout["shapes"] = [
+        {"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": colour("quiet"), "width": 1.5}}
+    ]
+    layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, "hovermode": "closest"}
+    data = []
+    for number, model in enumerate(models):
+        own = [row for row in rows if row["model"] == model]
+        tint, mark = MODEL_COLOURS[number % len(MODEL_COLOURS)], MODEL_MARKS[number % len(MODEL_MARKS)]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": escape(model),
+                "x": [min(row["mae_ratio_naive"], limit) for row in own],
+                "y": [escape(row["source_id"]) for row in own],
+                "customdata": rounded([row["mae_ratio_naive"] for row in own]),
+                "hovertemplate": "%{y}, %{fullData.name}: %{customdata:.2f}<extra></extra>",
+                "marker": {
+                    "color": colour(tint),
+                    "size": 13,
+                    "symbol": [mark if row["champion"] else mark + "-open" for row in own],
+                    "line": {"width": 2, "color": colour(tint)},
+                },
+            }
+        )
+    return {"data": data, "layout": layout}
+
+
+def rows_figure(rows: dict[str, int]) -> dict:
+    """Rows of each table that the stream fills."""
+    names = [name for name in reversed(STREAM_TABLES) if name in rows]
+    layout = plain_layout(height=250, narrow_height=250)
+    layout["margin"] |= {"l": 10}
+    layout["xaxis"] = axis("Rows stored [count]", fixedrange=True, tickformat="~s")
+    layout["yaxis"] = axis("", fixedrange=True)
+    bar = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [rows[name] for name in names],
+        "y": names,
+        "hovertemplate": "%{y}: %{x:,} rows<extra></extra>",
+    }
+    bar |= {"marker": {"color": colour("discharge")}, "width": 0.55, "text": [f"{rows[name]:,}" for name in names], "textposition": "auto"}
+    return {"data": [bar | {"cliponaxis": False}], "layout": layout}

@@ -1,0 +1,605 @@
+"""One page that shows a plan: what it costs and saves, what the batteries do and why, and how good the forecasts were.
+
+Reads the database (schedules, forecasts, measurements), the MLflow store and the stream's state; writes one HTML file that needs no
+network: plotly and all figures are inside. The page is made even where a stage has not run yet: its section then names the
+command to run. Times are shown in the zone of `[site] time_zone`; a value is drawn over its whole interval, SOC at its end.
+Costs are positive when paid.
+
+    python report.py --open
+"""
+
+import argparse
+import base64
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+import webbrowser
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import db
+import features
+import figures
+import optimization
+import terminal
+from battery import carry_out, energy_kwh, idle, money_eur, self_consumption, stored_kwh
+from config import EMBEDDED, BatteryParameters, Config, VppError
+from figures import (
+    DAY,
+    DEMAND,
+    STREAM_TABLES,
+    SUPPLY,
+    WAYS,
+    Money,
+    SourceView,
+    amount,
+    clock,
+    colour_of,
+    energy,
+    escape,
+    euro,
+    interval_length,
+    power,
+)
+from schedule_problem import Problem, Schedule
+from sources import Source
+
+log = logging.getLogger("report")
+
+OUTPUT = Path("report.html")
+TEMPLATE = Path(__file__).resolve().parent / "report_template.html"
+KIND_ORDER = ("load", "solar", "wind", "market")
+
+
+class ReportError(VppError):
+    """The report asked for cannot be made."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page shows."""
+
+    site: str
+    zone: str
+    data_end: pd.Timestamp | None = None
+    run: dict | None = None
+    schedule: pd.DataFrame | None = None
+    states: pd.DataFrame | None = None
+    batteries: tuple[BatteryParameters, ...] = ()
+    money: Money | None = None
+    views: tuple[SourceView, ...] = ()
+    leaderboard: Sequence[dict] = ()
+    stream: Sequence[dict] = ()
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+# --- the next day in words --------------------------------------------------------------------------------------------------
+
+
+def battery_actions(schedule: pd.DataFrame) -> list[dict]:
+    """The times in which the batteries together charge or discharge.
+
+    Parameters
+    ----------
+    schedule : as `with_battery_power` gives it, on a regular step.
+
+    Returns
+    -------
+    One dict an uninterrupted action: what, start, end, energy_kwh at the terminals, mean price [EUR/MWh] and the reason of its
+    strongest interval.
+    """
+    step = interval_length(schedule.index)
+    hours = step / pd.Timedelta(hours=1)
+    net = schedule["charge_kw"] - schedule["discharge_kw"]
+    sign = np.sign(net.where(net.abs() > 0.005 * net.abs().max(), 0.0))
+    actions = []
+    for _, part in schedule.groupby((sign != sign.shift()).cumsum()):
+        direction = sign[part.index[0]]
+        if direction == 0:
+            continue
+        strength = net[part.index].abs()
+        price = part["import_price_eur_per_mwh" if direction > 0 else "export_price_eur_per_mwh"]
+        actions.append(
+            {
+                "what": "Charge" if direction > 0 else "Discharge",
+                "start": part.index[0],
+                "end": part.index[-1] + step,
+                "energy_kwh": float(strength.sum() * hours),
+                "price_eur_per_mwh": float(np.average(price, weights=strength)),
+                "reason": part["reason"][strength.idxmax()] if "reason" in part else None,
+            }
+        )
+    return actions
+
+
+def joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) -> list[str]:
+    """The first 24 h of a schedule in a few sentences: batteries, grid, price, stored energy."""
+    start = schedule.index[0]
+    day = schedule[schedule.index < start + DAY]
+    step = interval_length(schedule.index)
+    hours = step / pd.Timedelta(hours=1)
+    actions, sentences = battery_actions(day), []
+    for what in ("Charge", "Discharge"):
+        own = [action for action in actions if action["what"] == what]
+        if own:
+            total = sum(action["energy_kwh"] for action in own)
+            price = sum(action["energy_kwh"] * action["price_eur_per_mwh"] for action in own) / total
+            main = sorted(sorted(own, key=lambda action: -action["energy_kwh"])[:3], key=lambda action: action["start"])
+            spans = joined([f"{clock(a['start'], zone, False)}–{clock(a['end'], zone, False)}" for a in main])
+            more = f" (and {len(own) - 3} shorter times)" if len(own) > 3 else ""
+            sentences.append(f"{what} {energy(total)} at {price:,.0f} EUR/MWh on average, {spans}{more}.")
+    if not actions:
+        sentences.append("The batteries stay as they are: no price difference pays for the losses.")
+    if len(fleet):
+        soc = fleet["soc"][fleet.index < start + DAY]
+        high, low = (f"{soc[time]:.0%} at {clock(time + step, zone, False)}" for time in (soc.idxmax(), soc.idxmin()))
+        now = f"{fleet['before'].iloc[0]:.0%}"
+        sentences.append(f"Stored energy: {now} now, highest {high}, lowest {low}, {soc.iloc[-1]:.0%} after 24 h.")
+    imports, exports = day["grid_import_kw"], day["grid_export_kw"]
+    grid = f"Grid: import {energy(imports.sum() * hours)}, at most {power(imports.max())} at {clock(imports.idxmax(), zone, False)}"
+    if exports.max() > 1e-6 * max(1.0, imports.max()):
+        grid += f"; export {energy(exports.sum() * hours)}, at most {power(exports.max())} at {clock(exports.idxmax(), zone, False)}"
+    sentences.append(grid + ".")
+    price = day["import_price_eur_per_mwh"]
+    sentences.append(
+        f"Price paid: lowest {price.min():,.0f} EUR/MWh at {clock(price.idxmin(), zone, False)}, "
+        f"highest {price.max():,.0f} at {clock(price.idxmax(), zone, False)}."
+    )
+    load, renewables, curtailed = (float(day[name].sum()) for name in ("load_kw", "renewables_kw", "curtailed_kw"))
+    if load > 0:
+        cover = f"Renewables make {energy(renewables * hours)}, {renewables / load:.0%} of the load's {energy(load * hours)}"
+        sentences.append(cover + (f"; {energy(curtailed * hours)} of it is curtailed." if curtailed > 1e-6 * load else "."))
+    return sentences
+
+
+# --- sections: HTML of each, and its figures ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; in its HTML `<!--name-->` stands where the figure of that name goes."""
+
+    identifier: str
+    title: str
+    body: str
+    figures: dict[str, dict] = field(default_factory=dict)
+
+    def render(self) -> str:
+        body = self.body
+        for name in self.figures:
+            body = body.replace(f"<!--{name}-->", f'<div id="{self.identifier}-{name}" class="figure"></div>')
+        return f'<section id="{self.identifier}"><h2>{escape(self.title)}</h2>\n{body}\n</section>'
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def quiet(text: str) -> str:
+    return f'<span class="quiet">{escape(text)}</span>'
+
+
+def missing(what: str, command: str) -> str:
+    """What a section says in place of what is not there yet."""
+    return f'<p class="warning">{escape(what)} Run <code>{escape(command)}</code>.</p>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; a head that ends in "|" marks a column of numbers."""
+    kinds = [' class="number"' if name.endswith("|") else "" for name in head]
+    cells = "".join(f"<th{kind}>{escape(name.rstrip('|'))}</th>" for name, kind in zip(head, kinds, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def key(entries: Iterable[tuple[str, str, str]]) -> str:
+    """A legend: label, colour and shape ("", "rule" or "dash") of each entry."""
+    spans = "".join(
+        f'<li><span class="{shape}" style="--swatch: var(--{tint})">{escape(label)}</span></li>' for label, tint, shape in entries
+    )
+    return f'<ul class="key">{spans}</ul>'
+
+
+def numbers_section(content: Content) -> Section:
+    """Cost of each way of running the site, and the next 24 h in words."""
+    title, money = "The numbers that matter", content.money
+    if content.schedule is None:
+        command = "python optimization.py" if content.data_end is not None else "python pipeline.py"
+        what = "There is no plan yet." if content.data_end is not None else "The database is empty."
+        return Section("numbers", title, missing(what, command))
+    total, body, drawn = money.total_eur if money else {}, "", {}
+    if money:
+        cards = [("Without battery", euro(total["no_battery"]), "cost of the horizon", "")]
+        for name, label, kind in (("plan", "With the plan", "plan"), ("perfect", "Perfect foresight", "")):
+            if name in total:
+                saved = total["no_battery"] - total[name]
+                share = f" ({saved / abs(total['no_battery']):.1%})" if abs(total["no_battery"]) > 0.005 else ""
+                cards.append(
+                    (label, euro(total[name]), f"saves {euro(saved)}{share}" if saved >= 0 else f"costs {euro(-saved)} more", kind)
+                )
+        if money.captured_share is not None:
+            cards.append(("Captured share", f"{money.captured_share:.0%}", "of what perfect foresight saves", ""))
+        body += '<div class="cards">'
+        for label, value, note, kind in cards:
+            body += f'<div class="card {kind}">{quiet(label)}<b>{escape(value)}</b>{quiet(note)}</div>'
+        body += "</div>"
+        body += paragraph(f"{money.basis} Positive amounts are paid, negative ones earned.", "quiet")
+        drawn["savings"] = figures.savings_figure(money)
+    fleet = figures.fleet_soc(content.states, content.batteries)
+    schedule = figures.with_battery_power(content.schedule, content.states)
+    words = next_day_in_words(schedule, fleet, content.zone)
+    first = clock(content.schedule.index[0], content.zone)
+    words = "".join(f"<li>{escape(sentence)}</li>" for sentence in words)
+    body += f'<div class="two"><div><h3>The 24 h from {escape(first)}</h3><ul>{words}</ul></div><div><!--savings--></div></div>'
+    return Section("numbers", title, body, drawn)
+
+
+def dispatch_section(content: Content) -> Section:
+    """The schedule over price and SOC, and the reason of each action of the first day."""
+    title, zone = "What happens when, and why", content.zone
+    if content.schedule is None:
+        return Section("dispatch", title, missing("There is no plan to show.", "python optimization.py"))
+    figure = figures.dispatch_figure(content.schedule, content.states, content.batteries, zone)
+    lead = "Above the line is where power comes from, below it where it goes; both are equally high. Point at an interval to see why."
+    names = [(label, colour_of(name), "") for name, label in (*SUPPLY, *DEMAND)]
+    names += [("Price", "price", "rule"), ("State of charge", "soc", "rule"), ("its bounds", "quiet", "dash")]
+    schedule = figures.with_battery_power(content.schedule, content.states)
+    actions = battery_actions(schedule[schedule.index < schedule.index[0] + DAY])
+    rows = [
+        (
+            f"{clock(action['start'], zone)}–{clock(action['end'], zone, False)}",
+            action["what"],
+            energy(action["energy_kwh"]),
+            amount(action["price_eur_per_mwh"], "EUR/MWh"),
+            action["reason"] or "–",
+        )
+        for action in actions
+    ]
+    listed = table(("When", "What", "Energy|", "Price|", "Why"), rows) if rows else ""
+    return Section("dispatch", title, paragraph(lead, "quiet") + key(names) + "<!--power-->" + listed, {"power": figure})
+
+
+def forecasts_section(content: Content) -> Section:
+    """The fan of each source against its actual values, with the error of the last 24 h."""
+    title = "Forecasts against what came"
+    shown = [view for view in content.views if view.forecast is not None]
+    if not shown:
+        return Section("forecasts", title, missing("There is no forecast for this issue time.", "python forecast_and_save.py"))
+    entries = [
+        ("Actual", "ink", "rule"),
+        ("Forecast", "quiet", "rule"),
+        ("50, 80 and 90 % of outcomes are expected in the bands", "band-load", ""),
+    ]
+    body, drawn = key(entries) + '<div class="fans">', {}
+    for number, view in enumerate(shown):
+        drawn[f"fan{number}"] = figures.fan_figure(view, content.data_end, content.zone)
+        substitute = " (a substitute: no champion could be used)" if view.role == "fallback" else ""
+        body += f"<div><h3>{escape(view.source.name)}</h3>"
+        body += paragraph(f"{view.source.kind}, model {view.model}{substitute}. {error_in_words(view, content.zone)}", "quiet")
+        body += f"<!--fan{number}--></div>"
+    body += "</div>"
+    without = [view.source.name for view in content.views if view.forecast is None]
+    if without:
+        body += missing(f"No forecast for {', '.join(without)}.", "python forecast_and_save.py")
+    return Section("forecasts", title, body, drawn)
+
+
+def error_in_words(view: SourceView, zone: str) -> str:
+    """The error of the last 24 h with measurements, beside that of last week's same hour."""
+    error = view.error
+    if error is None:
+        return "No forecast was stored for the last 24 h of measurements."
+    divisor, unit = (
+        (1.0, "EUR/MWh") if view.source.kind == "market" else figures.power_unit(max(error["mae"], view.source.capacity_kw or 0))
+    )
+    words = f"Last 24 h, to {clock(error['end'], zone)}: mean absolute error {amount(error['mae'] / divisor, unit)}"
+    if view.source.capacity_kw:
+        words += f", {error['mae'] / view.source.capacity_kw:.1%} of capacity"
+    if error["naive"] is not None:
+        words += f" (last week's same hour: {amount(error['naive'] / divisor, unit)})"
+    return words + "."
+
+
+def cost_section(content: Content) -> Section:
+    """Cumulative saving of the plan, of the simple rule and of perfect foresight."""
+    title, money = "Cost against the baselines", content.money
+    if money is None:
+        return Section("cost", title, missing("There is no plan to value.", "python optimization.py"))
+    lead = "What has been saved so far, against running the site without a battery."
+    ways = [way for way in WAYS if way[0] in money.total_eur]
+    entries = [(label, tint, "dash" if dash != "solid" else "rule") for _, label, tint, dash in ways]
+    rows = [("Without battery", euro(money.total_eur["no_battery"]), "–")]
+    rows += [(label, euro(money.total_eur[name]), euro(money.total_eur["no_battery"] - money.total_eur[name])) for name, label, *_ in ways]
+    body = paragraph(lead + " " + money.basis, "quiet") + key(entries) + "<!--saved-->"
+    return Section("cost", title, body + table(("Way", "Cost|", "Saved|"), rows), {"saved": figures.cost_figure(money, content.zone)})
+
+
+def leaderboard_section(content: Content) -> Section:
+    """Each model's error beside last week's same hour, for each source."""
+    title = "Leaderboard of models"
+    if not content.leaderboard:
+        return Section("models", title, missing("No model has been trained yet.", "python train_forecast.py"))
+    lead = "Mean absolute error over that of last week's same hour: left of the line is better. The filled mark is the champion."
+    rows = [
+        (row["source_id"], row["model"] + (" (champion)" if row["champion"] else ""), f"{row['mae']:,.4g}", f"{row['mae_ratio_naive']:.2f}")
+        for row in content.leaderboard
+    ]
+    body = paragraph(lead, "quiet") + "<!--ratio-->" + table(("Source", "Model", "MAE [kW or EUR/MWh]|", "over naive|"), rows)
+    return Section("models", title, body, {"ratio": figures.leaderboard_figure(content.leaderboard)})
+
+
+def stream_section(content: Content) -> Section:
+    """Rows stored, messages waiting and dead letters of each topic, and each source's newest value."""
+    title = "Health of the stream"
+    if not content.rows or not any(content.rows.get(name, 0) for name in STREAM_TABLES):
+        return Section("stream", title, missing("Nothing has been streamed yet.", "python communication.py"))
+    body, rows = "", content.stream
+    if rows:
+        head = ("Topic", "Stored|", "Waiting|", "Dead letters|")
+        body += table(head, [(row["topic"], f"{row['stored']:,}", shown(row["lag"]), shown(row["dead_lettered"])) for row in rows])
+    else:
+        body += paragraph("The broker is not reachable now: what waits in its topics and what was dead-lettered is not known.", "quiet")
+    body += "<!--rows-->"
+    newest = [(view.source.name, view.source.kind, clock(view.newest, content.zone)) for view in content.views if view.newest]
+    if newest:
+        body += table(("Source", "Kind", "Newest value ends at"), newest)
+    return Section("stream", title, body, {"rows": figures.rows_figure(content.rows)})
+
+
+def shown(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
+
+
+# --- the page -----------------------------------------------------------------------------------------------------------------
+
+
+def render(content: Content) -> str:
+    """The page as one HTML text that needs nothing else."""
+    parts = (numbers_section, dispatch_section, forecasts_section, cost_section, leaderboard_section, stream_section)
+    sections = [part(content) for part in parts]
+    drawn = {f"{section.identifier}-{name}": figure for section in sections for name, figure in section.figures.items()}
+    line = f"All times in {content.zone}."
+    if content.run is not None:
+        issue, end = content.run["issue_time"], content.schedule.index[-1] + interval_length(content.schedule.index)
+        line = (
+            f"Plan issued {clock(issue, content.zone)}, to {clock(end, content.zone)}; "
+            f"measurements until {clock(content.data_end, content.zone)}. Times in {figures.zone_name((issue, end), content.zone)}."
+        )
+    replacements = {
+        "title": escape(content.site),
+        "header": f"<h1>{escape(content.site)}</h1>\n{paragraph(line, 'quiet')}",
+        "sections": "\n".join(section.render() for section in sections),
+        "footer": escape(f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else "") + "Made by report.py.",
+        "figures": json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        "plotly": plotly_script(),
+    }
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: replacements.get(found[1], found[0]), TEMPLATE.read_text(encoding="utf-8"))
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    return page.replace("{{hashes}}", " ".join(f"'sha256-{digest}'" for digest in hashes), 1)
+
+
+@functools.cache
+def plotly_script() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+# --- reading ------------------------------------------------------------------------------------------------------------------
+
+
+def read_content(config: Config, run_id: str | None = None) -> Content:
+    """Read all that the page shows, of a run or of the newest plan.
+
+    Raises
+    ------
+    ReportError : there is no run of that name.
+    DatabaseError : the database cannot be reached.
+    """
+    with db.session(config) as conn:
+        found = db.read_schedule(conn, run_id)
+        if found is None and run_id is not None:
+            newest = db.read_schedule(conn)
+            expected = f"the newest plan is {newest[0]['run_id']}" if newest else "there is no plan yet: run python optimization.py"
+            raise ReportError(f"--run {run_id}: no such run in the database; {expected}")
+        run, schedule, states = found or (None, None, None)
+        if run is not None and schedule.empty:
+            raise ReportError(f"--run {run['run_id']}: {run['status']}, it has no schedule to show")
+        try:
+            data_end = db.data_end(conn)
+        except db.DataGapError:
+            data_end = None
+        issue_time = run["issue_time"] if run else data_end
+        sources = [source for source in db.read_sources(conn) if source.kind in KIND_ORDER]
+        sources.sort(key=lambda source: (KIND_ORDER.index(source.kind), source.source_id))
+        views = () if issue_time is None else tuple(read_view(conn, config, source, issue_time, data_end) for source in sources)
+        rows = db.count_rows(conn)
+        money = None if run is None else read_money(conn, config, run, schedule, states)
+    return Content(
+        site=config.site.name,
+        zone=config.site.time_zone,
+        data_end=data_end,
+        run=run,
+        schedule=schedule,
+        states=states,
+        batteries=config.batteries,
+        money=money,
+        views=views,
+        leaderboard=read_leaderboard(config, [source.source_id for source in sources]),
+        stream=read_stream(config),
+        rows=rows,
+    )
+
+
+def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, data_end: pd.Timestamp | None) -> SourceView:
+    """A source around an issue time [UTC], and the error of its last 24 h with measurements."""
+    found = db.read_forecasts(conn, source.source_id, issue_time)
+    run, forecast = found if found and len(found[1]) else (None, None)
+    end = issue_time + pd.Timedelta(hours=config.forecast.horizon_h)
+    latest = db.read_latest(conn, source)
+    actual = db.read_series(conn, source, issue_time - figures.HISTORY, end)
+    view = SourceView(source, actual, newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None)
+    if run is not None:
+        view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
+    return view if data_end is None else dataclasses.replace(view, error=read_error(conn, source, data_end, config.site.time_zone))
+
+
+def read_error(conn, source: Source, end: pd.Timestamp, zone: str) -> dict | None:
+    """Mean absolute error of the 24 h before `end`, forecast at least 24 h before, and that of last week's same local hour."""
+    start = end - DAY
+    runs = db.read_forecast_runs(conn, source.source_id, ("champion", "fallback"))
+    runs = runs[pd.to_datetime(runs["issue_time"], utc=True) <= start] if len(runs) else runs
+    if runs.empty:
+        return None
+    forecast = db.read_forecasts(conn, source.source_id, runs["issue_time"].max())[1]
+    series = db.read_series(conn, source, start - 8 * DAY, end)
+    actual = series[series.index >= start]
+    error = (forecast["value"].reindex(actual.index) - actual).abs()
+    if error.notna().sum() < DAY / pd.Timedelta(minutes=source.step_min) / 2:
+        return None
+    naive = np.abs(series.reindex(features.local_lag(actual.index, 7, zone)).to_numpy() - actual.to_numpy())
+    return {
+        "mae": float(error.mean()),
+        "naive": float(np.nanmean(naive)) if np.isfinite(naive).any() else None,
+        "end": end,
+        "issue_time": runs["issue_time"].max(),
+    }
+
+
+def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
+    """The ways of running the site compared: at actual values where perfect foresight is stored, else at forecast ones."""
+    perfect = db.read_schedule(conn, kind="perfect", issue_time=run["issue_time"])
+    known = perfect is not None and perfect[1].index.equals(schedule.index)
+    step = int(interval_length(schedule.index).total_seconds()) // 60
+    planned = set(states["battery_id"])
+    batteries = [battery for battery in config.batteries if battery.battery_id in planned]
+    batteries = optimization.starting_batteries(conn, batteries, run["issue_time"])
+    peak = optimization.peak_so_far(conn, config, run["issue_time"])
+
+    def problem_of(frame: pd.DataFrame) -> Problem:
+        price = frame["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh
+        return optimization.site_problem(config, frame.assign(price_eur_per_mwh=price), step, batteries, peak)
+
+    price = optimization.terminal_price(problem_of(schedule))
+    problem = optimization.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
+    wanted = by_battery(states, problem, "charge_kw") - by_battery(states, problem, "discharge_kw")
+    ways = {"no_battery": idle(problem), "rule": self_consumption(problem), "plan": carry_out(problem, lambda t, _: wanted[:, t])}
+    if known:
+        ways["perfect"] = stored_schedule(problem, *perfect[1:])
+    by_interval = pd.DataFrame({name: interval_costs(problem, way) for name, way in ways.items()}, index=schedule.index)
+    total = by_interval.sum().to_dict()
+    share = optimization.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
+    basis = "At the actual load, renewables and prices." if known else "At forecast values."
+    return Money(by_interval, total, basis + " Energy added to the batteries counts at one price.", share)
+
+
+def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
+    """A column of stored battery states, one row a battery of the problem."""
+    own = (states.loc[states["battery_id"] == battery.battery_id, column] for battery in problem.batteries)
+    return np.array([part.to_numpy(float) for part in own]).reshape(len(problem.batteries), problem.intervals)
+
+
+def stored_schedule(problem: Problem, frame: pd.DataFrame, states: pd.DataFrame) -> Schedule:
+    """A schedule as it was before it was stored."""
+    batteries = (by_battery(states, problem, name) for name in ("charge_kw", "discharge_kw", "soc"))
+    grid = (frame[name].to_numpy(float) for name in ("curtailed_kw", "grid_import_kw", "grid_export_kw"))
+    charge, discharge, soc = batteries
+    return Schedule(charge, discharge, *grid, soc)
+
+
+def interval_costs(problem: Problem, schedule: Schedule) -> np.ndarray:
+    """What each interval of a schedule costs [EUR]: energy, CO2 and wear, less the value of the energy that it stores.
+
+    What belongs to no interval (peak and penalties) is in the last, so that the sum is `optimization.net_cost_eur`.
+    """
+    hours = problem.hours
+    costs = money_eur(energy_kwh(schedule.grid_import_kw, hours), problem.import_cost_eur_per_mwh)
+    costs = costs - money_eur(energy_kwh(schedule.grid_export_kw, hours), problem.export_price_eur_per_mwh)
+    for number, battery in enumerate(problem.batteries):
+        charge, discharge = schedule.charge_kw[number], schedule.discharge_kw[number]
+        stored = np.diff(stored_kwh(battery, charge, discharge, hours), prepend=battery.soc_initial * battery.capacity_kwh)
+        costs += money_eur(energy_kwh(discharge, hours), battery.wear_eur_per_mwh)
+        costs -= money_eur(stored, battery.terminal_value_eur_per_mwh or 0.0)
+    costs[-1] += optimization.net_cost_eur(problem, schedule) - costs.sum()
+    return costs
+
+
+def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
+    """The models of each source's newest training in the MLflow store, best first; empty where nothing was trained or no store answers."""
+    if not source_ids or (config.mlflow.tracking_uri == EMBEDDED and not (config.paths.state_dir / "mlflow.db").is_file()):
+        return []
+    import model_registry
+
+    rows = []
+    try:
+        client = model_registry.open_store(config)
+        experiment = client.get_experiment_by_name(config.mlflow.experiment).experiment_id
+        for source_id in source_ids:
+            wanted = "tags.source_id = '{}'".format(source_id.replace("'", ""))
+            runs = client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=100)
+            children = [run for run in runs if "mlflow.parentRunId" in run.data.tags and "mae" in run.data.metrics]
+            newest = [run for run in children if run.data.tags["mlflow.parentRunId"] == children[0].data.tags["mlflow.parentRunId"]]
+            naive = next((run.data.metrics["mae"] for run in newest if run.data.params["model"] == "seasonal_naive"), None)
+            for run in sorted(newest, key=lambda run: run.data.metrics["mae"]):
+                model, mae = run.data.params["model"], run.data.metrics["mae"]
+                row = {"source_id": source_id, "model": model, "champion": run.data.tags["champion"] == model, "mae": mae}
+                rows.append(row | {"mae_ratio_naive": mae / naive if naive else None, **run.data.metrics})
+    except model_registry.ModelStoreError as error:
+        log.warning("%s", error)
+    return rows
+
+
+def read_stream(config: Config) -> list[dict]:
+    """What waits and what was dead-lettered in each topic; empty where the broker is away."""
+    return []
+
+
+def write_report(config: Config, run_id: str | None = None, output: Path | None = None) -> Path:
+    """Write the page of a run, or of the newest plan, in one step; returns its path."""
+    output = Path(output or OUTPUT)
+    page = render(read_content(config, run_id))
+    temporary = output.with_name(output.name + ".part")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(output)
+    except OSError as error:
+        raise ReportError(f"--output {output}: cannot be written: {error.strerror}; name a file in a folder that exists") from None
+    return output
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = terminal.new_parser(__doc__)
+    parser.add_argument("--run", metavar="ID", help="the run to show (default: the newest plan)")
+    parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"where to write the page (default: {OUTPUT})")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    return parser
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    page = write_report(config, args.run, args.output)
+    print(os.path.relpath(page))
+    if args.open:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return terminal.run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
