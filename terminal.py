@@ -28,9 +28,23 @@ def new_parser(documentation: str) -> argparse.ArgumentParser:
     return parser
 
 
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse, with `--config` allowed before and after a subcommand."""
+
+    def add_config(inner: argparse.ArgumentParser) -> None:
+        for action in inner._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in set(action.choices.values()):
+                    command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
+                    add_config(command)
+
+    add_config(parser)
+    return parser.parse_args(argv)
+
+
 def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, Config], int | None], argv: Sequence[str] | None) -> int:
     """Parse, read the configuration, run, and turn an expected failure into one line and its exit code."""
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -64,7 +78,10 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(shown(row.get(column)) for column in columns))
-    Console(width=None if terminal else 200, highlight=False, markup=False).print(table)
+    console = Console(width=None if terminal else 200, highlight=False, markup=False)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def shown(value: object) -> str:

@@ -8,15 +8,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "terminal", "battery", "sources"),
-    ("generation", "optimization", "features", "forecast_models", "forecasting"),
-    ("embedded", "db", "communication"),
-    ("train_forecast", "forecast_and_save", "report"),
+    ("config", "terminal", "schedule_problem", "battery", "sources", "real_data"),
+    (
+        *("weather", "plants", "generation"),
+        *("schedule_reasons", "schedule_model", "schedule_backtest", "optimization"),
+        *("features", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
+    ),
+    ("embedded", "schema", "db", "records", "communication"),
+    ("model_registry", "train_forecast", "forecast_and_save", "figures", "report"),
     ("pipeline",),
 )
 RANK = {name: (level, place) for level, names in enumerate(LAYERS) for place, name in enumerate(names)}
 # They also read and write: they import what does so inside the functions that main() calls.
-COMPUTE_WITH_IO = {"generation", "sources", "battery", "forecasting", "optimization"}
+COMPUTE_WITH_IO = {"generation", "sources", "battery", "forecasting", "optimization", "schedule_backtest"}
 MODULES = sorted(path for path in ROOT.glob("*.py"))
 
 

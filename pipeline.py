@@ -1,0 +1,190 @@
+"""Runs all stages in order: generate, stream, train, forecast, optimise, value, report; and prints what came of it.
+
+Plans at issue time = data end − 48 h: training, forecasts and plan see nothing known later, and the plan is then valued on
+the actuals that were held back. Reads what the stages read, writes what they write; `--data DIR` takes the CSV files that
+are there already instead of generating some. `--watch N` then goes on: every N minutes it streams what is new in the data
+folder and, when the data end has moved, forecasts and plans from there.
+
+    python pipeline.py --json summary.json
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import forecast_and_save
+import pandas as pd
+
+import communication
+import db
+import generation
+import optimization
+import report
+import sources
+import train_forecast
+from config import Config, VppError
+from terminal import new_parser, print_rows, run_script
+
+log = logging.getLogger("pipeline")
+
+HELD_BACK_H = 48
+
+
+class StoredRowsError(VppError):
+    """The database does not hold exactly the rows of the data folder."""
+
+
+@contextmanager
+def stage(stages: list[dict], name: str) -> Iterator[None]:
+    """Log the stage and append its name and seconds to `stages` when it ends."""
+    log.info("stage %d: %s", len(stages) + 1, name)
+    start = time.monotonic()
+    yield
+    stages.append({"name": name, "seconds": round(time.monotonic() - start, 2)})
+
+
+def run_stages(config: Config, generate: bool) -> dict:
+    """Run every stage.
+
+    Parameters
+    ----------
+    config : the configuration.
+    generate : make synthetic data first, instead of taking the CSV files of the data folder.
+
+    Returns
+    -------
+    dict : the summary, as `--json` writes it: rows by topic, champions, cost_eur, stages.
+
+    Raises
+    ------
+    VppError : a stage cannot do its work; the message names the cause and the command that mends it.
+    """
+    stages: list[dict] = []
+    if generate:
+        with stage(stages, "generate"):
+            generation.generate_files(config, config.paths.data_dir)
+    with stage(stages, "stream"):
+        rows = communication.stream(config)
+        check_stored(config, rows)
+    with db.session(config) as connection:
+        issue_time = db.data_end(connection) - pd.Timedelta(hours=HELD_BACK_H)
+    with stage(stages, "train"):
+        leaderboard = train_forecast.train(config, issue_time=issue_time)
+    with stage(stages, "forecast"):
+        forecast_and_save.forecast_all(config, issue_time=issue_time)
+    with stage(stages, "optimise"):
+        plan = optimization.plan(config, issue_time=issue_time)
+    with stage(stages, "value"):
+        valued = optimization.value_plan(config, run_id=plan["run_id"])
+    with stage(stages, "report"):
+        page = report.write_report(config, run_id=plan["run_id"])
+    return {
+        "issue_time": issue_time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "rows": {row["topic"]: {"produced": row["produced"], "stored": row["in_database"], "dlq": row["dead_lettered"]} for row in rows},
+        "champions": [
+            {key: row[key] for key in ("source_id", "model", "mae", "mae_ratio_naive")} for row in leaderboard if row["champion"]
+        ],
+        "cost_eur": {key: valued[key] for key in ("no_battery", "rule", "plan", "perfect_foresight", "captured_share")},
+        "stages": stages,
+        "report": os.path.relpath(page),
+    }
+
+
+def check_stored(config: Config, rows: list[dict]) -> None:
+    """Refuse to go on where the database holds other rows than the data folder."""
+    for row in rows:
+        if row["in_database"] != row["produced"] - row["dead_lettered"]:
+            raise StoredRowsError(
+                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of them dead-lettered, but the table holds "
+                f"{row['in_database']}; start anew with python db.py reset --yes, or give this data a database of its own"
+            )
+
+
+def watch(config: Config, every_min: float) -> None:
+    """Repeat ingest, forecast and optimise every `every_min` minutes until interrupted; does nothing where nothing is new."""
+    streamed, planned = None, None
+    while True:
+        started = time.monotonic()
+        try:
+            changed = max((path.stat().st_mtime_ns for path in config.paths.data_dir.glob("*.csv")), default=None)
+            if changed != streamed:
+                communication.stream(config)
+                streamed = changed
+            with db.session(config) as connection:
+                issue_time = db.data_end(connection)
+            if issue_time == planned:
+                log.info("nothing new: the data end at %s", issue_time)
+            else:
+                forecast_and_save.forecast_all(config, issue_time=issue_time)
+                plan = optimization.plan(config, issue_time=issue_time)
+                planned = issue_time
+                report.write_report(config)
+                log.info("planned from %s: %.2f EUR, without battery %.2f EUR", issue_time, plan["cost_eur"], plan["cost_no_battery_eur"])
+        except VppError as error:
+            if planned is None:  # it never worked: say why and stop, rather than repeat it
+                raise
+            log.error("%s; trying again in %g min", error, every_min)
+        time.sleep(max(0.0, 60 * every_min - (time.monotonic() - started)))
+
+
+def print_summary(summary: dict) -> None:
+    """Print rows by topic, champions, money and times as tables."""
+    print_rows([{"topic": topic, **counts} for topic, counts in summary["rows"].items()], "Rows")
+    print_rows(summary["champions"], "Champions (mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour)")
+    money = summary["cost_eur"]
+    print_rows(
+        [
+            {"run": run, "cost_eur": money[key], "saved_eur": money["no_battery"] - money[key]}
+            for run, key in (
+                ("no battery", "no_battery"),
+                ("simple rule", "rule"),
+                ("plan on forecasts", "plan"),
+                ("perfect foresight", "perfect_foresight"),
+            )
+        ],
+        f"Cost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables and prices",
+    )
+    share = money["captured_share"]
+    print(f"captured share of what perfect foresight saves: {'none to save' if share is None else f'{share:.1%}'}")
+    print_rows(summary["stages"], "Stages")
+    print(f"total {sum(entry['seconds'] for entry in summary['stages']):.0f} s; report: {summary['report']}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", metavar="DIR", type=Path, help="take the CSV files of this folder instead of generating")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the summary there too")
+    parser.add_argument("--watch", metavar="N", type=float, help="repeat ingest, forecast and optimise every N minutes on new data")
+    return parser
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    if args.data:
+        if not (args.data / sources.SOURCES_CSV).is_file():
+            raise sources.SourceError(
+                f"{args.data}: holds no {sources.SOURCES_CSV}; make the folder with python sources.py import or generation.py"
+            )
+        config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
+    if args.watch is not None:
+        watch(config, args.watch)
+        return
+    summary = run_stages(config, generate=not args.data)
+    print_summary(summary)
+    if args.json:
+        temporary = args.json.with_name(args.json.name + ".part")
+        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(args.json)
+
+
+def main(argv=None) -> int:
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
