@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -34,7 +35,14 @@ COLUMNS = {kind: ("time", "source_id", column) for kind, column in VALUE_COLUMN.
 COLUMNS["weather"] = ("time", "source_id", *WEATHER_COLUMNS)
 COLUMNS["weather_forecast"] = ("issue_time", "valid_time", "source_id", *WEATHER_COLUMNS)
 DECIMALS = {"ghi": 1, "dni": 1, "dhi": 1, "temp_air": 2, "wind_speed": 2}
-TURBINES = ("E-82/2300", "V90/2000", "E-101/3050", "N117/2400", "SWT113/2300")
+PANELS = {  # of the picture: title, and which column of which files it shows
+    "Plants and load [kW]": (("solar", "wind", "load"), "power_kw"),
+    "Day-ahead price [EUR/MWh]": (("market",), "price_eur_per_mwh"),
+    "Global irradiance [W/m2]": (("weather", "weather_forecast"), "ghi"),
+    "Wind at 10 m [m/s]": (("weather", "weather_forecast"), "wind_speed"),
+    "Air temperature [deg C]": (("weather", "weather_forecast"), "temp_air"),
+}
+ZONE_PLANT = {"tilt": 25, "turbine": "E-82/2300", "hub_height_m": 105}
 ZONE_PLACES_KM = ((0, 0), (250, 60), (120, 280), (-130, 330), (300, 330), (430, 180))  # north and east of the market's place
 
 
@@ -101,8 +109,12 @@ class World:
     country: str
     step_min: int
     rows: int  # intervals of the period
-    times: pd.DatetimeIndex  # the period and what forecasts and published prices need after it
-    fields: dict
+    sun: weather.Sun  # over the period and what forecasts and published prices need after it
+    fields: dict[str, weather.Field]
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        return self.sun.times
 
     @property
     def end(self) -> pd.Timestamp:
@@ -115,7 +127,7 @@ def make_world(wanted: Generation, country: str) -> World:
     more = (weather.FORECAST_FOR_H + 2) * 60 // wanted.step_min
     times = pd.date_range(start, periods=rows + more, freq=pd.Timedelta(minutes=wanted.step_min), name="time")
     fields = weather.make_fields(wanted.seed, wanted.days * 24 + weather.FORECAST_FOR_H + 2)
-    return World(wanted.seed, country, wanted.step_min, rows, times, fields)
+    return World(wanted.seed, country, wanted.step_min, rows, weather.sun_of(times, wanted.step_min), fields)
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ class Place:
 
 
 def make_place(world: World, name: str, latitude: float, longitude: float) -> Place:
-    sky = weather.clear_sky(world.times, world.step_min, latitude, longitude)
+    sky = weather.clear_sky(world.sun, latitude, longitude)
     systems = weather.systems_at(world.fields, latitude, longitude, sky)
     return Place(sky, systems, weather.weather_at(world.seed, name, systems, sky))
 
@@ -156,8 +168,8 @@ def market_series(world: World, source: Source) -> tuple[np.ndarray, np.ndarray]
     for number, (north, east) in enumerate(ZONE_PLACES_KM):
         name = f"zone {source.source_id} {number}"
         place = make_place(world, name, *moved(source.latitude, source.longitude, north, east))
-        shares["solar"].append(plants.solar_power(place.weather, place.sky, {"tilt": 25}, 1.0))
-        shares["wind"].append(plants.wind_power(place.weather, place.sky, {"turbine": TURBINES[0], "hub_height_m": 105}, 1.0))
+        shares["solar"].append(plants.solar_power(place.weather, place.sky, ZONE_PLANT, 1.0))
+        shares["wind"].append(plants.wind_power(place.weather, place.sky, ZONE_PLANT, 1.0))
         shares["temp_air"].append(place.weather["temp_air"].to_numpy())
     mean = {name: np.mean(values, axis=0) for name, values in shares.items()}
     rng = weather.stream(world.seed, "series", source.source_id)
@@ -189,6 +201,8 @@ def generate(world: World, sources: Sequence[Source]) -> Iterator[tuple[str, Sou
         places = {}
         for source in (source for source in sources if source.site_id == site_id and source.kind != "market"):
             position = (source.latitude, source.longitude)
+            if None in position:
+                raise GenerationError(f"source {source.source_id} has no latitude and longitude; put them into {SOURCES_FILE}")
             if position not in places:
                 places[position] = make_place(world, site_id, *position)
             place = places[position]
@@ -206,28 +220,31 @@ def generate(world: World, sources: Sequence[Source]) -> Iterator[tuple[str, Sou
 # ------------------------------------------------------------------------------------------------------------ files
 
 
-def write_files(folder: Path, sources: Sequence[Source], world: World) -> list[dict]:
+def write_files(folder: Path, sources: Sequence[Source], world: World) -> tuple[list[dict], dict[str, dict[str, pd.Series]]]:
     """Write the series and `sources.csv` into a folder, one source in memory at a time.
 
     Returns
     -------
-    list of dict : the row of each series for the table.
+    The row of each series for the table, and a week of the first site's series to look at: panel -> name -> series.
     """
     import pyarrow as pa
     from pyarrow import csv
 
     text = pa.array(time_text(world.times))
+    writing = None
     options = csv.WriteOptions(include_header=False, quoting_style="none")  # a header it would quote
-    rows, writers, files = [], {}, contextlib.ExitStack()
+    rows, writers, week = [], {}, {}
+    first_site = next((source.site_id for source in sources if source.kind != "market"), None)
     schemas = {
         kind: pa.schema([(name, pa.float64() if name in WEATHER_COLUMNS or name == names[-1] else pa.string()) for name in names])
         for kind, names in COLUMNS.items()
     }
-    with files:
+    with contextlib.ExitStack() as files:
         for kind, schema in schemas.items():
-            file = files.enter_context(open(folder / f"{kind}.csv", "wb"))
+            file = files.enter_context((folder / f"{kind}.csv").open("wb"))
             file.write(",".join(schema.names).encode() + b"\n")
             writers[kind] = files.enter_context(csv.CSVWriter(file, schema, write_options=options))
+        pool = files.enter_context(ThreadPoolExecutor(1))  # writes one table while the next is made
         with terminal.progress("Generating", len(sources)) as advance:
             for kind, source, columns, figures in generate(world, sources):
                 arrays = []
@@ -238,12 +255,61 @@ def write_files(folder: Path, sources: Sequence[Source], world: World) -> list[d
                         arrays.append(text.take(pa.array(columns[name])))
                     else:
                         arrays.append(pa.array(columns[name].round(DECIMALS.get(name, 3)) + 0.0))
-                writers[kind].write_table(pa.Table.from_arrays(arrays, schema=schemas[kind]))
+                if writing:
+                    writing.result()
+                writing = pool.submit(writers[kind].write_table, pa.Table.from_arrays(arrays, schema=schemas[kind]))
                 if kind != "weather_forecast":
                     rows.append(table_row(kind, source, columns, figures))
                     advance(1)
+                if source.kind == "market" or source.site_id == first_site:
+                    add_week(week, kind, source, columns, world)
+            writing.result()
     write_sources(folder / SOURCES_FILE, sources)
-    return rows
+    return rows, week
+
+
+def add_week(week: dict[str, dict[str, pd.Series]], kind: str, source: Source, columns: dict[str, np.ndarray], world: World) -> None:
+    """Put the week in the middle of a series into its panel of the picture; of the forecasts the one issued at its start."""
+    per_day = 24 * 60 // world.step_min
+    first = max(0, world.rows // per_day - 7) // 2 * per_day
+    if kind == "weather_forecast":
+        chosen = np.flatnonzero(columns["issue_time"] == first)
+        times, ending = world.times[columns["valid_time"][chosen]], " forecast"
+    else:
+        chosen = np.arange(first, min(first + 7 * per_day, world.rows))
+        times, ending = world.times[chosen], ""
+    for panel, (kinds, name) in PANELS.items():
+        if kind in kinds:
+            week.setdefault(panel, {})[source.source_id + ending] = pd.Series(columns[name][chosen], times)
+
+
+def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
+    """Draw a week: an interactive page (.html) or a picture (.png)."""
+    panels = [panel for panel in PANELS if panel in week]
+    with replacing_files(path.parent) as folder:
+        if path.suffix == ".html":
+            from plotly.subplots import make_subplots
+
+            page = make_subplots(len(panels), 1, shared_xaxes=True, subplot_titles=panels, vertical_spacing=0.05)
+            for row, panel in enumerate(panels, start=1):
+                for name, series in week[panel].items():
+                    dash = "dot" if name.endswith("forecast") else "solid"
+                    page.add_scatter(x=series.index, y=series.round(2), name=name, line={"dash": dash, "shape": "hv"}, row=row, col=1)
+            page.update_layout(height=230 * len(panels), title="A week of the generated series (UTC)", template="plotly_white")
+            page.write_html(folder / path.name)
+        else:
+            from matplotlib.figure import Figure
+
+            figure = Figure(figsize=(14, 2.4 * len(panels)), layout="constrained")
+            for axis, panel in zip(np.atleast_1d(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True):
+                for name, series in week[panel].items():
+                    style = ":" if name.endswith("forecast") else "-"
+                    axis.plot(series.index, series, style, drawstyle="steps-post", linewidth=1.2, label=name)
+                axis.set_title(panel, loc="left", fontsize=10)
+                axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+                axis.grid(alpha=0.3)
+            figure.suptitle("A week of the generated series (UTC)")
+            figure.savefig(folder / path.name, format="png", dpi=90)
 
 
 def table_row(kind: str, source: Source, columns: dict[str, np.ndarray], figures: dict) -> dict:
@@ -286,12 +352,17 @@ def fleet_of(config: Config, folder: Path) -> list[Source]:
     return fleet + [dataclasses.replace(source, step_min=config.generation.step_min) for source in added.values()]
 
 
-def generate_files(config: Config, folder: Path) -> list[dict]:
+def generate_files(config: Config, folder: Path, plot: Path | None = None) -> list[dict]:
     """Generate what the configuration asks for into a folder; returns the rows of the table."""
+    if plot and plot.suffix not in (".html", ".png"):
+        raise ConfigError(f"--plot {plot}: expected a file that ends in .html or .png")
     sources = fleet_of(config, folder)
     world = make_world(config.generation, config.site.holidays_country)
     with replacing_files(folder) as temporary:
-        return write_files(temporary, sources, world)
+        rows, week = write_files(temporary, sources, world)
+    if plot:
+        save_plot(week, plot)
+    return rows
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -322,9 +393,8 @@ def run(args: argparse.Namespace, config: Config) -> int | None:
     except ValueError:
         raise ConfigError(f"--start {args.start}: expected a date such as 2025-01-01") from None
     folder = Path(args.output) if args.output else config.paths.data_dir
-    rows = generate_files(config, folder)
+    rows = generate_files(config, folder, Path(args.plot) if args.plot else None)
     terminal.print_rows(rows, f"Generated into {terminal.shown(folder)}", as_json=args.json)
-    return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

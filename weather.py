@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 EARTH_RADIUS_KM = 6371.0
-WAVES = 48  # of a field; the correlation of two places is exact to about 1 / sqrt(2 WAVES)
+EVERY = slice(None)  # interval
+WAVES = 32  # of a field; the correlation of two places is exact to about 1 / sqrt(2 WAVES)
 FORECAST_EVERY_H, FORECAST_FOR_H = 6, 72
 
 # Time scale [h] and correlation length [km] of the fields: synoptic systems are some 1,000 km wide and pass in a day or two.
@@ -98,6 +99,45 @@ def make_fields(seed: int, hours: int) -> dict[str, Field]:
 
 
 @dataclass(frozen=True)
+class Sun:
+    """The sun as seen from the Earth's centre at the middle of each interval: what all places share."""
+
+    times: pd.DatetimeIndex
+    step_h: float
+    hour: np.ndarray  # UTC [h]
+    year_angle: np.ndarray  # [rad] since 21 June
+    sidereal: np.ndarray  # [deg]
+    right_ascension: np.ndarray  # [deg]
+    declination: np.ndarray  # [deg]
+    parallax: np.ndarray  # [deg]
+    dni_extra: np.ndarray  # [W/m2]
+
+
+def sun_of(times: pd.DatetimeIndex, step_min: int) -> Sun:
+    """Geocentric position of the sun by NREL's SPA (Reda and Andreas, 2004), the costly part of it, done once for all places."""
+    import pvlib
+    from pvlib import spa
+
+    middle = times + pd.Timedelta(minutes=step_min) / 2
+    unixtime = middle.as_unit("ns").asi8 / 1e9
+    delta_t = spa.calculate_deltat(middle.year.to_numpy(), middle.month.to_numpy())
+    of_place = (0, 0, 0, 1013.25, 12, delta_t, 0.5667, 1)  # latitude to refraction do not matter here
+    sidereal, right_ascension, declination = spa.solar_position_numpy(unixtime, *of_place, sst=True)
+    (distance,) = spa.solar_position_numpy(unixtime, *of_place, esd=True)
+    return Sun(
+        times=times,
+        step_h=step_min / 60,
+        hour=unixtime / 3600 % 24,
+        year_angle=2 * np.pi * (middle.dayofyear.to_numpy() - 172) / 365.25,
+        sidereal=sidereal,
+        right_ascension=right_ascension,
+        declination=declination,
+        parallax=spa.equatorial_horizontal_parallax(distance),
+        dni_extra=pvlib.irradiance.get_extra_radiation(middle).to_numpy(),
+    )
+
+
+@dataclass(frozen=True)
 class Sky:
     """What is known of a place without weather: sun and clear sky of each interval."""
 
@@ -105,30 +145,48 @@ class Sky:
     step_h: float
     latitude: float
     solar_hour: np.ndarray  # local mean solar time [h]
-    season: np.ndarray  # 1 in midsummer, -1 in midwinter
+    year_angle: np.ndarray  # [rad] since midsummer of this hemisphere
+    declination: np.ndarray  # of the sun [deg]
     zenith: np.ndarray  # apparent [deg]
     azimuth: np.ndarray  # [deg, 180 = south]
     dni_extra: np.ndarray  # [W/m2]
     ghi_clear: np.ndarray  # [W/m2]
 
+    @property
+    def season(self) -> np.ndarray:
+        """1 in midsummer, -1 in midwinter."""
+        return np.cos(self.year_angle)
 
-def clear_sky(times: pd.DatetimeIndex, step_min: int, latitude: float, longitude: float) -> Sky:
-    """Sun position (NREL SPA) and clear-sky irradiance (Ineichen and Perez, 2002) at the middle of each interval."""
+
+def clear_sky(sun: Sun, latitude: float, longitude: float) -> Sky:
+    """Sun position at a place and clear-sky irradiance (Ineichen and Perez, 2002) at the middle of each interval."""
     import pvlib
 
-    middle = times + pd.Timedelta(minutes=step_min) / 2
-    sun = pvlib.solarposition.get_solarposition(middle, latitude, longitude)
-    zenith = sun["apparent_zenith"].to_numpy()
-    dni_extra = pvlib.irradiance.get_extra_radiation(middle).to_numpy()
-    hours = (middle - middle.normalize()) / pd.Timedelta(hours=1)
-    season = np.cos(2 * np.pi * (middle.dayofyear.to_numpy() - 172) / 365.25) * np.sign(latitude or 1.0)
-    airmass = pvlib.atmosphere.get_relative_airmass(zenith)
-    turbidity = 3.0 + 0.6 * season
+    zenith, azimuth = sun_position(sun, latitude, longitude)
+    year_angle = sun.year_angle + (np.pi if latitude < 0 else 0.0)
+    turbidity = 3.0 + 0.6 * np.cos(year_angle)
     with np.errstate(divide="ignore", invalid="ignore"):  # below the horizon
-        clear = pvlib.clearsky.ineichen(zenith, airmass, turbidity, dni_extra=dni_extra)["ghi"]
+        airmass = pvlib.atmosphere.get_relative_airmass(zenith)
+        clear = pvlib.clearsky.ineichen(zenith, airmass, turbidity, dni_extra=sun.dni_extra)["ghi"]
     ghi_clear = np.where(zenith < 90, np.nan_to_num(clear), 0.0)
-    solar_hour = (hours.to_numpy() + longitude / 15) % 24
-    return Sky(times, step_min / 60, latitude, solar_hour, season, zenith, sun["azimuth"].to_numpy(), dni_extra, ghi_clear)
+    solar_hour = (sun.hour + longitude / 15) % 24
+    return Sky(sun.times, sun.step_h, latitude, solar_hour, year_angle, sun.declination, zenith, azimuth, sun.dni_extra, ghi_clear)
+
+
+def sun_position(sun: Sun, latitude: float, longitude: float) -> tuple[np.ndarray, np.ndarray]:
+    """Apparent zenith and azimuth [deg] at a place at sea level: the part of the SPA that depends on the place."""
+    from pvlib import spa
+
+    hour_angle = spa.local_hour_angle(sun.sidereal, longitude, sun.right_ascension)
+    reduced = spa.uterm(latitude)
+    x, y = spa.xterm(reduced, latitude, 0), spa.yterm(reduced, latitude, 0)
+    shift = spa.parallax_sun_right_ascension(x, sun.parallax, hour_angle, sun.declination)
+    declination = spa.topocentric_sun_declination(sun.declination, x, y, sun.parallax, shift, hour_angle)
+    hour_angle = spa.topocentric_local_hour_angle(hour_angle, shift)
+    elevation = spa.topocentric_elevation_angle_without_atmosphere(latitude, declination, hour_angle)
+    refraction = spa.atmospheric_refraction_correction(1013.25, 12, elevation, 0.5667)
+    azimuth = spa.topocentric_azimuth_angle(spa.topocentric_astronomers_azimuth(hour_angle, declination, latitude))
+    return spa.topocentric_zenith_angle(elevation + refraction), azimuth
 
 
 @dataclass(frozen=True)
@@ -153,7 +211,7 @@ def systems_at(fields: dict[str, Field], latitude: float, longitude: float, sky:
     return Systems(**{name: value[: len(sky.times)] for name, value in values.items()})
 
 
-def irradiance(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def irradiance(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = EVERY) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """GHI, DNI and DHI [W/m2] of a cloud deviate: clear-sky index by its distribution, split after Erbs and Driesse (2022)."""
     import pvlib
     from scipy.special import ndtr
@@ -165,7 +223,7 @@ def irradiance(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = slice(Non
     return ghi, split["dni"], split["dhi"]
 
 
-def wind_speed(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = slice(None)) -> np.ndarray:
+def wind_speed(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = EVERY) -> np.ndarray:
     """Wind [m/s at 10 m] of a deviate: Weibull, windier in winter and after noon (more so in summer)."""
     from scipy.special import gamma, log_ndtr
 
@@ -179,10 +237,8 @@ def temperature(deviate: np.ndarray, cloud: np.ndarray, sky: Sky) -> np.ndarray:
     from scipy.special import ndtr
 
     latitude = abs(sky.latitude)
-    day = sky.times.dayofyear.to_numpy()
-    yearly = np.cos(2 * np.pi * (day - 202) / 365.25) * np.sign(sky.latitude or 1.0)
-    declination = 23.44 * sky.season * np.sign(sky.latitude or 1.0)
-    noon = np.clip(np.cos(np.radians(sky.latitude - declination)), 0, None)
+    yearly = np.cos(sky.year_angle - 2 * np.pi * 30 / 365.25)
+    noon = np.clip(np.cos(np.radians(sky.latitude - sky.declination)), 0, None)
     daily = noon * (1.5 + 4.5 * ndtr(cloud)) * np.cos(2 * np.pi * (sky.solar_hour - 15) / 24)
     level = 27 - 0.5 * max(0.0, latitude - 15)
     return level + 0.17 * latitude * yearly + daily + TEMPERATURE_DEVIATION * deviate
@@ -202,8 +258,8 @@ def weather_at(seed: int, place: str, systems: Systems, sky: Sky) -> pd.DataFram
     )
 
 
-def forecasts_at(seed: int, place: str, systems: Systems, sky: Sky, weather: pd.DataFrame, days_end: pd.Timestamp) -> dict[str, np.ndarray]:
-    """All forecasts for a place: every 6 h from the start to `days_end`, each for the next 72 h.
+def forecasts_at(seed: int, place: str, systems: Systems, sky: Sky, weather: pd.DataFrame, until: pd.Timestamp) -> dict[str, np.ndarray]:
+    """All forecasts for a place: every 6 h from the start to `until`, each for the next 72 h.
 
     The forecast's weather system is as likely as the true one and correlated with it less and less along the lead time, so that
     forecasts are unbiased, positive, and no tamer than the weather. Errors persist along the lead time, and partly from one issue
@@ -215,7 +271,7 @@ def forecasts_at(seed: int, place: str, systems: Systems, sky: Sky, weather: pd.
     """
     per_h = round(1 / sky.step_h)
     issues = np.arange(0, len(sky.times), FORECAST_EVERY_H * per_h)
-    issues = issues[sky.times[issues] <= days_end]
+    issues = issues[sky.times[issues] <= until]
     leads = np.arange(FORECAST_FOR_H * per_h)
     valid = issues[:, None] + leads
     lead_h = leads * sky.step_h
