@@ -16,193 +16,33 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import terminal
-from battery import carry_out, idle, money_eur, replay, self_consumption
-from config import BatteryParameters, Config, ConfigError
-from schedule_model import InfeasibleScheduleError, solve
-from schedule_problem import GridConnection, Problem, Result, Schedule, ScheduledBattery, read_problem, result_json
+from battery import carry_out, idle, self_consumption
+from config import Config, ConfigError
+from schedule_problem import Problem, Result, read_problem, result_json
+from schedule_site import (
+    actual_frame,
+    captured_share,
+    forecast_frame,
+    net_cost_eur,
+    peak_so_far,
+    site_problem,
+    starting_batteries,
+    terminal_price,
+    with_terminal_value,
+    without_battery,
+)
+from schedule_solver import InfeasibleScheduleError, solve
 
 logger = logging.getLogger("optimization")
 
-PLANTS = ("solar", "wind")
 
-
-# --- from forecasts and configuration to a problem ------------------------------------------------------------------------
-
-
-def on_steps(series: pd.Series, source_step_min: int, index: pd.DatetimeIndex, step_min: int) -> pd.Series:
-    """A mean power or price of a source on the steps of a plan: repeated inside longer intervals, averaged over shorter ones."""
-    if source_step_min <= step_min:
-        return series.resample(f"{step_min}min").mean().reindex(index)
-    return series.reindex(index.floor(f"{source_step_min}min")).set_axis(index)
-
-
-def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex) -> pd.DataFrame:
-    """Load, renewables and price of the whole site from the series of its sources `(kind, series)`.
-
-    Returns
-    -------
-    Columns `load_kw`, `renewables_kw` [kW] and `price_eur_per_mwh`; NaN where a source has no value.
-    """
-    frame = pd.DataFrame({"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": np.nan}, index=index)
-    for kind, values in series:
-        if kind == "market":
-            frame["price_eur_per_mwh"] = values
-        elif kind in PLANTS:
-            # what a plant draws at night cannot be curtailed: it is load
-            frame["renewables_kw"] += values.clip(lower=0.0)
-            frame["load_kw"] -= values.clip(upper=0.0)
-        else:
-            frame["load_kw"] += values
-    return frame
-
-
-def site_problem(
-    config: Config, frame: pd.DataFrame, step_min: int, batteries: Sequence[ScheduledBattery], peak_so_far_kw: float = 0.0
-) -> Problem:
-    """The scheduling problem of the configured site for `site_frame`'s values."""
-    grid, optimization = config.grid, config.optimization
-    price = frame["price_eur_per_mwh"].to_numpy()
-    return Problem(
-        step_min=step_min,
-        start=frame.index[0].to_pydatetime(),
-        time_zone=config.site.time_zone,
-        load_kw=frame["load_kw"].to_numpy(),
-        renewables_kw=frame["renewables_kw"].to_numpy(),
-        import_price_eur_per_mwh=price + grid.import_fee_eur_per_mwh,
-        export_price_eur_per_mwh=price - grid.export_fee_eur_per_mwh,
-        co2_kg_per_mwh=np.full(len(frame), optimization.co2_kg_per_mwh),
-        co2_price_eur_per_t=optimization.co2_price_eur_per_t,
-        batteries=tuple(batteries),
-        grid=GridConnection(
-            import_limit_kw=grid.import_limit_kw,
-            export_limit_kw=grid.export_limit_kw,
-            peak_price_eur_per_kw=grid.peak_price_eur_per_kw,
-            peak_so_far_kw=peak_so_far_kw,
-            peak_interval_min=max(grid.peak_interval_min, step_min),
-        ),
-        time_limit_s=optimization.time_limit_s,
-        gap=optimization.gap,
-    )
-
-
-def terminal_price(problem: Problem) -> float:
-    """Median over the intervals of what a MWh more or less at the bus is worth without batteries [EUR/MWh]."""
-    surplus = problem.renewables_kw > problem.load_kw
-    floor = 0.0 if problem.curtailable else -np.inf
-    return float(np.median(np.where(surplus, np.maximum(problem.export_price_eur_per_mwh, floor), problem.import_cost_eur_per_mwh)))
-
-
-def with_terminal_value(problem: Problem, price_eur_per_mwh: float | None = None) -> Problem:
-    """The problem in which each stored MWh left at the end is worth what it brings at this price, less wear, if that is above 0."""
-    price = terminal_price(problem) if price_eur_per_mwh is None else price_eur_per_mwh
-    valued = (replace(b, terminal_value_eur_per_mwh=max(0.0, b.eta_discharge * (price - b.wear_eur_per_mwh))) for b in problem.batteries)
-    return replace(problem, batteries=tuple(valued))
-
-
-def without_battery(problem: Problem) -> Problem:
-    """The same site without batteries; limits bend at the same penalties."""
-    return replace(problem, batteries=(), penalties_as=problem.penalties)
-
-
-def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
-    """What a schedule costs: energy, peak, CO2, wear and penalties, less the value of the energy that it adds to the batteries."""
-    start = sum(money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0) for b in problem.batteries)
-    return replay(problem, schedule).objective_eur + start
-
-
-def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -> float | None:
-    """Share of what perfect foresight saves that a plan saved; None where there was nothing to save."""
-    possible = no_battery_eur - perfect_eur
-    return (no_battery_eur - plan_eur) / possible if possible > 1e-9 * max(1.0, abs(no_battery_eur)) else None
-
-
-# --- the database's part --------------------------------------------------------------------------------------------------
-
-
-def site_sources(conn, config: Config) -> list:
-    """All solar, wind and load sources and the market source of the site's price area."""
-    import db
-
-    sources = [source for source in db.read_sources(conn) if source.kind in (*PLANTS, "load")]
-    markets = db.read_sources(conn, "market")
-    if not sources or not markets:
-        raise db.DataGapError(
-            "the database has no plants and loads, or no market price; run python communication.py (after python generation.py)"
-        )
-    in_area = [market for market in markets if market.parameters.get("price_area") == config.site.price_area]
-    return [*sources, (in_area or markets)[0]]
-
-
-def plan_step_min(sources: Sequence) -> int:
-    """The finest step of any source [min]."""
-    return min(source.step_min for source in sources)
-
-
-def forecast_frame(conn, config: Config, issue_time: pd.Timestamp) -> tuple[pd.DataFrame, int] | None:
-    """Forecasts of the site from the issue time on, and their step [min]; None where a source has no forecast for it."""
-    import db
-
-    sources = site_sources(conn, config)
-    step = plan_step_min(sources)
-    found = [(source, db.read_forecasts(conn, source.source_id, issue_time)) for source in sources]
-    if any(forecast is None for _, forecast in found):
-        return None
-    index = pd.date_range(issue_time, periods=config.optimization.horizon_h * 60 // step, freq=f"{step}min", name="time")
-    series = [(source.kind, on_steps(forecast[1]["value"], source.step_min, index, step)) for source, forecast in found]
-    frame = site_frame(series, index)
-    known = frame.notna().all(axis=1).to_numpy()
-    if not known[0]:
-        raise db.DataGapError(
-            f"the forecasts for issue time {terminal.shown(issue_time)} do not begin there; run python forecast_and_save.py"
-        )
-    return frame[: len(known) if known.all() else int(np.argmin(known))], step
-
-
-def actual_frame(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> pd.DataFrame:
-    """What the site's load, renewables and price turned out to be; NaN where that is not known."""
-    import db
-
-    series = []
-    for source in site_sources(conn, config):
-        # an interval of a source may begin before the first of the plan
-        first = index[0].floor(f"{max(source.step_min, step_min)}min")
-        values = db.read_series(conn, source, first, index[-1] + pd.Timedelta(minutes=step_min))
-        series.append((source.kind, on_steps(values, source.step_min, index, step_min)))
-    return site_frame(series, index)
-
-
-def starting_batteries(conn, parameters: Sequence[BatteryParameters], at: pd.Timestamp) -> list[ScheduledBattery]:
-    """The batteries as their last state that is not planned says, else at `soc_initial`."""
-    import db
-
-    batteries = []
-    for battery in parameters:
-        state = db.read_last_state(conn, battery.battery_id, at)
-        soc = battery.soc_initial if state is None else min(max(state[1], 0.0), 1.0)
-        batteries.append(ScheduledBattery(**asdict(replace(battery, soc_initial=soc))))
-    return batteries
-
-
-def peak_so_far(conn, config: Config, issue_time: pd.Timestamp) -> float:
-    """Highest mean of load less renewables over a peak interval since the local month began [kW]; 0 without a peak price."""
-    import db
-
-    if not config.grid.peak_price_eur_per_kw:
-        return 0.0
-    zone = config.site.time_zone
-    month = issue_time.tz_convert(zone).normalize().replace(day=1).tz_convert("UTC")
-    sources = [source for source in site_sources(conn, config) if source.kind != "market"]
-    powers = db.read_resampled(conn, sources, month, issue_time, config.grid.peak_interval_min)
-    signs = [-1.0 if source.kind in PLANTS else 1.0 for source in sources]
-    net = powers[[source.source_id for source in sources]].mul(signs).sum(axis=1, skipna=False)
-    return max(0.0, float(net.max())) if net.notna().any() else 0.0
+# --- plan and value ---------------------------------------------------------------------------------------------------------
 
 
 def schedule_frames(problem: Problem, result: Result, index: pd.DatetimeIndex) -> tuple[pd.DataFrame, pd.DataFrame]:

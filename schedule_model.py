@@ -1,40 +1,47 @@
-"""The schedule as a mathematical programme: the PuLP model, one named function a constraint, and its exact solution.
+"""The schedule as a mathematical programme in PuLP: one named function a constraint. Pure: reads and writes nothing.
 
-`solve(problem)` returns the cheapest schedule with a certificate. Pure: reads and writes nothing. The model is hard where its
-limits can be kept; where they cannot, it is built again with limits that bend at `Problem.penalties`; physics never bends.
-
-A battery must not charge and discharge at once, nor the grid connection import and export. The linear programme does neither
-except where burning energy pays, that is where the price of taking it is below -wear * eta / (1 - eta) (eta: round trip),
-or where exporting pays more than importing costs. Only there binaries forbid it. Every solution is checked; where another
-interval breaks the rule, it gets its binaries and the model is solved again.
+The model is hard where its limits can be kept; the soft one has limits that bend at `Problem.penalties`; physics never bends.
+All that changes from one window of a rolling horizon to the next is in the columns and right-hand sides, never in the matrix.
 
     python optimization.py solve --input problem.json --output result.json
 """
 
+import gc
 import logging
-import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
-import highspy
 import numpy as np
 import pulp
 
-from battery import TOLERANCE, idle, keep_fraction, replay, settle
-from config import VppError
-from schedule_problem import Certificate, Problem, Result, Schedule
+from battery import keep_fraction
+from schedule_problem import Problem
 
 logger = logging.getLogger("schedule_model")
 
 # The objective is in EUR/1000, so that its coefficients are about as large as prices and the solvers' absolute tolerances fit.
 MONEY_SCALE = 1000.0
-DUAL_TOLERANCE = 1e-6  # reduced cost [EUR/1000 a kW] above which a value is held at the optimal cost
 INFINITE = float("inf")
 
 
-class InfeasibleScheduleError(VppError):
-    """No schedule keeps to physics; says why."""
+class Variable(pulp.LpVariable):
+    """A PuLP variable that knows its column, and puts its name together when asked: checking the names of a year takes long."""
+
+    __hash__ = object.__hash__  # by identity, as in PuLP, at the speed of C
+
+    def __init__(self, kind: str, number: int, column: int, low: float, high: float | None, cat: str = pulp.LpContinuous):
+        self.kind, self.number, self.column = kind, number, column
+        self.lowBound, self.upBound, self.cat = low, high, cat
+        self._lowbound_original, self._upbound_original = low, high
+        self.varValue = self.dj = None
+        self.hash, self.modified = id(self), True
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}_{self.number}"
 
 
 @dataclass
@@ -45,7 +52,7 @@ class Columns:
     upper: np.ndarray
     cost: np.ndarray
     first: int = 0
-    variables: list[pulp.LpVariable] = field(default_factory=list)
+    variables: list[Variable] = field(default_factory=list)
 
 
 @dataclass
@@ -60,21 +67,8 @@ class Model:
     binaries: int = 0
 
     @property
-    def variables(self) -> list[pulp.LpVariable]:
+    def variables(self) -> list[Variable]:
         return [variable for group in self.columns.values() for variable in group.variables]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a solver found: `optimal`, `limit` or `infeasible`, values and duals in the order of the model."""
-
-    status: str
-    values: np.ndarray | None = None
-    objective: float | None = None
-    bound: float | None = None
-    reduced_costs: np.ndarray | None = None
-    duals: np.ndarray | None = None
-    basis: object | None = None
 
 
 # --- columns and right-hand sides: all that changes from one window of a rolling horizon to the next -----------------------
@@ -237,15 +231,29 @@ def bend_soc_goals(model: Model, b: int) -> None:
 def exclude_both(model: Model, name: str, first: str, second: str, intervals: np.ndarray) -> None:
     """A binary for each interval lets only one of two powers be above zero."""
     one, other = model.columns[first], model.columns[second]
+    binaries = model.columns.setdefault("binaries", Columns(*np.zeros((3, 0)), first=len(model.variables)))
     for t in intervals.tolist():
-        binary = model.lp.add_variable(f"only_{first}_{t}", 0, 1, pulp.LpInteger)
-        model.columns.setdefault("binaries", Columns(*np.zeros((3, 0)), first=len(model.variables))).variables.append(binary)
+        binary = Variable(f"only_{first}", t, binaries.first + len(binaries.variables), 0, 1, pulp.LpInteger)
+        binaries.variables.append(binary)
         one_kw, other_kw = float(one.upper[t]), float(other.upper[t])
         constrain(model, f"{name}_first_{t}", [(one.variables[t], 1.0), (binary, -one_kw)], pulp.LpConstraintLE, 0.0)
         constrain(model, f"{name}_second_{t}", [(other.variables[t], 1.0), (binary, other_kw)], pulp.LpConstraintLE, other_kw)
     model.binaries += len(intervals)
 
 
+@contextmanager
+def garbage_kept() -> Iterator[None]:
+    """Hold the garbage collector while a model is built: it would walk through all variables again and again, for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@garbage_kept()
 def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None = None) -> Model:
     """The PuLP model of a problem.
 
@@ -261,7 +269,10 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
     for name, group in model.columns.items():
         group.first, cost = count, group.cost.tolist()
         bounds = zip(group.lower.tolist(), group.upper.tolist(), strict=True)
-        group.variables = [lp.add_variable(f"{name}_{t}", low, None if high == INFINITE else high) for t, (low, high) in enumerate(bounds)]
+        group.variables = [
+            Variable(name, t, column, low, None if high == INFINITE else high)
+            for t, (column, (low, high)) in enumerate(zip(range(count, count + len(cost)), bounds, strict=True))
+        ]
         objective += [(variable, price) for variable, price in zip(group.variables, cost, strict=True) if price]
         count += len(cost)
     lp.setObjective(pulp.LpAffineExpression(objective))
@@ -288,321 +299,6 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
             exclude = partial(exclude_both, name=f"exclude_battery_{key}", **powers, intervals=intervals)
         constraints.append((f"exclude_{key}", exclude))
     for name, add in constraints:
-        model.rows[name] = len(lp._constraints)
+        model.rows[name] = len(lp.constraints())
         add(model)
     return model
-
-
-# --- solvers ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Matrices:
-    """A model as numpy arrays, by rows, in the order of its variables and constraints."""
-
-    cost: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    integral: np.ndarray
-    row_lower: np.ndarray
-    row_upper: np.ndarray
-    starts: np.ndarray
-    index: np.ndarray
-    value: np.ndarray
-
-
-def matrices(model: Model) -> Matrices:
-    """Read the PuLP model out in one go; PuLP sorts variables by name, so each is mapped by itself, never by position."""
-    variables = model.variables
-    place = {variable: i for i, variable in enumerate(variables)}
-    constraints = model.lp._constraints.values()
-    lower = np.array([variable.lowBound for variable in variables], dtype=float)
-    upper = np.array([INFINITE if variable.upBound is None else variable.upBound for variable in variables], dtype=float)
-    integral = np.array([variable.cat == pulp.LpInteger for variable in variables], dtype=np.int32)
-    cost = np.zeros(len(variables))
-    cost[[place[variable] for variable in model.lp.objective]] = list(model.lp.objective.values())
-    right = np.array([-constraint.constant for constraint in constraints], dtype=float)
-    sense = np.array([constraint.sense for constraint in constraints])
-    index = np.array([place[variable] for constraint in constraints for variable in constraint.expr], dtype=np.int32)
-    value = np.array([number for constraint in constraints for number in constraint.expr.values()], dtype=float)
-    starts = np.concatenate(([0], np.cumsum([len(constraint.expr) for constraint in constraints]))).astype(np.int32)
-    row_lower = np.where(sense == pulp.LpConstraintLE, -INFINITE, right)
-    row_upper = np.where(sense == pulp.LpConstraintGE, INFINITE, right)
-    return Matrices(cost, lower, upper, integral, row_lower, row_upper, starts[:-1], index, value)
-
-
-def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
-    """A HiGHS that holds these matrices."""
-    highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", 1)
-    highs.setOptionValue("time_limit", max(time_limit_s, 0.0))
-    highs.setOptionValue("mip_rel_gap", gap)
-    highs.setOptionValue("mip_abs_gap", 1e-6)
-    highs.passModel(
-        *(
-            len(matrix.cost),
-            len(matrix.row_lower),
-            len(matrix.index),
-            int(highspy.MatrixFormat.kRowwise),
-            int(highspy.ObjSense.kMinimize),
-            0.0,
-        ),
-        *(matrix.cost, matrix.lower, matrix.upper, matrix.row_lower, matrix.row_upper),
-        *(matrix.starts, matrix.index, matrix.value, matrix.integral),
-    )
-    return highs
-
-
-def highs_outcome(highs: highspy.Highs) -> Outcome:
-    """What HiGHS found, by its own word: PuLP would call a solve that hit its time limit optimal."""
-    status, info = highs.getModelStatus(), highs.getInfo()
-    if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
-        return Outcome("infeasible")
-    optimal = status == highspy.HighsModelStatus.kOptimal
-    if not optimal and info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        return Outcome("limit")
-    solution = highs.getSolution()
-    bound = info.mip_dual_bound if info.mip_node_count >= 0 else info.objective_function_value if optimal else None
-    return Outcome(
-        status="optimal" if optimal else "limit",
-        values=np.array(solution.col_value),
-        objective=info.objective_function_value,
-        bound=bound,
-        reduced_costs=np.array(solution.col_dual) if solution.dual_valid else None,
-        duals=np.array(solution.row_dual) if solution.dual_valid else None,
-        basis=highs.getBasis() if optimal else None,
-    )
-
-
-def run_highs(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
-    """Hand the model to HiGHS in bulk and solve it."""
-    highs = new_highs(matrices(model), time_limit_s, model.problem.gap)
-    if basis is not None:
-        highs.setBasis(basis)
-    highs.run()
-    return highs_outcome(highs)
-
-
-def run_cbc(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
-    """Solve the model with the CBC that PuLP brings along."""
-    lp, options = model.lp, {"gapRel": model.problem.gap, "gapAbs": 1e-6, "options": ["primalT 1e-9", "dualT 1e-9"]}
-    lp.solve(pulp.PULP_CBC_CMD(msg=False, timeLimit=max(time_limit_s, 1e-3), **options))
-    if lp.status == pulp.LpStatusInfeasible:
-        return Outcome("infeasible")
-    variables = model.variables
-    if lp.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
-        return Outcome("limit")
-    values = np.array([variable.varValue or 0.0 for variable in variables])
-    optimal, objective = lp.sol_status == pulp.LpSolutionOptimal, pulp.value(lp.objective)
-    integral = any(variable.cat == pulp.LpInteger for variable in variables)
-    duals = reduced = None
-    if optimal and not integral:
-        duals = np.array([constraint.pi or 0.0 for constraint in lp._constraints.values()])
-        reduced = np.array([variable.dj or 0.0 for variable in variables])
-    # CBC through PuLP does not tell its bound; an optimum is within the gap that was asked for
-    bound = (objective - model.problem.gap * abs(objective) if integral else objective) if optimal else None
-    return Outcome("optimal" if optimal else "limit", values, objective, bound, reduced, duals)
-
-
-SOLVERS = {"highs": run_highs, "cbc": run_cbc}
-
-
-# --- exclusivity, ties, solution ----------------------------------------------------------------------------------------
-
-
-def paying_intervals(problem: Problem) -> dict[str, np.ndarray]:
-    """Where a linear programme could gain by doing two opposite things at once: the intervals that get binaries at first."""
-    imports, exports = problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh
-    exclusive = {"grid": np.flatnonzero(exports > imports)}
-    # what is taken is imported, or is not exported; renewables that can be curtailed need nobody to burn them
-    taking = imports if problem.curtailable else np.minimum(imports, exports)
-    for b, battery in enumerate(problem.batteries):
-        eta = battery.eta_charge * battery.eta_discharge
-        if eta < 1 and battery.charge_kw and battery.discharge_kw:
-            exclusive[str(b)] = np.flatnonzero(taking < -battery.wear_eur_per_mwh * eta / (1 - eta))
-    return {key: intervals for key, intervals in exclusive.items() if len(intervals)}
-
-
-def solution(model: Model, values: np.ndarray) -> tuple[Schedule, dict[str, np.ndarray]]:
-    """The schedule that a solver's values mean, and where it does two opposite things at once.
-
-    Values are put inside their bounds, rounding that charges and discharges at once is taken out at equal stored energy, and
-    grid power and SOC follow from the powers, so that balances hold exactly. Import and export are netted.
-    """
-    problem, columns, count = model.problem, model.columns, model.problem.intervals
-
-    def series(name: str) -> np.ndarray:
-        group = columns[name]
-        return np.clip(values[group.first : group.first + count], group.lower, group.upper)
-
-    charge, discharge = np.zeros((2, len(problem.batteries), count))
-    largest = max([1.0, *(max(battery.charge_kw, battery.discharge_kw) for battery in problem.batteries)])
-    both = {}
-    for b, battery in enumerate(problem.batteries):
-        c, d = series(f"charge_kw_{b}"), series(f"discharge_kw_{b}")
-        found = np.flatnonzero(np.minimum(c, d) > TOLERANCE * largest)
-        if len(found):
-            both[str(b)] = found
-        eta = battery.eta_charge * battery.eta_discharge
-        loop = np.minimum(c, d / eta)
-        charge[b], discharge[b] = np.where(loop < c, c - loop, 0.0), np.where(loop < c, 0.0, d - eta * loop)
-    if bool((problem.export_price_eur_per_mwh > problem.import_cost_eur_per_mwh).any()):
-        through = np.minimum(series("grid_import_kw"), series("grid_export_kw"))
-        scale = max(largest, float(np.abs(problem.load_kw).max()), float(problem.renewables_kw.max()))
-        pays = problem.export_price_eur_per_mwh > problem.import_cost_eur_per_mwh
-        found = np.flatnonzero((through > TOLERANCE * scale) & pays)
-        if len(found):
-            both["grid"] = found
-    curtailed = series("curtailed_kw") if problem.curtailable else np.zeros(count)
-    return settle(problem, charge, discharge, curtailed), both
-
-
-def merged(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    empty = np.zeros(0, dtype=int)
-    return {key: np.union1d(first.get(key, empty), second.get(key, empty)) for key in {**first, **second}}
-
-
-def fix_binaries(model: Model, values: np.ndarray) -> None:
-    """Turn a solved mixed-integer model into the linear programme of its choices."""
-    group = model.columns["binaries"]
-    for variable, value in zip(group.variables, values[group.first :], strict=True):
-        variable.cat = pulp.LpContinuous
-        variable.bounds(round(value), round(value))
-
-
-def hold_cost(model: Model, outcome: Outcome) -> None:
-    """Keep the linear programme at its optimal cost, and ask for the least throughput of the batteries instead.
-
-    At the optimum every variable with a reduced cost stays where it is, and so does every constraint with a dual
-    (complementary slackness): what is left to choose are exactly the schedules that cost the same.
-    """
-    scale = max(1.0, float(np.abs(outcome.reduced_costs).max(initial=0.0)))
-    for variable, value, cost in zip(model.variables, outcome.values.tolist(), outcome.reduced_costs.tolist(), strict=True):
-        if abs(cost) > DUAL_TOLERANCE * scale:
-            variable.bounds(value, value)
-    for constraint, dual in zip(model.lp._constraints.values(), outcome.duals.tolist(), strict=True):
-        if constraint.sense != pulp.LpConstraintEQ and abs(dual) > DUAL_TOLERANCE * scale:
-            constraint.sense = pulp.LpConstraintEQ
-    powers = [group.variables for name, group in model.columns.items() if name.startswith(("charge_kw", "discharge_kw"))]
-    model.lp.setObjective(pulp.LpAffineExpression([(variable, 1.0) for variables in powers for variable in variables]))
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """A schedule with the values that explain it."""
-
-    status: str
-    certificate: Certificate
-    schedule: Schedule
-    soft: bool
-    stored_value_eur_per_mwh: np.ndarray
-    bus_price_eur_per_mwh: np.ndarray
-
-
-def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Value of one more MWh stored at the end of each interval (mean over the batteries by capacity), and of one more MWh at the bus."""
-    problem, count = model.problem, model.problem.intervals
-    if duals is None:
-        return np.zeros(count), np.where(power_to_serve_kw(problem) > 0, problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh)
-    bus = duals[model.rows["balance_power"] :][:count] / problem.hours
-    stored = np.zeros(count)
-    for b, battery in enumerate(problem.batteries):
-        stored -= duals[model.rows[f"balance_energy_{b}"] :][:count] * battery.capacity_kwh
-    return stored / (sum(battery.capacity_kwh for battery in problem.batteries) or 1.0) + 0.0, bus
-
-
-def solve_model(problem: Problem, solver: str = "highs", explain: bool = True) -> Solution:
-    """The cheapest schedule.
-
-    Parameters
-    ----------
-    problem : what is to be scheduled.
-    solver : `highs` or `cbc`.
-    explain : whether to compute marginal values, which after a mixed-integer solve needs one more linear programme.
-
-    Raises
-    ------
-    InfeasibleScheduleError : no schedule keeps to physics.
-    """
-    started, run = time.monotonic(), SOLVERS[solver]
-
-    def left() -> float:
-        return problem.time_limit_s - (time.monotonic() - started)
-
-    exclusive = paying_intervals(problem)
-    soft = any(bool((group.lower > group.upper).any()) for group in column_data(problem, soft=False).values())
-    while True:
-        model = build(problem, soft, exclusive)
-        outcome = run(model, left())
-        if outcome.status == "infeasible":
-            if soft:
-                raise InfeasibleScheduleError(
-                    "no schedule keeps to load, power ratings, capacity and daily cycles; expected numbers of similar orders of magnitude"
-                )
-            soft = True
-            continue
-        if outcome.values is None:
-            return _incumbent(problem, model, None, started)
-        schedule, both = solution(model, outcome.values)
-        if outcome.status == "limit":
-            return _incumbent(problem, model, None if both else schedule, started, outcome.bound)
-        ties = any(not battery.wear_eur_per_mwh for battery in problem.batteries)
-        priced = outcome
-        if model.binaries and (ties or explain):
-            fix_binaries(model, outcome.values)
-            priced = run(model, max(left(), 1.0))
-        values = marginal_values(model, priced.duals)
-        if ties and priced.duals is not None:
-            hold_cost(model, priced)
-            calm = run(model, max(left(), 1.0), priced.basis)
-            if calm.status == "optimal":
-                schedule, both = solution(model, calm.values)
-        new = {key: np.setdiff1d(found, exclusive.get(key, np.zeros(0, dtype=int))) for key, found in both.items()}
-        if not any(len(found) for found in new.values()):
-            break
-        exclusive = merged(exclusive, new)
-        logger.info("binaries added in %d intervals where the solution did two things at once", sum(map(len, new.values())))
-    objective = replay(problem, schedule).objective_eur
-    bound = min(outcome.bound / MONEY_SCALE, objective) if model.binaries else objective
-    certificate = _certificate(model, objective, bound, started)
-    return Solution("optimal", certificate, schedule, soft, *values)
-
-
-def _certificate(model: Model, objective: float, bound: float | None, started: float) -> Certificate:
-    gap = None if bound is None else max(0.0, objective - bound) / max(abs(objective), 1e-9)
-    return Certificate("milp" if model.binaries else "lp-exact", model.binaries, gap, bound, time.monotonic() - started)
-
-
-def _incumbent(problem: Problem, model: Model, schedule: Schedule | None, started: float, bound: float | None = None) -> Solution:
-    """The best schedule known when time ran out: the solver's, or no battery moving, whichever costs less."""
-    choices = [idle(problem)] + ([] if schedule is None else [schedule])
-    best = min(choices, key=lambda choice: replay(problem, choice).objective_eur)
-    bound = None if bound is None or not np.isfinite(bound) else bound / MONEY_SCALE
-    certificate = _certificate(model, replay(problem, best).objective_eur, bound, started)
-    return Solution("feasible", certificate, best, model.soft, *marginal_values(model, None))
-
-
-def solve(problem: Problem, solver: str = "highs") -> Result:
-    """The cheapest schedule, checked by `battery.replay`, with its money, the limits that bent, and a reason for each interval."""
-    from schedule_reasons import reasons
-
-    try:
-        found = solve_model(problem, solver)
-    except InfeasibleScheduleError as error:
-        return Result("infeasible", Certificate("lp-exact", 0, None, None, 0.0), cause=str(error))
-    checked = replay(problem, found.schedule)
-    if checked.violations:
-        worst = max(checked.violations, key=lambda violation: violation.amount)
-        raise AssertionError(f"the solver's schedule breaks physics: {worst}")
-    result = Result(
-        status=found.status,
-        certificate=found.certificate,
-        schedule=found.schedule,
-        cost_eur=checked.cost_eur,
-        objective_eur=checked.objective_eur,
-        violations=checked.bends,
-        stored_value_eur_per_mwh=found.stored_value_eur_per_mwh,
-        bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
-    )
-    return replace(result, reason=reasons(problem, result))
