@@ -144,8 +144,8 @@ def load_champion(champion: Champion) -> ForecastModel:
         raise ModelNotFoundError(f"{name} version {champion.version} cannot be loaded ({cause}); run python train_forecast.py") from error
 
 
-def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str], as_champion: bool = True) -> str:
-    """Log a fitted model to the active run, register it as a new version of the source's model and move the alias to it; returns the version."""
+def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str]) -> str:
+    """Log a fitted model to the active run, and register it as a new version of the source's model, which becomes its champion."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -172,9 +172,9 @@ def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str
         "parameters": json.dumps(model.parameters, sort_keys=True),
         "trained_until": model.trained_until.isoformat(),
     }
-    version = client.create_model_version(name, info.model_uri, mlflow.active_run().info.run_id, tags=tags, model_id=info.model_id).version
-    if as_champion:
-        client.set_registered_model_alias(name, ALIAS, version)
+    run_id = mlflow.active_run().info.run_id
+    version = client.create_model_version(name, info.model_uri, run_id, tags=tags, model_id=info.model_id).version
+    client.set_registered_model_alias(name, ALIAS, version)
     return version
 
 

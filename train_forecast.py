@@ -20,10 +20,9 @@ import io
 import json
 import logging
 import subprocess
-import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -485,7 +484,7 @@ def train(
     opened = time.monotonic()
     rows: dict[str, list[dict]] = {}
     version = code_version()
-    with terminal.progress("training", len(tasks)) as advance, parallel(tasks, training.jobs) as outcomes:
+    with terminal.progress("training", len(tasks)) as advance, parallel(train_source, tasks, training.jobs) as outcomes:
         for outcome in outcomes:
             source_id = outcome.task.data.source.source_id
             record(client, outcome, version)
@@ -511,20 +510,21 @@ def prepare_storage(config: Config, connection) -> str | Path:
 
 
 @contextmanager
-def parallel(tasks: Sequence[Task], jobs: int) -> Iterator[Iterator[Outcome]]:
-    """The outcomes of tasks as they come, each from a process of joblib where there are several; on the way out no process stays."""
+def parallel(work: Callable, tasks: Sequence, jobs: int) -> Iterator[Iterator]:
+    """`work` of each task as it comes, from processes of joblib where there are several; on the way out no process stays."""
     if min(jobs, len(tasks)) <= 1:
-        yield map(train_source, tasks)
+        yield map(work, tasks)
         return
+    import importlib
+
     import joblib
     from joblib.externals.loky import get_reusable_executor
 
-    import train_forecast  # run as a script this module is __main__, whose classes no other process knows
-
+    # run as a script its module is __main__, whose classes no other process knows
+    name = Path(inspect.getfile(work)).stem
+    work = getattr(importlib.import_module(name), work.__name__)
     try:
-        yield joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")(
-            joblib.delayed(train_forecast.train_source)(task) for task in tasks
-        )
+        yield joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")(joblib.delayed(work)(task) for task in tasks)
     finally:
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
 
@@ -663,4 +663,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
