@@ -184,9 +184,9 @@ def _ns(times) -> np.ndarray:
     return pd.DatetimeIndex(times).as_unit("ns").asi8
 
 
-def local_lag(times: pd.DatetimeIndex, days: int, zone: str) -> pd.DatetimeIndex:
+def local_lag(times: pd.DatetimeIndex, days: int | np.ndarray, zone: str) -> pd.DatetimeIndex:
     """The same local clock time some days earlier [UTC]; the first of two where the clock went back, an hour on where it went ahead."""
-    naive = times.tz_convert(zone).tz_localize(None) - days * DAY
+    naive = times.tz_convert(zone).tz_localize(None) - pd.to_timedelta(days, unit="D")
     lagged = naive.tz_localize(zone, ambiguous=np.ones(len(naive), bool), nonexistent=pd.Timedelta(hours=1))
     return lagged.tz_convert("UTC").as_unit("ns")
 
@@ -294,7 +294,9 @@ def same_hours(lookup: Lookup, origins: pd.DatetimeIndex, times: pd.DatetimeInde
     """Values of the same local hour some days before, as known at the origins: arrays (pair, day), and when they became known [ns]."""
     unique, place = np.unique(_ns(times), return_inverse=True)
     unique = pd.DatetimeIndex(unique, tz="UTC")
-    lagged = np.stack([_ns(local_lag(unique, day, zone)) for day in days], axis=1)[place]
+    days = np.asarray(days)
+    repeated = pd.DatetimeIndex(np.repeat(unique.asi8, len(days)), tz="UTC")
+    lagged = _ns(local_lag(repeated, np.tile(days, len(unique)), zone)).reshape(-1, len(days))[place]
     return lookup.at(lagged, _ns(origins)[:, None])
 
 
@@ -483,10 +485,10 @@ def typical(
     """
     lags = np.arange(first_day, LAG_DAYS + 1)
     values, _ = same_hours(lookup, origins, times, lags, zone)
-    days, place = np.unique(times.tz_convert(zone).tz_localize(None).normalize(), return_inverse=True)
-    days = pd.DatetimeIndex(days)
-    kinds = np.stack([day_kinds(days - lag * DAY, holidays_country) for lag in lags], axis=1)
-    alike = (kinds == day_kinds(days, holidays_country)[:, None])[place]
+    days = times.tz_convert(zone).tz_localize(None).normalize()
+    calendar_days = pd.date_range(days.min() - LAG_DAYS * DAY, days.max())
+    kinds, place = day_kinds(calendar_days, holidays_country), calendar_days.get_indexer(days)
+    alike = kinds[place[:, None] - lags] == kinds[place][:, None]
     weights = 0.5 ** (lags / TYPICAL_HALF_LIFE_DAYS) * (alike & ~np.isnan(values))
     total = weights.sum(axis=1)
     mean = (weights * np.nan_to_num(values)).sum(axis=1) / np.where(total > 0, total, 1.0)
