@@ -34,7 +34,8 @@ import schema
 import terminal
 from config import EMBEDDED, BatteryParameters, Config, VppError
 from schema import MEASUREMENTS, QUANTILES, TABLES, WEATHER, DatabaseError, first_line
-from schema import count_rows as count_rows  # others know these by db.
+from schema import after_import as after_import  # others know these three by db.
+from schema import count_rows as count_rows
 from schema import reset as reset
 from sources import Source
 
@@ -141,6 +142,11 @@ def session(config: Config) -> Iterator[connection]:
             conn.commit()
     finally:
         conn.close()  # rolls back what was not committed
+
+
+def is_compressing(conn: connection) -> bool:
+    """Whether the server compresses old chunks: TimescaleDB with its Community licence."""
+    return schema.timescale_licence(conn) == schema.COMMUNITY
 
 
 def run_id(*parts: object) -> str:

@@ -29,6 +29,7 @@ TABLES = {
 }
 # A plant's power as a share of its capacity: inverters draw a little at night, panels pass their rating on a cold clear day.
 SHARE_MIN, SHARE_MAX = -0.02, 1.2
+FAR_MS = 250_000_000_000_000  # year 9892: a message's own time is not taken for later than that
 SHOWN_CHARACTERS = 80  # of a refused value in a reason
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -139,6 +140,7 @@ def check(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int], reg
             columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
         else:
             columns[field] = np.array([getattr(record, field) for record in records], float)
+    columns["sent_at"] = np.minimum(np.array(sent_ms, np.int64)[places], FAR_MS) * 1000
     good = np.ones(len(records), bool)
     for bad, reason in problems(kind, columns, registry, limits, now_us):
         for place in np.flatnonzero(bad & good):
@@ -146,7 +148,6 @@ def check(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int], reg
         good &= ~bad
     columns = {name: column[good] for name, column in columns.items()}
     places = places[good]
-    columns["sent_at"] = np.array(sent_ms, np.int64)[places] * 1000
     if kind == "market":
         columns["available_at"] = _available_at(columns, registry, limits)
     return Checked(columns, places, refused, unknown)
@@ -205,6 +206,10 @@ def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_u
         price = columns["price_eur_per_mwh"]
         low, high = limits.price_min_eur_per_mwh, limits.price_max_eur_per_mwh
         yield (price < low) | (price > high), lambda row, name: f"price_eur_per_mwh {price[row]:g} is not within {low:g} to {high:g}"
+    yield (
+        columns["sent_at"] > now_us + limits.ahead_us,
+        lambda row, name: f"the message's own time {_iso(columns['sent_at'][row])} lies ahead",
+    )
     numbers = [column for name, column in columns.items() if column.dtype == float]
     yield ~np.isfinite(numbers).all(axis=0), lambda row, name: "a number is not finite"
 
