@@ -1,0 +1,358 @@
+"""Regressions: one ridge for each local hour, LightGBM quantiles, LEAR for prices, and the average of several models.
+
+Prices are transformed by asinh of their distance to the median in units of the median absolute deviation, which keeps spikes and
+negative prices in bounds (Uniejewski et al. 2018); a load is predicted as a deviation from what is typical of the kind of day.
+
+    python -c "import regression_models; print(regression_models.Lear().parameters)"
+"""
+
+import numpy as np
+import pandas as pd
+
+from direct_models import LEVELS, relative
+from features import DAY, Known, day_flags, design, deviations, local_lag, pseudo_origins, weather_at
+from forecast_base import QUANTILES, ForecastModel, ModelError
+
+MAD_TO_SIGMA = 1.4826  # the standard deviation of a normal distribution in units of its median absolute deviation
+LOWEST_SCALE = 1e-6
+
+
+def asinh(values: np.ndarray, centre, scale) -> np.ndarray:
+    """asinh((values − centre) / scale) [-]."""
+    return np.arcsinh((values - centre) / scale)
+
+
+def sinh(transformed: np.ndarray, centre, scale) -> np.ndarray:
+    """Inverse of `asinh` [unit of the values]."""
+    return np.sinh(transformed) * scale + centre
+
+
+def robust_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and scaled median absolute deviation of each column; 1 where that vanishes."""
+    centre = np.nanmedian(values, axis=0)
+    scale = MAD_TO_SIGMA * np.nanmedian(np.abs(values - centre), axis=0)
+    return centre, np.where(scale > LOWEST_SCALE, scale, 1.0)
+
+
+# One ridge regression for each local hour
+
+
+def daily_pairs(known: Known, horizon_h: float, first_day: int = 10) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Pairs (pseudo-origin, valid time) to train on: origins at the local clock time of the issue on each earlier day."""
+    days = np.arange(1, int((known.issue_time - known.targets.index[0]) / DAY) - first_day + 1)
+    origins = local_lag(pd.DatetimeIndex([known.issue_time] * len(days)).as_unit("ns"), days, known.zone).asi8
+    steps = int(pd.Timedelta(hours=horizon_h) / known.step)
+    times = (origins[:, None] + known.step.value * np.arange(steps)).ravel()
+    pairs = pd.DatetimeIndex(np.repeat(origins, steps), tz="UTC"), pd.DatetimeIndex(times, tz="UTC")
+    place = known.series.index.get_indexer(pairs[1])
+    usable = pairs[1].isin(known.targets.index) & (known.available_at[place] > pairs[0])  # what was published then needs no forecast
+    return pairs[0][usable], pairs[1][usable]
+
+
+def groups_of(origins: pd.DatetimeIndex, times: pd.DatetimeIndex, zone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Local days from issue to valid time, and the local hour of the latter."""
+    start, local = origins.tz_convert(zone).tz_localize(None), times.tz_convert(zone)
+    return ((local.tz_localize(None).normalize() - start.normalize()) / DAY).to_numpy().astype(int), local.hour.to_numpy()
+
+
+def weighted_quantiles(values: np.ndarray, weights: np.ndarray, levels=QUANTILES) -> np.ndarray:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return np.interp(levels, (share - 0.5 * weights[order]) / share[-1], values[order])
+
+
+class HourlyRidge(ForecastModel):
+    """A ridge regression for each local hour and day ahead; newer days count more, outliers less (Huber weights).
+
+    The band is that of leave-one-out errors at the hour and its neighbours.
+    """
+
+    name = "hourly_ridge"
+    defaults = {"penalty": 3.0, "half_life_days": 365.0, "outlier": 2.0}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "penalty": trial.suggest_float("penalty", 0.3, 100.0, log=True),
+            "half_life_days": trial.suggest_float("half_life_days", 30.0, 730.0, log=True),
+            "outlier": trial.suggest_float("outlier", 0.5, 10.0, log=True),
+        }
+
+    def _table(self, known: Known, origins, times) -> tuple[np.ndarray, np.ndarray]:
+        """Features and the level that targets are relative to, transformed."""
+        table, _ = design(known, origins, times)
+        kind = known.source.kind
+        weather = [] if known.weather_forecasts is None else [name for name in known.weather_forecasts if name in table]
+        if kind in ("solar", "wind"):
+            chosen = [name for name in table if name not in ("horizon_h", "hour", "weekday")]
+            return table[chosen].to_numpy(dtype=float), np.zeros(len(table))
+        flags = day_flags(times, known.zone, known.holidays_country).to_numpy()
+        if kind == "market":
+            lags = [*LEVELS, "mean_week"]
+            levels = asinh(table[lags].to_numpy(), *self.scale)
+            return np.hstack([levels, flags, table[weather].to_numpy()]), np.zeros(len(table))
+        off = deviations(known, origins, times)
+        typical = off.pop("typical").to_numpy()
+        return np.hstack([off.to_numpy(), flags, table[weather].to_numpy()]), typical
+
+    def _fit(self, known):
+        origins, times = daily_pairs(known, self.horizon_h)
+        self.scale = robust_scale(known.targets.to_numpy())
+        table, level = self._table(known, origins, times)
+        target = known.series.reindex(times).to_numpy()
+        target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
+        usable = np.isfinite(table).all(axis=1) & np.isfinite(target)
+        if usable.sum() < 100:
+            raise ModelError(f"{self.name}: {known.source.source_id}: {usable.sum()} pairs to train on, 100 needed")
+        age = ((known.issue_time - origins) / DAY).to_numpy()
+        weights = 0.5 ** (age / self.parameters["half_life_days"])
+        days, hours = groups_of(origins, times, known.zone)
+        self.regressions, errors = {}, {}
+        for day, hour in sorted(set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))):
+            rows = usable & (days == day) & (hours == hour)
+            self.regressions[day, hour], error = self._regression(table[rows], target[rows], weights[rows])
+            errors[day, hour] = error, weights[rows]
+        self.bands = {}
+        for day, hour in errors:
+            near = [errors[day, beside % 24] for beside in (hour - 1, hour, hour + 1) if (day, beside % 24) in errors]
+            self.bands[day, hour] = weighted_quantiles(*(np.concatenate(part) for part in zip(*near, strict=True)))
+
+    def _regression(self, table, target, weights) -> tuple[tuple[np.ndarray, float], np.ndarray]:
+        """Coefficients and constant by reweighted least squares, and the leave-one-out errors."""
+        centre, spread = np.average(table, axis=0, weights=weights), table.std(axis=0)
+        spread = np.where(spread > 1e-9, spread, np.inf)
+        scaled, used = (table - centre) / spread, weights
+        ridge = np.append(np.full(table.shape[1], self.parameters["penalty"]), 1e-9)
+        scaled = np.column_stack([scaled, np.ones(len(scaled))])
+        for _ in range(4):
+            inverse = np.linalg.inv((scaled * used[:, None]).T @ scaled + np.diag(ridge))
+            beta = inverse @ (scaled * used[:, None]).T @ target
+            error = target - scaled @ beta
+            limit = self.parameters["outlier"] * np.median(np.abs(error))
+            leverage = used * ((scaled @ inverse) * scaled).sum(axis=1)
+            used = weights * np.minimum(1.0, limit / np.maximum(np.abs(error), 1e-12))
+        coefficients = beta[:-1] / spread
+        return (coefficients, float(beta[-1] - centre @ coefficients), centre), error / np.maximum(1 - leverage, 0.2)
+
+    def _forecast(self, known, times):
+        origins = pd.DatetimeIndex([known.issue_time] * len(times))
+        table, level = self._table(known, origins, times)
+        result = np.empty((len(times), 1 + len(QUANTILES)))
+        for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
+            group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
+            coefficients, constant, centre = self.regressions[group]
+            value = constant + coefficients @ np.where(np.isnan(table[row]), centre, table[row]) + level[row]
+            result[row] = np.append(value, value + self.bands[group])
+        return sinh(result, *self.scale) if known.source.kind == "market" else result
+
+
+# LightGBM
+
+
+class LightGbm(ForecastModel):
+    """Gradient-boosted trees for each quantile (pinball loss), the horizon a feature; the value is the median."""
+
+    name = "lightgbm"
+    requires = ("lightgbm",)
+    defaults = {"trees": 150, "learning_rate": 0.06, "leaves": 15, "min_leaf": 40, "most_rows": 12000}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "trees": trial.suggest_int("trees", 50, 400, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.15, log=True),
+            "leaves": trial.suggest_int("leaves", 7, 63, log=True),
+            "min_leaf": trial.suggest_int("min_leaf", 10, 100, log=True),
+        }
+
+    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
+        """Features, and the level that targets are relative to."""
+        table, _ = design(known, origins, times)
+        if known.source.kind == "load":
+            off = deviations(known, origins, times)
+            level = off.pop("typical").to_numpy()
+            flags = day_flags(times, known.zone, known.holidays_country)
+            lags = {name: table[name] - level for name in LEVELS}
+            return pd.concat([table.assign(**lags), off, flags], axis=1), level
+        return relative(table, known)
+
+    def _fit(self, known):
+        import lightgbm
+
+        origins, times = pseudo_origins(known, int(pd.Timedelta(hours=self.horizon_h) / known.step))
+        if len(times) < 100:
+            raise ModelError(f"{self.name}: {known.source.source_id}: {len(times)} pairs to train on, 100 needed")
+        if len(times) > self.parameters["most_rows"]:
+            generator = np.random.default_rng(self.seed)
+            chosen = np.sort(generator.choice(len(times), self.parameters["most_rows"], replace=False))
+            origins, times = origins[chosen], times[chosen]
+        table, level = self._table(known, origins, times)
+        target = known.series.reindex(times).to_numpy() - level
+        self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
+        usable = np.isfinite(target)
+        target = np.arcsinh(target / self.scale) if self.scale else target
+        rows = lightgbm.Dataset(table.to_numpy(dtype=np.float32)[usable], target[usable], params={"verbosity": -1}).construct()
+        given, self.columns = self.parameters, list(table)
+        settings = {
+            "objective": "quantile",
+            "learning_rate": given["learning_rate"],
+            "num_leaves": given["leaves"],
+            "min_data_in_leaf": given["min_leaf"],
+            "feature_fraction": 0.6,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "num_threads": 1,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        self.trees = [lightgbm.train(settings | {"alpha": level}, rows, given["trees"]).model_to_string() for level in QUANTILES]
+
+    def _forecast(self, known, times):
+        import lightgbm
+
+        table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+        rows = table.reindex(columns=self.columns).to_numpy(dtype=np.float32)
+        result = np.column_stack([lightgbm.Booster(model_str=text).predict(rows, num_threads=1) for text in self.trees])
+        result = (np.sinh(result) * self.scale if self.scale else result) + level[:, None]
+        return np.column_stack([result[:, QUANTILES.index(0.5)], result])
+
+
+# LEAR
+
+
+class Lear(ForecastModel):
+    """LEAR of Lago et al. (Applied Energy 293 (2021) 116983): a lasso for each hour of the day, averaged over calibration windows.
+
+    Regressors: the prices of the last three days and of a week before, the forecasts (load, renewables, weather) for the day itself,
+    the day before and a week before, all 24 hours of each, and a dummy for each weekday. Prices and forecasts are transformed by
+    asinh. The penalty is the one on the lasso's path (least angle regression) with the least AIC: with the variance of the target as
+    that of the noise, as LassoLarsIC had it then, or, in windows with fewer days than regressors, AICc (Hurvich and Tsai 1989).
+    Later days are forecast with earlier forecasts in place of values not known yet.
+    """
+
+    name = "lear"
+    requires = ("scikit-learn",)
+    defaults = {"windows_days": (56, 84, 1092, 1456)}  # noqa: RUF012
+    lags_days = (1, 2, 3, 7)
+    forecast_lags_days = (0, 1, 7)
+
+    def _days(self, known: Known, ahead: int) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Local days of the longest window and `ahead` more [no zone]: days, values by hour, by slot, and forecasts by hour."""
+        per_hour = max(1, int(pd.Timedelta(hours=1) / known.step))
+        issue_day = known.issue_time.tz_convert(known.zone).tz_localize(None).normalize()
+        first = known.targets.index[0].tz_convert(known.zone).tz_localize(None).normalize()
+        first = max(first, issue_day - (max(self.parameters["windows_days"]) + 8) * DAY)
+        days = pd.date_range(first, issue_day + ahead * DAY, freq="D")
+        local = known.series.index.tz_convert(known.zone).tz_localize(None)
+        slot = ((local - local.normalize()) // known.step).to_numpy()
+        day = ((local.normalize() - first) // DAY).to_numpy()
+        values = np.full((len(days), 24 * per_hour), np.nan)
+        inside = (day >= 0) & (day < len(days))
+        values[day[inside], slot[inside]] = known.series.to_numpy()[inside]
+        skipped = np.isnan(values) & (np.arange(len(days))[:, None] < day[inside].max(initial=-1))  # the hour that summer time skips
+        values[skipped] = pd.DataFrame(values).ffill(axis=1).to_numpy()[skipped]
+        forecasts = []
+        if known.weather_forecasts is not None:
+            clock = known.issue_time.tz_convert(known.zone).tz_localize(None) - issue_day
+            hours = (days.to_numpy()[:, None] + np.arange(24) * np.timedelta64(1, "h")).ravel()
+            origins = np.repeat((days - DAY + clock).to_numpy(), 24)
+            place = {"nonexistent": "shift_forward", "ambiguous": np.ones(len(hours), bool)}
+            hours, origins = (pd.DatetimeIndex(part).tz_localize(known.zone, **place).tz_convert("UTC") for part in (hours, origins))
+            table, _ = weather_at(known, origins, hours)
+            forecasts = [table[name].to_numpy().reshape(-1, 24) for name in table]
+        return days, values.reshape(len(days), 24, per_hour).mean(axis=2), values, forecasts
+
+    def _regressors(self, days: pd.DatetimeIndex, hourly: np.ndarray, forecasts: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+        parts = [hourly[rows - lag] for lag in self.lags_days]
+        parts += [forecast[rows - lag] for forecast in forecasts for lag in self.forecast_lags_days]
+        return np.hstack([*parts, np.eye(7)[days.dayofweek[rows]]])
+
+    def _fit(self, known):
+        days, hourly, values, forecasts = self._days(known, ahead=1)
+        rows = np.arange(max(self.lags_days), len(days))
+        regressors = self._regressors(days, hourly, forecasts, rows)
+        complete = np.isfinite(regressors).all(axis=1) & np.isfinite(values[rows]).all(axis=1)
+        regressors, targets, rows = regressors[complete], values[rows][complete], rows[complete]
+        if len(rows) < 21:
+            raise ModelError(f"{self.name}: {known.source.source_id}: {len(rows)} complete days to train on, 21 needed")
+        lengths = sorted({min(window - max(self.lags_days), len(rows)) for window in self.parameters["windows_days"]})
+        self.fits = [self._window(regressors[-length:], targets[-length:]) for length in lengths]
+
+    def _window(self, regressors: np.ndarray, targets: np.ndarray) -> tuple:
+        """Coefficients of each slot of the day fitted to a window, with the transformations, and the quantiles of the residuals."""
+        inputs, target = robust_scale(regressors[:, :-7]), robust_scale(targets)
+        x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
+        y = asinh(targets, *target)
+        x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+        x, y = x - x_mean, y - y_mean
+        gram, products = x.T @ x, x.T @ y
+        beta = np.stack([lasso_by_aic(gram, products[:, slot], y[:, slot] @ y[:, slot], len(x)) for slot in range(y.shape[1])], axis=1)
+        residuals = np.quantile(y - x @ beta, QUANTILES, axis=0).T
+        return inputs, target, beta, y_mean - x_mean @ beta, residuals
+
+    def _forecast(self, known, times):
+        local = times.tz_convert(known.zone).tz_localize(None)
+        issue_day = known.issue_time.tz_convert(known.zone).tz_localize(None).normalize()
+        ahead = max(1, (local[-1].normalize() - issue_day) // DAY)
+        days, hourly, values, forecasts = self._days(known, ahead)
+        bands = np.full((*values.shape, 1 + len(QUANTILES)), np.nan)
+        for row in range(len(days) - ahead - 2, len(days)):
+            unknown = np.isnan(values[row])
+            if unknown.any():
+                regressors = self._regressors(days, hourly, forecasts, np.array([row]))
+                bands[row] = np.mean([self._of_window(fit, regressors) for fit in self.fits], axis=0)
+                values[row, unknown] = bands[row, unknown, 0]
+                hourly[row] = values[row].reshape(24, -1).mean(axis=1)
+        place = (local.normalize() - days[0]) // DAY, (local - local.normalize()) // known.step
+        known_value = np.repeat(values[place][:, None], 1 + len(QUANTILES), axis=1)
+        return np.where(np.isnan(bands[place]), known_value, bands[place])
+
+    @staticmethod
+    def _of_window(fit: tuple, regressors: np.ndarray) -> np.ndarray:
+        inputs, (centre, scale), beta, constant, residuals = fit
+        x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
+        y = (x @ beta + constant)[0]
+        return sinh(np.column_stack([y, y[:, None] + residuals]), centre[:, None], scale[:, None])
+
+
+def lasso_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> np.ndarray:
+    """Coefficients of the lasso whose penalty has the least AIC.
+
+    Parameters
+    ----------
+    gram, products, total : X'X, X'y and y'y of centred regressors and target.
+    rows : number of observations.
+    """
+    from sklearn.linear_model import lars_path_gram
+
+    if total < 1e-9 * rows:
+        return np.zeros(len(gram))
+    wide = rows <= len(gram)
+    _, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=min(rows - 3, 100))
+    squares = np.maximum(total - 2 * products @ path + ((gram @ path) * path).sum(axis=0), 1e-9 * total)
+    used = (np.abs(path) > 0).sum(axis=0) + 1
+    if wide:
+        penalty = 2 * used + 2 * used * (used + 1) / np.maximum(rows - used - 1, 1e-3)
+        return path[:, np.argmin(rows * np.log(squares / rows) + penalty)]
+    return path[:, np.argmin(rows * squares / total + 2 * used)]
+
+
+# Several models
+
+
+class Combination(ForecastModel):
+    """The average of several models' values and quantiles; what each gets wrong in its own way cancels."""
+
+    name = "combination"
+    requires = ("lightgbm", "scikit-learn")
+    defaults = {"members": ("hourly_ridge", "lightgbm")}  # noqa: RUF012
+
+    def _fit(self, known):
+        kinds = {model.name: model for model in (HourlyRidge, LightGbm, Lear)}
+        self.members = [kinds[name](horizon_h=self.horizon_h, seed=self.seed).fit(known) for name in self.parameters["members"]]
+
+    def _forecast(self, known, times):
+        return np.mean([member._forecast(known, times) for member in self.members], axis=0)
