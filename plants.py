@@ -37,7 +37,7 @@ INDUSTRY = {"week": {"day": 1.2, "night": 0.95}, "weekend": {"day": 0.8, "night"
 LOAD_NOISE = ((0.035, 4.0), (0.025, 36.0), (0.02, 400.0))  # standard deviation and time scale [h]: hours, days, seasons
 
 # The price zone, as Germany and Luxembourg are in size [GW]
-ZONE_LOAD, ZONE_WIND, ZONE_SOLAR = 54.0, 60.0, 78.0
+ZONE_LOAD, ZONE_WIND, ZONE_SOLAR = 54.0, 58.0, 80.0
 # Residual load [GW] against price [EUR/MWh], so that a year's prices are spread as those of DE-LU in 2024: subsidised feed-in bids
 # below zero, must-run plants near it, then lignite, coal, gas, peakers and scarcity
 MERIT_ORDER = (
@@ -194,12 +194,12 @@ def load_power(
 ) -> np.ndarray:
     """Power [kW] of a load: a mix of profiles (`shares` of its energy), answering the weather, with noise that persists.
 
-    Its ordinary yearly peak is at five sixths of `capacity_kw`, which it never exceeds.
+    Its yearly peak is usually some nine tenths of `capacity_kw`, which it never exceeds.
     """
     mix = profiles.to_numpy() @ np.asarray(shares)
     noise = sum(size * persistent_noise(rng, len(mix), step_h, time_h) for size, time_h in LOAD_NOISE)
-    ordinary_peak = 1.15 * np.dot(shares, list(LOAD_MIX.values()))
-    power = mix * weather_factor(temp_air) * np.exp(noise) * capacity_kw / ordinary_peak / 1.2
+    ordinary_peak = 1.05 * np.dot(shares, list(LOAD_MIX.values()))
+    power = mix * weather_factor(temp_air) * np.exp(noise) * capacity_kw / ordinary_peak
     return np.clip(power, 0.0, capacity_kw)
 
 

@@ -21,17 +21,17 @@ EVERY = slice(None)  # interval
 WAVES = 32  # of a field; the correlation of two places is exact to about 1 / sqrt(2 WAVES)
 FORECAST_EVERY_H, FORECAST_FOR_H = 6, 72
 
-# Time scale [h] and correlation length [km] of the fields: synoptic systems are some 1,000 km wide and pass in a day or two.
+# Time scale, smoothing [h] and correlation length [km] of the fields: synoptic systems are some 1,000 km wide and pass in a day or two.
 SCALES = {
-    "wind": (28.0, 450.0),
-    "cloud": (16.0, 300.0),
-    "temperature": (80.0, 700.0),
-    "wind_error": (8.0, 250.0),
-    "cloud_error": (8.0, 250.0),
-    "temperature_error": (8.0, 250.0),
+    "wind": (26.0, 2.5, 450.0),
+    "cloud": (16.0, 1.5, 300.0),
+    "temperature": (75.0, 6.0, 700.0),
+    "wind_error": (8.0, 2.0, 250.0),
+    "cloud_error": (8.0, 2.0, 250.0),
+    "temperature_error": (8.0, 2.0, 250.0),
 }
 CLOUD_WITH_WIND = -0.35  # correlation of clear sky with wind over days
-LOCAL_SHARE = {"wind": 0.05, "cloud": 0.15}  # of the variance that no forecast sees
+LOCAL_SHARE = {"wind": 0.05, "cloud": 0.13}  # of the variance that no forecast sees
 LOCAL_TIME_H = {"wind": 4.0, "cloud": 1.5}
 
 # Clear-sky index against its cumulative share: overcast, broken and clear days of Central Europe.
@@ -40,15 +40,15 @@ CLEAR_SKY_INDEX = (
     (0.08, 0.14, 0.24, 0.36, 0.51, 0.68, 0.85, 0.97, 1.02, 1.08),
 )
 WEIBULL_SHAPE = 2.0  # Rayleigh, the usual first choice for Europe
-WIND_MEAN = 4.2  # m/s at 10 m, open land
+WIND_MEAN = 4.4  # m/s at 10 m, open land
 TEMPERATURE_DEVIATION = 3.6  # K
 
 # Forecast skill: correlation of the forecast's weather system with the true one falls as SKILL * exp(-lead / SKILL_TIME_H).
-SKILL = {"wind": 0.92, "cloud": 0.93}
+SKILL = {"wind": 0.92, "cloud": 0.95}
 SKILL_TIME_H = {"wind": 160.0, "cloud": 260.0}
 TEMPERATURE_ERROR = (1.1, 0.019)  # K at once, and growth: K for each hour of lead
 SHARED_ERROR = 0.3  # of the error's variance belongs to the hour and is the same in all forecasts of it
-ERROR_TIME_H = 10.0  # along the lead time
+ERROR_TIME_H, ERROR_EVERY_H = 10.0, 3  # along the lead time
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:
@@ -58,14 +58,36 @@ def stream(seed: int, *names: str) -> np.random.Generator:
 
 
 def persistent_noise(rng: np.random.Generator, shape: int | tuple[int, ...], step_h: float, time_h: float, axis: int = 0) -> np.ndarray:
-    """Stationary Gaussian noise of unit variance whose correlation falls as exp(-distance / time_h) along an axis."""
+    """Stationary Gaussian noise of unit variance whose correlation falls as exp(-distance / time_h) along an axis (AR(1))."""
     from scipy.signal import lfilter
 
     memory = np.exp(-step_h / time_h)
+    fresh = np.sqrt(1 - memory**2)
     noise = rng.standard_normal(shape)
-    first = np.take(noise, [0], axis=axis) * (1 - np.sqrt(1 - memory**2))
-    np.moveaxis(noise, axis, 0)[0] += np.moveaxis(first, axis, 0)[0] / np.sqrt(1 - memory**2)
-    return lfilter([np.sqrt(1 - memory**2)], [1, -memory], noise, axis=axis)
+    np.moveaxis(noise, axis, 0)[0] /= fresh  # so that the first value has unit variance too
+    return lfilter([fresh], [1, -memory], noise, axis=axis)
+
+
+def smooth_noise(rng: np.random.Generator, hours: int, count: int, time_h: float, smoothing_h: float) -> np.ndarray:
+    """Hourly stationary Gaussian noise of unit variance, (hours, count): as `persistent_noise`, smoothed over some hours (AR(2))."""
+    from scipy.signal import lfilter
+
+    first, second = np.exp(-1 / time_h), np.exp(-1 / smoothing_h)
+    total, product = first + second, first * second
+    variance = (1 + product) / ((1 - product) * ((1 + product) ** 2 - total**2))  # Box and Jenkins, of unit innovations
+    before = round(6 * time_h)  # begins at zero, so long before the first hour that it does not show
+    noise = rng.standard_normal((before + hours, count))
+    return lfilter([1 / np.sqrt(variance)], [1, -total, product], noise, axis=0)[before:]
+
+
+def lead_noise(rng: np.random.Generator, issues: int, lead_h: np.ndarray) -> np.ndarray:
+    """Gaussian noise of unit variance along the lead time of each forecast, (issues, leads), drawn every 3 h and smooth between."""
+    nodes = persistent_noise(rng, (issues, FORECAST_FOR_H // ERROR_EVERY_H + 1), ERROR_EVERY_H, ERROR_TIME_H, axis=1)
+    node, part = np.divmod(lead_h / ERROR_EVERY_H, 1)
+    node = node.astype(int)
+    correlation = np.exp(-ERROR_EVERY_H / ERROR_TIME_H)
+    deviation = np.sqrt((1 - part) ** 2 + part**2 + 2 * part * (1 - part) * correlation)
+    return nodes[:, node] * ((1 - part) / deviation) + nodes[:, node + 1] * (part / deviation)
 
 
 @dataclass(frozen=True)
@@ -92,9 +114,9 @@ def position_km(latitude: float, longitude: float) -> np.ndarray:
 def make_fields(seed: int, hours: int) -> dict[str, Field]:
     """The fields that all places share, one value an hour."""
     fields = {}
-    for name, (time_h, length_km) in SCALES.items():
+    for name, (time_h, smoothing_h, length_km) in SCALES.items():
         waves = stream(seed, "waves", name).standard_normal((WAVES, 3)) / length_km
-        fields[name] = Field(waves, persistent_noise(stream(seed, "field", name), (hours, 2 * WAVES), 1.0, time_h))
+        fields[name] = Field(waves, smooth_noise(stream(seed, "field", name), hours, 2 * WAVES, time_h, smoothing_h))
     return fields
 
 
@@ -277,7 +299,7 @@ def forecasts_at(seed: int, place: str, systems: Systems, sky: Sky, weather: pd.
     lead_h = leads * sky.step_h
 
     def error(name):
-        own = persistent_noise(stream(seed, place, "forecast", name), valid.shape, sky.step_h, ERROR_TIME_H, axis=1)
+        own = lead_noise(stream(seed, place, "forecast", name), len(issues), lead_h)
         return np.sqrt(SHARED_ERROR) * getattr(systems, f"{name}_error")[valid] + np.sqrt(1 - SHARED_ERROR) * own
 
     def deviate(name):
