@@ -44,8 +44,8 @@ WIND_MEAN = 4.4  # m/s at 10 m, open land
 TEMPERATURE_DEVIATION = 3.6  # K
 
 # Forecast skill: correlation of the forecast's weather system with the true one falls as SKILL * exp(-lead / SKILL_TIME_H).
-SKILL = {"wind": 0.92, "cloud": 0.95}
-SKILL_TIME_H = {"wind": 160.0, "cloud": 260.0}
+SKILL = {"wind": 0.92, "cloud": 0.96}
+SKILL_TIME_H = {"wind": 160.0, "cloud": 300.0}
 TEMPERATURE_ERROR = (1.1, 0.019)  # K at once, and growth: K for each hour of lead
 SHARED_ERROR = 0.3  # of the error's variance belongs to the hour and is the same in all forecasts of it
 ERROR_TIME_H, ERROR_EVERY_H = 10.0, 3  # along the lead time
