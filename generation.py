@@ -29,7 +29,18 @@ import plants
 import terminal
 import weather
 from config import Config, ConfigError, FieldError, Generation, VppError
-from sources import SOURCES_FILE, VALUE_COLUMN, WEATHER_COLUMNS, Source, read_sources, replacing_files, time_text, write_sources
+from sources import (
+    ADDED,
+    IMPORTED,
+    SOURCES_FILE,
+    VALUE_COLUMN,
+    WEATHER_COLUMNS,
+    Source,
+    read_sources,
+    replacing_files,
+    time_text,
+    write_sources,
+)
 
 COLUMNS = {kind: ("time", "source_id", column) for kind, column in VALUE_COLUMN.items()}
 COLUMNS["weather"] = ("time", "source_id", *WEATHER_COLUMNS)
@@ -341,13 +352,13 @@ def fleet_of(config: Config, folder: Path) -> list[Source]:
     """
     path = folder / SOURCES_FILE
     there = read_sources(path) if path.exists() else []
-    imported = [source.source_id for source in there if source.parameters.get("origin") == "imported"]
+    imported = [source.source_id for source in there if source.parameters.get("origin") == IMPORTED]
     if imported:
         raise GenerationError(
             f"{terminal.shown(folder)} holds imported data ({', '.join(imported)}), which would be lost; "
             "name another folder with --output, or run python pipeline.py --data on this one"
         )
-    added = {source.source_id: source for source in there if source.parameters.get("origin") == "added"}
+    added = {source.source_id: source for source in there if source.parameters.get("origin") == ADDED}
     fleet = [source for source in make_fleet(config) if source.source_id not in added]
     return fleet + [dataclasses.replace(source, step_min=config.generation.step_min) for source in added.values()]
 

@@ -195,7 +195,6 @@ def localize(naive: pd.Series, time_zone: str) -> tuple[pd.Series, dict[int, str
             "give times in UTC or with their offset, or leave that hour out"
         )
     times = summer.where(~twofold | (occurrence == 0), winter)
-    third = twofold & (occurrence > 1)
     return times.dt.tz_convert("UTC").reindex(naive.index), {}
 
 
@@ -231,8 +230,8 @@ def read_column(column: Column, cells: pd.Series, times: pd.Series, price_limits
     rejects = []
 
     def reject(lines, reason):
-        for line in lines:
-            rejects.append((line, column.source_id, times[line], cells[line], reason if isinstance(reason, str) else reason[line]))
+        why = reason if isinstance(reason, dict) else dict.fromkeys(lines, reason)
+        rejects.extend((line, column.source_id, f"{times[line]:%Y-%m-%dT%H:%M:%SZ}", cells[line], why[line]) for line in lines)
 
     numbers, wrong = parse_numbers(cells, uses_decimal_comma(cells))
     reject(wrong.index[wrong & times.notna()], "is no number")
@@ -247,8 +246,12 @@ def read_column(column: Column, cells: pd.Series, times: pd.Series, price_limits
     at = times[values.index].sort_values()
     step_min = find_step(at, column.name)
     values = values[at.index]
-    off_grid = (at - at.iloc[0].floor("h")) % pd.Timedelta(minutes=step_min) != pd.Timedelta(0)
-    reject(at.index[off_grid], f"its time is not on the {step_min} min grid")
+    off_grid = at != at.dt.floor(pd.Timedelta(minutes=step_min))
+    if off_grid.mean() > 0.5:
+        raise DataFileError(
+            f"column {column.name}: its times, such as {at.iloc[0]:%Y-%m-%dT%H:%MZ}, are not on the {step_min} min grid of UTC"
+        )
+    reject(at.index[off_grid], f"its time is not on the {step_min} min grid of UTC")
     values, at = values[~off_grid], at[~off_grid]
 
     unit_factor = PRICE_UNITS.get(column.unit) or POWER_UNITS.get(column.unit) or ENERGY_UNITS[column.unit] * 60 / step_min

@@ -13,6 +13,8 @@ their interval. It reports what it found first; rows that cannot be used go to `
 """
 
 import argparse
+import dataclasses
+import difflib
 import json
 import math
 import os
@@ -36,6 +38,7 @@ POWER_KINDS = ("solar", "wind", "load")
 STEPS_MIN = (5, 15, 30, 60)
 VALUE_COLUMN = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "market": "price_eur_per_mwh"}
 WEATHER_COLUMNS = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
+ADDED, IMPORTED = "added", "imported"  # the parameter `origin` of sources that generation.py did not make
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -203,21 +206,25 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
-def save_series(folder: Path, added: Sequence[tuple[Source, pd.DataFrame]], rejects: Sequence[tuple] = ()) -> None:
-    """Put sources and the rows of their series into a data folder, in place of what it holds of the same sources, all together."""
+def save_series(
+    folder: Path, added: Sequence[tuple[Source, pd.DataFrame]], removed: Sequence[str] = (), rejects: Sequence[tuple] | None = None
+) -> None:
+    """Change a data folder in one go: sources with the rows of their series take the place of those of the same name, others go.
+
+    `rejects` (line, source_id, time, value, reason) become `rejects.csv`; None leaves that file alone.
+    """
     path = folder / SOURCES_FILE
-    new_ids = {source.source_id for source, _ in added}
-    kept = [source for source in (read_sources(path) if path.exists() else []) if source.source_id not in new_ids]
+    gone = {source.source_id for source, _ in added} | set(removed)
+    kept = [source for source in (read_sources(path) if path.exists() else []) if source.source_id not in gone]
     with replacing_files(folder) as temporary:
-        for kind in VALUE_COLUMN:
-            columns = ("time", "source_id", VALUE_COLUMN[kind])
+        for kind, column in (VALUE_COLUMN | {"weather": "ghi", "weather_forecast": "ghi"}).items():
             frames = [frame for source, frame in added if source.kind == kind]
-            before = read_series_file(folder / f"{kind}.csv", columns)
-            stay = before[~before["source_id"].isin(new_ids)]
+            before = read_series_file(folder / f"{kind}.csv", ("source_id", column))
+            stay = before[~before["source_id"].isin(gone)]
             if frames or len(stay) < len(before):
-                parts = [part for part in (stay, *frames) if len(part)]
-                pd.concat(parts or [stay]).to_csv(temporary / f"{kind}.csv", index=False, lineterminator="\n")
-        if rejects:
+                parts = [part for part in (stay, *frames) if len(part)] or [stay]
+                pd.concat(parts).to_csv(temporary / f"{kind}.csv", index=False, lineterminator="\n")
+        if rejects is not None:
             columns = ["line", "source_id", "time", "value", "reason"]
             pd.DataFrame(rejects, columns=columns).to_csv(temporary / REJECTS_FILE, index=False, lineterminator="\n")
         _sources_table([*kept, *(source for source, _ in added)]).to_csv(temporary / SOURCES_FILE, index=False, lineterminator="\n")
@@ -226,12 +233,165 @@ def save_series(folder: Path, added: Sequence[tuple[Source, pd.DataFrame]], reje
 # ------------------------------------------------------------------------------------------------------------ commands
 
 
+def registry(config: Config) -> list[Source]:
+    """The sources of the data folder; none where there is no `sources.csv` yet."""
+    path = config.paths.data_dir / SOURCES_FILE
+    return read_sources(path) if path.exists() else []
+
+
+def find_source(config: Config, source_id: str) -> Source:
+    """The source of this name.
+
+    Raises
+    ------
+    SourceError : there is none; close names are given.
+    """
+    sources = {source.source_id: source for source in read_sources(config.paths.data_dir / SOURCES_FILE)}
+    if source_id not in sources:
+        close = difflib.get_close_matches(source_id, sources, n=3, cutoff=0.3) or list(sources)[:3]
+        raise SourceError(f"no source {source_id} in {terminal.shown(config.paths.data_dir)}; close ones: {', '.join(close)}")
+    return sources[source_id]
+
+
 def list_sources(args: argparse.Namespace, config: Config) -> None:
     rows = []
     for source in read_sources(config.paths.data_dir / SOURCES_FILE):
         row = {item.name: getattr(source, item.name) for item in fields(Source)}
-        rows.append(row | {"parameters": ", ".join(f"{key} {value}" for key, value in source.parameters.items())})
+        rows.append(row if args.json else row | {"parameters": ", ".join(f"{key} {value}" for key, value in source.parameters.items())})
     terminal.print_rows(rows, f"Sources in {terminal.shown(config.paths.data_dir)}", as_json=args.json)
+
+
+def show_source(args: argparse.Namespace, config: Config) -> None:
+    source = find_source(config, args.source_id)
+    times = stored_times(config.paths.data_dir, source)
+    facts = {item.name: getattr(source, item.name) for item in fields(Source) if item.name != "parameters"} | source.parameters
+    facts |= {"rows": len(times), "first": times.min() if len(times) else None, "last": times.max() if len(times) else None}
+    if args.json:
+        terminal.print_rows([facts], as_json=True)
+    else:
+        terminal.print_rows([{"field": name, "value": terminal.shown(value)} for name, value in facts.items()], source.name)
+
+
+def stored_times(folder: Path, source: Source) -> pd.Series:
+    """Times of a source's rows in the data folder, as text."""
+    frame = read_series_file(folder / f"{source.kind}.csv", ("time", "source_id"))
+    return frame.loc[frame["source_id"] == source.source_id, "time"]
+
+
+def add_source(args: argparse.Namespace, config: Config) -> None:
+    source = new_source(args, config)
+    sources = registry(config)
+    if source.source_id in {other.source_id for other in sources}:
+        raise SourceError(f"source {source.source_id} exists already; choose another name, or name it with --id")
+    write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])
+    print(f"{source.source_id} added to {terminal.shown(config.paths.data_dir / SOURCES_FILE)}")
+    if args.connect:
+        connect(source, config)
+    else:
+        print(f"its series: python sources.py connect {source.source_id}")
+
+
+def new_source(args: argparse.Namespace, config: Config) -> Source:
+    """The source that the arguments of `add` describe; place and time zone are the site's where they are not given.
+
+    Raises
+    ------
+    ConfigError : an option does not belong to the kind, or its value is impossible.
+    SourceError : the source is impossible, or the turbine unknown.
+    """
+    import plants
+
+    allowed = {"solar": ("tilt", "azimuth"), "wind": ("turbine", "hub_height")}
+    bounds = {"tilt": (0, 90, "degrees"), "azimuth": (0, 360, "degrees"), "hub_height": (10, 300, "m")}
+    parameters: dict = {"origin": ADDED}
+    for name in ("tilt", "azimuth", "turbine", "hub_height"):
+        value = getattr(args, name)
+        if value is None:
+            continue
+        option = "--" + name.replace("_", "-")
+        if name not in allowed.get(args.kind, ()):
+            raise ConfigError(f"{option} {value}: does not belong to the kind {args.kind}")
+        if name in bounds and not bounds[name][0] <= value <= bounds[name][1]:
+            raise ConfigError(f"{option} {value:g}: expected {bounds[name][0]} to {bounds[name][1]} {bounds[name][2]}")
+        parameters["hub_height_m" if name == "hub_height" else name] = value
+    if args.kind == "weather":
+        raise SourceError("kind = weather: a site has one, which generation.py makes; expected solar, wind, load or market")
+    if args.kind == "wind":
+        plants.turbine_curve(parameters.setdefault("turbine", config.generation.wind_turbine))
+    if args.kind == "market":
+        parameters["price_area"] = config.site.price_area
+    return Source(
+        source_id=args.id or re.sub(r"[^a-z0-9]+", "-", args.name.lower()).strip("-")[:63],
+        kind=args.kind,
+        name=args.name,
+        site_id=config.site.site_id,
+        capacity_kw=args.capacity_kw,
+        step_min=config.generation.step_min,
+        latitude=config.site.latitude if args.latitude is None else args.latitude,
+        longitude=config.site.longitude if args.longitude is None else args.longitude,
+        time_zone=config.site.time_zone,
+        parameters=parameters,
+    )
+
+
+def connect_source(args: argparse.Namespace, config: Config) -> None:
+    connect(find_source(config, args.source_id), config)
+
+
+def connect(source: Source, config: Config) -> None:
+    """Generate a source's series for the configured period, put it into its CSV file, and stream it into the database.
+
+    Raises
+    ------
+    SourceError : the source's data were imported, or it is a site's weather.
+    """
+    import communication
+    import generation
+
+    if source.kind == "weather" or source.parameters.get("origin") == IMPORTED:
+        what = "a site's weather" if source.kind == "weather" else "imported"
+        raise SourceError(f"source {source.source_id} is {what} and is not generated here; run python communication.py to stream its data")
+    source = dataclasses.replace(source, step_min=config.generation.step_min)
+    world = generation.make_world(config.generation, config.site.holidays_country)
+    ((_, _, columns, _),) = generation.generate(world, [source])
+    values = pd.Series(columns[VALUE_COLUMN[source.kind]], world.times[columns["time"]])
+    frame = series_frame(source, values)
+    save_series(config.paths.data_dir, [(source, frame)])
+    with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone
+        save_series(Path(name), [(source, frame)])
+        alone = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=Path(name)))
+        rows = communication.stream(alone)
+    terminal.print_rows(rows, f"{source.source_id} connected")
+
+
+def remove_source(args: argparse.Namespace, config: Config) -> None:
+    """Take a source out of `sources.csv` and the database; its data only with `--with-data`."""
+    import db
+
+    source, folder = find_source(config, args.source_id), config.paths.data_dir
+    with db.session(config) as connection:
+        in_files, in_database = len(stored_times(folder, source)), delete_stored(connection, source.source_id)
+        if (in_files or in_database) and not args.with_data:
+            connection.rollback()
+            raise SourceError(
+                f"source {source.source_id} has {in_files} rows in {terminal.shown(folder)} and {in_database} in the database; "
+                "add --with-data to delete them too"
+            )
+        save_series(folder, [], removed=[source.source_id])
+    print(f"{source.source_id} removed, with {in_files} rows in {terminal.shown(folder)} and {in_database} in the database")
+
+
+def delete_stored(connection, source_id: str) -> int:
+    """Delete a source, its measurements and its forecasts from the database; returns the number of rows but its own."""
+    rows = 0
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM forecasts USING forecast_runs r WHERE forecasts.run_id = r.run_id AND r.source_id = %s", (source_id,))
+        rows += cursor.rowcount
+        for table in ("forecast_runs", "renewables", "load", "market_prices", "weather", "weather_forecasts"):
+            cursor.execute(f"DELETE FROM {table} WHERE source_id = %s", (source_id,))
+            rows += cursor.rowcount
+        cursor.execute("DELETE FROM sources WHERE source_id = %s", (source_id,))
+    return rows
 
 
 def import_file(args: argparse.Namespace, config: Config) -> None:
@@ -272,11 +432,11 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             latitude=site.latitude,
             longitude=site.longitude,
             time_zone=site.time_zone,
-            parameters={"price_area": site.price_area} if market else {},
+            parameters={"origin": IMPORTED} | ({"price_area": site.price_area} if market else {}),
         )
         added.append((source, series_frame(source, series.values)))
     folder = Path(args.output) if args.output else config.paths.data_dir
-    save_series(folder, added, rejects)
+    save_series(folder, added, rejects=rejects)
     if not args.json:
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""
         print(f"{sum(len(frame) for _, frame in added):,} rows of {len(added)} sources written to {terminal.shown(folder)}{more}")
@@ -297,6 +457,29 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     command = commands.add_parser("list", help="the sources of the data folder (as without a command)")
     command.set_defaults(command=list_sources)
+    command = commands.add_parser("show", help="all that is known of one source")
+    command.add_argument("source_id", metavar="ID")
+    command.set_defaults(command=show_source)
+    command = commands.add_parser("add", help="register a plant, a load or a market")
+    command.add_argument("--kind", required=True, help="solar, wind, load or market")
+    command.add_argument("--name", required=True)
+    command.add_argument("--id", help="default: from the name")
+    command.add_argument("--capacity-kw", type=float, metavar="KW", help="largest power; the AC rating of a solar plant; not for a market")
+    command.add_argument("--latitude", type=float, metavar="DEG", help="default: the site's")
+    command.add_argument("--longitude", type=float, metavar="DEG", help="default: the site's")
+    command.add_argument("--tilt", type=float, metavar="DEG", help="of a solar plant, 0 = flat")
+    command.add_argument("--azimuth", type=float, metavar="DEG", help="of a solar plant, 180 = south")
+    command.add_argument("--turbine", metavar="TYPE", help="of a wind plant: a turbine type of windpowerlib, such as E-82/2300")
+    command.add_argument("--hub-height", type=float, metavar="M", help="of a wind plant")
+    command.add_argument("--connect", action="store_true", help="generate, stream and store its series at once")
+    command.set_defaults(command=add_source)
+    command = commands.add_parser("remove", help="forget a source")
+    command.add_argument("source_id", metavar="ID")
+    command.add_argument("--with-data", action="store_true", help="delete its rows in files and database too")
+    command.set_defaults(command=remove_source)
+    command = commands.add_parser("connect", help="generate a source's series for the configured period, stream and store it")
+    command.add_argument("source_id", metavar="ID")
+    command.set_defaults(command=connect_source)
     command = commands.add_parser("import", help="turn a CSV file with real data into the project's files")
     command.add_argument("file", metavar="FILE")
     command.add_argument("--time-column", required=True, metavar="COLUMN", help="time of the interval's start")
