@@ -39,7 +39,8 @@ from forecasting import (
     utc_time,
     walk,
 )
-from train_forecast import NAIVE, explain, parallel, silence
+from model_selection import NAIVE, explain, silence
+from train_forecast import parallel
 
 log = logging.getLogger("forecast_and_save")
 

@@ -1,0 +1,426 @@
+"""Tunes, compares and decides for one source: which model, with which parameters, should forecast it.
+
+The history is cut into tuning, selection, calibration and test origins, disjoint in time and in that order. Optuna tunes each model
+on the first; the models are compared on the second, their bands calibrated on the first; the quantiles of the best are calibrated
+on the third; what it then scores on the last is reported and decides nothing. An incumbent, fitted anew, is compared on the same
+selection origins and stays unless the best is better by a test of Diebold and Mariano. Reads and writes nothing but Optuna's studies.
+
+"""
+
+import hashlib
+import inspect
+import io
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import features
+import model_registry
+import terminal
+from config import Training, VppError
+from features import DAY, SourceData, known_at
+from forecast_base import calibration_of
+from forecast_models import MODELS, QUANTILE_COLUMNS, QUANTILES, ForecastModel
+from forecasting import scores, walk
+
+NAIVE = "seasonal_naive"
+P_VALUE = 0.1
+TUNING_ORIGINS_MAX = 4  # each is a fit where they are a month or more apart
+# shares of the days that can be forecast, and the most days, of the phases that end the history
+SELECTION, CALIBRATION, TEST = (0.3, 56), (0.25, 28), (0.15, 14)
+
+
+class SelectionError(VppError):
+    """A model cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Issue times of the backtests [UTC]; the windows they forecast are disjoint between the phases."""
+
+    tuning: pd.DatetimeIndex
+    selection: pd.DatetimeIndex
+    calibration: pd.DatetimeIndex
+    test: pd.DatetimeIndex
+
+
+def split_origins(first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: float, count: int, zone: str) -> Origins | None:
+    """Lay tuning, selection, calibration and test origins between the first value and the issue time.
+
+    Parameters
+    ----------
+    first : time of the first value [UTC].
+    issue_time : all windows end by then [UTC]; each origin has its local time of day.
+    horizon_h : length of a window [h].
+    count : origins of the selection; calibration and test take one a day.
+    zone : the source's time zone.
+
+    Returns
+    -------
+    None where the history is too short. Models are fitted to at least 14 days and a third of the history before the first origin.
+    """
+    window = int(np.ceil(horizon_h / 24))
+    history = (issue_time - first) / DAY
+    days = int(history - max(features.MIN_HISTORY_DAYS, history / 3))
+    selection, calibration, test = (max(window, min(int(share * days), most)) for share, most in (SELECTION, CALIBRATION, TEST))
+    tuning = days - selection - calibration - test
+    if tuning < window:
+        return None
+
+    def phase(length: int, ends_before: int, number: int) -> pd.DatetimeIndex:
+        """`number` origins (fewer in a short phase) spread over `length` days that end `ends_before` days before the issue time."""
+        room = length - window
+        spacing = max(1, room // max(1, number - 1))
+        if spacing % 7 == 0:  # else every window would start on the same weekday
+            spacing -= 1
+        days_back = [ends_before + window + step * spacing for step in range(min(number, room // spacing + 1))]
+        times = [features.local_lag(pd.DatetimeIndex([issue_time]), back, zone)[0] for back in reversed(days_back)]
+        return pd.DatetimeIndex(times, name="issue_time")
+
+    return Origins(
+        tuning=phase(tuning, selection + calibration + test, min(count, TUNING_ORIGINS_MAX)),
+        selection=phase(selection, calibration + test, count),
+        calibration=phase(calibration, test, calibration),
+        test=phase(test, 0, test),
+    )
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------------------
+
+
+def losses(frame: pd.DataFrame, select_by: str) -> pd.Series:
+    """Loss of each row of a backtest: absolute error, or the mean pinball loss of its quantiles [kW or EUR/MWh]."""
+    if select_by == "pinball":
+        error = frame["actual"].to_numpy()[:, None] - frame[list(QUANTILE_COLUMNS)].to_numpy()
+        levels = np.array(QUANTILES)
+        return pd.Series(np.maximum(levels * error, (levels - 1) * error).mean(axis=1), frame.index)
+    return (frame["actual"] - frame["value"]).abs()
+
+
+def scored(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
+    """The rows of a backtest that count: measured, and not a published price."""
+    known = frame["q95"] == frame["q05"] if data.source.kind == "market" else False
+    return frame[frame["actual"].notna() & ~known]
+
+
+def score_of(frame: pd.DataFrame, data: SourceData, select_by: str) -> float:
+    """What a model is tuned and selected by, smaller is better: mean loss, or minus the captured share of a price."""
+    if select_by == "value" and data.source.kind == "market":
+        share = scores(frame, data.source, data.zone)["captured_share"]
+        if share is not None:
+            return -share
+    return float(losses(scored(frame, data), select_by).mean())
+
+
+def diebold_mariano(worse: pd.DataFrame, better: pd.DataFrame, select_by: str = "mae") -> float:
+    """p-value of the one-sided test that `better` has the smaller expected loss (Diebold and Mariano 1995).
+
+    The loss differences of the rows that both backtests have are averaged over each day of each window; their variance allows for
+    the correlation of the days of a window (Bartlett weights), and Student's t with the correction of Harvey, Leybourne and Newbold
+    (1997) allows for their small number.
+    """
+    from scipy.stats import t
+
+    keys = ["issue_time", "valid_time"]
+    pairs = worse.assign(loss=losses(worse, select_by)).merge(
+        better.assign(loss=losses(better, select_by)), on=keys, suffixes=("_worse", "_better")
+    )
+    pairs = pairs.dropna(subset=["loss_worse", "loss_better"])
+    day = (pairs["valid_time"] - pairs["issue_time"]) // DAY
+    difference = (pairs["loss_worse"] - pairs["loss_better"]).groupby([pairs["issue_time"], day]).mean().to_numpy()
+    count, lag = len(difference), int(day.max()) if len(day) else 0
+    if count < 2 or not difference.any():
+        return 1.0
+    centred = difference - difference.mean()
+    variance = centred @ centred / count
+    for step in range(1, min(lag + 1, count)):
+        variance += 2 * (1 - step / (lag + 1)) * (centred[step:] @ centred[:-step]) / count
+    correction = (count + 1 - 2 * (lag + 1) + lag * (lag + 1) / count) / count
+    if variance <= 0 or correction <= 0:
+        return 0.0 if difference.min() > 0 else 1.0
+    return float(t.sf(difference.mean() / np.sqrt(variance / count) * np.sqrt(correction), count - 1))
+
+
+# --- one model -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Result:
+    """What came of one model of one source; `reason` says why it failed."""
+
+    model: str
+    parameters: dict
+    frame: pd.DataFrame | None = None
+    score: float = np.inf
+    scores: dict = field(default_factory=dict)
+    trials: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    incumbent: bool = False
+    picture: bytes | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which model this is: two results with the same key are of the same."""
+        return self.model, json.dumps(self.parameters, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A source to train, with all that a process needs for it."""
+
+    data: SourceData
+    issue_time: pd.Timestamp
+    horizon_h: int
+    training: Training
+    storage: str | Path
+    incumbent: model_registry.Champion | None
+
+
+@dataclass
+class Outcome:
+    """What came of one source: every model's result, the best, who is champion, and the fitted model where it is to be registered."""
+
+    task: Task
+    results: list[Result]
+    champion: Result
+    origins: Origins | None = None
+    p_value: float | None = None
+    fitted: ForecastModel | None = None
+    test_scores: dict = field(default_factory=dict)
+    verdict: str = ""
+
+
+def make(task: Task, model: type[ForecastModel], parameters: dict) -> ForecastModel:
+    return model(horizon_h=task.horizon_h, seed=task.training.seed, **parameters)
+
+
+def walk_origins(
+    task: Task, model: type[ForecastModel], parameters: dict, origins: pd.DatetimeIndex, calibration=None
+) -> Iterator[pd.DataFrame]:
+    """Backtest a model; yields the rows of each origin. Its quantiles are calibrated where a calibration is given."""
+    steps = int(pd.Timedelta(hours=task.horizon_h) / task.data.step)
+
+    def factory() -> ForecastModel:
+        made = make(task, model, parameters)
+        made.calibration = calibration
+        return made
+
+    for frame in walk(factory, task.data, origins, steps, history_days=task.training.history_days):
+        if not np.isfinite(frame[["value", *QUANTILE_COLUMNS]].to_numpy()).all():
+            raise SelectionError(f"the forecast issued at {frame['issue_time'].iloc[0]} is not finite")
+        yield frame
+
+
+def backtest(*arguments, **options) -> pd.DataFrame:
+    return pd.concat(list(walk_origins(*arguments, **options)), ignore_index=True)
+
+
+def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, deadline: float) -> tuple[dict, int]:
+    """Search the parameters with Optuna on the tuning origins; returns the best and the number of trials the study has.
+
+    The study is named by what it answers, so that running again, or on another machine, goes on where it is. The first trial has
+    the model's defaults; the sampler is seeded by the trial's number. No trial starts after `deadline` (of `time.monotonic`).
+    """
+    import optuna
+
+    if not model.search_space(optuna.trial.FixedTrial(model.defaults)):
+        return {}, 0
+    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
+    study = optuna.create_study(
+        storage=open_storage(task.storage),
+        study_name=f"{task.data.source.source_id}/{model.name}/{study_digest(task, model, origins)}",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0),
+        load_if_exists=True,
+    )
+    if not study.trials:
+        study.enqueue_trial(model.defaults)
+    reasons = []
+    while len(study.get_trials(deepcopy=False, states=finished)) < task.training.trials:
+        if time.monotonic() > deadline:
+            break
+        trial = study.ask()
+        study.sampler = optuna.samplers.TPESampler(seed=task.training.seed + trial.number)
+        parameters = model.search_space(trial)
+        frames = []
+        try:
+            for step, frame in enumerate(walk_origins(task, model, parameters, origins)):
+                frames.append(frame)
+                trial.report(score_of(pd.concat(frames), task.data, task.training.select_by), step)
+                if trial.should_prune() or (step + 1 < len(origins) and time.monotonic() > deadline):
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                    break
+            else:
+                study.tell(trial, score_of(pd.concat(frames), task.data, task.training.select_by))
+        except Exception as error:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            reasons.append(explain(error))
+    count = len(study.get_trials(deepcopy=False, states=finished))
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if not complete and reasons:
+        raise SelectionError(reasons[-1])
+    return study.best_params if complete else {}, count
+
+
+def study_digest(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex) -> str:
+    """What the values of a study depend on: data, origins, horizon, score, seed and the code of the model."""
+    files = {inspect.getfile(parent) for parent in model.__mro__ if parent is not object} | {features.__file__, inspect.getfile(walk)}
+    code = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)]
+    settings = (task.horizon_h, task.training.history_days, task.training.select_by, task.training.seed)
+    known = data_hash(task.data, origins[-1] + pd.Timedelta(hours=task.horizon_h))
+    return hashlib.sha256(repr((known, [str(at) for at in origins], settings, code)).encode()).hexdigest()[:16]
+
+
+def data_hash(data: SourceData, issue_time: pd.Timestamp) -> str:
+    """Hash of all that is known about a source at a time."""
+    known = known_at(data, issue_time)
+    digest = hashlib.sha256(repr(data.source).encode())
+    for frame in (known.series, known.weather_forecasts, known.others):
+        if frame is not None:
+            digest.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def open_storage(storage: str | Path):
+    """The Optuna storage: a PostgreSQL URL, or a journal file whose lock does not outlive a kill."""
+    import optuna
+
+    if isinstance(storage, Path):
+        from optuna.storages.journal import JournalFileBackend
+
+        lock = model_registry.FileLock(storage.with_name(storage.name + ".lock"))
+        return optuna.storages.JournalStorage(JournalFileBackend(str(storage), lock_obj=lock))
+    return optuna.storages.RDBStorage(storage.replace("postgres://", "postgresql://", 1), engine_kwargs={"pool_pre_ping": True})
+
+
+def explain(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (text if isinstance(error, VppError) else f"{type(error).__name__}: {text}")[:300]
+
+
+# --- one source ------------------------------------------------------------------------------------------------------------------
+
+
+def train_source(task: Task) -> Outcome:
+    """Tune, compare and decide for one source; runs in a process of its own and writes nothing but its studies."""
+    silence()
+    data, issue_time = task.data, task.issue_time
+    known = known_at(data, issue_time, task.training.history_days)
+    problem = features.history_problem(known)
+    origins = None if problem else split_origins(known.targets.index[0], issue_time, task.horizon_h, task.training.origins, data.zone)
+    if problem is None and origins is None:
+        problem = f"{len(known.targets) * known.step / DAY:.1f} days of history are too few for tuning, selection, calibration and test"
+    if problem:
+        naive = Result(NAIVE, {}, reason=None)
+        return Outcome(task, [naive], naive, verdict=f"fallback: {problem}")
+    began = time.monotonic()
+    names = [NAIVE, *(name for name in task.training.models if name != NAIVE)]
+    results = []
+    for position, name in enumerate(names):
+        left = began + task.training.timeout_s - time.monotonic()
+        share = left / (len(names) - position) if task.training.timeout_s else np.inf
+        results.append(assess(task, MODELS[name], origins, time.monotonic() + share))
+    naive = results[0]
+    best = min(results, key=lambda result: result.score)  # the first of equals, so seasonal naive wins a tie
+    incumbent = None
+    if task.incumbent is not None:
+        incumbent = Result(task.incumbent.model, task.incumbent.parameters)
+        same = [result for result in results if result.key == incumbent.key]
+        if not same:
+            same = [assess(task, MODELS[incumbent.model], origins, parameters=incumbent.parameters)]
+            results += same
+        incumbent = same[0]
+        incumbent.incumbent = True
+    outcome = decide(Outcome(task, results, best, origins), naive, best, incumbent)
+    winner = outcome.champion
+    if not winner.incumbent or winner.reason:
+        outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)
+    return outcome
+
+
+def assess(task: Task, model: type[ForecastModel], origins: Origins, deadline: float = np.inf, parameters: dict | None = None) -> Result:
+    """Tune a model unless parameters are given, then score it on the selection origins with a band calibrated on the tuning origins."""
+    began = time.monotonic()
+    result = Result(model.name, parameters or {})
+    try:
+        if parameters is None:
+            parameters, result.trials = tune(task, model, origins.tuning, deadline)
+        result.parameters = make(task, model, parameters).parameters
+        earlier = backtest(task, model, result.parameters, origins.tuning)
+        calibration = calibration_of(earlier, task.data.zone)
+        result.frame = backtest(task, model, result.parameters, origins.selection, calibration=calibration)
+        result.scores = scores(result.frame, task.data.source, task.data.zone)
+        result.score = score_of(result.frame, task.data, task.training.select_by)
+        result.picture = draw(result.frame, f"{task.data.source.source_id}: {model.name}, selection origins", task.data)
+    except Exception as error:  # one model's failure, whatever its library raises, leaves the others be
+        result.reason = explain(error)
+        result.score = np.inf
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def decide(outcome: Outcome, naive: Result, best: Result, incumbent: Result | None) -> Outcome:
+    """Who is champion: the best, unless the incumbent still beats seasonal naive and is not clearly worse than the best."""
+    if incumbent is None:
+        outcome.champion, outcome.verdict = best, "first champion"
+    elif incumbent is best:
+        outcome.champion, outcome.verdict = incumbent, "champion stays: still the best"
+    elif incumbent.score >= naive.score and incumbent is not naive:
+        outcome.champion, outcome.verdict = best, f"champion replaced: {incumbent.reason or 'it no longer beats seasonal naive'}"
+    else:
+        outcome.p_value = diebold_mariano(incumbent.frame, best.frame, outcome.task.training.select_by)
+        wins = outcome.p_value < P_VALUE
+        outcome.champion = best if wins else incumbent
+        outcome.verdict = f"{'champion replaced' if wins else 'champion stays'}: Diebold-Mariano p = {outcome.p_value:.3f}"
+    return outcome
+
+
+def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[ForecastModel, dict]:
+    """Calibrate on the calibration origins, score on the test origins, and fit to all that is known at the issue time."""
+    model = MODELS[winner.model]
+    earlier = backtest(task, model, winner.parameters, origins.calibration)
+    fitted = make(task, model, winner.parameters).calibrate(earlier, task.data.zone)
+    tested = backtest(task, model, winner.parameters, origins.test, calibration=fitted.calibration)
+    found = scores(tested, task.data.source, task.data.zone)
+    return fitted.fit(known_at(task.data, task.issue_time, task.training.history_days)), found
+
+
+def draw(frame: pd.DataFrame, title: str, data: SourceData) -> bytes:
+    """A PNG of forecast, 80 % band and actual, the windows of the origins side by side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 3.5))
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for number, (_, part) in enumerate(frame.groupby("issue_time")):
+        place = np.arange(len(part)) + number * (len(part) + 2)
+        labels = ("80 % band", "forecast", "actual") if number == 0 else (None,) * 3
+        axis.fill_between(place, part["q10"], part["q90"], color="C0", alpha=0.3, label=labels[0])
+        axis.plot(place, part["value"], color="C0", label=labels[1])
+        axis.plot(place, part["actual"], color="black", linewidth=1, label=labels[2])
+    issues = frame["issue_time"].unique()
+    axis.set_xticks(np.arange(len(issues)) * (len(part) + 2), [issue.strftime("%Y-%m-%d\n%H:%MZ") for issue in issues])
+    axis.set_ylabel("EUR/MWh" if data.source.kind == "market" else "kW")
+    axis.set_title(title)
+    axis.legend(loc="upper right", ncols=3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()
+
+
+def silence() -> None:
+    """Keep the libraries' chatter off the terminal; a process of joblib starts without what `terminal` has set."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for name in terminal.CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
