@@ -6,12 +6,16 @@ Naive forecasts, Prophet, ARIMA and N-BEATS are here; those that learn from a ta
     python -c "import forecast_models; print(*forecast_models.MODELS)"
 """
 
+import warnings
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 
 from direct_models import RandomForest
 from features import DAY, Known, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
+from regression_models import Combination, HourlyRidge, Lear, LightGbm
 
 __all__ = ["COLUMNS", "MODELS", "QUANTILES", "QUANTILE_COLUMNS", "ForecastModel", "ModelError"]
 
@@ -193,8 +197,6 @@ class Arima(ForecastModel):
         return SARIMAX(residuals / self.scale, order=(2, 0, 1), concentrate_scale=True)
 
     def _fit(self, known):
-        import warnings
-
         from statsmodels.tools.sm_exceptions import ModelWarning
 
         targets = recent_targets(known, 6 * self.parameters["half_life_days"])
@@ -236,6 +238,120 @@ class Arima(ForecastModel):
         return with_band(mean + self.scale * error[0], norm.ppf(QUANTILES), self.scale * error[1])
 
 
+class NBeats(ForecastModel):
+    """A small N-BEATS (darts) with quantile likelihood, for the whole horizon at once.
+
+    It takes covariates of the past only, so what is known about the time to come is given to it one horizon earlier.
+    """
+
+    name = "nbeats"
+    requires = ("darts", "torch", "pytorch-lightning", "scikit-learn")
+    defaults = {"fit_days": 365.0, "input_h": 72.0, "width": 64, "epochs": 10, "learning_rate": 2e-3, "stride": 5}  # noqa: RUF012
+    smallest_batch = 64
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "width": trial.suggest_categorical("width", [32, 64, 128]),
+            "epochs": trial.suggest_int("epochs", 6, 24, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 5e-4, 5e-3, log=True),
+        }
+
+    def _fit(self, known):
+        self._quiet()
+        from darts.models import NBEATSModel
+        from darts.utils.likelihood_models import QuantileRegression
+
+        given, hours = self.parameters, known.step / pd.Timedelta(hours=1)
+        self.inputs = int(given["input_h"] / hours)
+        self.outputs = int(np.ceil((self.horizon_h + known.measurement_delay / pd.Timedelta(hours=1)) / hours))
+        recent = known.series[known.series.index >= known.series.index[-1] - given["fit_days"] * DAY]
+        self.center, self.scale = float(recent.mean()), float(recent.std()) or 1.0
+        self.regressors = Regressors()
+        self.regressors.fit(known, recent.index)
+        missing = recent.isna().to_numpy()
+        edges = np.flatnonzero(np.diff(np.concatenate(([True], missing, [True])))).reshape(-1, 2)
+        pieces = [recent.iloc[first:last] for first, last in edges if last - first >= self.inputs + self.outputs]
+        if not pieces:
+            raise ModelError(f"nbeats: {known.source.source_id}: no {self.inputs + self.outputs} intervals without a gap to learn from")
+        series = [self._series(piece.to_numpy()) for piece in pieces]
+        covariates = [self._covariates(known, piece.index) for piece in pieces]
+        self.model = NBEATSModel(
+            self.inputs,
+            self.outputs,
+            num_stacks=2,
+            num_blocks=1,
+            num_layers=2,
+            layer_widths=given["width"],
+            n_epochs=given["epochs"],
+            batch_size=self.smallest_batch,
+            optimizer_kwargs={"lr": given["learning_rate"]},
+            likelihood=QuantileRegression(list(QUANTILES)),
+            random_state=self.seed,
+            save_checkpoints=False,
+            pl_trainer_kwargs={
+                "accelerator": "cpu",
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "logger": False,
+                "enable_checkpointing": False,
+            },
+        )
+        with self._no_warnings():
+            self.model.fit(series, past_covariates=covariates, stride=given["stride"], dataloader_kwargs={"pin_memory": False})
+
+    def _forecast(self, known, times):
+        self._quiet()
+        window = known.series.iloc[-self.inputs :]
+        full = pd.date_range(end=known.series.index[-1], periods=self.inputs, freq=known.step)
+        window = window.reindex(full).interpolate(limit_direction="both").fillna(self.center)
+        with self._no_warnings():
+            forecast = self.model.predict(
+                self.outputs,
+                series=self._series(window.to_numpy()),
+                past_covariates=self._covariates(known, full),
+                predict_likelihood_parameters=True,
+                show_warnings=False,
+                dataloader_kwargs={"pin_memory": False},
+            )
+        quantiles = self.center + self.scale * forecast.values()
+        per_day = int(DAY / known.step)
+        ahead = ((times - full[-1]) // known.step).to_numpy() - 1
+        ahead = np.where(ahead >= self.outputs, self.outputs - per_day + (ahead - self.outputs) % per_day, np.maximum(ahead, 0))
+        quantiles = quantiles[np.maximum(ahead, 0)]  # beyond its horizon the same hour of its last day
+        return np.column_stack([quantiles[:, QUANTILES.index(0.5)], quantiles])
+
+    def _series(self, values: np.ndarray):
+        from darts import TimeSeries
+
+        return TimeSeries.from_values(((values - self.center) / self.scale).astype(np.float32))
+
+    def _covariates(self, known: Known, index: pd.DatetimeIndex):
+        from darts import TimeSeries
+
+        valid = index + self.outputs * known.step
+        table = self.regressors.of(known, valid)
+        hour = calendar(valid, known.zone, "")["hour"].to_numpy() * (2 * np.pi / 24)
+        return TimeSeries.from_values(np.column_stack([table.to_numpy(), np.sin(hour), np.cos(hour)]).astype(np.float32))
+
+    @staticmethod
+    def _quiet() -> None:
+        import logging
+
+        import darts.models  # noqa: F401 — it sets the level that is raised here
+
+        for name in ("pytorch_lightning", "lightning.pytorch", "darts"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+    @staticmethod
+    @contextmanager
+    def _no_warnings():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+
+
 MODELS: dict[str, type[ForecastModel]] = {
-    model.name: model for model in (SeasonalNaive, DailyNaive, MixedNaive, Prophet, Arima, RandomForest)
+    model.name: model
+    for model in (SeasonalNaive, DailyNaive, MixedNaive, Prophet, Arima, NBeats, RandomForest, HourlyRidge, LightGbm, Lear, Combination)
 }

@@ -82,7 +82,7 @@ def walk(
     model = None
     for issue_time in sorted(issue_times):
         known = known_at(data, issue_time, history_days)
-        if model is None or issue_time - model.trained_until >= refit_days * DAY:
+        if model is None or (issue_time - model.trained_until) / DAY >= refit_days:
             model = factory().fit(known)
         start, count = issue_time, steps
         if steps is None:
