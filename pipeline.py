@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import forecast_and_save
 import pandas as pd
 
 import communication
 import db
+import forecast_and_save
 import generation
 import optimization
 import report
