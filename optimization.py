@@ -6,6 +6,7 @@ plan and its cost beside no battery, a rule, and perfect foresight where the act
 
     python optimization.py                                                  # plan from the data end
     python optimization.py value                                            # the newest plan at actual values
+    python optimization.py backtest --days 30                               # a rolling horizon over the past
     python optimization.py solve --input problem.json --output result.json  # a problem without a database
 
 Powers are means over [time, time + step) [kW]; SOC is at the end of that interval. Money is positive where it is paid.
@@ -16,13 +17,15 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+import schedule_backtest
 import terminal
-from battery import carry_out, idle, self_consumption
+from battery import carry_out
 from config import Config, ConfigError
 from schedule_problem import Problem, Result, read_problem, result_json
 from schedule_site import (
@@ -31,11 +34,12 @@ from schedule_site import (
     forecast_frame,
     net_cost_eur,
     peak_so_far,
+    run_row,
+    schedule_frames,
     site_problem,
     starting_batteries,
     terminal_price,
     with_terminal_value,
-    without_battery,
 )
 from schedule_solver import InfeasibleScheduleError, solve
 
@@ -43,53 +47,6 @@ logger = logging.getLogger("optimization")
 
 
 # --- plan and value ---------------------------------------------------------------------------------------------------------
-
-
-def schedule_frames(problem: Problem, result: Result, index: pd.DatetimeIndex) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A schedule as rows of the tables `schedules` and `battery_states`."""
-    schedule = result.schedule
-    rows = pd.DataFrame(
-        {
-            "grid_import_kw": schedule.grid_import_kw,
-            "grid_export_kw": schedule.grid_export_kw,
-            "load_kw": problem.load_kw,
-            "renewables_kw": problem.renewables_kw,
-            "curtailed_kw": schedule.curtailed_kw,
-            "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
-            "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
-            "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
-            "reason": result.reason,
-        },
-        index=index,
-    )
-    columns = ["battery_id", "soc", "energy_kwh", "charge_kw", "discharge_kw"]
-    states = [pd.DataFrame(columns=columns, index=index[:0])]
-    for b, battery in enumerate(problem.batteries):
-        values = (schedule.soc[b], schedule.soc[b] * battery.capacity_kwh, schedule.charge_kw[b], schedule.discharge_kw[b])
-        states.append(pd.DataFrame(dict(zip(columns, (battery.battery_id, *values), strict=True)), index=index))
-    return rows, pd.concat(states[1:] or states)
-
-
-def run_row(config: Config, kind: str, issue_time: pd.Timestamp, problem: Problem, result: Result) -> dict:
-    """A row of the table `schedule_runs`. The run_id says which site and configuration were planned, for when: planning again replaces."""
-    import db
-
-    plan_of = (config.site, config.grid, config.optimization, config.batteries)
-    return {
-        "run_id": db.run_id(kind, config.site.site_id, issue_time, *plan_of),
-        "site_id": config.site.site_id,
-        "issue_time": issue_time,
-        "kind": kind,
-        "status": result.status,
-        "certificate": result.certificate.kind,
-        "gap": result.certificate.gap,
-        "objective_eur": result.objective_eur,
-        "cost_eur": net_cost_eur(problem, result.schedule),
-        "cost_no_battery_eur": net_cost_eur(without_battery(problem), idle(without_battery(problem))),
-        "cost_rule_eur": net_cost_eur(problem, self_consumption(problem)),
-        "seconds": result.certificate.seconds,
-        "input_hash": db.run_id(problem),
-    }
 
 
 def solve_or_raise(config: Config, problem: Problem) -> Result:
@@ -133,7 +90,7 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
             raise db.DataGapError(f"a source has no forecast for issue time {terminal.shown(issue_time)}; run python forecast_and_save.py")
         frame, step = found
         batteries = starting_batteries(conn, config.batteries, issue_time)
-        problem = with_terminal_value(site_problem(config, frame, step, batteries, peak_so_far(conn, config, issue_time)))
+        problem = with_terminal_value(site_problem(config, issue_time, frame, step, batteries, peak_so_far(conn, config, issue_time)))
         result = solve_or_raise(config, problem)
         run = run_row(config, "plan", issue_time, problem, result)
         db.upsert_batteries(conn, config.batteries)
@@ -181,8 +138,8 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
         batteries = starting_batteries(conn, parameters, run["issue_time"])
         peak = peak_so_far(conn, config, run["issue_time"])
         forecast = schedule.assign(price_eur_per_mwh=schedule["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh)
-        price = terminal_price(site_problem(config, forecast, step, batteries))
-        problem = with_terminal_value(site_problem(config, actual, step, batteries, peak), price)
+        price = terminal_price(site_problem(config, index[0], forecast, step, batteries))
+        problem = with_terminal_value(site_problem(config, index[0], actual, step, batteries, peak), price)
         powers = [states[states["battery_id"] == battery.battery_id] for battery in batteries]
         wanted = np.array([(state["charge_kw"] - state["discharge_kw"]).to_numpy() for state in powers]).reshape(len(batteries), len(index))
         done = carry_out(problem, lambda t, _: wanted[:, t])
@@ -228,6 +185,12 @@ def build_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("solve", help="solve a problem file, without a database")
     one.add_argument("--input", type=Path, required=True, metavar="FILE", help="problem, as problem.schema.json describes it")
     one.add_argument("--output", type=Path, required=True, metavar="FILE", help="result")
+    past = commands.add_parser("backtest", help="rolling horizon over the past, with the stored forecasts of role backtest")
+    past.add_argument("--days", type=whole, required=True, metavar="N", help="the last N days of the data")
+    past.add_argument("--every-h", type=whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
+    past.add_argument("--horizon-h", type=whole, metavar="H", help="hours planned ahead (default: horizon_h of the configuration)")
+    past.add_argument("--step-min", type=whole, metavar="M", help="step of the plans (default: the finest of the sources)")
+    past.add_argument("--without-day", type=date.fromisoformat, metavar="DATE", help="also the shares without this local day")
     value = commands.add_parser("value", help="what a stored plan costs at actual values")
     value.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     return parser
@@ -242,6 +205,13 @@ def parse_time(text: str) -> pd.Timestamp:
     if time is pd.NaT or time.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text}: expected an ISO-8601 time with its zone, such as 2025-03-01T00:00:00Z")
     return time.tz_convert("UTC")
+
+
+def whole(text: str) -> int:
+    """A whole number above 0."""
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
+    return int(text)
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> int:
@@ -299,8 +269,15 @@ def run_value(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def run_backtest(args: argparse.Namespace, config: Config) -> int:
+    horizon_h = args.horizon_h or config.optimization.horizon_h
+    rows = schedule_backtest.backtest(config, args.days, args.every_h, horizon_h, args.step_min, args.without_day)
+    terminal.print_rows(rows, f"rolling horizon, {args.days} days, {horizon_h} h ahead, EUR at actual values", args.json)
+    return 0
+
+
 def run(args: argparse.Namespace, config: Config) -> int:
-    return {None: run_plan, "solve": run_solve, "value": run_value}[args.command](args, config)
+    return {None: run_plan, "solve": run_solve, "backtest": run_backtest, "value": run_value}[args.command](args, config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,16 +8,16 @@ to it for imports and kept back from exports. Reads sources, measurements, forec
 Powers are means over [time, time + step) [kW], prices EUR/MWh, times UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
 import terminal
-from battery import money_eur, replay
+from battery import idle, money_eur, replay, self_consumption
 from config import BatteryParameters, Config
-from schedule_problem import GridConnection, Problem, Schedule, ScheduledBattery
+from schedule_problem import GridConnection, Problem, Result, Schedule, ScheduledBattery
 
 PLANTS = ("solar", "wind")
 
@@ -53,20 +53,25 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
 
 
 def site_problem(
-    config: Config, frame: pd.DataFrame, step_min: int, batteries: Sequence[ScheduledBattery], peak_so_far_kw: float = 0.0
+    config: Config,
+    start: pd.Timestamp,
+    values: Mapping[str, np.ndarray] | pd.DataFrame,
+    step_min: int,
+    batteries: Sequence[ScheduledBattery],
+    peak_so_far_kw: float = 0.0,
 ) -> Problem:
-    """The scheduling problem of the configured site for `site_frame`'s values."""
+    """The scheduling problem of the configured site for the columns of a `site_frame` from a start on."""
     grid, optimization = config.grid, config.optimization
-    price = frame["price_eur_per_mwh"].to_numpy()
+    load, renewables, price = (np.asarray(values[name], dtype=float) for name in ("load_kw", "renewables_kw", "price_eur_per_mwh"))
     return Problem(
         step_min=step_min,
-        start=frame.index[0].to_pydatetime(),
+        start=start.to_pydatetime(),
         time_zone=config.site.time_zone,
-        load_kw=frame["load_kw"].to_numpy(),
-        renewables_kw=frame["renewables_kw"].to_numpy(),
+        load_kw=load,
+        renewables_kw=renewables,
         import_price_eur_per_mwh=price + grid.import_fee_eur_per_mwh,
         export_price_eur_per_mwh=price - grid.export_fee_eur_per_mwh,
-        co2_kg_per_mwh=np.full(len(frame), optimization.co2_kg_per_mwh),
+        co2_kg_per_mwh=np.full(len(load), optimization.co2_kg_per_mwh),
         co2_price_eur_per_t=optimization.co2_price_eur_per_t,
         batteries=tuple(batteries),
         grid=GridConnection(
@@ -192,3 +197,50 @@ def peak_so_far(conn, config: Config, issue_time: pd.Timestamp) -> float:
     signs = [-1.0 if source.kind in PLANTS else 1.0 for source in sources]
     net = powers[[source.source_id for source in sources]].mul(signs).sum(axis=1, skipna=False)
     return max(0.0, float(net.max())) if net.notna().any() else 0.0
+
+
+def schedule_frames(problem: Problem, result: Result, index: pd.DatetimeIndex) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A schedule as rows of the tables `schedules` and `battery_states`."""
+    schedule = result.schedule
+    rows = pd.DataFrame(
+        {
+            "grid_import_kw": schedule.grid_import_kw,
+            "grid_export_kw": schedule.grid_export_kw,
+            "load_kw": problem.load_kw,
+            "renewables_kw": problem.renewables_kw,
+            "curtailed_kw": schedule.curtailed_kw,
+            "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
+            "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
+            "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
+            "reason": result.reason,
+        },
+        index=index,
+    )
+    columns = ["battery_id", "soc", "energy_kwh", "charge_kw", "discharge_kw"]
+    states = [pd.DataFrame(columns=columns, index=index[:0])]
+    for b, battery in enumerate(problem.batteries):
+        values = (schedule.soc[b], schedule.soc[b] * battery.capacity_kwh, schedule.charge_kw[b], schedule.discharge_kw[b])
+        states.append(pd.DataFrame(dict(zip(columns, (battery.battery_id, *values), strict=True)), index=index))
+    return rows, pd.concat(states[1:] or states)
+
+
+def run_row(config: Config, kind: str, issue_time: pd.Timestamp, problem: Problem, result: Result) -> dict:
+    """A row of the table `schedule_runs`. The run_id says which site and configuration were planned, for when: planning again replaces."""
+    import db
+
+    plan_of = (config.site, config.grid, config.optimization, config.batteries)
+    return {
+        "run_id": db.run_id(kind, config.site.site_id, issue_time, *plan_of),
+        "site_id": config.site.site_id,
+        "issue_time": issue_time,
+        "kind": kind,
+        "status": result.status,
+        "certificate": result.certificate.kind,
+        "gap": result.certificate.gap,
+        "objective_eur": result.objective_eur,
+        "cost_eur": net_cost_eur(problem, result.schedule),
+        "cost_no_battery_eur": net_cost_eur(without_battery(problem), idle(without_battery(problem))),
+        "cost_rule_eur": net_cost_eur(problem, self_consumption(problem)),
+        "seconds": result.certificate.seconds,
+        "input_hash": db.run_id(problem),
+    }

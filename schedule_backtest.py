@@ -1,0 +1,418 @@
+"""A rolling horizon over the past: plan, carry out the first step on actual values, go on from where the batteries are.
+
+`Rolling` solves windows of the same shape in one HiGHS that keeps its model: only costs, bounds and right-hand sides change.
+`backtest` reads the stored forecasts of role `backtest`, the actual values and when prices were published, and stores what was
+carried out as a run of kind `backtest`.
+
+    python optimization.py backtest --days 30
+
+Powers are means over [time, time + step) [kW]; money is EUR, positive where it is paid.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import highspy
+import numpy as np
+import pandas as pd
+
+import terminal
+from battery import Battery, energy_kwh, idle, money_eur, replay, self_consumption, settle
+from config import Config, ConfigError
+from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_problem import Certificate, Problem, Result, Schedule, ScheduledBattery
+from schedule_site import (
+    actual_frame,
+    captured_share,
+    net_cost_eur,
+    on_steps,
+    plan_step_min,
+    run_row,
+    schedule_frames,
+    site_frame,
+    site_problem,
+    site_sources,
+    starting_batteries,
+    with_terminal_value,
+    without_battery,
+)
+from schedule_solver import highs_outcome, matrices, new_highs, solution, solve_model
+
+logger = logging.getLogger("schedule_backtest")
+
+ROLLING = "rolling plan"
+
+
+@dataclass
+class Held:
+    """A model in HiGHS, and the places of its columns and rows."""
+
+    model: Model
+    highs: highspy.Highs
+    columns: np.ndarray
+    rows: np.ndarray
+    row_lower: np.ndarray
+    row_upper: np.ndarray
+
+
+class Rolling:
+    """Solves problems one after the other; those of the same shape in the same model."""
+
+    def __init__(self, solver: str = "highs"):
+        self.solver, self.held = solver, {}
+        self.reused = self.rebuilt = 0
+        self.seconds = 0.0
+
+    def solve(self, problem: Problem) -> Schedule:
+        """The cheapest schedule, as `solve_model` finds it; among schedules that cost the same any one."""
+        started = time.perf_counter()
+        schedule = self._reuse(problem) if self.solver == "highs" else None
+        if schedule is None:
+            self.rebuilt += 1
+            schedule = solve_model(problem, self.solver, explain=False).schedule
+        else:
+            self.reused += 1
+        self.seconds += time.perf_counter() - started
+        return schedule
+
+    def _reuse(self, problem: Problem) -> Schedule | None:
+        """The linear programme's schedule; None where it is infeasible or does two opposite things at once."""
+        columns = column_data(problem, soft=False)
+        held = self.held.get(shape(problem))
+        if held is None:
+            held = self.held[shape(problem)] = _hold(problem)
+        cost, lower, upper = (np.concatenate([getattr(group, name) for group in columns.values()]) for name in ("cost", "lower", "upper"))
+        if (lower > upper).any():
+            return None
+        _set_right_sides(held, problem)
+        held.highs.changeColsCost(len(held.columns), held.columns, cost)
+        held.highs.changeColsBounds(len(held.columns), held.columns, lower, upper)
+        held.highs.changeRowsBounds(len(held.rows), held.rows, held.row_lower, held.row_upper)
+        held.highs.run()
+        outcome = highs_outcome(held.highs)
+        if outcome.status != "optimal":
+            return None
+        schedule, both = solution(_at(held.model, problem, columns), outcome.values)
+        return None if both else schedule
+
+
+def shape(problem: Problem) -> tuple:
+    """All that the matrix of a linear programme depends on."""
+    batteries = tuple(
+        (battery.eta_charge, battery.eta_discharge, battery.self_discharge_per_h, battery.cycles_per_day_max is None)
+        for battery in problem.batteries
+    )
+    peaks = problem.peak_blocks.tobytes() if problem.grid.peak_price_eur_per_kw else None
+    days = problem.local_days.tobytes() if any(battery.cycles_per_day_max for battery in problem.batteries) else None
+    return problem.intervals, problem.step_min, problem.curtailable, batteries, peaks, days
+
+
+def _hold(problem: Problem) -> Held:
+    model = build(problem, soft=False)
+    matrix = matrices(model)
+    columns, rows = (np.arange(count, dtype=np.int32) for count in (len(matrix.cost), len(matrix.row_lower)))
+    return Held(model, new_highs(matrix, problem.time_limit_s, problem.gap), columns, rows, matrix.row_lower, matrix.row_upper)
+
+
+def _set_right_sides(held: Held, problem: Problem) -> None:
+    """Write what the constraints of `schedule_model` have on their right, in the order in which the model has them."""
+    values = {"balance_power": power_to_serve_kw(problem), "measure_peak": problem.grid.peak_so_far_kw}
+    for b in range(len(problem.batteries)):
+        values[f"balance_energy_{b}"] = initial_energy_kwh(problem, b)
+        if f"limit_cycles_{b}" in held.model.rows:
+            values[f"limit_cycles_{b}"] = cycles_left_kwh(problem, b)
+    firsts = [*held.model.rows.values(), len(held.rows)]
+    for name, first, end in zip(held.model.rows, firsts, firsts[1:], strict=False):
+        held.row_upper[first:end] = values[name]
+        if np.isfinite(held.row_lower[first]):
+            held.row_lower[first:end] = values[name]
+
+
+def _at(model: Model, problem: Problem, columns: dict[str, Columns]) -> Model:
+    """The model with another problem's bounds, to read a solution by."""
+    for name, group in columns.items():
+        group.first = model.columns[name].first
+    return replace(model, problem=problem, columns=columns)
+
+
+def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Problem], every: int, rolling: Rolling) -> Schedule:
+    """Plan again and again, and carry out the first steps of each plan.
+
+    Parameters
+    ----------
+    actual : what really happened, with the batteries as they were at the start.
+    window : the problem seen from an interval on, with the batteries as they are then.
+    every : number of intervals carried out before the next plan.
+
+    Returns
+    -------
+    Schedule : what the batteries did through `Battery.step`; curtailment is decided at actual prices, the grid takes the rest.
+    """
+    batteries = [Battery.of(battery) for battery in actual.batteries]
+    charge, discharge = np.zeros((2, len(batteries), actual.intervals))
+    days, blocks, peak_kw = actual.local_days, actual.peak_blocks, actual.grid.peak_so_far_kw
+    net = power_to_serve_kw(actual)
+    with terminal.progress("rolling plan", actual.intervals) as advance:
+        for t in range(0, actual.intervals, every):
+            today = slice(int(np.searchsorted(days, days[t])), t)
+            now = []
+            for b, battery in enumerate(actual.batteries):
+                cycles = energy_kwh(float(discharge[b, today].sum()), actual.hours) / battery.capacity_kwh
+                before = battery.cycles_so_far if days[t] == 0 else 0.0
+                now.append(replace(battery, soc_initial=batteries[b].soc, cycles_so_far=cycles + before))
+            problem = window(t, now)
+            if problem.grid.peak_price_eur_per_kw:
+                problem = replace(problem, grid=replace(problem.grid, peak_so_far_kw=peak_kw))
+            plan = rolling.solve(problem)
+            end = min(t + every, actual.intervals)
+            for b in range(len(batteries)):
+                for k in range(end - t):
+                    done = batteries[b].step(plan.charge_kw[b, k] - plan.discharge_kw[b, k], actual.hours)
+                    batteries[b], charge[b, t + k], discharge[b, t + k] = done.battery, done.charge_kw, done.discharge_kw
+            if actual.grid.peak_price_eur_per_kw:
+                first = int(np.searchsorted(blocks, blocks[t]))
+                imports = np.maximum(net[first:end] + charge[:, first:end].sum(axis=0) - discharge[:, first:end].sum(axis=0), 0.0)
+                means = np.bincount(blocks[first:end] - blocks[first], imports) / np.bincount(blocks[first:end] - blocks[first])
+                peak_kw = max(peak_kw, float(means.max()))
+            advance(end - t)
+    return settle(actual, charge, discharge)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What was thought from an issue time on: arrays over the intervals that begin there."""
+
+    first: int
+    load_kw: np.ndarray
+    renewables_kw: np.ndarray
+    price_eur_per_mwh: np.ndarray
+
+
+def windows(
+    config: Config, frame: pd.DataFrame, published: np.ndarray, outlooks: Sequence[Outlook], horizon: int, step_min: int
+) -> Callable[[int, Sequence[ScheduledBattery]], Problem]:
+    """The problems seen from each interval on: the newest outlook, and the prices published by then.
+
+    Parameters
+    ----------
+    frame : actual values of the span, as `site_frame` gives them.
+    published : number of the interval at whose start each price was known.
+    outlooks : in the order of their issue times, the first not after the span's start.
+    horizon : intervals of a window, as far as the outlook goes.
+    """
+    firsts = np.array([outlook.first for outlook in outlooks])
+    prices = frame["price_eur_per_mwh"].to_numpy()
+
+    def window(t: int, batteries: Sequence[ScheduledBattery]) -> Problem:
+        outlook = outlooks[int(np.searchsorted(firsts, t, side="right")) - 1]
+        seen = slice(t - outlook.first, t - outlook.first + horizon)
+        load, renewables, price = outlook.load_kw[seen], outlook.renewables_kw[seen], outlook.price_eur_per_mwh[seen].copy()
+        known = published[t : t + len(price)] <= t
+        price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])
+        start = frame.index[0] + pd.Timedelta(minutes=step_min * t)
+        seen_values = {"load_kw": load, "renewables_kw": renewables, "price_eur_per_mwh": price}
+        return with_terminal_value(site_problem(config, start, seen_values, step_min, batteries))
+
+    return window
+
+
+def outlook_of(frame: pd.DataFrame, first: int = 0) -> Outlook:
+    """The columns of a `site_frame` as an outlook."""
+    return Outlook(first, *(frame[name].to_numpy() for name in ("load_kw", "renewables_kw", "price_eur_per_mwh")))
+
+
+def stored_outlooks(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> list[Outlook]:
+    """The stored forecasts of role backtest for the issue times that every source has, from the last before the span on."""
+    import db
+
+    sources = site_sources(conn, config)
+    runs = db.read_forecast_runs(conn, roles=("backtest",))
+    issued = [set(runs.loc[runs["source_id"] == source.source_id, "issue_time"]) for source in sources]
+    issues = sorted(pd.Timestamp(issue).tz_convert("UTC") for issue in set.intersection(*issued) if issue < index[-1])
+    before = [issue for issue in issues if issue <= index[0]]
+    outlooks = []
+    for issue in [*before[-1:], *(issue for issue in issues if issue > index[0])]:
+        found = [(source, db.read_forecasts(conn, source.source_id, issue, ("backtest",))[1]["value"]) for source in sources]
+        end = min(values.index[-1] + pd.Timedelta(minutes=source.step_min) for source, values in found)
+        steps = pd.date_range(issue, end, freq=f"{step_min}min", inclusive="left", name="time")
+        series = [(source.kind, on_steps(values, source.step_min, steps, step_min)) for source, values in found]
+        frame = site_frame(series, steps)
+        if frame.isna().any(axis=None):
+            when = terminal.shown(issue)
+            raise db.DataGapError(f"a forecast of role backtest for {when} has gaps; run python forecast_and_save.py --backfill-days")
+        outlooks.append(outlook_of(frame, round((issue - index[0]) / pd.Timedelta(minutes=step_min))))
+    return outlooks
+
+
+def last_week(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> Outlook | None:
+    """Last week's same local hour as an outlook; None where the data does not reach back."""
+    zone = config.site.time_zone
+    naive = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=7)
+    local = naive.tz_localize(zone, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward").tz_convert("UTC")
+    past = actual_frame(conn, config, pd.date_range(local[0], local[-1], freq=f"{step_min}min", name="time"), step_min)
+    frame = past.reindex(local).set_axis(index)
+    return None if frame.isna().any(axis=None) else outlook_of(frame)
+
+
+def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
+    """Energy, CO2 and wear of each interval [EUR]."""
+    costs = money_eur(energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh)
+    costs -= money_eur(energy_kwh(schedule.grid_export_kw, problem.hours), problem.export_price_eur_per_mwh)
+    for battery, discharge in zip(problem.batteries, schedule.discharge_kw, strict=True):
+        costs += money_eur(energy_kwh(discharge, problem.hours), battery.wear_eur_per_mwh)
+    return costs
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """A span of the past: what really happened, and what was thought of it by stored forecasts and by last week's values."""
+
+    index: pd.DatetimeIndex
+    step_min: int
+    frame: pd.DataFrame
+    outlooks: list[Outlook]
+    naive: Outlook | None
+    batteries: list[ScheduledBattery]
+
+
+def read_past(conn, config: Config, days: int, horizon_h: int, step_min: int | None) -> Past:
+    """The last days of the data, from the first stored forecast of role backtest on; raises DataGapError where something is missing."""
+    import db
+
+    end = db.data_end(conn)
+    step = step_min or plan_step_min(site_sources(conn, config))
+    index = pd.date_range(end - pd.Timedelta(days=days), end, freq=f"{step}min", inclusive="left", name="time")
+    outlooks = stored_outlooks(conn, config, index, step)
+    ends = [outlook.first + len(outlook.load_kw) for outlook in outlooks]
+    if not outlooks or any(
+        end < first for end, first in zip(ends, [*(outlook.first for outlook in outlooks[1:]), len(index)], strict=True)
+    ):
+        raise db.DataGapError(
+            f"the forecasts of role backtest do not cover {terminal.shown(index[0])} to {terminal.shown(end)} for every source;"
+            f" run python forecast_and_save.py --backfill-days {days}"
+        )
+    skipped = max(outlooks[0].first, 0)
+    index = index[skipped:]
+    frame = actual_frame(conn, config, index, step)
+    gaps = int(frame.isna().any(axis=1).sum())
+    if gaps:
+        raise db.DataGapError(
+            f"actual values are missing in {gaps} of {len(index)} intervals from {terminal.shown(index[0])}; fewer --days?"
+        )
+    longer = pd.date_range(index[0], periods=len(index) + horizon_h * 60 // step, freq=f"{step}min", name="time")
+    return Past(
+        index=index,
+        step_min=step,
+        frame=frame,
+        outlooks=[replace(outlook, first=outlook.first - skipped) for outlook in outlooks],
+        naive=last_week(conn, config, longer, step),
+        batteries=starting_batteries(conn, config.batteries, index[0]),
+    )
+
+
+def perfect_outlook(past: Past) -> Outlook:
+    """What really happened as an outlook; after the end of the data, where plans still look to, last week's values."""
+    actual = outlook_of(past.frame)
+    if past.naive is None:
+        return actual
+    names, count = ("load_kw", "renewables_kw", "price_eur_per_mwh"), len(past.index)
+    return Outlook(0, *(np.concatenate((getattr(actual, name), getattr(past.naive, name)[count:])) for name in names))
+
+
+def run_ways(config: Config, past: Past, actual: Problem, every_h: int, horizon_h: int) -> tuple[dict[str, Schedule], dict[str, float]]:
+    """What the batteries do under the rule, the rolling plans and perfect foresight, and the seconds that optimising took."""
+    from features import price_available_at
+
+    forecast, step = config.forecast, past.step_min
+    available = price_available_at(past.index, forecast.price_publication, forecast.price_publication_zone, config.site.time_zone)
+    published = np.ceil((available - past.index[0]) / pd.Timedelta(minutes=step)).to_numpy()
+    views = {
+        ROLLING: past.outlooks,
+        f"{ROLLING}, last week's values": [past.naive],
+        f"{ROLLING}, perfect forecasts": [outlook_of(past.frame)],
+    }
+    schedules, seconds = {"rule": self_consumption(actual)}, {}
+    for name, view in views.items():
+        if view[0] is None:
+            continue
+        rolling = Rolling(config.optimization.solver)
+        window = windows(config, past.frame, published, view, horizon_h * 60 // step, step)
+        schedules[name] = roll(actual, window, every_h * 60 // step, rolling)
+        seconds[name] = rolling.seconds
+        solved = rolling.reused + rolling.rebuilt
+        logger.info("%s: %d windows, %d of them built anew, %.1f s", name, solved, rolling.rebuilt, rolling.seconds)
+    started = time.perf_counter()
+    schedules["perfect foresight"] = solve_model(actual, config.optimization.solver, explain=False).schedule
+    seconds["perfect foresight"] = time.perf_counter() - started
+    return schedules, seconds
+
+
+def compare(actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray | None) -> list[dict]:
+    """Cost, saving and captured share [EUR, fraction] of each schedule, also with only the counted intervals if given."""
+    none = without_battery(actual)
+    ways = {"no battery": (none, idle(none))} | {name: (actual, schedule) for name, schedule in schedules.items()}
+    money = {name: net_cost_eur(*way) for name, way in ways.items()}
+    rows = [{"way": name, "cost_eur": cost, "saved_eur": money["no battery"] - cost} for name, cost in money.items()]
+    for row in rows:
+        row["captured_share"] = captured_share(money["no battery"], row["cost_eur"], money["perfect foresight"])
+    if counted is not None:
+        part = {name: money[name] - float(interval_costs_eur(*way)[~counted].sum()) for name, way in ways.items()}
+        for row in rows:
+            row["share_without_day"] = captured_share(part["no battery"], part[row["way"]], part["perfect foresight"])
+    return rows
+
+
+def backtest(
+    config: Config, days: int, every_h: int = 1, horizon_h: int = 36, step_min: int | None = None, without_day: date | None = None
+) -> list[dict]:
+    """Roll over the last days of the data with stored, last week's and perfect forecasts; store what the stored ones did.
+
+    Parameters
+    ----------
+    days : length of the span [d], back from the data end; it begins later where the stored forecasts do.
+    every_h : hours carried out of each plan [h].
+    horizon_h : hours planned ahead [h], as far as there are forecasts.
+    step_min : step of the plans [min]; default the finest of the sources.
+    without_day : a local day that a second captured share leaves out, such as one of extreme prices.
+
+    Returns
+    -------
+    A row for each way to run the batteries: money [EUR], what it saves and captures, seconds of optimisation.
+
+    Raises
+    ------
+    VppError : no stored forecasts of role `backtest`, or gaps in the actual values.
+    """
+    import db
+
+    with db.session(config) as conn:
+        past = read_past(conn, config, days, horizon_h, step_min)
+    if (every_h * 60) % past.step_min:
+        raise ConfigError(f"--step-min {past.step_min}: expected a divisor of {every_h * 60} min, the hours carried out of each plan")
+    actual = with_terminal_value(site_problem(config, past.index[0], past.frame, past.step_min, past.batteries))
+    schedules, seconds = run_ways(config, past, actual, every_h, horizon_h)
+    counted = None if without_day is None else past.index.tz_convert(config.site.time_zone).date != without_day
+    _store(config, past.index, actual, schedules[ROLLING], seconds[ROLLING])
+    return [row | {"seconds": seconds.get(row["way"])} for row in compare(actual, schedules, counted)]
+
+
+def _store(config: Config, index: pd.DatetimeIndex, actual: Problem, schedule: Schedule, seconds: float) -> None:
+    """Store what was carried out as a run of kind backtest."""
+    import db
+
+    money = replay(actual, schedule)
+    result = Result(
+        status="feasible",
+        certificate=Certificate("rolling", 0, None, None, seconds),
+        schedule=schedule,
+        cost_eur=money.cost_eur,
+        objective_eur=money.objective_eur,
+        stored_value_eur_per_mwh=np.full(actual.intervals, np.nan),
+        reason=("carried out",) * actual.intervals,
+    )
+    with db.session(config) as conn:
+        db.upsert_batteries(conn, config.batteries)
+        db.save_schedule(conn, run_row(config, "backtest", index[0], actual, result), *schedule_frames(actual, result, index))
