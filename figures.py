@@ -29,6 +29,7 @@ KIND_ORDER = ("load", "solar", "wind", "market")
 
 # what stands above zero (where power comes from) and below it (where it goes), in stacking order from zero
 SUPPLY = (("renewables_kw", "Renewables"), ("discharge_kw", "Discharge"), ("grid_import_kw", "Import"))
+BANDS = (("q05", "q95", 90), ("q10", "q90", 80), ("q25", "q75", 50))  # quantiles and the share [%] of outcomes between them
 DEMAND = (("load_kw", "Load"), ("charge_kw", "Charge"), ("grid_export_kw", "Export"), ("curtailed_kw", "Curtailed"))
 
 
@@ -37,9 +38,6 @@ WAYS = (  # column of Money, label, colour, dash
     ("plan", "The plan", "discharge", "solid"),
     ("perfect", "Perfect foresight", "renewables", "dot"),
 )
-
-
-STREAM_TABLES = ("renewables", "load", "market_prices", "weather", "weather_forecasts")
 
 
 MODEL_COLOURS = ("discharge", "import", "renewables", "export", "price", "charge", "load", "curtailed", "ink")
@@ -164,7 +162,8 @@ def local_ticks(start: pd.Timestamp, end: pd.Timestamp, zone: str, most: int) ->
             f"{tick:%H:%M}" + (f"<br>{tick:%a} {tick.day} {tick:%b}" if day else "") for tick, day in zip(ticks, day_shown, strict=True)
         ]
     else:
-        labels = [f"{tick.day} {tick:%b}<br>{tick:%Y}" for tick in ticks]
+        above = "%a" if (end - start) < 60 * DAY else "%Y"
+        labels = [f"{tick.day} {tick:%b}<br>{tick:{above}}" for tick in ticks]
     return {"tickvals": moments(ticks), "ticktext": labels}
 
 
@@ -180,7 +179,9 @@ def time_layout(start, end, zone: str, height: int, narrow_height: int, legend: 
             **local_ticks(start, end, zone, 10),
             "type": "date",
             "range": moments(pd.DatetimeIndex([start, end])),
-            "showgrid": True,
+            "spikethickness": 1,
+            "spikedash": "solid",
+            "spikecolor": colour("quiet"),
             "unifiedhovertitle": {"text": " "},  # the local time is in the figure's first line instead
         },
     }
@@ -201,6 +202,7 @@ def plain_layout(height: int, narrow_height: int) -> dict:
             "align": "left",
         },
         "showlegend": False,
+        "legend": {"traceorder": "normal"},  # of hover lines
     }
 
 
@@ -368,7 +370,7 @@ def fan_figure(view: SourceView, data_end: pd.Timestamp, zone: str) -> dict:
     forecast, step = view.forecast, pd.Timedelta(minutes=view.source.step_min)
     issue = forecast.index[0]
     start, end = issue - HISTORY, forecast.index[-1] + step
-    actual = view.actual[(view.actual.index >= start) & (view.actual.index < end)]
+    actual = view.actual[(view.actual.index >= start) & (view.actual.index < end)].asfreq(step)
     price = view.source.kind == "market"
     largest = max(float(np.nanmax(np.abs(part), initial=0)) for part in (actual.to_numpy(float), forecast.to_numpy(float)))
     divisor, unit = (1.0, "EUR/MWh") if price else power_unit(largest)
@@ -377,18 +379,19 @@ def fan_figure(view: SourceView, data_end: pd.Timestamp, zone: str) -> dict:
     layout["yaxis"] = axis(f"{'Price' if price else 'Power'} [{unit}]", tickformat="~g")
     at, line = moments(pd.DatetimeIndex([issue]))[0], {"color": colour("quiet"), "width": 1, "dash": "dot"}
     layout["shapes"] = [{"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": line}]
+    bands = [(low, high, share) for low, high, share in BANDS if low in forecast and forecast[[low, high]].notna().any(axis=None)]
     grid = actual.index.union(forecast.index)
-    data = [times_trace(grid, zone, step)]
-    for low, high, share in (("q05", "q95", 90), ("q10", "q90", 80), ("q25", "q75", 50)):
-        if low not in forecast or forecast[[low, high]].isna().all(axis=None):
-            continue
-        edge = {"line": {"width": 0, "shape": "hv"}, "fillcolor": band}
+    around = forecast.reindex(grid) / divisor
+    notes = (
+        [f"{share} % of outcomes: {a:,.4g} to {b:,.4g} {unit}" if a == a else "" for a, b in zip(around[low], around[high], strict=True)]
+        for low, high, share in bands
+        if share != 80
+    )
+    data = [times_trace(grid, zone, step, *notes)]
+    for low, high, share in bands:
+        edge = {"line": {"width": 0, "shape": "hv"}, "fillcolor": band, "hoverinfo": "skip", "hovertemplate": None}
         data.append(step_line(forecast.index, forecast[low] / divisor, step, f"{share} % from", unit, **edge))
         data.append(step_line(forecast.index, forecast[high] / divisor, step, f"{share} % to", unit, fill="tonexty", **edge))
-        if share == 80:
-            for trace in data[-2:]:
-                trace["hoverinfo"] = "skip"
-                trace.pop("hovertemplate")
     data.append(step_line(forecast.index, forecast["value"] / divisor, step, "Forecast", unit, line={"color": colour(name), "width": 2}))
     if len(actual):
         data.append(step_line(actual.index, actual / divisor, step, "Actual", unit, line={"color": colour("ink"), "width": 1.5}))
@@ -400,7 +403,7 @@ def cost_figure(money: Money, zone: str) -> dict:
     costs, step = money.by_interval, interval_length(money.by_interval.index)
     saved = costs.rsub(costs["no_battery"], axis=0).cumsum()
     if len(saved) > MOST_INTERVALS:
-        saved = saved.iloc[:: int(np.ceil(len(saved) / MOST_INTERVALS))]
+        saved = saved.iloc[:: -int(np.ceil(len(saved) / MOST_INTERVALS))][::-1]
     start, end = saved.index[0], saved.index[-1] + step
     layout = time_layout(start, end, zone, height=300, narrow_height=280)
     layout["yaxis"] = axis("Saved so far [EUR]", tickformat=",~g", zeroline=True)
@@ -414,18 +417,26 @@ def cost_figure(money: Money, zone: str) -> dict:
     return {"data": data, "layout": layout}
 
 
-def savings_figure(money: Money) -> dict:
-    """What each way of running the site saves against no battery, as bars."""
-    ways = [way for way in reversed(WAYS) if way[0] in money.total_eur]
-    saved = [money.total_eur["no_battery"] - money.total_eur[name] for name, *_ in ways]
-    layout = plain_layout(height=60 + 44 * len(ways), narrow_height=60 + 44 * len(ways))
+def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], tints: Sequence[str], title: str) -> dict:
+    """Horizontal bars, the first on top, each with its text at its end."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    room = 0.28 * ((high - low) or 1.0)  # for the texts
+    layout = plain_layout(height=70 + 38 * len(labels), narrow_height=70 + 38 * len(labels))
     layout["margin"] |= {"l": 10}
-    layout["xaxis"] = axis("Saved against no battery [EUR]", tickformat=",~g", fixedrange=True, zeroline=True, nticks=6)
-    layout["yaxis"] = axis("", fixedrange=True, ticks="")
-    bar = {"type": "bar", "orientation": "h", "x": rounded(saved, 7), "y": [label for _, label, *_ in ways], "width": 0.55}
-    bar |= {"marker": {"color": [colour(tint) for *_, tint, _ in ways]}, "hovertemplate": "%{y}: %{x:,.2f} EUR<extra></extra>"}
-    bar |= {"text": [euro(value) for value in saved], "textposition": "auto", "cliponaxis": False}
+    span = [low - room * (low < 0), high + room * (high > 0 or low == high)]
+    layout["xaxis"] = axis(title, range=rounded(span), tickformat="~s", fixedrange=True, zeroline=True, nticks=6)
+    layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", showgrid=False)
+    bar = {"type": "bar", "orientation": "h", "x": rounded(values, 7), "y": labels, "width": 0.6, "hoverinfo": "skip"}
+    bar |= {"text": texts, "textposition": "outside", "cliponaxis": False, "marker": {"color": [colour(tint) for tint in tints]}}
     return {"data": [bar], "layout": layout}
+
+
+def savings_figure(money: Money) -> dict:
+    """What each way of running the site saves against no battery."""
+    ways = [way for way in WAYS if way[0] in money.total_eur]
+    saved = [money.total_eur["no_battery"] - money.total_eur[name] for name, *_ in ways]
+    texts = [euro(value) for value in saved]
+    return bars_figure([label for _, label, *_ in ways], saved, texts, [tint for *_, tint, _ in ways], "Saved against no battery [EUR]")
 
 
 def leaderboard_figure(rows: Sequence[dict]) -> dict:
@@ -465,18 +476,6 @@ def leaderboard_figure(rows: Sequence[dict]) -> dict:
 
 
 def rows_figure(rows: dict[str, int]) -> dict:
-    """Rows of each table that the stream fills."""
-    names = [name for name in reversed(STREAM_TABLES) if name in rows]
-    layout = plain_layout(height=250, narrow_height=250)
-    layout["margin"] |= {"l": 10}
-    layout["xaxis"] = axis("Rows stored [count]", fixedrange=True, tickformat="~s")
-    layout["yaxis"] = axis("", fixedrange=True)
-    bar = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [rows[name] for name in names],
-        "y": names,
-        "hovertemplate": "%{y}: %{x:,} rows<extra></extra>",
-    }
-    bar |= {"marker": {"color": colour("discharge")}, "width": 0.55, "text": [f"{rows[name]:,}" for name in names], "textposition": "auto"}
-    return {"data": [bar | {"cliponaxis": False}], "layout": layout}
+    """Rows stored of each kind of message."""
+    counts = list(rows.values())
+    return bars_figure(list(rows), counts, [f"{count:,}" for count in counts], ["discharge"] * len(counts), "Rows stored [count]")

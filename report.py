@@ -28,14 +28,13 @@ import pandas as pd
 import db
 import features
 import figures
-import optimization
+import schedule_site
 import terminal
 from battery import carry_out, energy_kwh, idle, money_eur, self_consumption, stored_kwh
 from config import EMBEDDED, BatteryParameters, Config, VppError
 from figures import (
     DAY,
     DEMAND,
-    STREAM_TABLES,
     SUPPLY,
     WAYS,
     Money,
@@ -56,6 +55,7 @@ log = logging.getLogger("report")
 
 OUTPUT = Path("report.html")
 TEMPLATE = Path(__file__).resolve().parent / "report_template.html"
+MOST_FANS = 12  # sources beyond these have a line in a table
 KIND_ORDER = ("load", "solar", "wind", "market")
 
 
@@ -124,44 +124,40 @@ def joined(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
-def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) -> list[str]:
-    """The first 24 h of a schedule in a few sentences: batteries, grid, price, stored energy."""
-    start = schedule.index[0]
-    day = schedule[schedule.index < start + DAY]
+def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) -> dict[str, str]:
+    """The first 24 h of a schedule: what the batteries, the grid and the price do, a phrase each."""
+    day = schedule[schedule.index < schedule.index[0] + DAY]
     step = interval_length(schedule.index)
     hours = step / pd.Timedelta(hours=1)
-    actions, sentences = battery_actions(day), []
+    words = {}
     for what in ("Charge", "Discharge"):
-        own = [action for action in actions if action["what"] == what]
+        own = [action for action in battery_actions(day) if action["what"] == what]
         if own:
             total = sum(action["energy_kwh"] for action in own)
             price = sum(action["energy_kwh"] * action["price_eur_per_mwh"] for action in own) / total
             main = sorted(sorted(own, key=lambda action: -action["energy_kwh"])[:3], key=lambda action: action["start"])
             spans = joined([f"{clock(a['start'], zone, False)}–{clock(a['end'], zone, False)}" for a in main])
-            more = f" (and {len(own) - 3} shorter times)" if len(own) > 3 else ""
-            sentences.append(f"{what} {energy(total)} at {price:,.0f} EUR/MWh on average, {spans}{more}.")
-    if not actions:
-        sentences.append("The batteries stay as they are: no price difference pays for the losses.")
+            more = f" (and {len(own) - 3} smaller)" if len(own) > 3 else ""
+            words[what] = f"{spans}{more}: {energy(total)} at {price:,.0f} EUR/MWh on average"
+    if not words:
+        words["Batteries"] = "hold: no price difference pays for the losses"
     if len(fleet):
-        soc = fleet["soc"][fleet.index < start + DAY]
+        soc = fleet["soc"][fleet.index < schedule.index[0] + DAY]
         high, low = (f"{soc[time]:.0%} at {clock(time + step, zone, False)}" for time in (soc.idxmax(), soc.idxmin()))
-        now = f"{fleet['before'].iloc[0]:.0%}"
-        sentences.append(f"Stored energy: {now} now, highest {high}, lowest {low}, {soc.iloc[-1]:.0%} after 24 h.")
+        words["Stored"] = f"{fleet['before'].iloc[0]:.0%} at the start, highest {high}, lowest {low}, {soc.iloc[-1]:.0%} after 24 h"
     imports, exports = day["grid_import_kw"], day["grid_export_kw"]
-    grid = f"Grid: import {energy(imports.sum() * hours)}, at most {power(imports.max())} at {clock(imports.idxmax(), zone, False)}"
+    words["Import"] = f"{energy(imports.sum() * hours)}, at most {power(imports.max())} at {clock(imports.idxmax(), zone, False)}"
     if exports.max() > 1e-6 * max(1.0, imports.max()):
-        grid += f"; export {energy(exports.sum() * hours)}, at most {power(exports.max())} at {clock(exports.idxmax(), zone, False)}"
-    sentences.append(grid + ".")
+        words["Export"] = f"{energy(exports.sum() * hours)}, at most {power(exports.max())} at {clock(exports.idxmax(), zone, False)}"
     price = day["import_price_eur_per_mwh"]
-    sentences.append(
-        f"Price paid: lowest {price.min():,.0f} EUR/MWh at {clock(price.idxmin(), zone, False)}, "
-        f"highest {price.max():,.0f} at {clock(price.idxmax(), zone, False)}."
-    )
+    low, high = (f"{price[time]:,.0f} EUR/MWh at {clock(time, zone, False)}" for time in (price.idxmin(), price.idxmax()))
+    words["Price"] = f"lowest {low}, highest {high}"
     load, renewables, curtailed = (float(day[name].sum()) for name in ("load_kw", "renewables_kw", "curtailed_kw"))
     if load > 0:
-        cover = f"Renewables make {energy(renewables * hours)}, {renewables / load:.0%} of the load's {energy(load * hours)}"
-        sentences.append(cover + (f"; {energy(curtailed * hours)} of it is curtailed." if curtailed > 1e-6 * load else "."))
-    return sentences
+        words["Renewables"] = f"{energy(renewables * hours)}, {renewables / load:.0%} of the load's {energy(load * hours)}"
+    if curtailed > 1e-6 * max(1.0, renewables):
+        words["Curtailed"] = f"{energy(curtailed * hours)} of it"
+    return words
 
 
 # --- sections: HTML of each, and its figures ----------------------------------------------------------------------------------
@@ -196,14 +192,14 @@ def missing(what: str, command: str) -> str:
     return f'<p class="warning">{escape(what)} Run <code>{escape(command)}</code>.</p>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; a head that ends in "|" marks a column of numbers."""
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "") -> str:
+    """A table; a head that ends in "|" marks a column of numbers. Of the kind "lines", a row becomes lines of text on a phone."""
     kinds = [' class="number"' if name.endswith("|") else "" for name in head]
     cells = "".join(f"<th{kind}>{escape(name.rstrip('|'))}</th>" for name, kind in zip(head, kinds, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def key(entries: Iterable[tuple[str, str, str]]) -> str:
@@ -243,8 +239,8 @@ def numbers_section(content: Content) -> Section:
     schedule = figures.with_battery_power(content.schedule, content.states)
     words = next_day_in_words(schedule, fleet, content.zone)
     first = clock(content.schedule.index[0], content.zone)
-    words = "".join(f"<li>{escape(sentence)}</li>" for sentence in words)
-    body += f'<div class="two"><div><h3>The 24 h from {escape(first)}</h3><ul>{words}</ul></div><div><!--savings--></div></div>'
+    words = "".join(f"<dt>{escape(name)}</dt><dd>{escape(phrase)}</dd>" for name, phrase in words.items())
+    body += f'<div class="two"><div><h3>The 24 h from {escape(first)}</h3><dl>{words}</dl></div><div><!--savings--></div></div>'
     return Section("numbers", title, body, drawn)
 
 
@@ -269,7 +265,7 @@ def dispatch_section(content: Content) -> Section:
         )
         for action in actions
     ]
-    listed = table(("When", "What", "Energy|", "Price|", "Why"), rows) if rows else ""
+    listed = table(("When", "What", "Energy|", "Price|", "Why"), rows, "lines") if rows else ""
     return Section("dispatch", title, paragraph(lead, "quiet") + key(names) + "<!--power-->" + listed, {"power": figure})
 
 
@@ -284,17 +280,24 @@ def forecasts_section(content: Content) -> Section:
         ("Forecast", "quiet", "rule"),
         ("50, 80 and 90 % of outcomes are expected in the bands", "band-load", ""),
     ]
+    by_size = sorted(shown, key=lambda view: -(view.source.capacity_kw or np.inf))
+    with_fan = {view.source.source_id for view in by_size[:MOST_FANS]}
+    others = [view for view in shown if view.source.source_id not in with_fan]
     body, drawn = key(entries) + '<div class="fans">', {}
-    for number, view in enumerate(shown):
+    for number, view in enumerate(view for view in shown if view.source.source_id in with_fan):
         drawn[f"fan{number}"] = figures.fan_figure(view, content.data_end, content.zone)
         substitute = " (a substitute: no champion could be used)" if view.role == "fallback" else ""
         body += f"<div><h3>{escape(view.source.name)}</h3>"
         body += paragraph(f"{view.source.kind}, model {view.model}{substitute}. {error_in_words(view, content.zone)}", "quiet")
         body += f"<!--fan{number}--></div>"
     body += "</div>"
+    if others:
+        body += table(
+            ("Source", "Model", "Last 24 h"), [(view.source.name, view.model, error_in_words(view, content.zone)) for view in others]
+        )
     without = [view.source.name for view in content.views if view.forecast is None]
     if without:
-        body += missing(f"No forecast for {', '.join(without)}.", "python forecast_and_save.py")
+        body += missing(f"No forecast for {', '.join(without[:MOST_FANS])}.", "python forecast_and_save.py")
     return Section("forecasts", title, body, drawn)
 
 
@@ -345,14 +348,13 @@ def leaderboard_section(content: Content) -> Section:
 def stream_section(content: Content) -> Section:
     """Rows stored, messages waiting and dead letters of each topic, and each source's newest value."""
     title = "Health of the stream"
-    if not content.rows or not any(content.rows.get(name, 0) for name in STREAM_TABLES):
+    if not content.rows or not any(content.rows.values()):
         return Section("stream", title, missing("Nothing has been streamed yet.", "python communication.py"))
-    body, rows = "", content.stream
-    if rows:
-        head = ("Topic", "Stored|", "Waiting|", "Dead letters|")
-        body += table(head, [(row["topic"], f"{row['stored']:,}", shown(row["lag"]), shown(row["dead_lettered"])) for row in rows])
+    if content.stream:
+        rows = [(row["topic"], shown(row["rows_stored"]), shown(row["lag"]), shown(row["dead_letters"])) for row in content.stream]
+        body = table(("Topic", "Stored|", "Waiting|", "Dead letters|"), rows)
     else:
-        body += paragraph("The broker is not reachable now: what waits in its topics and what was dead-lettered is not known.", "quiet")
+        body = paragraph("The broker cannot be reached now: what waits in its topics and what was dead-lettered is not known.", "quiet")
     body += "<!--rows-->"
     newest = [(view.source.name, view.source.kind, clock(view.newest, content.zone)) for view in content.views if view.newest]
     if newest:
@@ -367,10 +369,12 @@ def shown(count: int | None) -> str:
 # --- the page -----------------------------------------------------------------------------------------------------------------
 
 
+SECTIONS = (numbers_section, dispatch_section, forecasts_section, cost_section, leaderboard_section, stream_section)
+
+
 def render(content: Content) -> str:
     """The page as one HTML text that needs nothing else."""
-    parts = (numbers_section, dispatch_section, forecasts_section, cost_section, leaderboard_section, stream_section)
-    sections = [part(content) for part in parts]
+    sections = [part(content) for part in SECTIONS]
     drawn = {f"{section.identifier}-{name}": figure for section in sections for name, figure in section.figures.items()}
     line = f"All times in {content.zone}."
     if content.run is not None:
@@ -428,7 +432,7 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
         sources = [source for source in db.read_sources(conn) if source.kind in KIND_ORDER]
         sources.sort(key=lambda source: (KIND_ORDER.index(source.kind), source.source_id))
         views = () if issue_time is None else tuple(read_view(conn, config, source, issue_time, data_end) for source in sources)
-        rows = db.count_rows(conn)
+        rows = db.count_measurements(conn)
         money = None if run is None else read_money(conn, config, run, schedule, states)
     return Content(
         site=config.site.name,
@@ -488,22 +492,24 @@ def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: 
     step = int(interval_length(schedule.index).total_seconds()) // 60
     planned = set(states["battery_id"])
     batteries = [battery for battery in config.batteries if battery.battery_id in planned]
-    batteries = optimization.starting_batteries(conn, batteries, run["issue_time"])
-    peak = optimization.peak_so_far(conn, config, run["issue_time"])
+    batteries = schedule_site.starting_batteries(conn, batteries, run["issue_time"])
+    peak = schedule_site.peak_so_far(conn, config, run["issue_time"])
 
     def problem_of(frame: pd.DataFrame) -> Problem:
         price = frame["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh
-        return optimization.site_problem(config, frame.assign(price_eur_per_mwh=price), step, batteries, peak)
+        return schedule_site.site_problem(config, schedule.index[0], frame.assign(price_eur_per_mwh=price), step, batteries, peak)
 
-    price = optimization.terminal_price(problem_of(schedule))
-    problem = optimization.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
+    price = schedule_site.terminal_price(problem_of(schedule))
+    problem = schedule_site.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
     wanted = by_battery(states, problem, "charge_kw") - by_battery(states, problem, "discharge_kw")
-    ways = {"no_battery": idle(problem), "rule": self_consumption(problem), "plan": carry_out(problem, lambda t, _: wanted[:, t])}
+    alone = schedule_site.without_battery(problem)
+    ways = {"rule": self_consumption(problem), "plan": carry_out(problem, lambda t, _: wanted[:, t])}
     if known:
         ways["perfect"] = stored_schedule(problem, *perfect[1:])
-    by_interval = pd.DataFrame({name: interval_costs(problem, way) for name, way in ways.items()}, index=schedule.index)
+    costs = {"no_battery": interval_costs(alone, idle(alone))} | {name: interval_costs(problem, way) for name, way in ways.items()}
+    by_interval = pd.DataFrame(costs, index=schedule.index)
     total = by_interval.sum().to_dict()
-    share = optimization.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
+    share = schedule_site.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
     basis = "At the actual load, renewables and prices." if known else "At forecast values."
     return Money(by_interval, total, basis + " Energy added to the batteries counts at one price.", share)
 
@@ -525,7 +531,7 @@ def stored_schedule(problem: Problem, frame: pd.DataFrame, states: pd.DataFrame)
 def interval_costs(problem: Problem, schedule: Schedule) -> np.ndarray:
     """What each interval of a schedule costs [EUR]: energy, CO2 and wear, less the value of the energy that it stores.
 
-    What belongs to no interval (peak and penalties) is in the last, so that the sum is `optimization.net_cost_eur`.
+    What belongs to no interval (peak and penalties) is in the last, so that the sum is `schedule_site.net_cost_eur`.
     """
     hours = problem.hours
     costs = money_eur(energy_kwh(schedule.grid_import_kw, hours), problem.import_cost_eur_per_mwh)
@@ -535,7 +541,7 @@ def interval_costs(problem: Problem, schedule: Schedule) -> np.ndarray:
         stored = np.diff(stored_kwh(battery, charge, discharge, hours), prepend=battery.soc_initial * battery.capacity_kwh)
         costs += money_eur(energy_kwh(discharge, hours), battery.wear_eur_per_mwh)
         costs -= money_eur(stored, battery.terminal_value_eur_per_mwh or 0.0)
-    costs[-1] += optimization.net_cost_eur(problem, schedule) - costs.sum()
+    costs[-1] += schedule_site.net_cost_eur(problem, schedule) - costs.sum()
     return costs
 
 
@@ -565,8 +571,21 @@ def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
 
 
 def read_stream(config: Config) -> list[dict]:
-    """What waits and what was dead-lettered in each topic; empty where the broker is away."""
-    return []
+    """Rows stored, messages waiting and dead letters of each topic; empty where the broker is away."""
+    import communication
+
+    try:
+        partitions = communication.status(config)
+    except VppError as error:
+        log.warning("the report does not show lag and dead letters: %s", error)
+        return []
+    rows = {}
+    for partition in partitions:
+        row = rows.setdefault(partition["topic"], {"topic": partition["topic"], "rows_stored": None, "lag": None, "dead_letters": None})
+        for name in ("rows_stored", "lag", "dead_letters"):
+            if partition[name] is not None:
+                row[name] = (row[name] or 0) + partition[name]
+    return list(rows.values())
 
 
 def write_report(config: Config, run_id: str | None = None, output: Path | None = None) -> Path:
