@@ -10,6 +10,7 @@ included, and times the bare pvlib and windpowerlib calls on the same arrays.
 """
 
 import argparse
+import dataclasses
 import os
 import resource
 import sys
@@ -20,10 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import config  # noqa: E402  (sets one thread a process before numpy loads)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
+import config  # noqa: E402  (sets one thread a process before numpy loads)
 import generation  # noqa: E402
 import plants  # noqa: E402
 import terminal  # noqa: E402
@@ -89,7 +90,7 @@ def real_figures():
     frame = frame.resample("h").mean()
     daily = frame.resample("D").mean()
     figures = {
-        "wind_capacity_factor": frame["wind_mw"].mean() / 208,  # 208 MW installed in 2023 (ENTSO-E)
+        "wind_capacity_factor": frame["wind_mw"].mean() / frame["wind_mw"].max(),
         "wind_corr_next_hour": lag_correlation(frame["wind_mw"].to_numpy()),
         "sun_wind_daily_corr": daily["pv_mw"].corr(daily["wind_mw"]),
         "price_corr_residual_load": frame["price_da_eur_mwh"].corr(frame["residual_mw"], method="spearman"),
@@ -177,6 +178,87 @@ def quality(seeds):
     terminal.print_rows(rows, f"A synthetic year (mean, lowest and highest of {seeds} seeds) beside Luxembourg and DE-LU 2024, hourly")
 
 
+def bare_calls(world, place, sources, latitude, longitude):
+    """The library calls that a site and its plants need, and nothing else; the results are thrown away."""
+    import pvlib
+    import windpowerlib as wpl
+
+    middle = world.times + pd.Timedelta(minutes=world.step_min) / 2
+    sun = pvlib.solarposition.get_solarposition(middle, latitude, longitude)
+    zenith, azimuth = sun["apparent_zenith"].to_numpy(), sun["azimuth"].to_numpy()
+    extra = pvlib.irradiance.get_extra_radiation(middle).to_numpy()
+    airmass = pvlib.atmosphere.get_relative_airmass(zenith)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pvlib.clearsky.ineichen(zenith, airmass, 3.0, dni_extra=extra)
+    found = {name: place.weather[name].to_numpy() for name in ("ghi", "dni", "dhi", "temp_air", "wind_speed")}
+    pvlib.irradiance.erbs_driesse(found["ghi"], zenith, dni_extra=extra)
+    for source in sources:
+        if source.kind == "solar":
+            tilt, facing, kw = source.parameters["tilt"], source.parameters["azimuth"], source.capacity_kw
+            beam = (found["dni"], found["ghi"], found["dhi"])
+            plane = (tilt, facing, zenith, azimuth)
+            total = pvlib.irradiance.get_total_irradiance(*plane, *beam, dni_extra=extra, airmass=airmass, model="perez")
+            pvlib.iam.physical(pvlib.irradiance.aoi(*plane))
+            cell = pvlib.temperature.faiman(total["poa_global"], found["temp_air"], found["wind_speed"])
+            dc = pvlib.pvsystem.pvwatts_dc(total["poa_global"], cell, kw, -0.0047)
+            pvlib.inverter.pvwatts(dc, kw, 0.96)
+        elif source.kind == "wind":
+            speeds, powers = plants.turbine_curve(source.parameters["turbine"])
+            blown = wpl.wind_speed.hellman(found["wind_speed"], 10, source.parameters["hub_height_m"], hellman_exponent=0.2)
+            wpl.density.barometric(101_325.0, 0.0, source.parameters["hub_height_m"], found["temp_air"] + 273.15)
+            wpl.power_output.power_curve(blown, speeds, powers)
+
+
+def speed(sites):
+    import pvlib
+
+    settings = config.Generation(days=365, sites=sites, solar=5, wind=5, loads=0)
+    whole = dataclasses.replace(config.load_config(ROOT / "config.ini", {}), generation=settings)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        cpu = time.process_time()
+        generation.generate_files(whole, Path(folder))
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        size = sum(path.stat().st_size for path in Path(folder).glob("*.csv"))
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    plant_rows, weather_rows = sites * 10 * 8760, sites * 8760
+    forecast_rows = sites * (365 * 4 + 1) * 72
+    made_rows = plant_rows + weather_rows + forecast_rows
+    rows = made_rows + 8783
+
+    world = generation.make_world(settings, "LU")
+    fleet = generation.make_fleet(whole)
+    bare = own = 0.0
+    for site_id in list(dict.fromkeys(source.site_id for source in fleet))[: max(1, sites // 10)]:
+        sources = [source for source in fleet if source.site_id == site_id and source.kind in ("solar", "wind")]
+        position = (sources[0].latitude, sources[0].longitude)
+        place = generation.make_place(world, site_id, *position)
+        made = weather.forecasts_at(1, site_id, place.systems, place.sky, place.weather, world.end)
+        began = time.process_time()
+        bare_calls(world, place, sources, *position)
+        pvlib.irradiance.erbs_driesse(made["ghi"], place.sky.zenith[made["valid"]], dni_extra=place.sky.dni_extra[made["valid"]])
+        bare += time.process_time() - began
+        began = time.process_time()
+        place = generation.make_place(world, site_id, *position)
+        for source in sources:
+            generation.plant_series(world, source, place, None)
+        weather.forecasts_at(1, site_id, place.systems, place.sky, place.weather, world.end)
+        own += time.process_time() - began
+    parts = sites / max(1, sites // 10)
+    bare, own = bare * parts, own * parts
+    terminal.print_rows(
+        [
+            {"part": "bare pvlib and windpowerlib calls", "seconds": bare, "rows_per_s": made_rows / bare, "of_bare": 1.0},
+            {"part": "weather, forecasts and plants", "seconds": own, "rows_per_s": made_rows / own, "of_bare": own / bare},
+            {"part": "everything, CPU", "seconds": cpu, "rows_per_s": rows / cpu, "of_bare": cpu / bare},
+            {"part": "everything, by the clock", "seconds": wall, "rows_per_s": rows / wall, "of_bare": wall / bare},
+        ],
+        f"A year of hours, {10 * sites:,} plants at {sites} sites: {plant_rows:,} rows of plants, {weather_rows:,} of weather, "
+        f"{forecast_rows:,} of forecasts, {size / 1e6:,.0f} MB of CSV, peak memory {peak_gb:.2f} GB",
+    )
+    print("The first two: CPU seconds of a tenth of the sites, times ten. Everything: with market and CSV files.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=("quality", "speed"), help="default: both")
@@ -185,6 +267,8 @@ def main():
     args = parser.parse_args()
     if args.part != "speed":
         quality(args.seeds)
+    if args.part != "quality":
+        speed(args.sites)
 
 
 if __name__ == "__main__":
