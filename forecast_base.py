@@ -20,7 +20,8 @@ from sources import Source
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 COLUMNS = ("value", *QUANTILE_COLUMNS)
-SMALLEST_GROUP = 20  # errors; a smaller group of horizon and hour borrows from all hours
+SMALL_GROUP = 40  # errors; a group of so many counts half, the wider group around it the other half
+FEWEST_ERRORS = 20  # below them nothing is calibrated
 
 
 class ModelError(VppError):
@@ -32,24 +33,23 @@ class Calibration:
     """Shifts of the quantiles by day of the horizon and local hour (conformalised quantiles, Romano et al. 2019, each level by itself).
 
     A group's shift is the level's quantile of (actual − forecast quantile) over the errors of that day of the horizon at the local
-    hour and its two neighbours.
+    hour and its two neighbours; the fewer those are, the more it is that of all hours of the day, of all errors, and none.
     """
 
     shifts: np.ndarray  # day of horizon × local hour × quantile
 
     @classmethod
-    def from_errors(cls, errors: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> "Calibration":
-        """Errors: actual − forecast quantile (row × quantile); horizon [h] and local hour of each row."""
-        day = (horizon_h // 24).astype(int)
-        shifts = np.zeros((day.max() + 1, 24, len(QUANTILES)))
-        each = np.arange(len(QUANTILES))
+    def from_errors(cls, errors: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray, levels=QUANTILES) -> "Calibration":
+        """Errors: actual − forecast quantile (row × quantile); horizon [h] and local hour of each row; levels to take of the errors."""
+        day, levels = (horizon_h // 24).astype(int), np.asarray(levels)
+        overall = _towards(np.zeros(len(levels)), errors, levels)
+        shifts = np.zeros((day.max() + 1, 24, len(levels)))
         for this_day in range(len(shifts)):
             on_day = day == this_day
+            of_day = _towards(overall, errors[on_day], levels)
             for this_hour in range(24):
-                group = on_day & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
-                for wider in (on_day, np.ones(len(day), bool)):
-                    group = group if group.sum() >= SMALLEST_GROUP else wider
-                shifts[this_day, this_hour] = np.quantile(errors[group], QUANTILES, axis=0, method="weibull")[each, each]
+                near = on_day & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
+                shifts[this_day, this_hour] = _towards(of_day, errors[near], levels)
         return cls(shifts)
 
     def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
@@ -57,17 +57,29 @@ class Calibration:
         return quantiles + self.shifts[day, hour]
 
 
-def calibration_of(backtest: pd.DataFrame, zone: str) -> Calibration | None:
+def _towards(shift: np.ndarray, errors: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """From a shift towards each level's quantile of a column of errors, the further the more errors there are."""
+    rows = len(errors)
+    if not rows:
+        return shift
+    position = np.clip(levels * (rows + 1) - 1, 0, rows - 1)  # what makes a future error fall below with the level's probability
+    low, column, ordered = position.astype(int), np.arange(len(levels)), np.sort(errors, axis=0)
+    part = position - low
+    quantile = ordered[low, column] * (1 - part) + ordered[np.minimum(low + 1, rows - 1), column] * part
+    return shift + (quantile - shift) * rows / (rows + SMALL_GROUP)
+
+
+def calibration_of(backtest: pd.DataFrame, zone: str, levels=QUANTILES) -> Calibration | None:
     """What the errors of a backtest ask for; None where it holds too few.
 
     Rows whose band is a point (night, published prices) do not count.
     """
     rows = backtest[backtest["actual"].notna() & (backtest["q95"] > backtest["q05"])]
-    if len(rows) < SMALLEST_GROUP:
+    if len(rows) < FEWEST_ERRORS:
         return None
     errors = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
     horizon_h = ((rows["valid_time"] - rows["issue_time"]) / pd.Timedelta(hours=1)).to_numpy()
-    return Calibration.from_errors(errors, horizon_h, pd.DatetimeIndex(rows["valid_time"]).tz_convert(zone).hour.to_numpy())
+    return Calibration.from_errors(errors, horizon_h, pd.DatetimeIndex(rows["valid_time"]).tz_convert(zone).hour.to_numpy(), levels)
 
 
 def calibrated(

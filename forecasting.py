@@ -32,6 +32,8 @@ log = logging.getLogger("forecasting")
 REFIT_DAYS = 28
 CALIBRATION_DAYS = 28  # origins before the issue time whose errors calibrate a single forecast
 CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by then
+ADAPTATION = 0.03  # of the level of a quantile, for each share that an origin's actual values were off it
+LEVEL_LIMITS = (0.005, 0.995)
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95  # the battery that prices forecasts, empty at both ends of a local day
 FORECAST_KINDS = ("solar", "wind", "load", "market")
 
@@ -116,19 +118,29 @@ def backtest(
 def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: float = CALIBRATION_WINDOW_DAYS) -> pd.DataFrame:
     """A backtest with the quantiles of each origin calibrated on the errors of earlier origins that were known by then.
 
-    An origin without enough of them keeps the model's own quantiles.
+    The levels taken of those errors adapt (Gibbs and Candès 2021): where an origin's actual values fell below a quantile more often
+    than they should, that level is lowered by `ADAPTATION` times the excess, which holds coverage where errors grow or shrink.
+    An origin without enough errors keeps the model's own quantiles.
     """
     place = data.grid.index.get_indexer(pd.DatetimeIndex(frame["valid_time"]))
     when = np.where(place >= 0, data.available_at.asi8[place], np.iinfo(np.int64).max)
     issued = pd.DatetimeIndex(frame["issue_time"]).as_unit("ns").asi8
-    result, values = frame.copy(), frame[list(QUANTILE_COLUMNS)].to_numpy()
-    for issue_time, rows in frame.groupby("issue_time").indices.items():
+    result, values, actual = frame.copy(), frame[list(QUANTILE_COLUMNS)].to_numpy(), frame["actual"].to_numpy()
+    uncertain = (values[:, -1] > values[:, 0]) & ~np.isnan(actual)
+    levels, pending = np.array(QUANTILES), []
+    for issue_time, rows in sorted(frame.groupby("issue_time").indices.items()):
         now = issue_time.value
+        settled = [past for past in pending if when[past].max() <= now]
+        pending = [past for past in pending if when[past].max() > now]
+        for past in settled:
+            levels = levels + ADAPTATION * (QUANTILES - (actual[past, None] <= values[past]).mean(axis=0))
         earlier = (when <= now) & (issued < now) & (issued >= now - int(window_days * DAY.value))
-        calibration = calibration_of(frame[earlier], data.zone)
+        calibration = calibration_of(frame[earlier], data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS))
         if calibration is not None:
             times = pd.DatetimeIndex(frame["valid_time"].iloc[rows])
             values[rows] = calibrated(values[rows], calibration, issue_time, times, data.source, data.zone)
+        if uncertain[rows].any():
+            pending.append(rows[uncertain[rows]])
     result[list(QUANTILE_COLUMNS)] = values
     return result
 
