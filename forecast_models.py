@@ -160,6 +160,41 @@ class Prophet(ForecastModel):
         return with_band(self.model.predict(frame)["yhat"].to_numpy(), self.residuals)
 
 
+class LinearTerms:
+    """Fourier terms of day (apart for working and free days) and week, and regressors, by ridge regression; newer days count more."""
+
+    def __init__(self, daily_order: int, weekly_order: int, ridge: float, half_life_days: float):
+        self.daily_order, self.weekly_order, self.ridge, self.half_life_days = daily_order, weekly_order, ridge, half_life_days
+
+    def fit(self, known: Known, targets: pd.Series) -> "LinearTerms":
+        self.regressors = Regressors()
+        terms = self._terms(known, self.regressors.fit(known, targets.index))
+        age_days = (known.issue_time - targets.index) / DAY
+        weighted = terms * (0.5 ** (age_days / self.half_life_days)).to_numpy()[:, None]
+        penalty = np.eye(terms.shape[1]) * self.ridge
+        penalty[0, 0] = 0.0
+        self.weights = np.linalg.solve(weighted.T @ terms + penalty, weighted.T @ targets.to_numpy())
+        return self
+
+    def of(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+        """What the terms say for each time [unit of the series]."""
+        return self._terms(known, self.regressors.of(known, times)) @ self.weights
+
+    def _terms(self, known: Known, table: pd.DataFrame) -> np.ndarray:
+        days = calendar(table.index, known.zone, known.holidays_country)
+        hour, working = days["hour"].to_numpy(), days["working_day"].to_numpy()[:, None]
+
+        def fourier(phase, order):
+            angles = 2 * np.pi * phase[:, None] * np.arange(1, order + 1)
+            return np.hstack([np.sin(angles), np.cos(angles)])
+
+        daily = fourier(hour / 24, self.daily_order)
+        parts = [np.ones((len(table), 1)), daily, table.to_numpy()]
+        if known.source.kind not in ("solar", "wind"):
+            parts += [daily * working, fourier((days["weekday"].to_numpy() + hour / 24) / 7, self.weekly_order)]
+        return np.hstack(parts)
+
+
 class Arima(ForecastModel):
     """Fourier terms and regressors by least squares, ARIMA(2,0,1) on what they leave."""
 
@@ -175,39 +210,21 @@ class Arima(ForecastModel):
             "ridge": trial.suggest_float("ridge", 0.1, 100.0, log=True),
         }
 
-    def _terms(self, known: Known, table: pd.DataFrame) -> np.ndarray:
-        """Intercept, Fourier terms (the daily ones apart for working and free days) and regressors."""
-        given, days = self.parameters, calendar(table.index, known.zone, known.holidays_country)
-        hour, working = days["hour"].to_numpy(), days["working_day"].to_numpy()[:, None]
-
-        def fourier(phase, order):
-            angles = 2 * np.pi * phase[:, None] * np.arange(1, order + 1)
-            return np.hstack([np.sin(angles), np.cos(angles)])
-
-        daily = fourier(hour / 24, given["daily_order"])
-        parts = [np.ones((len(table), 1)), daily, table.to_numpy()]
-        if known.source.kind not in ("solar", "wind"):
-            week = (days["weekday"].to_numpy() + hour / 24) / 7
-            parts += [daily * working, fourier(week, given["weekly_order"])]
-        return np.hstack(parts)
-
     def _model(self, residuals: np.ndarray):
         from statsmodels.tsa.statespace.sarimax import SARIMAX
 
         return SARIMAX(residuals / self.scale, order=(2, 0, 1), concentrate_scale=True)
 
+    def _residuals(self, known: Known, targets: pd.Series) -> pd.Series:
+        return pd.Series(targets.to_numpy() - self.terms.of(known, targets.index), targets.index).asfreq(known.step)
+
     def _fit(self, known):
         from statsmodels.tools.sm_exceptions import ModelWarning
 
-        targets = recent_targets(known, 6 * self.parameters["half_life_days"])
-        self.regressors = Regressors()
-        terms = self._terms(known, self.regressors.fit(known, targets.index))
-        age_days = (known.issue_time - targets.index) / DAY
-        weighted = terms * (0.5 ** (age_days / self.parameters["half_life_days"])).to_numpy()[:, None]
-        penalty = np.eye(terms.shape[1]) * self.parameters["ridge"]
-        penalty[0, 0] = 0.0
-        self.weights = np.linalg.solve(weighted.T @ terms + penalty, weighted.T @ targets.to_numpy())
-        residuals = pd.Series(targets.to_numpy() - terms @ self.weights, targets.index).asfreq(known.step)
+        given = self.parameters
+        targets = recent_targets(known, 6 * given["half_life_days"])
+        self.terms = LinearTerms(given["daily_order"], given["weekly_order"], given["ridge"], given["half_life_days"]).fit(known, targets)
+        residuals = self._residuals(known, targets)
         self.residuals = np.quantile(residuals.dropna(), QUANTILES)
         self.scale, self.arma = float(residuals.std()), None
         if self.scale <= 1e-6 * max(1.0, float(np.abs(targets).max())):
@@ -215,38 +232,36 @@ class Arima(ForecastModel):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ModelWarning)
             warnings.simplefilter("ignore", UserWarning)
-            result = self._model(residuals.to_numpy()[-self.parameters["most_residuals"] :]).fit(disp=False, maxiter=200)
+            result = self._model(residuals.to_numpy()[-given["most_residuals"] :]).fit(disp=False, maxiter=200)
         if not result.mle_retvals["converged"]:
             raise ModelError(f"arima: {known.source.source_id}: no convergence in {result.mle_retvals['iterations']} iterations")
-        self.arma, self.spread = result.params, float(np.sqrt(result.scale))
+        self.arma = result.params
 
     def _forecast(self, known, times):
         from scipy.stats import norm
 
-        mean = self._terms(known, self.regressors.of(known, times)) @ self.weights
+        mean = self.terms.of(known, times)
         if self.arma is None:
             return with_band(mean, self.residuals)
-        recent = recent_targets(known, self.parameters["filter_days"])
-        terms = self._terms(known, self.regressors.of(known, recent.index))
-        residuals = pd.Series(recent.to_numpy() - terms @ self.weights, recent.index).asfreq(known.step)
+        residuals = self._residuals(known, recent_targets(known, self.parameters["filter_days"]))
         ahead = ((times - residuals.index[-1]) // known.step).to_numpy()
-        error = np.zeros(len(times)), np.zeros(len(times))
-        if ahead[-1] > 0:
-            result = self._model(residuals.to_numpy()).filter(self.arma).get_forecast(int(ahead[-1]))
-            place = np.maximum(ahead - 1, 0)
-            error = result.predicted_mean[place], result.se_mean[place]
-        return with_band(mean + self.scale * error[0], norm.ppf(QUANTILES), self.scale * error[1])
+        if ahead[-1] <= 0:  # all published
+            return with_band(mean, self.residuals)
+        result = self._model(residuals.to_numpy()).filter(self.arma).get_forecast(int(ahead[-1]))
+        place = np.maximum(ahead - 1, 0)
+        return with_band(mean + self.scale * result.predicted_mean[place], norm.ppf(QUANTILES), self.scale * result.se_mean[place])
 
 
 class NBeats(ForecastModel):
     """A small N-BEATS (darts) with quantile likelihood, for the whole horizon at once.
 
-    It takes covariates of the past only, so what is known about the time to come is given to it one horizon earlier.
+    It learns what the linear terms leave. It takes covariates of the past only, so those of the time to come are given to it one
+    horizon earlier.
     """
 
     name = "nbeats"
     requires = ("darts", "torch", "pytorch-lightning", "scikit-learn")
-    defaults = {"fit_days": 365.0, "input_h": 72.0, "width": 64, "epochs": 10, "learning_rate": 2e-3, "stride": 5}  # noqa: RUF012
+    defaults = {"fit_days": 365.0, "input_h": 72.0, "width": 64, "epochs": 10, "learning_rate": 1e-3, "stride": 5, "half_life_days": 45.0}  # noqa: RUF012
     smallest_batch = 64
 
     @staticmethod
@@ -266,9 +281,9 @@ class NBeats(ForecastModel):
         self.inputs = int(given["input_h"] / hours)
         self.outputs = int(np.ceil((self.horizon_h + known.measurement_delay / pd.Timedelta(hours=1)) / hours))
         recent = known.series[known.series.index >= known.series.index[-1] - given["fit_days"] * DAY]
-        self.center, self.scale = float(recent.mean()), float(recent.std()) or 1.0
-        self.regressors = Regressors()
-        self.regressors.fit(known, recent.index)
+        self.terms = LinearTerms(6, 3, 1.0, given["half_life_days"]).fit(known, recent_targets(known, 6 * given["half_life_days"]))
+        recent = recent - self.terms.of(known, recent.index)
+        self.scale = float(recent.std()) or 1.0
         missing = recent.isna().to_numpy()
         edges = np.flatnonzero(np.diff(np.concatenate(([True], missing, [True])))).reshape(-1, 2)
         pieces = [recent.iloc[first:last] for first, last in edges if last - first >= self.inputs + self.outputs]
@@ -302,9 +317,8 @@ class NBeats(ForecastModel):
 
     def _forecast(self, known, times):
         self._quiet()
-        window = known.series.iloc[-self.inputs :]
         full = pd.date_range(end=known.series.index[-1], periods=self.inputs, freq=known.step)
-        window = window.reindex(full).interpolate(limit_direction="both").fillna(self.center)
+        window = (known.series.reindex(full) - self.terms.of(known, full)).interpolate(limit_direction="both").fillna(0.0)
         with self._no_warnings():
             forecast = self.model.predict(
                 self.outputs,
@@ -314,23 +328,23 @@ class NBeats(ForecastModel):
                 show_warnings=False,
                 dataloader_kwargs={"pin_memory": False},
             )
-        quantiles = self.center + self.scale * forecast.values()
+        quantiles = self.scale * forecast.values()
         per_day = int(DAY / known.step)
         ahead = ((times - full[-1]) // known.step).to_numpy() - 1
         ahead = np.where(ahead >= self.outputs, self.outputs - per_day + (ahead - self.outputs) % per_day, np.maximum(ahead, 0))
-        quantiles = quantiles[np.maximum(ahead, 0)]  # beyond its horizon the same hour of its last day
+        quantiles = quantiles[ahead] + self.terms.of(known, times)[:, None]  # beyond its horizon the same hour of its last day
         return np.column_stack([quantiles[:, QUANTILES.index(0.5)], quantiles])
 
     def _series(self, values: np.ndarray):
         from darts import TimeSeries
 
-        return TimeSeries.from_values(((values - self.center) / self.scale).astype(np.float32))
+        return TimeSeries.from_values((values / self.scale).astype(np.float32))
 
     def _covariates(self, known: Known, index: pd.DatetimeIndex):
         from darts import TimeSeries
 
         valid = index + self.outputs * known.step
-        table = self.regressors.of(known, valid)
+        table = self.terms.regressors.of(known, valid)
         hour = calendar(valid, known.zone, "")["hour"].to_numpy() * (2 * np.pi / 24)
         return TimeSeries.from_values(np.column_stack([table.to_numpy(), np.sin(hour), np.cos(hour)]).astype(np.float32))
 
