@@ -53,6 +53,7 @@ PANELS = {  # of the picture: title, and which column of which files it shows
     "Wind at 10 m [m/s]": (("weather", "weather_forecast"), "wind_speed"),
     "Air temperature [deg C]": (("weather", "weather_forecast"), "temp_air"),
 }
+FIRST_YEAR, LAST_YEAR = 1950, 2100
 ZONE_PLANT = {"tilt": 25, "turbine": "E-82/2300", "hub_height_m": 105}
 ZONE_PLACES_KM = ((0, 0), (250, 60), (120, 280), (-130, 330), (300, 330), (430, 180))  # north and east of the market's place
 
@@ -133,6 +134,8 @@ class World:
 
 
 def make_world(wanted: Generation, country: str) -> World:
+    if not FIRST_YEAR <= wanted.start.year <= wanted.start.year + wanted.days // 365 <= LAST_YEAR:
+        raise ConfigError(f"--start {wanted.start}, --days {wanted.days}: expected days of the years {FIRST_YEAR} to {LAST_YEAR}")
     start = pd.Timestamp(wanted.start, tz="UTC")
     rows = wanted.days * 24 * 60 // wanted.step_min
     more = (weather.FORECAST_FOR_H + 2) * 60 // wanted.step_min

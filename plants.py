@@ -91,7 +91,7 @@ def solar_power(
     temp_cell = pvlib.temperature.faiman(poa, np.asarray(weather["temp_air"]), np.asarray(weather["wind_speed"]))
     dc_kw = capacity_kw * parameters.get("dc_ac_ratio", DC_AC_RATIO)
     _, ac = pv_power(transmitted * noise, temp_cell, dc_kw, capacity_kw)
-    return np.where(sky.zenith < 90, np.clip(ac, 0.0, capacity_kw), 0.0)
+    return np.where(sky.day, np.clip(ac, 0.0, capacity_kw), 0.0)
 
 
 # ------------------------------------------------------------------------------------------------------------ wind

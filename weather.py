@@ -169,6 +169,7 @@ class Sky:
     solar_hour: np.ndarray  # local mean solar time [h]
     year_angle: np.ndarray  # [rad] since midsummer of this hemisphere
     declination: np.ndarray  # of the sun [deg]
+    day: np.ndarray  # whether the sun is up
     zenith: np.ndarray  # apparent [deg]
     azimuth: np.ndarray  # [deg, 180 = south]
     dni_extra: np.ndarray  # [W/m2]
@@ -184,19 +185,20 @@ def clear_sky(sun: Sun, latitude: float, longitude: float) -> Sky:
     """Sun position at a place and clear-sky irradiance (Ineichen and Perez, 2002) at the middle of each interval."""
     import pvlib
 
-    zenith, azimuth = sun_position(sun, latitude, longitude)
+    zenith, azimuth, elevation = sun_position(sun, latitude, longitude)
+    day = elevation > 0
     year_angle = sun.year_angle + (np.pi if latitude < 0 else 0.0)
     turbidity = 3.0 + 0.6 * np.cos(year_angle)
     with np.errstate(divide="ignore", invalid="ignore"):  # below the horizon
         airmass = pvlib.atmosphere.get_relative_airmass(zenith)
         clear = pvlib.clearsky.ineichen(zenith, airmass, turbidity, dni_extra=sun.dni_extra)["ghi"]
-    ghi_clear = np.where(zenith < 90, np.nan_to_num(clear), 0.0)
+    ghi_clear = np.where(day, np.nan_to_num(clear), 0.0)
     solar_hour = (sun.hour + longitude / 15) % 24
-    return Sky(sun.times, sun.step_h, latitude, solar_hour, year_angle, sun.declination, zenith, azimuth, sun.dni_extra, ghi_clear)
+    return Sky(sun.times, sun.step_h, latitude, solar_hour, year_angle, sun.declination, day, zenith, azimuth, sun.dni_extra, ghi_clear)
 
 
-def sun_position(sun: Sun, latitude: float, longitude: float) -> tuple[np.ndarray, np.ndarray]:
-    """Apparent zenith and azimuth [deg] at a place at sea level: the part of the SPA that depends on the place."""
+def sun_position(sun: Sun, latitude: float, longitude: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Apparent zenith, azimuth and true elevation [deg] at a place at sea level: the part of the SPA that depends on the place."""
     from pvlib import spa
 
     hour_angle = spa.local_hour_angle(sun.sidereal, longitude, sun.right_ascension)
@@ -208,7 +210,7 @@ def sun_position(sun: Sun, latitude: float, longitude: float) -> tuple[np.ndarra
     elevation = spa.topocentric_elevation_angle_without_atmosphere(latitude, declination, hour_angle)
     refraction = spa.atmospheric_refraction_correction(1013.25, 12, elevation, 0.5667)
     azimuth = spa.topocentric_azimuth_angle(spa.topocentric_astronomers_azimuth(hour_angle, declination, latitude))
-    return spa.topocentric_zenith_angle(elevation + refraction), azimuth
+    return spa.topocentric_zenith_angle(elevation + refraction), azimuth, elevation
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def synthetic_figures(seed, year=2024, latitude=49.6, longitude=6.1):
     demand = generation.plant_series(world, load, place, profiles)
     price, residual = (values[:rows] for values in generation.market_series(world, market))
     daily = pd.DataFrame({"pv": pv, "wind": blown}, index=times).resample("D").mean()
-    dark = place.sky.zenith[:rows] > 91
+    dark = ~place.sky.day[:rows]
     figures = {
         "pv_kwh_per_kwp": pv.sum() / 1200 * 365 / 366,
         "pv_night_max_kw": pv[dark].max(),
@@ -136,9 +136,9 @@ def forecast_figures(world, place):
     """Errors of the weather forecasts at 6, 24 and the last hours before 72 h of lead; GHI over daylight hours."""
     made = weather.forecasts_at(world.seed, "site-1", place.systems, place.sky, place.weather, world.end)
     lead = made["valid"] - made["issue"]
-    day = place.sky.zenith[made["valid"]] < 90
+    day = place.sky.day[made["valid"]]
     truth = {name: place.weather[name].to_numpy() for name in ("wind_speed", "temp_air", "ghi")}
-    mean_ghi = truth["ghi"][place.sky.zenith < 90].mean()
+    mean_ghi = truth["ghi"][place.sky.day].mean()
 
     def rmse(name, at, width=0):
         chosen = (np.abs(lead - at) <= width) & (day if name == "ghi" else True)
