@@ -145,7 +145,7 @@ def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
             addresses = _read_addresses(places)
             if addresses and _is_locked(places) and _answers(addresses.database_url):
                 return addresses
-            if daemon is not None and daemon.poll() is not None:
+            if daemon is not None and daemon.poll():  # it ended with an error, not because somebody stopped it
                 raise EmbeddedError(f"the embedded servers did not start: {_last_line(places.log)}; see {places.log}")
             daemon = _spawn_daemon(places) or daemon
         if time.monotonic() > deadline:
@@ -153,7 +153,7 @@ def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
                 f"the embedded servers did not answer within {wait_s:g} s: {_last_line(places.postgres_log)}; "
                 f"run the same command again when they do, or see {places.postgres_log} and {places.log}"
             )
-        time.sleep(0.03)
+        time.sleep(0.05)
 
 
 def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
@@ -185,7 +185,7 @@ def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
                 for folder in {places.postgres, places.control}:
                     shutil.rmtree(folder)
         finally:
-            os.close(lock)
+            _release(lock)
     return was_running
 
 
@@ -213,8 +213,14 @@ def _take_lock(places: Places) -> int | None:
 def _is_locked(places: Places) -> bool:
     lock = _take_lock(places)
     if lock is not None:
-        os.close(lock)
+        _release(lock)
     return lock is None
+
+
+def _release(lock: int) -> None:
+    """Unlock, also for a copy of the descriptor that a fork in another thread may have made, and close."""
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
 
 
 def _is_file(descriptor: int, path: Path) -> bool:
@@ -226,15 +232,22 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 def _signal_daemon(places: Places) -> None:
-    """Ask the daemon to end. Its id stands in the file that it has locked, and counts only while that is so."""
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-        text = places.lock.read_text()
-        process = os.pidfd_open(int(text))
+    """Ask the daemon to end. The id in the lock file counts only for a process that has this file open."""
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError), places.lock.open() as lock:
+        number = int(lock.read())
+        process = os.pidfd_open(number)
         try:
-            if _is_locked(places) and places.lock.read_text() == text:
+            if _has_open(number, lock.fileno()):
                 signal.pidfd_send_signal(process, signal.SIGTERM)
         finally:
             os.close(process)
+
+
+def _has_open(number: int, descriptor: int) -> bool:
+    """Whether a process has the file of our descriptor open; its pidfd, taken before, makes sure it stays that process."""
+    with suppress(OSError):
+        return any(_is_file(descriptor, Path(f"/proc/{number}/fd/{name}")) for name in os.listdir(f"/proc/{number}/fd"))
+    return False
 
 
 def _take_postgres_lock(places: Places) -> int:
@@ -260,15 +273,11 @@ def _take_postgres_lock(places: Places) -> int:
 
 
 def _kill_leftovers(lock: int) -> None:
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
+    for number in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         with suppress(OSError):
-            process = os.pidfd_open(int(name))
+            process = os.pidfd_open(number)
             try:
-                if os.path.basename(os.readlink(f"/proc/{name}/exe")).startswith("postgres") and any(
-                    _is_file(lock, Path(f"/proc/{name}/fd/{number}")) for number in os.listdir(f"/proc/{name}/fd")
-                ):
+                if os.path.basename(os.readlink(f"/proc/{number}/exe")).startswith("postgres") and _has_open(number, lock):
                     signal.pidfd_send_signal(process, signal.SIGKILL)
             finally:
                 os.close(process)
@@ -320,21 +329,18 @@ def _spawn_daemon(places: Places) -> subprocess.Popen | None:
     lock = _take_lock(places)
     if lock is None:
         return None
+    command = [sys.executable, str(Path(__file__).resolve()), "serve", str(places.control.parent), str(lock)]
     try:
         places.runtime.unlink(missing_ok=True)
         os.ftruncate(lock, 0)
         with places.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, str(Path(__file__).resolve()), "serve", str(places.control.parent), str(lock)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-                pass_fds=[lock],
-            )
-    finally:
-        os.close(lock)
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            daemon = subprocess.Popen(command, **streams, cwd="/", start_new_session=True, pass_fds=[lock])
+    except BaseException:
+        _release(lock)
+        raise
+    os.close(lock)  # the daemon holds it now
+    return daemon
 
 
 # ---- the daemon
@@ -374,6 +380,7 @@ def serve(state_dir: Path, lock: int) -> None:
             server.wait()
         if sockets != places.postgres:
             shutil.rmtree(sockets, ignore_errors=True)
+        fcntl.flock(lock, fcntl.LOCK_UN)
     raise EmbeddedError(f"PostgreSQL ended {failures} times in a row: {_last_line(places.postgres_log)}; see {places.postgres_log}")
 
 
@@ -493,7 +500,7 @@ def _wait_for_postgres(server: subprocess.Popen, url: str) -> bool:
                 if not cursor.fetchone():
                     cursor.execute("CREATE DATABASE vpp")
             return True
-        time.sleep(0.03)
+        time.sleep(0.05)
     return False
 
 
