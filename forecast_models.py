@@ -6,8 +6,10 @@ Naive forecasts, Prophet, ARIMA and N-BEATS are here; those that learn from a ta
     python -c "import forecast_models; print(*forecast_models.MODELS)"
 """
 
+import tempfile
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -304,23 +306,17 @@ class NBeats(ForecastModel):
             likelihood=QuantileRegression(list(QUANTILES)),
             random_state=self.seed,
             save_checkpoints=False,
-            pl_trainer_kwargs={
-                "accelerator": "cpu",
-                "enable_progress_bar": False,
-                "enable_model_summary": False,
-                "logger": False,
-                "enable_checkpointing": False,
-            },
+            pl_trainer_kwargs=self._trainer(),
         )
         with self._no_warnings():
             self.model.fit(series, past_covariates=covariates, stride=given["stride"], dataloader_kwargs={"pin_memory": False})
 
     def _forecast(self, known, times):
-        self._quiet()
+        network = self._network()
         full = pd.date_range(end=known.series.index[-1], periods=self.inputs, freq=known.step)
         window = (known.series.reindex(full) - self.terms.of(known, full)).interpolate(limit_direction="both").fillna(0.0)
         with self._no_warnings():
-            forecast = self.model.predict(
+            forecast = network.predict(
                 self.outputs,
                 series=self._series(window.to_numpy()),
                 past_covariates=self._covariates(known, full),
@@ -352,10 +348,38 @@ class NBeats(ForecastModel):
     def _quiet() -> None:
         import logging
 
-        import darts.models  # noqa: F401 — it sets the level that is raised here
+        import pytorch_lightning  # noqa: F401 — importing it sets the levels that are raised here
+        from darts.models import NBEATSModel  # noqa: F401
 
-        for name in ("pytorch_lightning", "lightning.pytorch", "darts"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "darts"):
+            for child in (name, f"{name}.utilities.rank_zero"):
+                logging.getLogger(child).setLevel(logging.ERROR)
+
+    def __getstate__(self) -> dict:
+        """A darts network does not pickle with its model: both of its files go in."""
+        state = self.__dict__.copy()
+        if "model" in state and not isinstance(state["model"], dict):
+            with tempfile.TemporaryDirectory() as folder, self._no_warnings():
+                self.model.save(f"{folder}/nbeats.pt", clean=True)
+                state["model"] = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        return state
+
+    def _network(self):
+        """The darts model, from its files where it was stored."""
+        self._quiet()
+        if isinstance(self.model, dict):
+            from darts.models import NBEATSModel
+
+            with tempfile.TemporaryDirectory() as folder, self._no_warnings():
+                for name, content in self.model.items():
+                    Path(folder, name).write_bytes(content)
+                self.model = NBEATSModel.load(f"{folder}/nbeats.pt", pl_trainer_kwargs=self._trainer())
+        return self.model
+
+    @staticmethod
+    def _trainer() -> dict:
+        silent = ("enable_progress_bar", "enable_model_summary", "logger", "enable_checkpointing")
+        return {"accelerator": "cpu"} | dict.fromkeys(silent, False)
 
     @staticmethod
     @contextmanager
