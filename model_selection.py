@@ -4,7 +4,6 @@ The history is cut into tuning, selection, calibration and test origins, disjoin
 on the first; the models are compared on the second, their bands calibrated on the first; the quantiles of the best are calibrated
 on the third; what it then scores on the last is reported and decides nothing. An incumbent, fitted anew, is compared on the same
 selection origins and stays unless the best is better by a test of Diebold and Mariano. Reads and writes nothing but Optuna's studies.
-
 """
 
 import hashlib
@@ -12,6 +11,7 @@ import inspect
 import io
 import json
 import logging
+import pickle
 import time
 import warnings
 from collections.abc import Iterator
@@ -51,16 +51,15 @@ class Origins:
     test: pd.DatetimeIndex
 
 
-def split_origins(first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: float, count: int, zone: str) -> Origins | None:
+def split_origins(first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: float, count: int) -> Origins | None:
     """Lay tuning, selection, calibration and test origins between the first value and the issue time.
 
     Parameters
     ----------
     first : time of the first value [UTC].
-    issue_time : all windows end by then [UTC]; each origin has its local time of day.
+    issue_time : all windows end by then [UTC]; origins are whole days before it.
     horizon_h : length of a window [h].
     count : origins of the selection; calibration and test take one a day.
-    zone : the source's time zone.
 
     Returns
     -------
@@ -81,8 +80,7 @@ def split_origins(first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: floa
         if spacing % 7 == 0:  # else every window would start on the same weekday
             spacing -= 1
         days_back = [ends_before + window + step * spacing for step in range(min(number, room // spacing + 1))]
-        times = [features.local_lag(pd.DatetimeIndex([issue_time]), back, zone)[0] for back in reversed(days_back)]
-        return pd.DatetimeIndex(times, name="issue_time")
+        return pd.DatetimeIndex([issue_time - back * DAY for back in reversed(days_back)], name="issue_time")
 
     return Origins(
         tuning=phase(tuning, selection + calibration + test, min(count, TUNING_ORIGINS_MAX)),
@@ -223,8 +221,8 @@ def backtest(*arguments, **options) -> pd.DataFrame:
     return pd.concat(list(walk_origins(*arguments, **options)), ignore_index=True)
 
 
-def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, deadline: float) -> tuple[dict, int]:
-    """Search the parameters with Optuna on the tuning origins; returns the best and the number of trials the study has.
+def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, deadline: float) -> tuple[dict, int, pd.DataFrame | None]:
+    """Search the parameters with Optuna on the tuning origins; returns the best, the number of trials and, if made now, the best backtest.
 
     The study is named by what it answers, so that running again, or on another machine, goes on where it is. The first trial has
     the model's defaults; the sampler is seeded by the trial's number. No trial starts after `deadline` (of `time.monotonic`).
@@ -232,7 +230,7 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
     import optuna
 
     if not model.search_space(optuna.trial.FixedTrial(model.defaults)):
-        return {}, 0
+        return {}, 0, None
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
     study = optuna.create_study(
         storage=open_storage(task.storage),
@@ -242,7 +240,7 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
     )
     if not study.trials:
         study.enqueue_trial(model.defaults)
-    reasons = []
+    reasons, backtests = [], {}
     while len(study.get_trials(deepcopy=False, states=finished)) < task.training.trials:
         if time.monotonic() > deadline:
             break
@@ -258,7 +256,8 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
                     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                     break
             else:
-                study.tell(trial, score_of(pd.concat(frames), task.data, task.training.select_by))
+                backtests[trial.number] = pd.concat(frames, ignore_index=True)
+                study.tell(trial, score_of(backtests[trial.number], task.data, task.training.select_by))
         except Exception as error:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             reasons.append(explain(error))
@@ -266,7 +265,9 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete and reasons:
         raise SelectionError(reasons[-1])
-    return study.best_params if complete else {}, count
+    if not complete:
+        return {}, count, None
+    return study.best_params, count, backtests.get(study.best_trial.number)
 
 
 def study_digest(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex) -> str:
@@ -314,7 +315,7 @@ def train_source(task: Task) -> Outcome:
     data, issue_time = task.data, task.issue_time
     known = known_at(data, issue_time, task.training.history_days)
     problem = features.history_problem(known)
-    origins = None if problem else split_origins(known.targets.index[0], issue_time, task.horizon_h, task.training.origins, data.zone)
+    origins = None if problem else split_origins(known.targets.index[0], issue_time, task.horizon_h, task.training.origins)
     if problem is None and origins is None:
         problem = f"{len(known.targets) * known.step / DAY:.1f} days of history are too few for tuning, selection, calibration and test"
     if problem:
@@ -327,8 +328,6 @@ def train_source(task: Task) -> Outcome:
         left = began + task.training.timeout_s - time.monotonic()
         share = left / (len(names) - position) if task.training.timeout_s else np.inf
         results.append(assess(task, MODELS[name], origins, time.monotonic() + share))
-    naive = results[0]
-    best = min(results, key=lambda result: result.score)  # the first of equals, so seasonal naive wins a tie
     incumbent = None
     if task.incumbent is not None:
         incumbent = Result(task.incumbent.model, task.incumbent.parameters)
@@ -338,22 +337,30 @@ def train_source(task: Task) -> Outcome:
             results += same
         incumbent = same[0]
         incumbent.incumbent = True
-    outcome = decide(Outcome(task, results, best, origins), naive, best, incumbent)
-    winner = outcome.champion
-    if not winner.incumbent or winner.reason:
-        outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)
-    return outcome
+    while True:
+        outcome = decide(task, results, incumbent)
+        outcome.origins, winner = origins, outcome.champion
+        if winner.reason:
+            raise SelectionError(f"{data.source.source_id}: no model can be trained: {winner.reason}")
+        if winner.incumbent:
+            return outcome
+        try:
+            outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)
+            return outcome
+        except Exception as error:  # then it cannot win
+            winner.reason, winner.score = explain(error), np.inf
 
 
 def assess(task: Task, model: type[ForecastModel], origins: Origins, deadline: float = np.inf, parameters: dict | None = None) -> Result:
     """Tune a model unless parameters are given, then score it on the selection origins with a band calibrated on the tuning origins."""
     began = time.monotonic()
-    result = Result(model.name, parameters or {})
+    result, earlier = Result(model.name, parameters or {}), None
     try:
         if parameters is None:
-            parameters, result.trials = tune(task, model, origins.tuning, deadline)
+            parameters, result.trials, earlier = tune(task, model, origins.tuning, deadline)
         result.parameters = make(task, model, parameters).parameters
-        earlier = backtest(task, model, result.parameters, origins.tuning)
+        if earlier is None:
+            earlier = backtest(task, model, result.parameters, origins.tuning)
         calibration = calibration_of(earlier, task.data.zone)
         result.frame = backtest(task, model, result.parameters, origins.selection, calibration=calibration)
         result.scores = scores(result.frame, task.data.source, task.data.zone)
@@ -366,20 +373,20 @@ def assess(task: Task, model: type[ForecastModel], origins: Origins, deadline: f
     return result
 
 
-def decide(outcome: Outcome, naive: Result, best: Result, incumbent: Result | None) -> Outcome:
-    """Who is champion: the best, unless the incumbent still beats seasonal naive and is not clearly worse than the best."""
+def decide(task: Task, results: list[Result], incumbent: Result | None) -> Outcome:
+    """Who is champion: the best, unless the incumbent still beats seasonal naive (the first result) and is not clearly worse."""
+    naive = results[0]
+    best = min(results, key=lambda result: result.score)  # the first of equals, so seasonal naive wins a tie
     if incumbent is None:
-        outcome.champion, outcome.verdict = best, "first champion"
-    elif incumbent is best:
-        outcome.champion, outcome.verdict = incumbent, "champion stays: still the best"
-    elif incumbent.score >= naive.score and incumbent is not naive:
-        outcome.champion, outcome.verdict = best, f"champion replaced: {incumbent.reason or 'it no longer beats seasonal naive'}"
-    else:
-        outcome.p_value = diebold_mariano(incumbent.frame, best.frame, outcome.task.training.select_by)
-        wins = outcome.p_value < P_VALUE
-        outcome.champion = best if wins else incumbent
-        outcome.verdict = f"{'champion replaced' if wins else 'champion stays'}: Diebold-Mariano p = {outcome.p_value:.3f}"
-    return outcome
+        return Outcome(task, results, best, verdict="first champion")
+    if incumbent is best:
+        return Outcome(task, results, best, verdict="champion stays: still the best")
+    if incumbent.score >= naive.score and incumbent is not naive:
+        return Outcome(task, results, best, verdict=f"champion replaced: {incumbent.reason or 'it no longer beats seasonal naive'}")
+    p_value = diebold_mariano(*(scored(result.frame, task.data) for result in (incumbent, best)), task.training.select_by)
+    wins = p_value < P_VALUE
+    verdict = f"{'champion replaced' if wins else 'champion stays'}: Diebold-Mariano p = {p_value:.3f} against {best.model}"
+    return Outcome(task, results, best if wins else incumbent, p_value=p_value, verdict=verdict)
 
 
 def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[ForecastModel, dict]:
@@ -388,8 +395,12 @@ def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[Forecast
     earlier = backtest(task, model, winner.parameters, origins.calibration)
     fitted = make(task, model, winner.parameters).calibrate(earlier, task.data.zone)
     tested = backtest(task, model, winner.parameters, origins.test, calibration=fitted.calibration)
-    found = scores(tested, task.data.source, task.data.zone)
-    return fitted.fit(known_at(task.data, task.issue_time, task.training.history_days)), found
+    known = known_at(task.data, task.issue_time, task.training.history_days)
+    fitted.fit(known)
+    loaded, steps = pickle.loads(pickle.dumps(fitted)), int(pd.Timedelta(hours=task.horizon_h) / task.data.step)
+    if not np.array_equal(loaded.predict(known, steps), fitted.predict(known, steps)):
+        raise SelectionError("saved and loaded it forecasts something else")
+    return fitted, scores(tested, task.data.source, task.data.zone)
 
 
 def draw(frame: pd.DataFrame, title: str, data: SourceData) -> bytes:

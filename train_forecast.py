@@ -30,7 +30,7 @@ import db
 import model_registry
 import terminal
 from config import EMBEDDED, Config, ConfigError
-from features import known_at
+from features import SourceData, known_at
 from forecast_models import MODELS
 from forecasting import load_source_data, pick_sources, utc_time
 from model_selection import NAIVE, Outcome, Task, data_hash, open_storage, train_source
@@ -73,7 +73,7 @@ def train(
     with db.session(config) as connection:
         issue_time = pd.Timestamp(issue_time).tz_convert("UTC") if issue_time is not None else db.data_end(connection)
         sources = pick_sources(connection, [source] if source else None)
-        stored = [load_source_data(connection, config, item) for item in sources]
+        stored = [cut(load_source_data(connection, config, item), issue_time) for item in sources]
         storage = prepare_storage(config, connection)
     loaded = time.monotonic()
     client = model_registry.open_store(config)
@@ -96,6 +96,12 @@ def train(
         len(tasks), time.monotonic() - began, loaded - began, opened - loaded, time.monotonic() - opened,
     )  # fmt: skip
     return [row for item in sources for row in rows[item.source_id]]
+
+
+def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
+    """The source as if nothing later than the issue time were stored."""
+    known = known_at(data, issue_time)
+    return replace(data, series=known.targets, weather_forecasts=known.weather_forecasts, others=known.others)
 
 
 def prepare_storage(config: Config, connection) -> str | Path:
