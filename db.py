@@ -127,6 +127,8 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.DataError, psycopg2.IntegrityError) as error:
         table = getattr(getattr(error, "diag", None), "table_name", None) or what
+        if table.startswith("_hyper"):  # a chunk of a hypertable
+            table = what
         raise DatabaseError(f"database, {table}: {first_line(error)}") from error
     except psycopg2.errors.InsufficientPrivilege as error:
         raise DatabaseError(f"database, {what}: {first_line(error)}; grant it to the role of [database] url") from error
@@ -471,6 +473,8 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
     """
     with explained("forecasts"), conn, conn.cursor() as cursor:
         ids = [run.run_id for run, _ in runs]
+        if any(frame.index.tz is None for _, frame in runs):
+            raise ValueError("forecasts without a time zone: expected valid_time in UTC as index")
         cursor.execute("DELETE FROM forecasts WHERE run_id = ANY(%s)", (ids,))
         cursor.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
         for run, frame in runs:

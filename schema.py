@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass
 
 import psycopg2
+import psycopg2.errors
+import tenacity
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
@@ -158,15 +160,16 @@ def timescale_licence(conn: connection) -> str | None:
 def schema_version(conn: connection) -> int:
     """How many migrations the schema has; 0 for an empty one."""
     with conn.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(quote_ident(current_schema()) || '.schema_version') IS NOT NULL")
-        if not cursor.fetchone()[0]:
+        # to_regclass would answer from a cache that may be older than the lock of migrate().
+        cursor.execute("SELECT 1 FROM pg_class WHERE relname = 'schema_version' AND relnamespace = current_schema()::regnamespace")
+        if not cursor.fetchone():
             return 0
         cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version")
         return cursor.fetchone()[0]
 
 
 def migrate(conn: connection) -> None:
-    """Bring the schema to the newest version, in one transaction; nothing to do is the usual case and costs one query."""
+    """Bring the schema to the newest version, in one transaction; mostly there is nothing to do."""
     version = schema_version(conn)
     if version == 0:
         with conn.cursor() as cursor:
@@ -174,6 +177,12 @@ def migrate(conn: connection) -> None:
             if cursor.fetchone()[0]:
                 raise DatabaseError("database: the role has no schema to create tables in; create one, or set its search_path")
         _create_extension(conn)
+    with conn.cursor() as cursor:  # the functions of TimescaleDB may lie in a schema that is not on the role's path
+        cursor.execute(
+            "SELECT set_config('search_path', concat(current_setting('search_path'), ', ', quote_ident(nspname)), false) "
+            "FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
+            "WHERE extname = 'timescaledb' AND nspname <> ALL (current_schemas(false))"
+        )
     if version < len(MIGRATIONS):
         with conn.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
@@ -207,13 +216,20 @@ def _create_extension(conn: connection) -> None:
 
 def reset(conn: connection) -> None:
     """Drop every table and view of the schema, with their rows, and make them anew."""
-    licence = timescale_licence(conn)
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-        for view in HOURLY if licence == COMMUNITY else ():
-            cursor.execute(sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {} CASCADE").format(sql.Identifier(view)))
-        for table in ("schema_version", *TABLES):
-            cursor.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(table)))
+    conn.rollback()
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(psycopg2.errors.DeadlockDetected),  # with a background job of TimescaleDB
+        stop=tenacity.stop_after_attempt(5),
+        wait=tenacity.wait_random(0.1, 1),
+        after=lambda state: conn.rollback(),
+        reraise=True,
+    ):
+        with attempt, conn.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+            for view in HOURLY if timescale_licence(conn) == COMMUNITY else ():
+                cursor.execute(sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {} CASCADE").format(sql.Identifier(view)))
+            for table in ("schema_version", *TABLES):
+                cursor.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(table)))
     conn.commit()
     migrate(conn)
 
@@ -230,7 +246,8 @@ def count_rows(conn: connection) -> dict[str, int]:
     query = sql.SQL(" UNION ALL ").join(sql.SQL("SELECT {}, count(*) FROM {}").format(sql.Literal(t), sql.Identifier(t)) for t in TABLES)
     with conn.cursor() as cursor:
         cursor.execute(query)
-        return dict(cursor.fetchall())
+        counts = dict(cursor.fetchall())
+    return {table: counts[table] for table in TABLES}
 
 
 def server_name(conn: connection) -> str:

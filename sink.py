@@ -381,9 +381,13 @@ class Sink:
             self.consumer.seek(item)
 
     def _is_drained(self) -> bool:
-        partitions = wait_for_topics(self.consumer, list(self.topics.values()), REQUEST_S)
         self._commit()
-        return not any(item.unread for item in lags(self.consumer, partitions))
+        observer = new_consumer(self.settings, self.config.kafka.group_id)  # our own consumer answers only between its fetches
+        try:
+            partitions = wait_for_topics(observer, list(self.topics.values()), REQUEST_S)
+            return not any(item.unread for item in lags(observer, partitions))
+        finally:
+            observer.close()
 
     def _commit(self) -> None:
         offsets = [TopicPartition(*place, offset) for place, offset in self.positions.items()]
