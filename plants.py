@@ -148,8 +148,9 @@ def wind_power(
 # ------------------------------------------------------------------------------------------------------------ load
 
 
-def local_profiles(times: pd.DatetimeIndex, step_min: int, time_zone: str, country: str) -> pd.DataFrame:
-    """BDEW standard load profiles by interval, 1 in the yearly mean: of the local clock, public holidays as Sundays.
+@functools.cache
+def year_profiles(year: int, country: str) -> np.ndarray:
+    """Quarter-hours of a year of the local clock, one column for each of `LOAD_MIX`, 1 in the mean; public holidays as Sundays.
 
     Raises
     ------
@@ -159,23 +160,28 @@ def local_profiles(times: pd.DatetimeIndex, step_min: int, time_zone: str, count
     from demandlib import bdew
     from demandlib.particular_profiles import IndustrialLoadProfile
 
+    try:
+        days = dict(holidays.country_holidays(country, years=year))
+    except NotImplementedError:
+        raise SourceError(f"holidays_country = {country}: no public holidays known; expected an ISO code such as LU or DE") from None
+    with warnings.catch_warnings():  # demandlib turns all warnings into errors and leaves them so
+        slp = bdew.ElecSlp(year, holidays=days)
+        profiles = slp.get_profiles(*list(LOAD_MIX)[:-1]).copy()
+        shifts = IndustrialLoadProfile(slp.date_time_index, holidays=days)
+        steps = shifts.simple_profile(1.0, am=time(6), pm=time(22), profile_factors=INDUSTRY)
+        profiles["industry"] = steps.rolling(9, center=True, min_periods=1).mean().to_numpy()  # not all begin at the same minute
+    return (profiles / profiles.mean()).to_numpy()
+
+
+def local_profiles(times: pd.DatetimeIndex, step_min: int, time_zone: str, country: str) -> pd.DataFrame:
+    """Load profiles by interval, 1 in the yearly mean, by the clock and calendar of the time zone."""
     quarters = pd.date_range(times[0].floor("15min"), times[-1] + pd.Timedelta(minutes=step_min), freq="15min", inclusive="left")
     local = quarters.tz_convert(time_zone).tz_localize(None)
     values = np.empty((len(local), len(LOAD_MIX)))
     for year in local.year.unique():
-        try:
-            days = holidays.country_holidays(country, years=int(year))
-        except NotImplementedError:
-            raise SourceError(f"holidays_country = {country}: no public holidays known; expected an ISO code such as LU or DE") from None
-        with warnings.catch_warnings():  # demandlib turns all warnings into errors and leaves them so
-            slp = bdew.ElecSlp(int(year), holidays=dict(days))
-            profiles = slp.get_profiles(*list(LOAD_MIX)[:-1]).copy()
-            shifts = IndustrialLoadProfile(slp.date_time_index, holidays=dict(days))
-            steps = shifts.simple_profile(1.0, am=time(6), pm=time(22), profile_factors=INDUSTRY)
-            profiles["industry"] = steps.rolling(9, center=True, min_periods=1).mean().to_numpy()  # not all begin at the same minute
         here = local.year == year
-        position = ((local[here] - pd.Timestamp(int(year), 1, 1)) // pd.Timedelta(minutes=15)).to_numpy()
-        values[here] = (profiles / profiles.mean()).to_numpy()[position]
+        position = (local[here] - pd.Timestamp(int(year), 1, 1)) // pd.Timedelta(minutes=15)
+        values[here] = year_profiles(int(year), country)[position]
     if step_min >= 15:
         values = values.reshape(len(times), step_min // 15, -1).mean(axis=1)
     else:
