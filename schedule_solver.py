@@ -24,7 +24,7 @@ from schedule_reasons import reasons
 
 logger = logging.getLogger("schedule_solver")
 
-DUAL_TOLERANCE = 1e-6  # reduced cost [EUR/1000 a kW] above which a value is held at the optimal cost
+DUAL_TOLERANCE = 1e-7  # of the largest price, above which a reduced cost holds a value at the optimal cost
 
 
 class InfeasibleScheduleError(VppError):
@@ -227,7 +227,8 @@ def hold_cost(model: Model, outcome: Outcome) -> None:
     At the optimum every variable with a reduced cost stays where it is, and so does every constraint with a dual
     (complementary slackness): what is left to choose are exactly the schedules that cost the same.
     """
-    scale = max(1.0, float(np.abs(outcome.reduced_costs).max(initial=0.0)))
+    prices = (model.columns["grid_import_kw"].cost, model.columns["grid_export_kw"].cost)
+    scale = max(1.0, *(float(np.abs(cost).max()) for cost in prices))
     for variable, value, cost in zip(model.variables, outcome.values.tolist(), outcome.reduced_costs.tolist(), strict=True):
         if abs(cost) > DUAL_TOLERANCE * scale:
             variable.bounds(value, value)
@@ -307,7 +308,10 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True) -
             hold_cost(model, priced)
             calm = run(model, max(left(), 1.0), priced.basis)
             if calm.status == "optimal":
-                schedule, both = solution(model, calm.values)
+                calmer, at_once = solution(model, calm.values)
+                cost, same = (replay(problem, choice).objective_eur for choice in (schedule, calmer))
+                if same <= cost + TOLERANCE * max(1.0, abs(cost)) * 1e-3:
+                    schedule, both = calmer, at_once
         new = {key: np.setdiff1d(found, exclusive.get(key, np.zeros(0, dtype=int))) for key, found in both.items()}
         if not any(len(found) for found in new.values()):
             break

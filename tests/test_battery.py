@@ -1,0 +1,238 @@
+"""Battery physics with worked numbers, and the replay that checks schedules without a solver."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import battery
+from battery import Battery, carry_out, energy_kwh, idle, money_eur, replay, self_consumption, settle
+from config import BatteryParameters, FieldError
+from schedule_problem import Schedule, parse_problem
+
+# 10 kWh, 4 kW in, 5 kW out; 90 % and 80 %; SOC 0.1 to 0.9, at 0.5
+CELL = Battery("cell", 10, 4, 5, 0.9, 0.8, 0.1, 0.9, 0.5)
+
+
+def a_problem(**changes):
+    raw = {
+        "step_min": 60,
+        "load_kw": [3, 3],
+        "renewables_kw": [0, 5],
+        "import_price_eur_per_mwh": [100, 200],
+        "export_price_eur_per_mwh": [50, 80],
+        "batteries": [{"battery_id": "cell", "capacity_kwh": 10, "charge_kw": 4, "discharge_kw": 5, "soc_initial": 0.5}],
+    }
+    return parse_problem(raw | changes)
+
+
+def powers(*charge_less_discharge):
+    power = np.array([charge_less_discharge], dtype=float)
+    return np.maximum(power, 0), np.maximum(-power, 0)
+
+
+def test_energy_is_power_times_hours_and_money_is_energy_times_price():
+    assert energy_kwh(4.0, 0.25) == 1.0
+    assert money_eur(500.0, 80.0) == 40.0  # 0.5 MWh at 80 EUR/MWh
+    assert money_eur(500.0, -80.0) == -40.0
+
+
+def test_charging_stores_what_its_efficiency_leaves():
+    done = CELL.step(2.0, 0.5)  # 1 kWh in, 0.9 kWh stored
+    assert (done.charge_kw, done.discharge_kw, done.limited_by) == (2.0, 0.0, "")
+    assert done.battery.energy_kwh == pytest.approx(5.9)
+    assert done.battery.soc == pytest.approx(0.59)
+
+
+def test_discharging_takes_more_than_it_delivers():
+    done = CELL.step(-2.0, 0.5)  # 1 kWh out, 1.25 kWh taken
+    assert (done.charge_kw, done.discharge_kw, done.limited_by) == (0.0, 2.0, "")
+    assert done.battery.energy_kwh == pytest.approx(3.75)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hours", "charge", "discharge", "limit"),
+    [
+        (9.0, 0.5, 4.0, 0.0, "power"),  # rating 4 kW
+        (-9.0, 0.5, 0.0, 5.0, "power"),  # rating 5 kW
+        (4.0, 2.0, 4 / 0.9 / 2, 0.0, "full"),  # 4 kWh of room take 4.444 kWh over 2 h
+        (-5.0, 2.0, 0.0, 4 * 0.8 / 2, "empty"),  # 4 kWh above the minimum give 3.2 kWh over 2 h
+        (0.0, 1.0, 0.0, 0.0, ""),
+    ],
+)
+def test_what_cannot_be_done_is_limited_and_said(wanted, hours, charge, discharge, limit):
+    done = CELL.step(wanted, hours)
+    assert (done.charge_kw, done.discharge_kw, done.limited_by) == (pytest.approx(charge), pytest.approx(discharge), limit)
+    assert 0.1 - 1e-12 <= done.battery.soc <= 0.9 + 1e-12
+
+
+def test_a_round_trip_loses_the_product_of_both_efficiencies():
+    charged = CELL.step(2.0, 1.0)
+    delivered = charged.battery.step(-5.0, 1.0)
+    back = delivered.battery.step(-5.0, 1.0)
+    total = delivered.discharge_kw + back.discharge_kw  # down to the minimum: 4 kWh stored before, 1.8 kWh of the charge
+    assert total == pytest.approx((4 + 1.8) * 0.8)
+    assert CELL.round_trip_efficiency == pytest.approx(0.72)
+
+
+def test_self_discharge_compounds_so_that_steps_do_not_matter():
+    leaky = replace(CELL, self_discharge_per_h=0.1)
+    four = leaky
+    for _ in range(4):
+        four = four.step(0.0, 0.25).battery
+    assert leaky.step(0.0, 1.0).battery.energy_kwh == pytest.approx(4.5)
+    assert four.energy_kwh == pytest.approx(4.5)
+
+
+def test_a_battery_outside_its_bounds_stays_but_goes_no_further():
+    low, high = Battery.of(CELL, soc=0.02), Battery.of(CELL, soc=0.97)
+    assert low.step(-5.0, 1.0).discharge_kw == 0.0
+    assert high.step(4.0, 1.0).charge_kw == 0.0
+    assert low.step(4.0, 0.25).battery.soc == pytest.approx(0.02 + 0.09)
+    assert high.step(0.0, 1.0).battery.soc == pytest.approx(0.97)
+
+
+def test_impossible_energy_and_parameters_are_refused():
+    with pytest.raises(FieldError, match=r"energy_kwh = 11.*capacity_kwh = 10"):
+        replace(CELL, energy_kwh=11.0)
+    with pytest.raises(FieldError, match="eta_charge"):
+        BatteryParameters("x", eta_charge=95)
+
+
+def test_replay_computes_money_and_soc_by_hand():
+    problem = a_problem()
+    schedule = settle(problem, *powers(1.0, -2.0))
+    # hour 0: 3 + 1 = 4 kW imported at 100 -> 0.4 EUR; hour 1: 3 - 5 - 2 = 4 kW exported at 80 -> -0.32 EUR; 5 + 1 - 2 = 4 kWh left
+    assert schedule.grid_import_kw.tolist() == [4, 0]
+    assert schedule.grid_export_kw.tolist() == [0, 4]
+    checked = replay(problem, schedule)
+    assert checked.violations == checked.bends == ()
+    assert checked.cost_eur == pytest.approx(0.4 - 0.32)
+    assert schedule.soc[0].tolist() == pytest.approx([0.6, 0.4])
+
+
+def test_replay_computes_wear_peak_co2_and_the_energy_left():
+    raw = {"battery_id": "cell", "capacity_kwh": 10, "charge_kw": 4, "discharge_kw": 5, "soc_initial": 0.5}
+    worn = raw | {"wear_eur_per_mwh": 30, "terminal_value_eur_per_mwh": 60}
+    grid = {"peak_price_eur_per_kw": 2, "peak_so_far_kw": 1, "peak_interval_min": 120}
+    checked = replay(
+        a_problem(batteries=[worn], grid=grid, co2_kg_per_mwh=[400, 400], co2_price_eur_per_t=50),
+        settle(a_problem(), *powers(1.0, -2.0)),
+    )
+    assert checked.wear_eur == pytest.approx(0.002 * 30)  # 2 kWh discharged
+    assert checked.left_eur == pytest.approx(0.004 * 60)  # 4 kWh left
+    assert checked.peak_eur == pytest.approx(2 * (2 - 1))  # 4 kW in one of two hours: a mean of 2 kW, 1 kW above the peak so far
+    assert checked.co2_eur == pytest.approx(0.004 * 0.4 * 50)  # 4 kWh imported, 0.4 t/MWh
+    assert checked.objective_eur == pytest.approx(0.08 + 2 + 0.08 + 0.06 - 0.24)
+
+
+def broken(**changes):
+    return replace(settle(a_problem(), *powers(1.0, -2.0)), **{name: np.array(value, dtype=float) for name, value in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "field", "interval", "amount"),
+    [
+        (broken(grid_import_kw=[4.5, 0]), "power balance", 0, 0.5),
+        (broken(soc=[[0.6, 0.45]]), "batteries[0].soc", 1, 0.5),
+        (broken(discharge_kw=[[0.25, 2]], grid_import_kw=[3.75, 0]), "batteries[0] charges and discharges at once", 0, 0.25),
+        (broken(grid_import_kw=[5, 0], grid_export_kw=[1, 4]), "grid_import_kw and grid_export_kw at once", 0, 1),
+        (broken(curtailed_kw=[0, 5.5], grid_export_kw=[0, -1.5]), "curtailed_kw", 1, 0.5),
+        (broken(curtailed_kw=[-1, 0], grid_import_kw=[3, 0]), "curtailed_kw below 0", 0, 1),
+    ],
+)
+def test_replay_names_each_violation_with_interval_and_amount(schedule, field, interval, amount):
+    found = {(v.field, v.interval): v.amount for v in replay(a_problem(), schedule).violations}
+    assert found[field, interval] == pytest.approx(amount)
+
+
+def test_replay_finds_ratings_capacity_and_cycles_exceeded():
+    problem = a_problem(batteries=[{"battery_id": "c", "capacity_kwh": 1, "charge_kw": 1, "discharge_kw": 1, "cycles_per_day_max": 0.5}])
+    found = {v.field: v.amount for v in replay(problem, settle(problem, *powers(1.5, -1.2))).violations}
+    assert found == {
+        "batteries[0].charge_kw": pytest.approx(0.5),
+        "batteries[0].discharge_kw": pytest.approx(0.2),
+        "batteries[0] above capacity": pytest.approx(0.5),
+        "batteries[0].cycles_per_day_max": pytest.approx(1.2 - 0.5),
+    }
+
+
+def test_replay_lists_limits_that_bend_and_prices_them():
+    raw = {"battery_id": "c", "capacity_kwh": 10, "charge_kw": 9, "discharge_kw": 9, "soc_min": 0.2, "soc_initial": 0.5, "soc_final": 0.4}
+    target = {"soc_targets": [{"interval": 0, "soc_min": 0.3}]}
+    problem = a_problem(batteries=[raw | target], grid={"import_limit_kw": 5})
+    checked = replay(problem, settle(problem, *powers(-4.0, 5.0)))  # 5 -> 1 -> 6 kWh; export 1, import 3 + 5 - 5 = 3
+    assert checked.violations == ()
+    assert {(v.field, v.interval): (pytest.approx(v.amount), v.unit) for v in checked.bends} == {
+        ("batteries[0].soc_min", 0): (1.0, "kWh"),
+        ("batteries[0].soc_targets[0]", 0): (2.0, "kWh"),
+        ("batteries[0].soc_final", 1): (2.0, "kWh"),
+    }
+    # the largest price is 200: 20 times that for each MWh short of a target, 300 times for each MWh and hour outside the bounds
+    assert checked.penalty_eur == pytest.approx((2 + 2) / 1000 * 20 * 200 + 1 / 1000 * 300 * 200)
+
+
+def test_replay_does_not_take_nan_for_zero():
+    checked = replay(a_problem(), broken(grid_import_kw=[np.nan, 0]))
+    assert any(v.field == "power balance" and v.interval == 0 for v in checked.violations)
+
+
+def test_settling_curtails_what_costs_money_and_what_the_grid_cannot_take():
+    raw = {"step_min": 60, "load_kw": [1, 1, 1], "renewables_kw": [5, 5, 5], "import_price_eur_per_mwh": [30, 30, -40]}
+    raw |= {"export_price_eur_per_mwh": [-10, 20, -50], "grid": {"export_limit_kw": 3, "import_limit_kw": 10}}
+    schedule = idle(parse_problem(raw))
+    # paying 10 to export: export nothing; a limit of 3: 1 kW too much; importing is paid 40: all 5 kW off
+    assert schedule.curtailed_kw.tolist() == [4, 1, 5]
+    assert schedule.grid_export_kw.tolist() == [0, 3, 0]
+    assert schedule.grid_import_kw.tolist() == [0, 0, 1]
+    must_run = idle(parse_problem(raw | {"curtailable": False}))
+    assert must_run.grid_export_kw.tolist() == [4, 4, 4]
+
+
+def test_the_rule_charges_on_surplus_and_discharges_on_deficit():
+    schedule = self_consumption(a_problem())
+    # 5 kWh stored serve the 3 kW deficit; then 2 kW of surplus are charged
+    assert schedule.discharge_kw.tolist() == [[3, 0]]
+    assert schedule.charge_kw.tolist() == [[0, 2]]
+    assert schedule.grid_import_kw.tolist() == [0, 0]
+    assert replay(a_problem(), schedule).violations == ()
+
+
+def test_the_rule_keeps_to_the_cycles_of_a_local_day():
+    raw = {
+        "battery_id": "c",
+        "capacity_kwh": 10,
+        "charge_kw": 9,
+        "discharge_kw": 9,
+        "soc_initial": 1,
+        "cycles_per_day_max": 0.4,
+        "cycles_so_far": 0.1,
+    }
+    # from 22:00 to 02:00 in Brussels: 3 kWh left on the first day, 4 kWh on the second
+    problem = parse_problem(
+        {"step_min": 60, "load_kw": [2, 2, 3, 3], "batteries": [raw], "start": "2025-01-01T21:00Z", "time_zone": "Europe/Brussels"}
+    )
+    schedule = self_consumption(problem)
+    assert schedule.discharge_kw.tolist() == [[2, 1, 3, 1]]
+    assert replay(problem, schedule).violations == ()
+
+
+def test_carrying_out_a_plan_goes_through_the_battery():
+    problem = a_problem()
+    schedule = carry_out(problem, lambda t, batteries: [100.0 if batteries[0].soc < 0.6 else -100.0])
+    assert isinstance(schedule, Schedule)
+    assert schedule.charge_kw.tolist() == [[4, 0]]
+    assert schedule.discharge_kw.tolist() == [[0, 5]]
+    assert replay(problem, schedule).violations == ()
+
+
+def test_the_script_simulates_a_day_and_draws_it(capsys, tmp_path):
+    path, picture = tmp_path / "config.ini", tmp_path / "day.png"
+    path.write_text("[battery:battery-1]\n")
+    assert battery.main(["--config", str(path), "--plot", str(picture), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 24
+    assert {row["limited_by"] for row in rows} >= {"full", "empty"}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert battery.main(["--config", str(path), "--battery", "nobody"]) == 2
