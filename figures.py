@@ -19,7 +19,7 @@ from battery import keep_fraction
 from config import BatteryParameters
 from sources import Source
 
-MOST_INTERVALS = 1000  # a figure of more is drawn from means over longer steps
+MOST_INTERVALS = 700  # a figure of more is drawn from means over longer steps
 AGGREGATES_MIN = (15, 30, 60, 180, 360, 1440, 10080)
 HISTORY = pd.Timedelta(days=2)  # of actual values before a forecast
 DAY = pd.Timedelta(days=1)
@@ -99,7 +99,9 @@ def power(kw: float) -> str:
 
 def euro(value: float | None) -> str:
     """An amount of money [EUR], to the cent where it is small."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:,.{0 if abs(value) >= 1000 else 2}f} €"
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{'−' * (value <= -0.005)}{abs(value):,.{0 if abs(value) >= 1000 else 2}f} €"
 
 
 def clock(time: pd.Timestamp, zone: str, with_day: bool = True) -> str:
@@ -157,7 +159,8 @@ def local_ticks(start: pd.Timestamp, end: pd.Timestamp, zone: str, most: int) ->
     ]
     ticks, with_hours = next((choice for choice in choices if 0 < len(choice[0]) <= most), choices[-1])
     if with_hours:
-        day_shown = [tick.hour == 0 or i == 0 for i, tick in enumerate(ticks)]
+        day_shown = [tick.hour == 0 for tick in ticks]
+        day_shown[0] |= not any(day_shown[:2])  # labels of two neighbours would touch
         labels = [
             f"{tick:%H:%M}" + (f"<br>{tick:%a} {tick.day} {tick:%b}" if day else "") for tick, day in zip(ticks, day_shown, strict=True)
         ]
@@ -173,11 +176,12 @@ def time_layout(start, end, zone: str, height: int, narrow_height: int, legend: 
         **plain_layout(height, narrow_height),
         "hovermode": "x unified",
         "hoversubplots": "axis",
-        "meta": {"narrow": {"height": narrow_height, **local_ticks(start, end, zone, 6)}},
+        "meta": {"narrow": {"height": narrow_height, **local_ticks(start, end, zone, 5)}},
         "xaxis": {
             **axis(f"Time, {escape(zone_name((start, end), zone))}"),
             **local_ticks(start, end, zone, 10),
             "type": "date",
+            "tickangle": 0,
             "range": moments(pd.DatetimeIndex([start, end])),
             "spikethickness": 1,
             "spikedash": "solid",
@@ -281,16 +285,17 @@ def dispatch_figure(schedule: pd.DataFrame, states: pd.DataFrame, batteries: Seq
     schedule, step = aggregated(with_battery_power(schedule, states), interval_length(schedule.index))
     times, start, end = schedule.index, schedule.index[0], schedule.index[-1] + step
     divisor, unit = power_unit(float(schedule[[name for name, _ in SUPPLY]].sum(axis=1).max()))
-    layout = time_layout(start, end, zone, height=640, narrow_height=620)
-    layout |= {"barmode": "relative", "bargap": 0}
-    layout["xaxis"]["anchor"] = "y3"
-    layout["yaxis"] = axis(f"Power [{unit}]", domain=[0.5, 1], tickformat="~g")
-    layout["yaxis2"] = axis("Price [EUR/MWh]", domain=[0.25, 0.46], tickformat="~g")
-    layout["yaxis3"] = axis("SOC [%]", domain=[0, 0.21], range=[-2, 102], tickvals=[0, 50, 100])
     fleet = fleet_soc(states, batteries)
     fleet = pd.DataFrame(
         {"before": fleet["before"].resample(step).first(), **{n: fleet[n].resample(step).last() for n in fleet.columns[1:]}}
     )
+    layout = time_layout(start, end, zone, height=640, narrow_height=620)
+    layout |= {"barmode": "relative", "bargap": 0}
+    layout["yaxis"] = axis(f"Power [{unit}]", domain=[0.5, 1], tickformat="~g")
+    layout["yaxis2"] = axis("Price [EUR/MWh]", domain=[0.25, 0.46] if len(fleet) else [0, 0.46], tickformat="~g")
+    if len(fleet):
+        layout["yaxis3"] = axis("SOC [%]", domain=[0, 0.21], range=[-2, 102], tickvals=[0, 50, 100])
+    layout["xaxis"]["anchor"] = "y3" if len(fleet) else "y2"
     changes = [f"SOC {row.before:.0%} → {row.soc:.0%}" for row in fleet.reindex(times).itertuples()] if len(fleet) else [""] * len(times)
     data = [times_trace(times, zone, step, schedule["reason"].fillna(""), changes)]
     for series, sign in ((SUPPLY, 1), (DEMAND, -1)):
@@ -420,11 +425,12 @@ def cost_figure(money: Money, zone: str) -> dict:
 def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], tints: Sequence[str], title: str) -> dict:
     """Horizontal bars, the first on top, each with its text at its end."""
     low, high = min(0.0, *values), max(0.0, *values)
-    room = 0.28 * ((high - low) or 1.0)  # for the texts
+    high += low == high
+    room = 0.28 * (high - low)  # for the texts
     layout = plain_layout(height=70 + 38 * len(labels), narrow_height=70 + 38 * len(labels))
     layout["margin"] |= {"l": 10}
-    span = [low - room * (low < 0), high + room * (high > 0 or low == high)]
-    layout["xaxis"] = axis(title, range=rounded(span), tickformat="~s", fixedrange=True, zeroline=True, nticks=6)
+    span = [low - room * (low < 0), high + room * (high > 0)]
+    layout["xaxis"] = axis(title, range=rounded(span), tickformat=",.2~f", fixedrange=True, zeroline=True, nticks=6)
     layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", showgrid=False)
     bar = {"type": "bar", "orientation": "h", "x": rounded(values, 7), "y": labels, "width": 0.6, "hoverinfo": "skip"}
     bar |= {"text": texts, "textposition": "outside", "cliponaxis": False, "marker": {"color": [colour(tint) for tint in tints]}}
@@ -440,10 +446,11 @@ def savings_figure(money: Money) -> dict:
 
 
 def leaderboard_figure(rows: Sequence[dict]) -> dict:
-    """A row a source, a mark a model, at its ratio to seasonal naive."""
+    """A row a source, a mark a model, at its ratio to seasonal naive, which itself is the line at 1."""
     sources = list(dict.fromkeys(row["source_id"] for row in rows))
+    rows = [row for row in rows if row["mae_ratio_naive"] is not None and (row["champion"] or row["model"] != "seasonal_naive")]
     models = list(dict.fromkeys(row["model"] for row in rows))
-    limit = 2.0
+    limit = min(2.0, max([1.1, *(row["mae_ratio_naive"] for row in rows)]))
     layout = plain_layout(height=110 + 38 * len(sources), narrow_height=150 + 38 * len(sources))
     layout["xaxis"] = axis("MAE over seasonal naive [ratio]", fixedrange=True, range=[0, limit * 1.04], tickformat=".2~f")
     layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", type="category")

@@ -225,7 +225,7 @@ def numbers_section(content: Content) -> Section:
                 saved = total["no_battery"] - total[name]
                 share = f" ({saved / abs(total['no_battery']):.1%})" if abs(total["no_battery"]) > 0.005 else ""
                 cards.append(
-                    (label, euro(total[name]), f"saves {euro(saved)}{share}" if saved >= 0 else f"costs {euro(-saved)} more", kind)
+                    (label, euro(total[name]), f"saves {euro(saved)}{share}" if saved > -0.005 else f"costs {euro(-saved)} more", kind)
                 )
         if money.captured_share is not None:
             cards.append(("Captured share", f"{money.captured_share:.0%}", "of what perfect foresight saves", ""))
@@ -250,7 +250,10 @@ def dispatch_section(content: Content) -> Section:
     if content.schedule is None:
         return Section("dispatch", title, missing("There is no plan to show.", "python optimization.py"))
     figure = figures.dispatch_figure(content.schedule, content.states, content.batteries, zone)
-    lead = "Above the line is where power comes from, below it where it goes; both are equally high. Point at an interval to see why."
+    lead = (
+        "Above the line is where power comes from, below it where it goes; both are equally high. Load and renewables are as forecast. "
+        "Point at an interval to see why."
+    )
     names = [(label, colour_of(name), "") for name, label in (*SUPPLY, *DEMAND)]
     names += [("Price", "price", "rule"), ("State of charge", "soc", "rule"), ("its bounds", "quiet", "dash")]
     schedule = figures.with_battery_power(content.schedule, content.states)
@@ -338,10 +341,11 @@ def leaderboard_section(content: Content) -> Section:
         return Section("models", title, missing("No model has been trained yet.", "python train_forecast.py"))
     lead = "Mean absolute error over that of last week's same hour: left of the line is better. The filled mark is the champion."
     rows = [
-        (row["source_id"], row["model"] + (" (champion)" if row["champion"] else ""), f"{row['mae']:,.4g}", f"{row['mae_ratio_naive']:.2f}")
+        (row["source_id"], row["model"] + " (champion)" * row["champion"], f"{row['mae']:,.4g}", amount(row["mae_ratio_naive"], ""))
         for row in content.leaderboard
     ]
-    body = paragraph(lead, "quiet") + "<!--ratio-->" + table(("Source", "Model", "MAE [kW or EUR/MWh]|", "over naive|"), rows)
+    listed = table(("Source", "Model", "MAE [kW or EUR/MWh]|", "over naive|"), rows)
+    body = paragraph(lead, "quiet") + f'<div class="two"><div><!--ratio--></div>{listed}</div>'
     return Section("models", title, body, {"ratio": figures.leaderboard_figure(content.leaderboard)})
 
 

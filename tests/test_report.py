@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,6 +10,7 @@ from chromium import Chromium, find
 
 import db
 import figures
+import model_registry
 import optimization
 import report
 from config import load_config
@@ -95,12 +97,16 @@ def filled(servers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(filled):
-    return report.read_content(filled)
+    models = (("prophet", 0.7, True), ("seasonal_naive", 1.0, False), ("arima", 3.2, False))
+    rows = [{"source_id": "load-1", "model": name, "champion": best, "mae": 100 * r, "mae_ratio_naive": r} for name, r, best in models]
+    return dataclasses.replace(report.read_content(filled), leaderboard=rows)
 
 
 @pytest.fixture(scope="module")
 def page(filled, content):
-    return report.write_report(filled, output=filled.path.with_name("report.html"))
+    path = filled.path.with_name("report.html")
+    path.write_text(report.render(content), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +124,7 @@ def test_the_page_in_a_browser(browser, page, width, dark):
     browser.run("document.drawn")
     assert browser.messages == []
     assert browser.requests == [page.resolve().as_uri()]
-    # every section but the leaderboard, for which nothing was trained here, has its plots, and each shows data
+    # every section has its plots, and each shows data
     drawn = browser.run(
         "[...document.querySelectorAll('section')].map(s => [s.id, [...s.querySelectorAll('.figure')].map(f => "
         "f.querySelectorAll('path.point, .bars path, path.js-line').length && f.offsetHeight)])"
@@ -129,7 +135,7 @@ def test_the_page_in_a_browser(browser, page, width, dark):
         "dispatch": 1,
         "forecasts": 4,
         "cost": 1,
-        "models": 0,
+        "models": 1,
         "stream": 1,
     }
     assert all(height > 100 for _, heights in drawn for height in heights)
@@ -207,7 +213,7 @@ def test_what_comes_in_goes_out(content):
 def test_a_broker_that_is_away_is_named(content):
     assert [row["topic"] for row in content.stream][:2] == ["report-solar-topic", "report-wind-topic"]
     assert content.stream[0]["rows_stored"] == 336
-    away = content.__class__(**(vars(content) | {"stream": []}))
+    away = dataclasses.replace(content, stream=[])
     assert "The broker cannot be reached now" in report.stream_section(away).body
 
 
@@ -234,6 +240,27 @@ def test_expected_failures_are_one_line(filled, tmp_path, capsys):
     assert report.main([*arguments, "--output", str(tmp_path / "r.html")]) == 0
     assert capsys.readouterr().out.strip().endswith("r.html")
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_the_leaderboard_is_that_of_the_newest_training(config_file):
+    config = load_config(config_file(), {})
+    assert report.read_leaderboard(config, ["load-1"]) == []  # and no store was made
+    assert not (config.paths.state_dir / "mlflow.db").exists()
+    model_registry.open_store(config)
+    import mlflow
+
+    for champion, errors in (("seasonal_naive", {"seasonal_naive": 10.0}), ("arima", {"seasonal_naive": 20.0, "arima": 15.0})):
+        tags = {"source_id": "load-1", "champion": champion}
+        with mlflow.start_run(tags=tags):
+            for model, mae in errors.items():
+                with mlflow.start_run(nested=True, tags=tags):
+                    mlflow.log_param("model", model)
+                    mlflow.log_metric("mae", mae)
+    rows = report.read_leaderboard(config, ["load-1", "other"])
+    assert [(row["model"], row["mae"], row["mae_ratio_naive"], row["champion"]) for row in rows] == [
+        ("arima", 15.0, 0.75, True),
+        ("seasonal_naive", 20.0, 1.0, False),
+    ]
 
 
 # --- worked out by hand ---------------------------------------------------------------------------------------------------------
@@ -284,7 +311,7 @@ def test_the_next_day_in_words():
 
 
 def test_without_a_battery_there_is_a_page(content):
-    alone = content.__class__(**(vars(content) | {"states": content.states.iloc[:0], "batteries": ()}))
+    alone = dataclasses.replace(content, states=content.states.iloc[:0], batteries=())
     text = report.render(alone)
     assert "hold: no price difference" in text
 
@@ -314,7 +341,7 @@ def test_a_year_of_quarter_hours_is_aggregated_first(content):
     cost = figures.cost_figure(money, content.zone)
     assert max(len(trace["x"]) for trace in cost["data"]) <= figures.MOST_INTERVALS + 1
     assert cost["data"][-1]["y"][-1] == pytest.approx(3504)  # 0.1 EUR in each
-    year = content.__class__(**(vars(content) | {"schedule": schedule, "states": states, "money": money, "batteries": ()}))
+    year = dataclasses.replace(content, schedule=schedule, states=states, money=money, batteries=())
     assert len(report.render(year).encode()) < 8_000_000
 
 
@@ -322,11 +349,7 @@ def test_figures_are_what_plotly_takes(content):
     import plotly.graph_objects as go
 
     sections = [part(content) for part in report.SECTIONS]
-    rows = [
-        {"source_id": "a", "model": model, "champion": model == "x", "mae": 1.0, "mae_ratio_naive": r}
-        for model, r in (("x", 0.7), ("y", 3))
-    ]
-    drawn = [figure for section in sections for figure in section.figures.values()] + [figures.leaderboard_figure(rows)]
+    drawn = [figure for section in sections for figure in section.figures.values()]
     assert len(drawn) == 9
     for figure in drawn:
         axes = [value for name, value in figure["layout"].items() if "axis" in name]
