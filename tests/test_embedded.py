@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from conftest import PROJECT
 
 import embedded
+import embedded_postgres
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="embedded servers need Linux")
 
@@ -63,7 +64,7 @@ def execute(url: str, statement: str) -> list[tuple]:
 
 def pids(state_dir: Path) -> tuple[int, int]:
     """Process ids of the postmaster and of the daemon."""
-    postgres, broker = embedded.describe(embedded.find_places(state_dir))
+    postgres, broker = embedded.describe(embedded_postgres.find_places(state_dir))
     return postgres["pid"], broker["pid"]
 
 
@@ -201,7 +202,7 @@ def test_killed_backend_disturbs_nobody_for_long(state_dir):
 def test_stale_files_with_a_strangers_pid_harm_neither_the_start_nor_the_stranger(state_dir, stranger):
     url = embedded.ensure_running(state_dir, 60).database_url
     table = commit_rows(url)
-    places = embedded.find_places(state_dir)
+    places = embedded_postgres.find_places(state_dir)
     postmaster, daemon = pids(state_dir)
     stale = (places.postgres / "data" / "postmaster.pid").read_text()
     kill_and_wait(daemon, postmaster)
@@ -215,14 +216,14 @@ def test_stale_files_with_a_strangers_pid_harm_neither_the_start_nor_the_strange
 def test_a_leftover_postgresql_that_does_not_end_is_killed_where_it_is_proven_ours(state_dir, stranger, monkeypatch):
     url = embedded.ensure_running(state_dir, 60).database_url
     table = commit_rows(url)
-    places = embedded.find_places(state_dir)
+    places = embedded_postgres.find_places(state_dir)
     postmaster, daemon = pids(state_dir)
     with (places.postgres / "postgres.lock").open() as file:  # a reader of the file, such as a backup, is no proof
         reader = subprocess.Popen(["sleep", "600"], pass_fds=[file.fileno()])
     os.kill(postmaster, signal.SIGSTOP)
     kill_and_wait(daemon)
-    monkeypatch.setattr(embedded, "LEFTOVER_GRACE_S", 0.3)
-    os.close(embedded._take_postgres_lock(places))
+    monkeypatch.setattr(embedded_postgres, "LEFTOVER_GRACE_S", 0.3)
+    os.close(embedded_postgres.take_postgres_lock(places))
     wait_for_end(postmaster)
     assert reader.poll() is None
     reader.kill()
@@ -233,7 +234,7 @@ def test_a_leftover_postgresql_that_does_not_end_is_killed_where_it_is_proven_ou
 def test_daemon_ends_when_its_folder_is_removed(fresh_state_dir):
     embedded.ensure_running(fresh_state_dir, 60)
     postmaster, daemon = pids(fresh_state_dir)
-    embedded.find_places(fresh_state_dir).lock.unlink()
+    embedded_postgres.find_places(fresh_state_dir).lock.unlink()
     wait_for_end(daemon)
     wait_for_end(postmaster)
 
@@ -297,7 +298,7 @@ def test_a_state_folder_that_cannot_be_made_is_one_line(tmp_path, script):
 def test_a_server_that_does_not_start_names_its_log(fresh_state_dir):
     embedded.ensure_running(fresh_state_dir, 60)
     embedded.stop(fresh_state_dir)
-    places = embedded.find_places(fresh_state_dir)
+    places = embedded_postgres.find_places(fresh_state_dir)
     (places.postgres / "data" / "postgresql.conf").write_text("shared_buffers = nonsense\n")
     with pytest.raises(embedded.EmbeddedError, match=r"did not start: .*postgresql\.conf.*servers\.log$") as raised:
         embedded.ensure_running(fresh_state_dir, 60)
