@@ -40,7 +40,8 @@ def robust_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def daily_pairs(known: Known, horizon_h: float, first_day: int = 10) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
     """Pairs (pseudo-origin, valid time) to train on: origins at the local clock time of the issue on each earlier day."""
     days = np.arange(1, int((known.issue_time - known.targets.index[0]) / DAY) - first_day + 1)
-    origins = local_lag(pd.DatetimeIndex([known.issue_time] * len(days)).as_unit("ns"), days, known.zone).asi8
+    issues = pd.DatetimeIndex(np.full(len(days), known.issue_time.value), tz="UTC")
+    origins = local_lag(issues, days, known.zone).asi8
     steps = int(pd.Timedelta(hours=horizon_h) / known.step)
     times = (origins[:, None] + known.step.value * np.arange(steps)).ravel()
     pairs = pd.DatetimeIndex(np.repeat(origins, steps), tz="UTC"), pd.DatetimeIndex(times, tz="UTC")
@@ -344,15 +345,16 @@ def lasso_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int
 
 
 class Combination(ForecastModel):
-    """The average of several models' values and quantiles; what each gets wrong in its own way cancels."""
+    """The average of several models' values and quantiles: what each gets wrong in its own way cancels. LEAR is for prices only."""
 
     name = "combination"
     requires = ("lightgbm", "scikit-learn")
-    defaults = {"members": ("hourly_ridge", "lightgbm")}  # noqa: RUF012
+    defaults = {"members": ("hourly_ridge", "lightgbm", "lear")}  # noqa: RUF012
 
     def _fit(self, known):
         kinds = {model.name: model for model in (HourlyRidge, LightGbm, Lear)}
-        self.members = [kinds[name](horizon_h=self.horizon_h, seed=self.seed).fit(known) for name in self.parameters["members"]]
+        names = [name for name in self.parameters["members"] if name != Lear.name or known.source.kind == "market"]
+        self.members = [kinds[name](horizon_h=self.horizon_h, seed=self.seed).fit(known) for name in names]
 
     def _forecast(self, known, times):
         return np.mean([member._forecast(known, times) for member in self.members], axis=0)
