@@ -238,10 +238,10 @@ def read_column(column: Column, cells: pd.Series, times: pd.Series, price_limits
     values = numbers[numbers.notna() & times.notna()]
     if values.empty:
         raise DataFileError(f"column {column.name}: no line has both a time and a number")
-    first_line = pd.Series(values.index, index=times[values.index].to_numpy()).groupby(level=0).first()
     again = times[values.index].duplicated()
     duplicates = values.index[again]
-    reject(duplicates, {line: f"its time is that of line {first_line[times[line].to_datetime64()]}" for line in duplicates})
+    first_line = dict(zip(times[values.index[~again]], values.index[~again], strict=True)) if again.any() else {}
+    reject(duplicates, {line: f"its time is that of line {first_line[times[line]]}" for line in duplicates})
     values = values[~again]
     at = times[values.index].sort_values()
     step_min = find_step(at, column.name)
@@ -282,7 +282,7 @@ def read_column(column: Column, cells: pd.Series, times: pd.Series, price_limits
         set_to_zero,
         expected - len(series),
         flat_lines(series, step_min, column.kind),
-        outliers(series, column.kind),
+        outliers(series),
         rejects,
     )
 
@@ -300,16 +300,14 @@ def find_step(times: pd.Series, name: str) -> int:
 
 def flat_lines(series: pd.Series, step_min: int, kind: str) -> list[tuple[pd.Timestamp, float, float]]:
     """Runs of one and the same value for `FLAT_H` and longer; zero is ordinary for a plant."""
-    run = (series != series.shift()).cumsum()
-    found = []
-    for _, part in series.groupby(run):
-        hours = len(part) * step_min / 60
-        if hours >= FLAT_H and (part.iloc[0] != 0 or kind == "load"):
-            found.append((part.index[0], hours, float(part.iloc[0])))
-    return found
+    values = series.to_numpy()
+    starts = np.flatnonzero(np.diff(values, prepend=np.nan) != 0)
+    hours = np.diff(starts, append=len(values)) * step_min / 60
+    long = (hours >= FLAT_H) & ((values[starts] != 0) | (kind == "load"))
+    return [(series.index[start], float(length), float(values[start])) for start, length in zip(starts[long], hours[long], strict=True)]
 
 
-def outliers(series: pd.Series, kind: str) -> list[tuple[pd.Timestamp, float, float]]:
+def outliers(series: pd.Series) -> list[tuple[pd.Timestamp, float, float]]:
     """Single values that leave their neighbours and come back at once.
 
     A value is one where its distance from the median of its neighbours, three on each side, is more than `OUTLIER_SCALES` times
