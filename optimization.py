@@ -7,6 +7,7 @@ plan and its cost beside no battery, a rule, and perfect foresight where the act
     python optimization.py                                                  # plan from the data end
     python optimization.py value                                            # the newest plan at actual values
     python optimization.py backtest --days 30                               # a rolling horizon over the past
+    python optimization.py pareto                                           # cost, CO2 and battery cycles against each other
     python optimization.py solve --input problem.json --output result.json  # a problem without a database
 
 Powers are means over [time, time + step) [kW]; SOC is at the end of that interval. Money is positive where it is paid.
@@ -24,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 import schedule_backtest
+import schedule_pareto
 import terminal
 from battery import carry_out
 from config import Config, ConfigError
@@ -58,6 +60,27 @@ def solve_or_raise(config: Config, problem: Problem) -> Result:
     return result
 
 
+def plan_problem(conn, config: Config, issue_time: pd.Timestamp | None) -> tuple[pd.Timestamp, Problem, pd.DatetimeIndex]:
+    """What `plan` solves: issue time, problem and its intervals; forecasts that are missing are made first."""
+    import db
+
+    issue_time = db.data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
+    found = forecast_frame(conn, config, issue_time)
+    if found is None:
+        import forecast_and_save
+
+        logger.info("no forecasts for issue time %s: making them first", terminal.shown(issue_time))
+        conn.commit()
+        forecast_and_save.forecast_all(config, issue_time)
+        found = forecast_frame(conn, config, issue_time)
+    if found is None:
+        raise db.DataGapError(f"a source has no forecast for issue time {terminal.shown(issue_time)}; run python forecast_and_save.py")
+    frame, step = found
+    batteries = starting_batteries(conn, config.batteries, issue_time)
+    problem = site_problem(config, issue_time, frame, step, batteries, peak_so_far(conn, config, issue_time))
+    return issue_time, with_terminal_value(problem), frame.index
+
+
 def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
     """Plan the next `horizon_h` hours and store schedule, run and planned states.
 
@@ -77,24 +100,11 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
     import db
 
     with db.session(config) as conn:
-        issue_time = db.data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
-        found = forecast_frame(conn, config, issue_time)
-        if found is None:
-            import forecast_and_save
-
-            logger.info("no forecasts for issue time %s: making them first", terminal.shown(issue_time))
-            conn.commit()
-            forecast_and_save.forecast_all(config, issue_time)
-            found = forecast_frame(conn, config, issue_time)
-        if found is None:
-            raise db.DataGapError(f"a source has no forecast for issue time {terminal.shown(issue_time)}; run python forecast_and_save.py")
-        frame, step = found
-        batteries = starting_batteries(conn, config.batteries, issue_time)
-        problem = with_terminal_value(site_problem(config, issue_time, frame, step, batteries, peak_so_far(conn, config, issue_time)))
+        issue_time, problem, index = plan_problem(conn, config, issue_time)
         result = solve_or_raise(config, problem)
         run = run_row(config, "plan", issue_time, problem, result)
         db.upsert_batteries(conn, config.batteries)
-        db.save_schedule(conn, run, *schedule_frames(problem, result, frame.index))
+        db.save_schedule(conn, run, *schedule_frames(problem, result, index))
     logger.info("%s: %d intervals in %.2f s, %s", result.status, problem.intervals, result.certificate.seconds, result.certificate.kind)
     return run
 
@@ -182,16 +192,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--issue-time", type=parse_time, metavar="TIME", help="plan from this time on (default: the data end)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (default: plan)")
-    one = commands.add_parser("solve", help="solve a problem file, without a database")
-    one.add_argument("--input", type=Path, required=True, metavar="FILE", help="problem, as problem.schema.json describes it")
-    one.add_argument("--output", type=Path, required=True, metavar="FILE", help="result")
-    past = commands.add_parser("backtest", help="rolling horizon over the past, with the stored forecasts of role backtest")
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--config", metavar="FILE", help=argparse.SUPPRESS)
+    common.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    past = commands.add_parser("backtest", parents=[common], help="rolling horizon over the past, with stored forecasts")
     past.add_argument("--days", type=whole, required=True, metavar="N", help="the last N days of the data")
     past.add_argument("--every-h", type=whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
     past.add_argument("--horizon-h", type=whole, metavar="H", help="hours planned ahead (default: horizon_h of the configuration)")
     past.add_argument("--step-min", type=whole, metavar="M", help="step of the plans (default: the finest of the sources)")
-    past.add_argument("--without-day", type=date.fromisoformat, metavar="DATE", help="also the shares without this local day")
-    value = commands.add_parser("value", help="what a stored plan costs at actual values")
+    past.add_argument("--without-day", type=local_day, metavar="DATE", help="also the shares without this local day")
+    aims = commands.add_parser("pareto", parents=[common], help="the front of cost, CO2 and battery cycles, as table, CSV and picture")
+    aims.add_argument("--input", type=Path, metavar="FILE", help="problem file (default: what would be planned)")
+    aims.add_argument("--points", type=whole, default=5, metavar="N", help="caps tried for each of CO2 and cycles (default 5)")
+    aims.add_argument("--output", type=Path, metavar="DIR", help="folder for pareto.csv and pareto.png (default: state_dir)")
+    one = commands.add_parser("solve", parents=[common], help="solve a problem file, without a database")
+    one.add_argument("--input", type=Path, required=True, metavar="FILE", help="problem, as problem.schema.json describes it")
+    one.add_argument("--output", type=Path, required=True, metavar="FILE", help="result")
+    value = commands.add_parser("value", parents=[common], help="what a stored plan costs at actual values")
     value.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     return parser
 
@@ -212,6 +229,14 @@ def whole(text: str) -> int:
     if not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
     return int(text)
+
+
+def local_day(text: str) -> date:
+    """A date such as 2024-06-26."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a date such as 2024-06-26") from None
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> int:
@@ -276,8 +301,30 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def run_pareto(args: argparse.Namespace, config: Config) -> int:
+    if args.input:
+        problem = read_problem(args.input)
+    else:
+        import db
+
+        with db.session(config) as conn:
+            _, problem, _ = plan_problem(conn, config, args.issue_time)
+    if not problem.co2_kg_per_mwh.any():
+        logger.warning("co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] or in the problem file")
+    rows = schedule_pareto.front(problem, args.points, config.optimization.solver)
+    folder = args.output or config.paths.state_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "pareto.csv", index=False)
+    schedule_pareto.plot_front(rows, folder / "pareto.png")
+    terminal.print_rows(rows, "better in one aim is worse in another", args.json)
+    if not args.json:
+        print(f"written: {terminal.shown(folder / 'pareto.csv')}, {terminal.shown(folder / 'pareto.png')}")
+    return 0
+
+
 def run(args: argparse.Namespace, config: Config) -> int:
-    return {None: run_plan, "solve": run_solve, "backtest": run_backtest, "value": run_value}[args.command](args, config)
+    commands = {None: run_plan, "backtest": run_backtest, "pareto": run_pareto, "solve": run_solve, "value": run_value}
+    return commands[args.command](args, config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

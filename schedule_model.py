@@ -228,6 +228,20 @@ def bend_soc_goals(model: Model, b: int) -> None:
         constrain(model, f"bend_soc_goal_{b}_{i}", terms, pulp.LpConstraintGE, sign * soc * battery.capacity_kwh)
 
 
+def cap_co2(model: Model, most_kg: float) -> None:
+    """CO2 of all imports stays below a cap."""
+    problem, imports = model.problem, model.columns["grid_import_kw"].variables
+    weights = (problem.hours * problem.co2_kg_per_mwh / 1000).tolist()
+    constrain(model, "cap_co2", list(zip(imports, weights, strict=True)), pulp.LpConstraintLE, most_kg)
+
+
+def cap_discharge(model: Model, most_kwh: float) -> None:
+    """Energy discharged by all batteries stays below a cap."""
+    powers = [model.columns[f"discharge_kw_{b}"].variables for b in range(len(model.problem.batteries))]
+    terms = [(variable, model.problem.hours) for variables in powers for variable in variables]
+    constrain(model, "cap_discharge", terms, pulp.LpConstraintLE, most_kwh)
+
+
 def exclude_both(model: Model, name: str, first: str, second: str, intervals: np.ndarray) -> None:
     """A binary for each interval lets only one of two powers be above zero."""
     one, other = model.columns[first], model.columns[second]
@@ -254,7 +268,7 @@ def garbage_kept() -> Iterator[None]:
 
 
 @garbage_kept()
-def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None = None) -> Model:
+def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None = None, caps: dict[str, float] | None = None) -> Model:
     """The PuLP model of a problem.
 
     Parameters
@@ -262,6 +276,7 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
     problem : what is to be scheduled.
     soft : whether limits may bend at their penalties.
     exclusive : intervals that get binaries, for `grid` and for each battery's number.
+    caps : the most of other aims than cost: `co2_kg`, `discharge_kwh`.
     """
     lp = pulp.LpProblem("schedule", pulp.LpMinimize)
     model = Model(problem, soft, lp, column_data(problem, soft), {})
@@ -291,6 +306,8 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
             constraints.append((f"bend_soc_bounds_{b}", partial(bend_soc_bounds, b=b)))
             if soc_goals(problem, b):
                 constraints.append((f"bend_soc_goals_{b}", partial(bend_soc_goals, b=b)))
+    for name, cap in (caps or {}).items():
+        constraints.append((name, partial(cap_co2, most_kg=cap) if name == "co2_kg" else partial(cap_discharge, most_kwh=cap)))
     for key, intervals in (exclusive or {}).items():
         if key == "grid":
             exclude = partial(exclude_both, name="exclude_grid", first="grid_import_kw", second="grid_export_kw", intervals=intervals)

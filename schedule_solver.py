@@ -263,7 +263,7 @@ def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray,
     return stored / (sum(battery.capacity_kwh for battery in problem.batteries) or 1.0) + 0.0, bus
 
 
-def solve_model(problem: Problem, solver: str = "highs", explain: bool = True) -> Solution:
+def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, caps: dict[str, float] | None = None) -> Solution:
     """The cheapest schedule.
 
     Parameters
@@ -271,6 +271,7 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True) -
     problem : what is to be scheduled.
     solver : `highs` or `cbc`.
     explain : whether to compute marginal values, which after a mixed-integer solve needs one more linear programme.
+    caps : the most of other aims than cost, as in `schedule_model.build`.
 
     Raises
     ------
@@ -284,7 +285,7 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True) -
     exclusive = paying_intervals(problem)
     soft = any(bool((group.lower > group.upper).any()) for group in column_data(problem, soft=False).values())
     while True:
-        model = build(problem, soft, exclusive)
+        model = build(problem, soft, exclusive, caps)
         outcome = run(model, left())
         if outcome.status == "infeasible":
             if soft:

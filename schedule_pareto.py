@@ -1,0 +1,103 @@
+"""More than one aim: the front of cost, CO2 of imports and battery cycles, by the epsilon-constraint method.
+
+Cost is minimised while CO2 and discharged energy are capped, for a grid of caps between the least that is possible and what the
+cheapest schedule has (Haimes, Lasdon and Wismer, IEEE Trans. SMC 1 (1971) 296). What another schedule beats in all aims is
+left out. Reads nothing; `plot_front` writes a picture.
+
+    python optimization.py pareto
+
+Cost is EUR with wear, less the value of the energy left; CO2 is kg; a cycle is the capacity of all batteries discharged once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from battery import energy_kwh, replay
+from schedule_problem import Problem, Schedule
+from schedule_site import net_cost_eur
+from schedule_solver import solve_model
+
+AIMS = ("cost_eur", "co2_kg", "cycles")
+
+
+def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
+    """Cost, CO2 and cycles of a schedule."""
+    capacity = sum(battery.capacity_kwh for battery in problem.batteries) or 1.0
+    return {
+        "cost_eur": net_cost_eur(problem, schedule),
+        "co2_kg": float((energy_kwh(schedule.grid_import_kw, problem.hours) * problem.co2_kg_per_mwh / 1000).sum()),
+        "cycles": energy_kwh(float(schedule.discharge_kw.sum()), problem.hours) / capacity,
+    }
+
+
+def least_co2(problem: Problem, caps: dict[str, float], solver: str) -> float:
+    """The least CO2 that the caps allow [kg]."""
+    nothing = np.zeros(problem.intervals)
+    batteries = tuple(replace(battery, wear_eur_per_mwh=0.0, terminal_value_eur_per_mwh=None) for battery in problem.batteries)
+    clean = replace(
+        problem,
+        import_price_eur_per_mwh=nothing,
+        export_price_eur_per_mwh=nothing,
+        co2_price_eur_per_t=1000.0,
+        batteries=batteries,
+        grid=replace(problem.grid, peak_price_eur_per_kw=0.0),
+    )
+    return aims(problem, solve_model(clean, solver, explain=False, caps=caps).schedule)["co2_kg"]
+
+
+def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict]:
+    """Schedules of which none is better in one aim without being worse in another.
+
+    Parameters
+    ----------
+    problem : what is to be scheduled.
+    points : caps tried for each of CO2 and cycles.
+
+    Returns
+    -------
+    A row for each: `cost_eur` [EUR], `co2_kg` [kg], `cycles`, and the limits that bent, by cost.
+    """
+    capacity = sum(battery.capacity_kwh for battery in problem.batteries) or 1.0
+    cheapest = solve_model(problem, solver, explain=False)
+    rows = [_row(problem, cheapest.schedule)]
+    cycles = rows[0]["cycles"]
+    for most_cycles in np.linspace(cycles, 0.0, points) if cycles and not cheapest.soft else ():
+        caps = {"discharge_kwh": most_cycles * capacity}
+        capped = _row(problem, solve_model(problem, solver, explain=False, caps=caps).schedule)
+        rows.append(capped)
+        for most_kg in np.linspace(capped["co2_kg"], least_co2(problem, caps, solver), points)[1:]:
+            # a hair above the least, which rounding would make impossible
+            both = caps | {"co2_kg": most_kg + 1e-6 * max(1.0, most_kg)}
+            rows.append(_row(problem, solve_model(problem, solver, explain=False, caps=both).schedule))
+    return undominated(rows)
+
+
+def _row(problem: Problem, schedule: Schedule) -> dict:
+    return aims(problem, schedule) | {"bent_limits": len(replay(problem, schedule).bends)}
+
+
+def undominated(rows: Sequence[dict]) -> list[dict]:
+    """The rows that no other row beats in one aim while being as good in all, by cost; of equal rows one."""
+    scale = {aim: 1e-5 * max(1.0, *(abs(row[aim]) for row in rows)) for aim in AIMS}
+    kept = []
+    for row in sorted(rows, key=lambda row: tuple(row[aim] for aim in AIMS)):
+        if not any(all(other[aim] <= row[aim] + scale[aim] for aim in AIMS) for other in kept):
+            kept = [other for other in kept if not all(row[aim] <= other[aim] + scale[aim] for aim in AIMS)] + [row]
+    return kept
+
+
+def plot_front(rows: Sequence[dict], path: Path) -> None:
+    """Draw cost against cycles, coloured by CO2, to a picture file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.subplots()
+    cycles, cost, co2 = ([row[aim] for row in rows] for aim in ("cycles", "cost_eur", "co2_kg"))
+    points = axes.scatter(cycles, cost, c=co2, cmap="viridis_r", s=55, edgecolor="black", linewidth=0.5)
+    figure.colorbar(points, label="CO2 of imports [kg]")
+    axes.set(xlabel="cycles of all batteries", ylabel="cost [EUR]", title="Cost, CO2 and battery cycles against each other")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
