@@ -135,8 +135,8 @@ def watch(config: Config, every_min: float) -> None:
 
 def print_summary(summary: dict) -> None:
     """Print rows by topic, champions, money and times as tables."""
-    print_rows([{"topic": topic, **counts} for topic, counts in summary["rows"].items()], "Rows")
-    print_rows(summary["champions"], "Champions (mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour)")
+    print_rows([{"topic": topic, **counts} for topic, counts in summary["rows"].items()], "\nRows")
+    print_rows(summary["champions"], "\nChampions (mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour)")
     money = summary["cost_eur"]
     print_rows(
         [
@@ -148,11 +148,11 @@ def print_summary(summary: dict) -> None:
                 ("perfect foresight", "perfect_foresight"),
             )
         ],
-        f"Cost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables and prices",
+        f"\nCost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables and prices",
     )
     share = money["captured_share"]
     print(f"captured share of what perfect foresight saves: {'none to save' if share is None else f'{share:.1%}'}")
-    print_rows(summary["stages"], "Stages")
+    print_rows(summary["stages"], "\nStages")
     print(f"total {sum(entry['seconds'] for entry in summary['stages']):.0f} s; report: {summary['report']}")
 
 
@@ -166,9 +166,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     if args.data:
-        if not (args.data / sources.SOURCES_CSV).is_file():
+        if not (args.data / sources.SOURCES_FILE).is_file():
             raise sources.SourceError(
-                f"{args.data}: holds no {sources.SOURCES_CSV}; make the folder with python sources.py import or generation.py"
+                f"{args.data}: holds no {sources.SOURCES_FILE}; make the folder with python sources.py import or generation.py"
             )
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
     if args.watch is not None:

@@ -71,7 +71,7 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
     from rich.table import Table
 
     terminal = sys.stdout.isatty()
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD if terminal else box.ASCII2, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, show_edge=False)
     columns = list(rows[0]) if rows else ["(nothing)"]
     for column in columns:
         numeric = any(isinstance(row.get(column), (int, float)) for row in rows)
@@ -81,7 +81,7 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
     console = Console(width=None if terminal else 200, highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    print("\n".join([title] * (title is not None) + [line.rstrip() for line in capture.get().splitlines()]))
 
 
 def shown(value: object) -> str:
