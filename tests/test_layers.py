@@ -11,16 +11,17 @@ LAYERS = (
     ("config", "terminal", "schedule_problem", "battery", "sources", "real_data"),
     (
         *("weather", "plants", "generation"),
-        *("schedule_reasons", "schedule_model", "schedule_backtest", "optimization"),
-        *("features", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
+        *("schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
+        *("schedule_backtest", "schedule_pareto", "optimization"),
+        *("features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),
-    ("embedded", "schema", "db", "records", "communication"),
-    ("model_registry", "train_forecast", "forecast_and_save", "figures", "report"),
+    ("embedded_postgres", "embedded", "schema", "db", "broker", "sink", "communication"),
+    ("model_registry", "model_selection", "train_forecast", "forecast_and_save", "figures", "report"),
     ("pipeline",),
 )
 RANK = {name: (level, place) for level, names in enumerate(LAYERS) for place, name in enumerate(names)}
 # They also read and write: they import what does so inside the functions that main() calls.
-COMPUTE_WITH_IO = {"generation", "sources", "battery", "forecasting", "optimization", "schedule_backtest"}
+COMPUTE_WITH_IO = {"generation", "sources", "battery", "forecasting", "optimization", "schedule_site", "schedule_backtest"}
 MODULES = sorted(path for path in ROOT.glob("*.py"))
 
 
