@@ -193,7 +193,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (default: plan)")
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--config", metavar="FILE", help=argparse.SUPPRESS)
     common.add_argument("--json", action="store_true", help="print JSON instead of a table")
     past = commands.add_parser("backtest", parents=[common], help="rolling horizon over the past, with stored forecasts")
     past.add_argument("--days", type=whole, required=True, metavar="N", help="the last N days of the data")
