@@ -23,7 +23,7 @@ up: .env
 	docker compose up -d --wait
 
 down:
-	docker compose down
+	docker compose --profile observe --profile app down
 
 # generated data, embedded servers and the environment; volumes of Docker stay
 clean:
@@ -42,4 +42,5 @@ $(VENV)/dev.done: requirements-dev.txt $(VENV)/run.done
 	touch $@
 
 .env:
-	umask 077 && sed "s/change-me/$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(24))')/" .env.example > .env
+	umask 077 && $(PYTHON) -c 'import secrets; [print(line.replace("change-me", secrets.token_urlsafe(24)), end="") for line in open(".env.example")]' > .env.new
+	mv .env.new .env
