@@ -99,8 +99,8 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
     return Column(kind, name, unit.lower(), source_id, capacity_kw)
 
 
-def read_text(path: Path) -> tuple[pd.DataFrame, str]:
-    """The cells of a CSV file as text, indexed by line number, and its delimiter (comma, semicolon, tab or bar)."""
+def read_text(path: Path) -> pd.DataFrame:
+    """The cells of a CSV file (delimited by comma, semicolon, tab or bar) as text, indexed by line number."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -116,15 +116,19 @@ def read_text(path: Path) -> tuple[pd.DataFrame, str]:
     if len(set(header)) < len(header):
         raise DataFileError(f"{path}: column {next(name for name in header if header.count(name) > 1)!r} comes twice; rename one")
     lines, cells = [], []
-    for row in reader:
-        if any(cell.strip() for cell in row):
-            lines.append(reader.line_num)
-            cells.append((row + [""] * len(header))[: len(header)])
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row[len(header) :]):
+                more = "; numbers with a decimal comma need quotes or another delimiter" if delimiter == "," else ""
+                raise DataFileError(f"{path}, line {reader.line_num}: {len(row)} cells, but {len(header)} column names{more}")
+            if any(cell.strip() for cell in row):
+                lines.append(reader.line_num)
+                cells.append((row + [""] * len(header))[: len(header)])
+    except csv.Error as error:
+        raise DataFileError(f"{path}, line {reader.line_num}: {error}; expected a CSV file") from None
     if not cells:
         raise DataFileError(f"{path}: has column names but no data")
-    return pd.DataFrame(cells, columns=header, index=pd.Index(lines, name="line"), dtype=str).apply(
-        lambda column: column.str.strip()
-    ), delimiter
+    return pd.DataFrame(cells, columns=header, index=pd.Index(lines, name="line"), dtype=str).apply(lambda column: column.str.strip())
 
 
 def parse_times(text: pd.Series, time_zone: str | None) -> tuple[pd.Series, dict[int, str]]:
@@ -333,7 +337,7 @@ def load_file(
 ) -> list[Series]:
     """Read `wanted`, pairs of kind and COLUMN:UNIT[:ID[:CAPACITY_KW]], from a file; nothing is written."""
     try:
-        cells, _ = read_text(path)
+        cells = read_text(path)
         if time_column not in cells.columns:
             raise DataFileError(f"no time column {time_column!r}; the file has {', '.join(cells.columns)}")
         columns = [parse_column(kind, text, list(cells.columns)) for kind, text in wanted]

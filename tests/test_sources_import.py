@@ -259,6 +259,7 @@ BAD = (
     ("unknown zone", ["time,load", "2024-01-01 00:00,1"], ["--load", "load:kW", "--tz", "Mars"], "IANA"),
     ("twice", ["time,load,load", "2024-01-01T00:00Z,1,2"], ["--load", "load:kW"], "comes twice"),
     ("same id", ["time,a,b", *(f"{time},1,2" for time in hours(4))], ["--load", "a:kW:x", "--load", "b:kW:x"], "comes twice"),
+    ("decimal commas without quotes", ["time,load", *(f"{time},1,5" for time in hours(4))], ["--load", "load:kW"], "line 2: 3 cells"),
     ("never on", ["time,load", *(f"{time},0" for time in hours(4))], ["--load", "load:kW"], "no possible value"),
 )
 
