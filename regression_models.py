@@ -209,14 +209,12 @@ class LightGbm(ForecastModel):
             "force_row_wise": True,
             "verbosity": -1,
         }
-        self.trees = [lightgbm.train(settings | {"alpha": level}, rows, given["trees"]).model_to_string() for level in QUANTILES]
+        self.boosters = [lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in QUANTILES]
 
     def _forecast(self, known, times):
-        import lightgbm
-
         table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
         rows = table.reindex(columns=self.columns).to_numpy(dtype=np.float32)
-        result = np.column_stack([lightgbm.Booster(model_str=text).predict(rows, num_threads=1) for text in self.trees])
+        result = np.column_stack([booster.predict(rows, num_threads=1) for booster in self.boosters])
         result = (np.sinh(result) * self.scale if self.scale else result) + level[:, None]
         return np.column_stack([result[:, QUANTILES.index(0.5)], result])
 
