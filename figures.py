@@ -135,7 +135,7 @@ def colour_of(column: str) -> str:
 
 def rounded(values: Iterable[float], digits: int = 5) -> list[float | None]:
     """Values for a figure, to so many significant digits; None where there is none."""
-    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in np.asarray(values, dtype=float)]
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in map(float, values)]
 
 
 def moments(times: pd.DatetimeIndex) -> list[str]:
@@ -423,18 +423,15 @@ def cost_figure(money: Money, zone: str) -> dict:
 
 
 def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], tints: Sequence[str], title: str) -> dict:
-    """Horizontal bars, the first on top, each with its text at its end."""
-    low, high = min(0.0, *values), max(0.0, *values)
-    high += low == high
-    room = 0.28 * (high - low)  # for the texts
-    layout = plain_layout(height=70 + 38 * len(labels), narrow_height=70 + 38 * len(labels))
+    """Horizontal bars, the first on top, each with its label and its value as text beside it."""
+    layout = plain_layout(height=70 + 44 * len(labels), narrow_height=70 + 44 * len(labels))
     layout["margin"] |= {"l": 10}
-    span = [low - room * (low < 0), high + room * (high > 0)]
-    layout["xaxis"] = axis(title, range=rounded(span), tickformat=",.2~f", fixedrange=True, zeroline=True, nticks=6)
-    layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", showgrid=False)
-    bar = {"type": "bar", "orientation": "h", "x": rounded(values, 7), "y": labels, "width": 0.6, "hoverinfo": "skip"}
-    bar |= {"text": texts, "textposition": "outside", "cliponaxis": False, "marker": {"color": [colour(tint) for tint in tints]}}
-    return {"data": [bar], "layout": layout}
+    span = [min(0.0, *values), max(0.0, *values) if any(values) else 1.0]
+    layout["xaxis"] = axis(title, range=rounded(1.04 * bound for bound in span), tickformat=",.2~f", fixedrange=True, nticks=6)
+    layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", showgrid=False, ticks="outside", ticklen=4, tickcolor="rgba(0,0,0,0)")
+    names = [f"{label}<br><b>{text}</b>" for label, text in zip(labels, texts, strict=True)]
+    bar = {"type": "bar", "orientation": "h", "x": rounded(values, 7), "y": names, "width": 0.6, "hoverinfo": "skip"}
+    return {"data": [bar | {"marker": {"color": [colour(tint) for tint in tints]}}], "layout": layout}
 
 
 def savings_figure(money: Money) -> dict:

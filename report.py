@@ -15,7 +15,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import re
 import webbrowser
 from collections.abc import Iterable, Sequence
@@ -340,11 +339,17 @@ def leaderboard_section(content: Content) -> Section:
     if not content.leaderboard:
         return Section("models", title, missing("No model has been trained yet.", "python train_forecast.py"))
     lead = "Mean absolute error over that of last week's same hour: left of the line is better. The filled mark is the champion."
+    unit = {view.source.source_id: "EUR/MWh" if view.source.kind == "market" else "kW" for view in content.views}
     rows = [
-        (row["source_id"], row["model"] + " (champion)" * row["champion"], f"{row['mae']:,.4g}", amount(row["mae_ratio_naive"], ""))
+        (
+            row["source_id"],
+            row["model"] + " (champion)" * row["champion"],
+            f"{row['mae']:,.4g} {unit.get(row['source_id'], '')}",
+            amount(row["mae_ratio_naive"], ""),
+        )
         for row in content.leaderboard
     ]
-    listed = table(("Source", "Model", "MAE [kW or EUR/MWh]|", "over naive|"), rows)
+    listed = table(("Source", "Model", "Error|", "Over naive|"), rows)
     body = paragraph(lead, "quiet") + f'<div class="two"><div><!--ratio--></div>{listed}</div>'
     return Section("models", title, body, {"ratio": figures.leaderboard_figure(content.leaderboard)})
 
@@ -615,7 +620,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     page = write_report(config, args.run, args.output)
-    print(os.path.relpath(page))
+    print(terminal.shown(page))
     if args.open:
         webbrowser.open(page.resolve().as_uri())
 

@@ -1,11 +1,13 @@
 """A headless Chromium driven over its DevTools pipe, without a driver program or a package.
 
-python tests/chromium.py report.html docs/report    # writes docs/report-1400-light.png, -1400-dark, -390-light and -390-dark
+python tests/chromium.py report.html docs/report         # writes docs/report-1400-light.png, -1400-dark, -390-light and -390-dark
+python tests/chromium.py report.html docs/report 1250    # the same, only the upper 1250 pixels
 """
 
 import base64
 import contextlib
 import json
+import math
 import os
 import select
 import shutil
@@ -139,21 +141,21 @@ class Chromium(contextlib.AbstractContextManager):
         """Move the mouse to a place of the page [CSS pixels]."""
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    def screenshot(self, path: Path, whole: bool = True) -> None:
-        """Save the page, or only what the screen shows of it, as a PNG."""
+    def screenshot(self, path: Path, height: float = math.inf) -> None:
+        """Save the page, or its upper part, as a PNG."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        options = {"clip": clip, "captureBeyondViewport": True} if whole else {}
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(height, size["height"]), "scale": 1}
+        options = {"clip": clip, "captureBeyondViewport": True}
         Path(path).write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png", **options)["data"]))
 
 
-def main(page: str, stem: str) -> int:
+def main(page: str, stem: str, height: str = "inf") -> int:
     with Chromium() as browser:
         for width in (1400, 390):
             for scheme in ("light", "dark"):
                 browser.open(Path(page), width, scheme == "dark")
                 browser.run("document.drawn")
-                browser.screenshot(Path(f"{stem}-{width}-{scheme}.png"))
+                browser.screenshot(Path(f"{stem}-{width}-{scheme}.png"), float(height))
                 print(f"{stem}-{width}-{scheme}.png", *browser.messages)
     return 0
 
