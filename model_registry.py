@@ -122,7 +122,8 @@ def read_champion(client, source_id: str) -> Champion | None:
     tags = version.tags
     if tags.get("model") not in MODELS:
         return None
-    return Champion(source_id, tags["model"], json.loads(tags["parameters"]), version.version, pd.Timestamp(tags["trained_until"]))
+    parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(tags["parameters"]).items()}
+    return Champion(source_id, tags["model"], parameters, version.version, pd.Timestamp(tags["trained_until"]))
 
 
 def load_champion(champion: Champion) -> ForecastModel:

@@ -110,7 +110,7 @@ def prepare_storage(config: Config, connection) -> str | Path:
         config.paths.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         return config.paths.state_dir.resolve() / "optuna.journal"
     with connection.cursor() as cursor:  # one at a time makes the tables
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (db.LOCK_KEY,))
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('optuna'))")
         open_storage(config.database.url)
     return config.database.url
 
