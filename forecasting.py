@@ -133,7 +133,9 @@ def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: floa
         settled = [past for past in pending if when[past].max() <= now]
         pending = [past for past in pending if when[past].max() > now]
         for past in settled:
-            levels = levels + ADAPTATION * (QUANTILES - (actual[past, None] <= values[past]).mean(axis=0))
+            reality = actual[past, None]
+            below = np.where(reality == values[past], QUANTILES, reality < values[past])  # both 0 at dusk, or at capacity, says nothing
+            levels = levels + ADAPTATION * (QUANTILES - below.mean(axis=0))
         earlier = (when <= now) & (issued < now) & (issued >= now - int(window_days * DAY.value))
         calibration = calibration_of(frame[earlier], data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS))
         if calibration is not None:
