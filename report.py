@@ -565,18 +565,28 @@ def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
         client = model_registry.open_store(config)
         experiment = client.get_experiment_by_name(config.mlflow.experiment).experiment_id
         for source_id in source_ids:
-            wanted = "tags.source_id = '{}'".format(source_id.replace("'", ""))
-            runs = client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=100)
-            children = [run for run in runs if "mlflow.parentRunId" in run.data.tags and "mae" in run.data.metrics]
-            newest = [run for run in children if run.data.tags["mlflow.parentRunId"] == children[0].data.tags["mlflow.parentRunId"]]
-            naive = next((run.data.metrics["mae"] for run in newest if run.data.params["model"] == "seasonal_naive"), None)
-            for run in sorted(newest, key=lambda run: run.data.metrics["mae"]):
-                model, mae = run.data.params["model"], run.data.metrics["mae"]
-                row = {"source_id": source_id, "model": model, "champion": run.data.tags["champion"] == model, "mae": mae}
-                rows.append(row | {"mae_ratio_naive": mae / naive if naive else None, **run.data.metrics})
+            wanted = f"tags.source_id = '{source_id}'"  # a source_id has no quotation mark
+            rows += newest_training(client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=100))
     except model_registry.ModelStoreError as error:
-        log.warning("%s", error)
+        log.warning("the report shows no leaderboard: %s", error)
     return rows
+
+
+def newest_training(runs: Sequence) -> list[dict]:
+    """The models of the newest of a source's trainings, best first, of its MLflow runs, newest first (a model's is a child run)."""
+    models = [run for run in runs if "mlflow.parentRunId" in run.data.tags and "mae" in run.data.metrics]
+    models = [run for run in models if run.data.tags["mlflow.parentRunId"] == models[0].data.tags["mlflow.parentRunId"]]
+    naive = next((run.data.metrics["mae"] for run in models if run.data.params["model"] == "seasonal_naive"), None)
+    return [
+        {
+            "source_id": run.data.tags["source_id"],
+            "model": run.data.params["model"],
+            "champion": run.data.tags["champion"] == run.data.params["model"],
+            "mae": run.data.metrics["mae"],
+            "mae_ratio_naive": run.data.metrics["mae"] / naive if naive else None,
+        }
+        for run in sorted(models, key=lambda run: run.data.metrics["mae"])
+    ]
 
 
 def read_stream(config: Config) -> list[dict]:

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from types import SimpleNamespace
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -10,7 +11,6 @@ from chromium import Chromium, find
 
 import db
 import figures
-import model_registry
 import optimization
 import report
 from config import load_config
@@ -242,25 +242,23 @@ def test_expected_failures_are_one_line(filled, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
 
 
-def test_the_leaderboard_is_that_of_the_newest_training(config_file):
-    config = load_config(config_file(), {})
-    assert report.read_leaderboard(config, ["load-1"]) == []  # and no store was made
-    assert not (config.paths.state_dir / "mlflow.db").exists()
-    model_registry.open_store(config)
-    import mlflow
+def test_the_leaderboard_is_that_of_the_newest_training(filled):
+    assert report.read_leaderboard(filled, ["load-1"]) == []
+    assert not filled.paths.state_dir.exists()  # looking for a store makes none
 
-    for champion, errors in (("seasonal_naive", {"seasonal_naive": 10.0}), ("arima", {"seasonal_naive": 20.0, "arima": 15.0})):
-        tags = {"source_id": "load-1", "champion": champion}
-        with mlflow.start_run(tags=tags):
-            for model, mae in errors.items():
-                with mlflow.start_run(nested=True, tags=tags):
-                    mlflow.log_param("model", model)
-                    mlflow.log_metric("mae", mae)
-    rows = report.read_leaderboard(config, ["load-1", "other"])
+    def child(parent, champion, model, **metrics):
+        tags = {"source_id": "load-1", "champion": champion, "mlflow.parentRunId": parent}
+        return SimpleNamespace(data=SimpleNamespace(tags=tags, params={"model": model}, metrics=metrics))
+
+    parent = SimpleNamespace(data=SimpleNamespace(tags={"source_id": "load-1"}, params={}, metrics={"test_mae": 1.0}))
+    failed = child("second", "arima", "prophet", seconds=3.0)
+    newest = [failed, child("second", "arima", "seasonal_naive", mae=20.0), child("second", "arima", "arima", mae=15.0)]
+    rows = report.newest_training([*newest, parent, child("first", "seasonal_naive", "seasonal_naive", mae=10.0), parent])
     assert [(row["model"], row["mae"], row["mae_ratio_naive"], row["champion"]) for row in rows] == [
         ("arima", 15.0, 0.75, True),
         ("seasonal_naive", 20.0, 1.0, False),
     ]
+    assert report.newest_training([]) == []
 
 
 # --- worked out by hand ---------------------------------------------------------------------------------------------------------
