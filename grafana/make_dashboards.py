@@ -1,0 +1,443 @@
+"""The Grafana dashboards as code: writes dashboards/operations.json, forecasts.json, stream.json and value.json beside this file.
+
+Each panel is a few words and its SQL, in plain PostgreSQL (`date_bin`), so that the same queries run on TimescaleDB and on the
+embedded server. Grafana replaces `$__timeFilter(column)`, `$__interval` and the variables `source` and `battery`.
+
+    python grafana/make_dashboards.py
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "dashboards"
+DATA_SOURCE = {"type": "grafana-postgresql-datasource", "uid": "timescaledb"}
+# the last days of the data that `make run` generates; "Newest data" on each dashboard leads to the data there is
+GENERATED = {"from": "2025-03-25T00:00:00Z", "to": "2025-04-03T00:00:00Z"}
+# distinguishable without colour vision (Okabe and Ito)
+COLOURS = {"solar": "#E69F00", "wind": "#56B4E9", "load": "#0072B2", "price": "#CC79A7", "plan": "#009E73", "actual": "#D55E00"}
+
+BIN = "date_bin('$__interval', {}, TIMESTAMPTZ '2000-01-01 00:00Z')"
+SOURCES = "source_id IN (${source:sqlstring})"
+BATTERIES = "battery_id IN (${battery:sqlstring})"
+# measured values of the chosen sources: source_id, time, value
+ACTUALS = " UNION ALL ".join(
+    f"SELECT source_id, time, {value} AS value FROM {table} WHERE $__timeFilter(time) AND {SOURCES}"
+    for table, value in (("renewables", "power_kw"), ("load", "power_kw"), ("market_prices", "price_eur_per_mwh"))
+)
+# forecasts of the chosen sources beside what came, of every run that was used or backtested
+JUDGED = f"""
+    SELECT source_id, valid_time, issue_time, forecasts.value, q05, q10, q90, q95, actuals.value AS actual
+    FROM forecasts JOIN forecast_runs USING (run_id) JOIN ({ACTUALS}) AS actuals USING (source_id)
+    WHERE actuals.time = valid_time AND role IN ('champion', 'fallback', 'backtest')"""
+# what was planned last for each interval: its schedule, its run, and the length of its intervals
+PLANNED = """
+    SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules JOIN schedule_runs USING (run_id)
+    JOIN (SELECT run_id, (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step FROM schedules GROUP BY run_id) AS lengths USING (run_id)
+    WHERE kind = 'plan' AND $__timeFilter(time) ORDER BY time, issue_time DESC, created_at DESC"""
+NEWEST_PLAN = "(SELECT run_id FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time DESC, created_at DESC LIMIT 1)"
+
+
+class Dashboard:
+    """A dashboard that is laid out from left to right and from top to bottom, 24 columns wide."""
+
+    def __init__(self, title: str, time: dict, variables: Sequence[str]):
+        self.title, self.time, self.variables = title, time, variables
+        self.panels: list[dict] = []
+        self.x = self.y = self.row = 0
+
+    def add(self, title: str, kind: str, width: int, height: int, *queries: str, unit: str = "", **more) -> None:
+        """Add a panel of a kind of Grafana's; `more` may hold description, options, fields (custom), overrides, links, repeat, interval."""
+        if self.x + width > 24:
+            self.x, self.y, self.row = 0, self.y + self.row, 0
+        shape = "time_series" if kind == "timeseries" else "table"
+        self.panels.append(
+            {
+                "id": len(self.panels) + 1,
+                "title": title,
+                "type": kind,
+                "description": more.get("description", ""),
+                "datasource": DATA_SOURCE,
+                "gridPos": {"x": self.x, "y": self.y, "w": width, "h": height},
+                "targets": [
+                    {
+                        "refId": chr(65 + number),
+                        "datasource": DATA_SOURCE,
+                        "format": shape,
+                        "rawQuery": True,
+                        "rawSql": " ".join(query.split()),
+                    }
+                    for number, query in enumerate(queries)
+                ],
+                "fieldConfig": {
+                    "defaults": {"unit": unit, "custom": more.get("fields", {}), "links": more.get("links", []), "noValue": "–"},
+                    "overrides": more.get("overrides", []),
+                },
+                "options": more.get("options", {}),
+                **{name: more[name] for name in ("repeat", "interval", "maxPerRow") if name in more},
+            }
+        )
+        self.x, self.row = self.x + width, max(self.row, height)
+
+    def build(self) -> dict:
+        """The dashboard as Grafana's JSON."""
+        query = {
+            "source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id",
+            "battery": "SELECT battery_id FROM batteries ORDER BY battery_id",
+        }
+        return {
+            "uid": f"vpp-{self.title.lower()}",
+            "title": self.title,
+            "tags": ["vpp"],
+            "timezone": "browser",
+            "schemaVersion": 39,
+            "version": 1,
+            "editable": False,
+            "refresh": "1m",
+            "time": self.time,
+            "links": [
+                {"type": "dashboards", "tags": ["vpp"], "title": "Dashboards", "asDropdown": False, "keepTime": False, "includeVars": True}
+            ],
+            "templating": {
+                "list": [
+                    {
+                        "name": name,
+                        "label": name.capitalize(),
+                        "type": "query",
+                        "datasource": DATA_SOURCE,
+                        "query": query[name],
+                        "definition": query[name],
+                        "refresh": 2,
+                        "multi": True,
+                        "includeAll": True,
+                        "current": {"text": ["All"], "value": ["$__all"]},
+                    }
+                    for name in self.variables
+                ]
+            },
+            "panels": self.panels,
+        }
+
+
+def coloured(field: str, colour: str, **custom) -> dict:
+    """An override for one field: its colour and how it is drawn."""
+    properties = [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}]
+    properties += [{"id": f"custom.{name}", "value": value} for name, value in custom.items()]
+    return {"matcher": {"id": "byName", "options": field}, "properties": properties}
+
+
+def in_unit(field: str, unit: str, **custom) -> dict:
+    """An override for one field: its unit."""
+    properties = [{"id": "unit", "value": unit}] + [{"id": f"custom.{name}", "value": value} for name, value in custom.items()]
+    return {"matcher": {"id": "byName", "options": field}, "properties": properties}
+
+
+def newest_data(dashboard: Dashboard) -> None:
+    """A line that tells where the data ends, with a link to its last week."""
+    dashboard.add(
+        "Newest data",
+        "stat",
+        6,
+        4,
+        """SELECT max(time) AS "newest", extract(epoch FROM max(time) - interval '7 days') * 1000 AS begins,
+           extract(epoch FROM max(time) + interval '2 days') * 1000 AS ends
+           FROM (SELECT max(time) AS time FROM renewables UNION ALL SELECT max(time) FROM load) AS times""",
+        unit="dateTimeAsIso",
+        description="Click it for the last week of data and the two days after.",
+        options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^newest$/"}, "graphMode": "none", "colorMode": "none"},
+        links=[{"title": "Show the last week of data", "url": "?from=${__data.fields.begins}&to=${__data.fields.ends}"}],
+    )
+
+
+def operations() -> Dashboard:
+    board = Dashboard("Operations", GENERATED, ("source", "battery"))
+    newest_data(board)
+    for title, column, unit in (
+        ("Cost of the newest plan", "cost_eur", "currencyEUR"),
+        ("Without battery", "cost_no_battery_eur", "currencyEUR"),
+        ("Planned at", "issue_time", "dateTimeAsIso"),
+    ):
+        options = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"}
+        query = f"SELECT {column} FROM schedule_runs WHERE run_id = {NEWEST_PLAN}"
+        board.add(title, "stat", 6, 4, query, unit=unit, options=options, description="At forecast values; positive is paid.")
+    board.add(
+        "Power by kind",
+        "timeseries",
+        12,
+        9,
+        f"""SELECT {BIN.format("time")} AS time, kind AS metric, avg(power_kw) AS power_kw FROM (
+            SELECT time, kind, sum(power_kw) AS power_kw FROM renewables JOIN sources USING (source_id)
+            WHERE $__timeFilter(time) AND {SOURCES} GROUP BY time, kind
+            UNION ALL SELECT time, 'load', sum(power_kw) FROM load WHERE $__timeFilter(time) AND {SOURCES} GROUP BY time
+            ) AS sums GROUP BY 1, 2 ORDER BY 1""",
+        unit="kwatt",
+        interval="5m",
+        fields={"fillOpacity": 20, "lineWidth": 1},
+        overrides=[coloured(kind, COLOURS[kind]) for kind in ("solar", "wind")]
+        + [coloured("load", COLOURS["load"], fillOpacity=0, lineWidth=2)],
+        description="Sums over the chosen sources.",
+    )
+    board.add(
+        "Net grid power",
+        "timeseries",
+        12,
+        9,
+        f"""SELECT {BIN.format("time")} AS time, avg(net_kw) AS "without battery" FROM (
+            SELECT time, sum(power_kw) AS net_kw FROM (
+            SELECT time, power_kw FROM load WHERE $__timeFilter(time)
+            UNION ALL SELECT time, -power_kw FROM renewables WHERE $__timeFilter(time)) AS signed GROUP BY time
+            ) AS sums GROUP BY 1 ORDER BY 1""",
+        f"""SELECT {BIN.format("time")} AS time, avg(grid_import_kw - grid_export_kw) AS planned FROM ({PLANNED}) AS planned
+            GROUP BY 1 ORDER BY 1""",
+        unit="kwatt",
+        interval="5m",
+        overrides=[
+            coloured("planned", COLOURS["plan"], lineWidth=2),
+            coloured("without battery", COLOURS["load"], lineStyle={"fill": "dash"}),
+        ],
+        description="Import is positive. Measured load less renewables, and what was last planned for each interval.",
+    )
+    board.add(
+        "State of charge",
+        "timeseries",
+        12,
+        8,
+        f"""SELECT DISTINCT ON (battery_states.time, battery_id) battery_states.time,
+            battery_id || ' (' || battery_states.kind || ')' AS metric, soc FROM battery_states LEFT JOIN schedule_runs USING (run_id)
+            WHERE $__timeFilter(battery_states.time) AND {BATTERIES} AND coalesce(schedule_runs.kind, 'plan') = 'plan'
+            ORDER BY battery_states.time, battery_id, battery_states.kind <> 'planned' DESC, issue_time DESC, created_at DESC""",
+        unit="percentunit",
+        fields={"fillOpacity": 10},
+        description="At the end of each interval; measured where it is known, else as last planned.",
+    )
+    board.add(
+        "Price",
+        "timeseries",
+        12,
+        8,
+        f"""SELECT {BIN.format("time")} AS time, source_id AS metric, avg(price_eur_per_mwh) AS price_eur_per_mwh FROM market_prices
+            WHERE $__timeFilter(time) AND {SOURCES} GROUP BY 1, 2 ORDER BY 1""",
+        unit="suffix: EUR/MWh",
+        interval="5m",
+        fields={"lineInterpolation": "stepAfter"},
+    )
+    board.add(
+        "Next plan",
+        "table",
+        24,
+        10,
+        f"""SELECT time, import_price_eur_per_mwh AS "price", load_kw AS "load", renewables_kw AS "renewables",
+            charge_kw AS "charge", discharge_kw AS "discharge", grid_import_kw AS "import", grid_export_kw AS "export",
+            curtailed_kw AS "curtailed", reason FROM schedules
+            LEFT JOIN (SELECT run_id, time, sum(charge_kw) AS charge_kw, sum(discharge_kw) AS discharge_kw FROM battery_states
+            WHERE {BATTERIES} GROUP BY run_id, time) AS powers USING (run_id, time)
+            WHERE run_id = {NEWEST_PLAN} ORDER BY time""",
+        unit="kwatt",
+        overrides=[in_unit("price", "suffix: EUR/MWh"), in_unit("reason", "string", width=420)],
+        description="The newest plan, interval by interval, with the reason of each.",
+    )
+    return board
+
+
+def forecasts() -> Dashboard:
+    board = Dashboard("Forecasts", GENERATED, ("source",))
+    newest_data(board)
+    board.add(
+        "Coverage of the 80 % band",
+        "gauge",
+        6,
+        4,
+        f"SELECT avg((actual BETWEEN q10 AND q90)::int) AS coverage FROM ({JUDGED}) AS judged",
+        unit="percentunit",
+        description="Share of measured values between q10 and q90 of the chosen sources and time; 80 % is right.",
+    )
+    board.add(
+        "Error by lead time",
+        "barchart",
+        12,
+        8,
+        f"""SELECT lead_h || '–' || lead_h + 6 || ' h' AS "lead time", error FROM (
+            SELECT 6 * floor(extract(epoch FROM valid_time - issue_time) / 21600)::int AS lead_h,
+            sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS error FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1) AS leads""",
+        unit="percentunit",
+        description="Sum of absolute errors over the sum of absolute measured values of the chosen sources.",
+        options={"xField": "lead time", "legend": {"showLegend": False}},
+    )
+    board.add(
+        "Forecast of $source",
+        "timeseries",
+        24,
+        9,
+        f"""SELECT DISTINCT ON (valid_time) valid_time AS time, q05, q10, q25, value AS forecast, q75, q90, q95
+            FROM forecasts JOIN forecast_runs USING (run_id)
+            WHERE $__timeFilter(valid_time) AND {SOURCES} AND role IN ('champion', 'fallback')
+            ORDER BY valid_time, issue_time DESC, created_at DESC""",
+        f"SELECT {BIN.format('time')} AS time, avg(value) AS actual FROM ({ACTUALS}) AS actuals GROUP BY 1 ORDER BY 1",
+        interval="5m",
+        repeat="source",
+        maxPerRow=1,
+        fields={"lineWidth": 0},
+        overrides=[
+            coloured("q95", COLOURS["plan"], fillBelowTo="q05", fillOpacity=12),
+            coloured("q90", COLOURS["plan"], fillBelowTo="q10", fillOpacity=18),
+            coloured("q75", COLOURS["plan"], fillBelowTo="q25", fillOpacity=25),
+            *(coloured(name, COLOURS["plan"]) for name in ("q05", "q10", "q25")),
+            coloured("forecast", COLOURS["plan"], lineWidth=2),
+            coloured("actual", COLOURS["actual"], lineWidth=1),
+        ],
+        description="The newest forecast of each time with its 50, 80 and 90 % bands, and what was measured; kW, prices EUR/MWh.",
+    )
+    board.add(
+        "Accuracy by source",
+        "table",
+        24,
+        8,
+        f"""SELECT source_id AS "source", count(*) AS "values", avg(abs(value - actual)) AS "MAE", avg(value - actual) AS "bias",
+            sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS "relative error",
+            avg((actual BETWEEN q10 AND q90)::int) AS "in 80 % band", avg((actual BETWEEN q05 AND q95)::int) AS "in 90 % band"
+            FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1""",
+        overrides=[in_unit(name, "percentunit") for name in ("relative error", "in 80 % band", "in 90 % band")],
+        description="MAE and bias in kW, prices in EUR/MWh; champions, fallbacks and backtests in the chosen time.",
+    )
+    return board
+
+
+def stream() -> Dashboard:
+    board = Dashboard("Stream", {"from": "now-24h", "to": "now"}, ("source",))
+    tables = ("renewables", "load", "market_prices", "weather", "weather_forecasts")
+    rate = "count(*) / extract(epoch FROM interval '$__interval')"
+    stored = " UNION ALL ".join(
+        f"SELECT {BIN.format('sent_at')} AS time, '{table}' AS metric, {rate} AS rows_per_s FROM {table} "
+        "WHERE $__timeFilter(sent_at) GROUP BY 1"
+        for table in tables
+    )
+    newest = " UNION ALL ".join(f"SELECT max(sent_at) AS sent_at, count(*) AS stored FROM {table}" for table in tables)
+    board.add(
+        "Last message",
+        "stat",
+        8,
+        4,
+        f"SELECT max(sent_at) AS sent_at FROM ({newest}) AS tables",
+        unit="dateTimeFromNow",
+        options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"},
+        description="When the newest stored message was sent.",
+    )
+    board.add(
+        "Rows stored",
+        "stat",
+        8,
+        4,
+        f"SELECT sum(stored) AS stored FROM ({newest}) AS tables",
+        options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"},
+    )
+    board.add(
+        "Rows stored per second",
+        "timeseries",
+        24,
+        9,
+        f"SELECT time, metric, rows_per_s FROM ({stored}) AS rates ORDER BY 1",
+        unit="suffix: rows/s",
+        interval="10s",
+        fields={"drawStyle": "bars", "fillOpacity": 60, "stacking": {"mode": "normal"}},
+        description="By the time at which the producer sent them.",
+    )
+    latest = " UNION ALL ".join(f"(SELECT time, sent_at FROM {table} WHERE {table}.source_id = s.source_id)" for table in tables[:4])
+    board.add(
+        "Last message by source",
+        "table",
+        24,
+        10,
+        f"""SELECT s.source_id AS "source", s.kind, newest.time AS "newest interval", newest.sent_at AS "sent",
+            newest.sent_at - newest.time - make_interval(mins => s.step_min) AS delay, now() - newest.sent_at AS "silent for"
+            FROM sources AS s LEFT JOIN LATERAL (SELECT time, sent_at FROM ({latest}) AS rows ORDER BY time DESC LIMIT 1) AS newest ON true
+            ORDER BY newest.sent_at NULLS FIRST""",
+        description="delay: from the end of the newest interval until its message was sent. Sources without a message come first.",
+    )
+    return board
+
+
+def value() -> Dashboard:
+    board = Dashboard("Value", GENERATED, ("battery",))
+    one = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"}
+    valued = """SELECT a.issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur, p.cost_eur AS perfect_eur
+        FROM schedule_runs AS a JOIN schedule_runs AS p USING (site_id, issue_time)
+        WHERE a.kind = 'actual' AND p.kind = 'perfect' AND $__timeFilter(a.issue_time)"""
+    newest_data(board)
+    for title, expression, unit in (
+        ("Captured share", "sum(cost_no_battery_eur - cost_eur) / nullif(sum(cost_no_battery_eur - perfect_eur), 0)", "percentunit"),
+        ("Saved against no battery", "sum(cost_no_battery_eur - cost_eur)", "currencyEUR"),
+        ("Saved against the simple rule", "sum(cost_rule_eur - cost_eur)", "currencyEUR"),
+    ):
+        board.add(
+            title,
+            "stat",
+            6,
+            4,
+            f"SELECT {expression} FROM ({valued}) AS valued",
+            unit=unit,
+            options=one,
+            description="Plans issued in the chosen time, at actual values (python optimization.py value).",
+        )
+    board.add(
+        "Cost against the baselines",
+        "barchart",
+        12,
+        9,
+        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
+            cost_eur AS "plan", perfect_eur AS "perfect foresight" FROM ({valued}) AS valued ORDER BY issue_time""",
+        unit="currencyEUR",
+        options={"xField": "issued"},
+        description="At actual values; energy left in the batteries counts at one price for all. Positive is paid.",
+    )
+    board.add(
+        "Cost at forecast values",
+        "barchart",
+        12,
+        9,
+        """SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
+           cost_eur AS "plan" FROM schedule_runs WHERE kind = 'plan' AND $__timeFilter(issue_time) ORDER BY issue_time""",
+        unit="currencyEUR",
+        options={"xField": "issued"},
+        description="What each plan expected when it was made.",
+    )
+    board.add(
+        "Planned saving, added up",
+        "timeseries",
+        12,
+        8,
+        f"""SELECT time, sum(saved_eur) OVER (ORDER BY time) AS "saved" FROM (
+            SELECT time, extract(epoch FROM step) / 3600 / 1000 * (greatest(load_kw - renewables_kw, 0) * import_price_eur_per_mwh
+            - greatest(renewables_kw - load_kw, 0) * greatest(export_price_eur_per_mwh, 0)
+            - grid_import_kw * import_price_eur_per_mwh + grid_export_kw * export_price_eur_per_mwh) AS saved_eur
+            FROM ({PLANNED}) AS planned) AS savings ORDER BY time""",
+        unit="currencyEUR",
+        fields={"fillOpacity": 15},
+        description="Energy cost without battery less that of what was last planned for each interval, at forecast values; "
+        "a charged battery shows as a cost until it is discharged.",
+    )
+    board.add(
+        "Cycles by day",
+        "timeseries",
+        12,
+        8,
+        f"""SELECT date_trunc('day', battery_states.time) AS time, battery_id AS metric,
+            sum(battery_states.discharge_kw * extract(epoch FROM planned.step) / 3600 / capacity_kwh) AS cycles
+            FROM battery_states JOIN batteries USING (battery_id) JOIN ({PLANNED}) AS planned USING (run_id)
+            WHERE planned.time = battery_states.time AND {BATTERIES} GROUP BY 1, 2 ORDER BY 1""",
+        unit="none",
+        fields={"drawStyle": "bars", "fillOpacity": 60},
+        description="Energy discharged over capacity, as last planned, by UTC day.",
+    )
+    return board
+
+
+def main() -> int:
+    FOLDER.mkdir(exist_ok=True)
+    for board in (operations(), forecasts(), stream(), value()):
+        path = FOLDER / f"{board.title.lower()}.json"
+        path.write_text(json.dumps(board.build(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
