@@ -5,6 +5,7 @@ came from (`topic`, `partition`, `offset`, `time` in ms since 1970 UTC). A dead 
 readers know it by its origin. One that was stored later is followed by one with the same origin and the header `resolved`.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -245,9 +246,12 @@ def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[
             if low < high:
                 ends[topic, number] = (low, high)
     consumer.assign([TopicPartition(*place, low) for place, (low, _) in ends.items()])
+    heard = time.monotonic()
     while ends:
-        messages = consumer.consume(1000, REQUEST_S)
-        if not messages:
+        messages = consumer.consume(1000, 0.05)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > REQUEST_S:
             raise StreamError("Kafka: the dead-letter topics cannot be read to their end; try again")
         for message in messages:
             if message.error():

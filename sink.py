@@ -227,9 +227,9 @@ class Sink:
                     batch = self._poll()
                     if batch:
                         self._write(batch)
-                    elif self.broker_error is not None:
+                    if self.broker_error is not None:
                         self._retry("Kafka", self._reach_broker)
-                    elif self.until_drained and self.produced.is_set() and self._is_drained():
+                    elif self.until_drained and self.produced.is_set() and len(batch) < POLL_ROWS and self._is_drained():
                         break
                 except KafkaException as error:
                     log.debug("Kafka: %s", error)

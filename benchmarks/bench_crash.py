@@ -1,0 +1,235 @@
+"""Kill -9 in the middle of the stream, round after round, and count what is in the database and in the dead letters afterwards.
+
+    python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5] [--pair 5]
+
+Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py produce` killed and run again; one of
+two sinks killed. Each prints its seed. After each, the rows must be the distinct keys with their newest values, and the dead
+letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder; exit 1 if a round fails.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from confluent_kafka import Producer  # noqa: E402
+
+import broker  # noqa: E402
+import db  # noqa: E402
+import embedded  # noqa: E402
+import sink  # noqa: E402
+from config import Config, load_config  # noqa: E402
+from sources import Source, write_sources  # noqa: E402
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+KINDS = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "market": "price_eur_per_mwh"}
+SOURCES = [
+    Source(f"{kind}-{n}", kind, kind, "site-1", None if kind == "market" else 1000.0, 60, 49.6, 6.1, "Europe/Brussels")
+    for kind in KINDS
+    for n in range(4)
+]
+
+
+class Round:
+    """Messages of one seed, and what must be left of them."""
+
+    def __init__(self, config: Config, seed: int):
+        self.config, self.random = config, random.Random(seed)
+        self.newest: dict[tuple[str, str, str], tuple[int, int, float]] = {}  # kind, source, time -> sent, sequence, value
+        self.invalid: set[tuple[str, int, int]] = set()
+        self.sequence = 0
+        self.processes: list[subprocess.Popen] = []
+        with db.session(config) as conn:
+            db.upsert_sources(conn, SOURCES)
+        self.producer = Producer(broker.kafka_settings(config) | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"})
+        broker.wait_for_topics(self.producer, list(broker.topic_names(config).values()), 20)
+
+    def send(self, count: int) -> None:
+        """So many messages: new keys, newer and older values of keys that were there, two in a hundred invalid."""
+        for _ in range(count):
+            self.sequence += 1
+            kind = self.random.choice(list(KINDS))
+            name = f"{kind}-{self.random.randrange(4)}"
+            hour = (START + timedelta(hours=self.random.randrange(300))).strftime("%Y-%m-%dT%H:%M:%SZ")
+            value = round(self.random.uniform(0, 1000), 3)
+            sent = 1_750_000_000_000 + self.sequence // 2 - self.random.choice((0, 0, 0, 0, 500))
+            message = json.dumps({"source_id": name, "time": hour, KINDS[kind]: value}).encode()
+            invalid = self.random.random() < 0.02
+            if invalid:
+                message = self.random.choice((b"", None, message[:-5], message.replace(b"Z", b""), message.replace(b"-", b"+", 1)))
+            else:
+                key = (kind, name, hour)
+                self.newest[key] = max(self.newest.get(key, (0, 0, 0.0)), (sent, self.sequence, value))
+
+            def report(error, delivered, invalid=invalid):
+                if error is not None:
+                    raise RuntimeError(error)
+                if invalid:
+                    self.invalid.add((delivered.topic(), delivered.partition(), delivered.offset()))
+
+            self.producer.produce(broker.topic_names(self.config)[kind], message, name, timestamp=sent, on_delivery=report)
+            self.producer.poll(0)
+        assert self.producer.flush(30) == 0
+
+    def send_for(self, seconds: float) -> None:
+        """Small lots of messages, one after the other."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.send(self.random.randrange(1, 200))
+            time.sleep(0.02)
+
+    def start_sink(self) -> subprocess.Popen:
+        command = [sys.executable, str(ROOT / "communication.py"), "--config", str(self.config.path), "consume"]
+        self.processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return self.processes[-1]
+
+    def count_rows(self) -> int:
+        with db.session(self.config) as conn:
+            return sum(db.count_measurements(conn).values())
+
+    def send_and_wait(self, count: int, seconds: float = 90) -> None:
+        """Send messages and wait until some of them are stored: a sink has joined its group and is at work."""
+        before, until = self.count_rows(), time.monotonic() + seconds
+        self.send(count)
+        while self.count_rows() <= before:
+            assert time.monotonic() < until, f"no new rows in {seconds} s"
+            time.sleep(0.05)
+
+    def finish(self) -> str:
+        """End the sinks as a service ends, store the rest, and compare.
+
+        Raises
+        ------
+        AssertionError : something was lost, doubled or overwritten by an older value.
+        """
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            assert process.wait(20) in (0, -signal.SIGKILL), process.returncode
+        sink.run_sink(sink.Sink(self.config, until_drained=True))
+        expected = {key: value for key, (_, _, value) in self.newest.items()}
+        stored = {}
+        with db.session(self.config) as conn:
+            for source in SOURCES:
+                for at, value in db.read_series(conn, source).items():
+                    stored[source.kind, source.source_id, at.strftime("%Y-%m-%dT%H:%M:%SZ")] = value
+        assert stored == expected, (
+            f"{len(stored)} rows, expected {len(expected)}; {len(set(stored.items()) ^ set(expected.items()))} differ"
+        )
+        letters = broker.read_dead_letters(self.config, broker.kafka_settings(self.config))
+        assert {letter.origin[:3] for letter in letters} == self.invalid and len(letters) == len(self.invalid)
+        return f"{self.sequence} messages, {len(expected)} rows, {len(letters)} dead letters"
+
+    def stop(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def kill_sink(test: Round, sinks: int = 1) -> None:
+    """One sink is killed at a random moment; where it is the only one, another is started."""
+    running = [test.start_sink() for _ in range(sinks)]
+    test.send_and_wait(500)
+    test.send_for(test.random.uniform(0, 1.0))
+    running[0].kill()
+    if sinks == 1:
+        test.start_sink()
+    test.send_and_wait(500)
+
+
+def kill_postgres(test: Round) -> None:
+    """PostgreSQL is killed at a random moment; its daemon starts it again and the sink goes on by itself."""
+    test.start_sink()
+    test.send_and_wait(500)
+    test.send_for(test.random.uniform(0, 1.0))
+    places = embedded.find_places(test.config.paths.state_dir)
+    os.kill(int((places.postgres / "data" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+    test.send_and_wait(500)
+
+
+def kill_producer(test: Round) -> None:
+    """`communication.py produce` is killed at a random moment and run again, while a sink stores."""
+    rows = 40_000
+    lines = ["time,source_id,power_kw"]
+    for n in range(rows):
+        hour, name = (START - timedelta(hours=1 + n // 4)).strftime("%Y-%m-%dT%H:%M:%SZ"), f"load-{n % 4}"
+        lines.append(f"{hour},{name},{n % 997}")
+        test.newest["load", name, hour] = (2**60, 0, float(n % 997))
+    folder = test.config.paths.data_dir
+    folder.mkdir(exist_ok=True)
+    write_sources(folder / "sources.csv", SOURCES)
+    (folder / "load.csv").write_text("\n".join(lines))
+    test.start_sink()
+    test.send_and_wait(500)
+    command = [sys.executable, str(ROOT / "communication.py"), "--config", str(test.config.path), "produce", "--topic", "load-topic"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    test.processes.append(first)
+    while test.count_rows() < rows // 100 and first.poll() is None:
+        time.sleep(0.02)
+    time.sleep(test.random.uniform(0, 0.3))
+    first.kill()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    test.sequence += rows
+
+
+def run_round(config: Config, seed: int, scenario, **arguments) -> str:
+    """One round; the reset before it makes it independent of the others."""
+    with db.session(config) as conn:
+        db.reset(conn)
+    test = Round(config, seed)
+    try:
+        scenario(test, **arguments)
+        return test.finish()
+    finally:
+        test.stop()
+
+
+def new_config(folder: Path, number: int) -> Config:
+    """A configuration of one round: small batches, topics and group of its own on the embedded servers of a folder."""
+    path = folder / f"round-{number}.ini"
+    path.write_text(
+        f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nwait_s = 60\n"
+        f"[kafka]\ntopic_prefix = r{number}-\ngroup_id = r{number}\nbatch_rows = 300\nbatch_s = 0.1\n"
+    )
+    return load_config(path, {})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5)):
+        parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
+    args = parser.parse_args(argv)
+    plan = [("sink killed", kill_sink, {})] * args.sink + [("PostgreSQL killed", kill_postgres, {})] * args.postgres
+    plan += [("producer killed", kill_producer, {})] * args.producer + [("one of two sinks killed", kill_sink, {"sinks": 2})] * args.pair
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for number, (name, scenario, arguments) in enumerate(plan):
+                began = time.monotonic()
+                try:
+                    result = run_round(new_config(Path(folder), number), args.seed + number, scenario, **arguments)
+                except AssertionError as error:
+                    failed, result = failed + 1, f"FAILED: {error}"
+                print(f"{name}, seed {args.seed + number}: {result}, {time.monotonic() - began:.1f} s", flush=True)
+        finally:
+            embedded.stop(Path(folder) / "state", delete=True)
+    print(f"{len(plan) - failed} of {len(plan)} rounds: every newest value stored once, every invalid message dead-lettered once")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,495 @@
+"""The stream end to end on real servers: what is stored, what is dead-lettered and why, what is replayed, how commands end."""
+
+import dataclasses
+import json
+import logging
+import math
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+
+import pandas as pd
+import psycopg2
+import pytest
+from confluent_kafka import Producer
+
+import broker
+import communication
+import db
+import records
+import sink
+from config import load_config
+from sources import Source, write_sources
+
+START = pd.Timestamp("2025-01-01T00:00Z")
+SOURCES = [
+    Source("solar-1", "solar", "Solar", "site-1", 100.0, 15, 49.6, 6.1, "Europe/Brussels"),
+    Source("wind-1", "wind", "Wind", "site-1", 200.0, 60, 49.6, 6.1, "Europe/Brussels"),
+    Source("load-1", "load", "Load", "site-1", 50.0, 60, 49.6, 6.1, "Europe/Brussels"),
+    Source("market-1", "market", "Market", "site-1", None, 60, None, None, "Europe/Brussels"),
+    Source("weather-1", "weather", "Weather", "site-1", None, 60, 49.6, 6.1, "Europe/Brussels"),
+]
+
+
+@pytest.fixture
+def make_config(config_file):
+    """Configuration with a short patience and the data folder in place: `make_config(kafka={...})`."""
+
+    def make(**sections):
+        config = load_config(config_file(**({"database": {}} | sections)))
+        config = dataclasses.replace(config, database=dataclasses.replace(config.database, wait_s=20.0))
+        config.paths.data_dir.mkdir(exist_ok=True)
+        return config
+
+    return make
+
+
+def iso(step, minutes):
+    return (START + pd.Timedelta(minutes=step * minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_csvs(config, count=48):
+    """A small data folder; returns kind -> number of messages."""
+    folder = config.paths.data_dir
+    write_sources(folder / "sources.csv", SOURCES)
+    lines = {
+        "solar": ["time,source_id,power_kw"] + [f"{iso(n, 15)},solar-1,{n % 100}" for n in range(count)],
+        "wind": ["time,source_id,power_kw"] + [f"{iso(n, 60)},wind-1,{n + 0.25}" for n in range(count)],
+        "load": ["time,source_id,power_kw"] + [f"{iso(n, 60)},load-1,{n}" for n in range(count)],
+        "market": ["time,source_id,price_eur_per_mwh"] + [f"{iso(n, 60)},market-1,{-n}" for n in range(count)],
+        "weather": ["time,source_id,ghi,dni,dhi,temp_air,wind_speed"] + [f"{iso(n, 60)},weather-1,1,2,3,4,{n}" for n in range(count)],
+        "weather_forecast": ["issue_time,valid_time,source_id,ghi,dni,dhi,temp_air,wind_speed"]
+        + [f"{iso(0, 60)},{iso(n, 60)},weather-1,1,2,3,4,{n}" for n in range(count)],
+    }
+    for name, text in lines.items():
+        (folder / f"{name}.csv").write_text("\n".join(text) + "\n")
+    return {name.replace("_", "-"): count for name in lines}
+
+
+def register(config, sources=SOURCES):
+    with db.session(config) as conn:
+        db.upsert_sources(conn, sources)
+
+
+def send(config, kind, values, timestamps=None):
+    """Messages to the topic of a kind, all with the key "k", so that they keep their order."""
+    settings = broker.kafka_settings(config)
+    producer = Producer(settings | {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000})
+    topic = broker.topic_names(config)[kind]
+    broker.wait_for_topics(producer, [topic], 20)
+    for place, value in enumerate(values):
+        data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+        while True:
+            try:
+                producer.produce(topic, data, "k", **({"timestamp": timestamps[place]} if timestamps else {}))
+                break
+            except BufferError:
+                producer.poll(0.1)
+    assert producer.flush(30) == 0
+
+
+def drain(config):
+    """Run a sink until everything is stored; returns kind -> its counts."""
+    member = sink.Sink(config, until_drained=True)
+    sink.run_sink(member)
+    return member.counts
+
+
+def power(time_text, value, source_id="solar-1"):
+    return {"source_id": source_id, "time": time_text, "power_kw": value}
+
+
+def read(config, source):
+    with db.session(config) as conn:
+        return db.read_series(conn, source)
+
+
+# --- from CSV to rows
+
+
+def test_every_csv_is_stored_once_however_often_it_is_streamed(make_config):
+    config = make_config()
+    expected = write_csvs(config)
+    for _ in range(2):
+        rows = communication.stream(config)
+        assert [row["topic"] for row in rows] == list(broker.topic_names(config).values())
+        for row in rows:
+            assert row["produced"] == 48 == row["stored"] + row["unchanged"] and row["dead_lettered"] == 0
+            assert row["in_database"] == 48
+    with db.session(config) as conn:
+        assert db.count_measurements(conn) == expected
+        solar = db.read_series(conn, SOURCES[0])
+        assert list(solar) == [n % 100 for n in range(48)] and solar.index[1] == START + pd.Timedelta("15min")
+        assert db.read_weather(conn, "weather-1")["wind_speed"].iloc[-1] == 47
+        assert list(db.read_weather_forecasts(conn, "weather-1")["issue_time"].unique()) == [START]
+        with conn.cursor() as cursor:
+            # Prices of 2 January, local time, became known on 1 January at 13:00 in Brussels, 12:00 UTC.
+            cursor.execute("SELECT available_at FROM market_prices WHERE time = '2025-01-02T10:00Z'")
+            assert cursor.fetchone()[0] == pd.Timestamp("2025-01-01T12:00Z")
+    rows = communication.status(config)
+    assert {row["lag"] for row in rows} == {0}
+    assert sum(row["end"] for row in rows) == 2 * 6 * 48
+    assert communication.list_dead_letters(config) == []
+
+
+def test_a_csv_without_a_column_is_refused(make_config):
+    config = make_config()
+    write_csvs(config)
+    (config.paths.data_dir / "wind.csv").write_text("time,source_id,power\n")
+    with pytest.raises(broker.StreamError, match=r"wind\.csv: no column power_kw; expected source_id,time,power_kw"):
+        communication.produce(config, ["wind"])
+
+
+def test_no_csv_names_the_command_that_makes_them(make_config):
+    with pytest.raises(broker.StreamError, match=r"run python generation\.py"):
+        communication.produce(make_config(), list(broker.TOPICS))
+
+
+def test_what_is_no_number_is_sent_for_the_sink_to_refuse(tmp_path):
+    path = tmp_path / "load.csv"
+    path.write_text("power_kw,extra,time,source_id\n1.50,x,2025-01-01T00:00Z,a\n,x,2025-01-01T01:00Z,a\n\nnan,,t,a\n7\n")
+    assert [(key, json.loads(value)["power_kw"]) for _, key, value in communication.read_messages(path, "load")] == [
+        ("a", 1.5),
+        ("a", ""),
+        ("a", None),
+        ("", 7.0),
+    ]
+
+
+def test_speed_sends_in_the_order_of_time(make_config):
+    config = make_config()
+    write_csvs(config, 3)
+    began = time.monotonic()
+    sent = list(communication._messages(config, ["solar", "load"], 7200 * 10, lambda: False))  # two hours in 0.1 s
+    assert time.monotonic() - began >= 0.1
+    assert [kind for kind, _, _ in sent] == ["solar", "load", "solar", "solar", "load", "load"]
+
+
+# --- records
+
+
+LIMITS = records.Limits(946_684_800_000_000, 7 * 86_400_000_000, -1000.0, 10_000.0, "13:00", "Europe/Brussels")
+NOW_US = 1_750_000_000_000_000  # 2025-06-15
+
+
+def reasons(kind, *values):
+    values = [value if value is None or isinstance(value, bytes) else json.dumps(value).encode() for value in values]
+    checked = records.check(kind, values, [0] * len(values), records.Registry(SOURCES), LIMITS, NOW_US)
+    found = dict(checked.refused)
+    assert sorted([*found, *checked.places]) == list(range(len(values)))
+    return [found.get(place) for place in range(len(values))]
+
+
+def test_bounds_of_a_record():
+    def at(text):
+        return power(text, 1)
+
+    assert reasons(
+        "solar",
+        *[power(iso(0, 15), kw) for kw in (120, 120.1, -2, -2.1)],  # capacity 100: from -2 to 120
+        *[at(text) for text in ("2000-01-01T00:00:00Z", "1999-12-31T23:45:00Z", "2025-06-22T15:00:00+00:00", "2025-06-23T00:00:00Z")],
+        *[at(text) for text in ("2025-01-01T00:15:00+01:00", "2025-01-01T00:07:00Z", "2025-01-01T00:00:00.000001Z")],
+    ) == [
+        None,
+        "power_kw 120.1 is above 120, the most of solar-1",
+        None,
+        "power_kw -2.1 is below -2, the least of solar-1",
+        None,
+        "time 1999-12-31T23:45:00Z is before 2000-01-01T00:00:00Z",
+        None,
+        "time 2025-06-23T00:00:00Z is after 2025-06-22T15:06:40Z",
+        None,
+        "time 2025-01-01T00:07:00Z is not on the 15 min step of solar-1",
+        "time 2025-01-01T00:00:00Z is not on the 15 min step of solar-1",
+    ]
+    assert reasons("load", power(iso(0, 60), 1e6, "load-1"), power(iso(0, 60), -5, "load-1")) == [None, None]  # no plant
+    price = {"source_id": "market-1", "time": iso(0, 60)}
+    assert reasons("market", *[price | {"price_eur_per_mwh": value} for value in (-1000, 10_000, 10_000.5)]) == [
+        None,
+        None,
+        "price_eur_per_mwh 10000.5 is not within -1000 to 10000",
+    ]
+    assert reasons("wind", power(iso(0, 60), 1)) == ["source solar-1 is of kind solar, not wind"]
+    weather = {"source_id": "weather-1", "issue_time": iso(0, 60), "valid_time": iso(0, 15)} | dict.fromkeys(
+        records.Weather.__struct_fields__[2:], 1
+    )
+    assert reasons("weather-forecast", weather, weather | {"issue_time": "2025-01-01T00:03:00Z"}, weather | {"valid_time": iso(1, 15)}) == [
+        None,
+        None,
+        "valid_time 2025-01-01T00:15:00Z is not on the 60 min step of weather-1",
+    ]
+
+
+def test_a_message_from_the_future_is_refused():
+    checked = records.check("solar", [json.dumps(power(iso(0, 15), 1)).encode()] * 2, [0, 9**18], records.Registry(SOURCES), LIMITS, NOW_US)
+    assert list(checked.places) == [0] and "lies ahead" in checked.refused[0][1]
+
+
+BAD = {  # kind of fault -> message, part of its reason
+    "not JSON": (b"{solar-1}", "not JSON"),
+    "not UTF-8": (b'{"source_id":"\xff\xfe","time":"2025-01-01T00:00:00Z","power_kw":1}', "not JSON"),
+    "wrong type": (power(iso(0, 15), "12"), "wrong field: Expected `float`, got `str` - at `$.power_kw`"),
+    "NaN": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":NaN}', "not JSON"),
+    "infinity": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":Infinity}', "not JSON"),
+    "1e400": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":1e400}', "out of range"),
+    "naive time": (power("2025-01-01T00:00:00", 1), "wrong field: Expected `datetime` with a timezone component"),
+    "year 9999": (power("9999-12-31T00:00:00Z", 1), "time 9999-12-31T00:00:00Z is after"),
+    "year 10000": (power("10000-01-01T00:00:00Z", 1), "wrong field: Invalid RFC3339"),
+    "unknown source": (power(iso(0, 15), 1, "solar-9"), "unknown source 'solar-9'"),
+    "negative power": (power(iso(0, 15), -50), "power_kw -50 is below -2"),
+    "twice the capacity": (power(iso(0, 15), 200), "power_kw 200 is above 120"),
+    "empty": (b"", "empty message"),
+    "null": (None, "null message"),
+    "900 kB": (power(iso(0, 15), 1, "x" * 900_000), "unknown source 'xxx"),
+    "missing field": ({"source_id": "solar-1", "time": iso(0, 15)}, "wrong field: Object missing required field `power_kw`"),
+    "array": (b"[1,2]", "wrong field"),
+}
+
+
+def test_every_kind_of_fault_has_its_reason():
+    found = dict(zip(BAD, reasons("solar", *[message for message, _ in BAD.values()]), strict=True))
+    for name, (_, part) in BAD.items():
+        assert part in found[name], name
+        assert len(found[name]) < 400
+
+
+# --- the sink
+
+
+def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
+    config = make_config(kafka={"batch_rows": 5000})
+    register(config)
+    good, bad = 20_000, 200
+    names = list(BAD)[:15]
+    values, expected, every = [], Counter(), good // bad
+    for number in range(good):
+        values.append(power(iso(number, 15), number % 100))
+        if number % every == every // 2:
+            name = names[(number // every) % len(names)]
+            expected[name] += 1
+            values.append(BAD[name][0])
+    send(config, "solar", values)
+    counts = drain(config)["solar"]
+    assert (counts.stored, counts.unchanged, counts.dead_lettered, counts.lost) == (good, 0, bad, 0)
+    series = read(config, SOURCES[0])
+    assert len(series) == good and list(series) == [number % 100 for number in range(good)]
+    letters = broker.read_dead_letters(config, broker.kafka_settings(config))
+    assert len({letter.origin for letter in letters}) == len(letters) == bad
+    for name in names:
+        message, part = BAD[name]
+        data = message if message is None or isinstance(message, bytes) else json.dumps(message).encode()
+        mine = [
+            letter for letter in letters if letter.value == (data and data[: broker.DLQ_VALUE_BYTES]) or (data == b"" and not letter.value)
+        ]
+        assert sum(part in letter.error for letter in mine) == expected[name], name
+        assert {letter.truncated for letter in mine} == {len(data) if data and len(data) > broker.DLQ_VALUE_BYTES else None}
+        assert {letter.key for letter in mine} == {b"k"} and {letter.topic for letter in mine} == {broker.topic_names(config)["solar"]}
+
+
+def test_dead_letters_are_stored_once_their_cause_is_mended(make_config):
+    config = make_config()
+    register(config, SOURCES[:1])
+    big = dataclasses.replace(SOURCES[0], capacity_kw=300.0)
+    late = dataclasses.replace(SOURCES[0], source_id="solar-2")
+    send(
+        config,
+        "solar",
+        [power(iso(0, 15), 250), power(iso(1, 15), 9, "solar-2"), b"broken", power(iso(2, 15), 250)],
+        [1000, 1000, 1000, 1000],
+    )
+    send(config, "solar", [power(iso(2, 15), 100)], [2000])  # a newer value of the last one's key
+    counts = drain(config)["solar"]
+    assert (counts.stored, counts.dead_lettered) == (1, 4)
+    listed = communication.list_dead_letters(config)
+    assert [row["offset"] for row in listed] == [0, 1, 2, 3] and listed[2]["value"] == "broken"
+    topic = broker.topic_names(config)["solar"]
+    write_sources(config.paths.data_dir / "sources.csv", [big, late])
+    assert communication.replay_dead_letters(config) == [{"topic": topic, "stored": 2, "unchanged": 1, "still_invalid": 1}]
+    assert list(read(config, big)) == [250, 100] and list(read(config, late)) == [9]
+    assert [row["offset"] for row in communication.list_dead_letters(config)] == [2]
+    assert communication.replay_dead_letters(config) == [{"topic": topic, "stored": 0, "unchanged": 0, "still_invalid": 1}]
+
+
+def test_a_dead_letter_sent_twice_is_listed_once(make_config):
+    config = make_config()
+    settings = broker.kafka_settings(config)
+    producer = broker.new_producer(settings, 10, Counter())
+    letter = broker.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
+    for _ in range(3):
+        broker.send_dead_letter(producer, letter)
+    broker.send_dead_letter(producer, dataclasses.replace(letter, offset=8))
+    assert producer.flush(10) == 0
+    found = broker.read_dead_letters(config, settings)
+    assert [item.offset for item in found] == [7, 8] and found[0] == letter
+
+
+def test_what_the_database_refuses_is_found_by_halving(make_config):
+    config = make_config()
+    register(config)
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("ALTER TABLE renewables ADD CONSTRAINT no_thirteen CHECK (power_kw <> 13)")
+    send(config, "solar", [power(iso(n, 15), 13 if n in (5, 6, 300) else 1) for n in range(500)])
+    send(config, "load", [power(iso(n, 60), 13, "load-1") for n in range(20)])
+    counts = drain(config)
+    assert (counts["solar"].stored, counts["solar"].dead_lettered, counts["load"].stored) == (497, 3, 20)
+    letters = broker.read_dead_letters(config, broker.kafka_settings(config))
+    assert [letter.offset for letter in letters] == [5, 6, 300]
+    assert all(letter.error.startswith("refused by the database: ") and "no_thirteen" in letter.error for letter in letters)
+    assert len(read(config, SOURCES[0])) == 497
+
+
+def test_the_newest_value_wins_across_batches_and_rewinds(make_config):
+    config = make_config(kafka={"batch_rows": 7})
+    register(config)
+    values = [(n % 10, n) for n in range(100)]  # each of ten keys ten times
+    send(config, "solar", [power(iso(key, 15), value) for key, value in values], [1000 + n // 3 for n in range(100)])
+    counts = drain(config)["solar"]
+    assert counts.stored + counts.unchanged == 100
+    assert list(read(config, SOURCES[0])) == list(range(90, 100))
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT min(xmin::text::bigint), max(xmin::text::bigint) FROM renewables")
+        before = cursor.fetchone()
+    rewound = dataclasses.replace(config, kafka=dataclasses.replace(config.kafka, group_id=config.kafka.group_id + "2", batch_rows=20_000))
+    counts = drain(rewound)["solar"]
+    assert (counts.stored, counts.unchanged) == (0, 100)
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT min(xmin::text::bigint), max(xmin::text::bigint) FROM renewables")
+        assert cursor.fetchone() == before  # not a row was written again
+
+
+def test_unknown_sources_may_be_registered(make_config):
+    config = make_config(kafka={"unknown_sources": "register"})
+    send(config, "load", [power("2025-01-01T00:05:00Z", 1e5, "load-7"), power("2025-01-01T00:05:00Z", 1, "no good/name")])
+    counts = drain(config)["load"]
+    assert (counts.stored, counts.dead_lettered) == (1, 1)
+    with db.session(config) as conn:
+        assert [(source.source_id, source.parameters) for source in db.read_sources(conn)] == [("load-7", {"provisional": True})]
+
+
+def test_messages_dropped_by_the_broker_are_counted(make_config, servers, caplog):
+    config = make_config()
+    register(config)
+    probe = broker.new_consumer(broker.kafka_settings(config), "probe")
+    own_broker = (probe.list_topics(timeout=5).cluster_id or "").startswith(broker.MOCK_CLUSTER)
+    probe.close()
+    if not own_broker:
+        pytest.skip("needs the embedded broker, which drops more than 5 MiB a partition; leave VPP_TEST_KAFKA unset")
+    noise = [power(iso(n % 5000, 15), n % 100) | {"pad": f"{math.sin(n) * 1e16:.0f}" * 12} for n in range(40_000)]
+    producer = Producer(broker.kafka_settings(config))  # uncompressed, 300 bytes each: 12 MB into one partition
+    topic = broker.topic_names(config)["solar"]
+    for value in noise:
+        broker.send(producer, topic, json.dumps(value).encode(), "k")
+    assert producer.flush(30) == 0
+    with caplog.at_level(logging.ERROR):
+        counts = drain(config)["solar"]
+    assert counts.lost > 0 and counts.lost + counts.stored + counts.unchanged == 40_000
+    assert f"the broker dropped {counts.lost} messages before they were read" in caplog.text
+
+
+def test_the_producer_refuses_what_the_embedded_broker_would_drop(make_config):
+    config = make_config(database={"wait_s": 1})
+    config = dataclasses.replace(config, database=dataclasses.replace(config.database, wait_s=1.0))
+    write_sources(config.paths.data_dir / "sources.csv", SOURCES)
+    lines = ["time,source_id,power_kw"] + [f"{iso(-n, 60)},load-1,{n % 50}" for n in range(60_000)]
+    (config.paths.data_dir / "load.csv").write_text("\n".join(lines))
+    with pytest.raises(
+        broker.StreamError, match=r"topic .*load-topic is full: the embedded broker keeps 5 MiB a partition and [\d,]+ messages wait"
+    ):
+        communication.produce(config, ["load"])
+    rows = communication.stream(dataclasses.replace(config, database=dataclasses.replace(config.database, wait_s=30.0)))
+    assert rows[0]["produced"] == 60_000 == rows[0]["in_database"]  # and what waited was stored before
+    assert rows[0]["lost"] == 0
+
+
+def test_two_sinks_share_the_work(make_config):
+    config = make_config(kafka={"batch_rows": 500})
+    register(config, [*SOURCES, *[dataclasses.replace(SOURCES[2], source_id=f"load-{n}") for n in range(2, 30)]])
+    members = [sink.Sink(config, until_drained=True) for _ in range(2)]
+    threads = [threading.Thread(target=sink.run_sink, args=(member, lambda: produced.wait(60))) for member in members]
+    produced = threading.Event()
+    for thread in threads:
+        thread.start()
+    try:
+        write_csvs(config, 100)
+        lines = ["time,source_id,power_kw"] + [f"{iso(n, 60)},load-{s},{n}" for n in range(200) for s in range(1, 30)]
+        (config.paths.data_dir / "load.csv").write_text("\n".join(lines))
+        deadline = time.monotonic() + 30  # both have joined and each has some of the partitions
+        while not all(member.positions for member in members) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        communication.produce(config, list(broker.TOPICS))
+    finally:
+        produced.set()
+        for thread in threads:
+            thread.join()
+    stored = [member.counts["load"].stored + member.counts["load"].unchanged for member in members]
+    assert sum(stored) >= 5800 and min(stored) > 0
+    with db.session(config) as conn:
+        assert db.count_measurements(conn)["load"] == 5800
+
+
+# --- commands
+
+
+def test_commands_end_with_one_line_when_kafka_is_away(make_config):
+    config = make_config(kafka={"bootstrap_servers": "127.0.0.1:1"})
+    config = dataclasses.replace(config, database=dataclasses.replace(config.database, wait_s=1.0))
+    write_csvs(config)
+    for command in (
+        lambda: communication.stream(config),
+        lambda: communication.produce(config, ["solar"]),
+        lambda: sink.run_sink(sink.Sink(config, until_drained=True)),
+        lambda: communication.status(config),
+    ):
+        with pytest.raises(broker.StreamError, match="Kafka") as caught:
+            command()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_service_stops_within_seconds_even_while_the_database_hangs(make_config, script):
+    config = make_config(kafka={"batch_rows": 10})
+    register(config)
+    service = subprocess.Popen(
+        script("communication.py", "--config", config.path, "--json", "consume"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        send(config, "solar", [power(iso(n, 15), 1) for n in range(100)])
+        wait_for_rows(config, 100)
+        blocker = psycopg2.connect(config.database.url)
+        with blocker.cursor() as cursor:
+            cursor.execute("LOCK TABLE renewables")
+            send(config, "solar", [power(iso(n, 15), 2) for n in range(100)])
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:  # until it waits for the lock
+                cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'renewables'::regclass")
+                if cursor.fetchone():
+                    break
+            began = time.monotonic()
+            service.send_signal(signal.SIGTERM)
+            out, _ = service.communicate(timeout=30)
+            assert service.returncode == 0 and time.monotonic() - began < 15  # 5 s, and a busy machine
+        blocker.close()
+        assert json.loads(out)[0]["stored"] == 100
+    finally:
+        service.kill()
+    counts = drain(config)["solar"]  # what was not committed is read again
+    assert counts.stored == 100 and list(read(config, SOURCES[0])) == [2] * 100
+
+
+def wait_for_rows(config, count, source=SOURCES[0]):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(read(config, source)) < count:
+        time.sleep(0.05)
+    assert len(read(config, source)) == count
+
+
+def test_no_secret_is_shown(make_config, config_file, capsys):
+    path = config_file(
+        database={"url": "postgresql://vpp:s3cret@127.0.0.1:1/vpp", "wait_s": 0},
+        kafka={"bootstrap_servers": "127.0.0.1:1", "security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "s3cret"},
+    )
+    for command in (["produce"], ["consume", "--until-drained"], ["status"], ["dlq", "list"], []):
+        assert communication.main(["--config", str(path), *command]) == 1
+    shown = capsys.readouterr()
+    assert "s3cret" not in shown.out + shown.err and shown.err.count("\n") <= 5
