@@ -43,9 +43,11 @@ WEIBULL_SHAPE = 2.0  # Rayleigh, the usual first choice for Europe
 WIND_MEAN = 4.4  # m/s at 10 m, open land
 TEMPERATURE_DEVIATION = 3.6  # K
 
-# Forecast skill: correlation of the forecast's weather system with the true one falls as SKILL * exp(-lead / SKILL_TIME_H).
-SKILL = {"wind": 0.92, "cloud": 0.96}
-SKILL_TIME_H = {"wind": 160.0, "cloud": 300.0}
+# Forecasts know the regime, the mean of some days; the correlation of what passes within it with the truth falls as
+# SKILL * exp(-lead / SKILL_TIME_H).
+REGIME_DAYS, PASSING_SHARE = 10, 0.8  # of the variance
+SKILL = {"wind": 0.89, "cloud": 0.94}
+SKILL_TIME_H = {"wind": 125.0, "cloud": 240.0}
 TEMPERATURE_ERROR = (1.1, 0.019)  # K at once, and growth: K for each hour of lead
 SHARED_ERROR = 0.3  # of the error's variance belongs to the hour and is the same in all forecasts of it
 ERROR_TIME_H, ERROR_EVERY_H = 10.0, 3  # along the lead time
@@ -116,7 +118,11 @@ def make_fields(seed: int, hours: int) -> dict[str, Field]:
     fields = {}
     for name, (time_h, smoothing_h, length_km) in SCALES.items():
         waves = stream(seed, "waves", name).standard_normal((WAVES, 3)) / length_km
-        fields[name] = Field(waves, smooth_noise(stream(seed, "field", name), hours, 2 * WAVES, time_h, smoothing_h))
+        noise = smooth_noise(stream(seed, "field", name), hours + 24, 2 * WAVES, time_h, smoothing_h)
+        if name.endswith("error"):  # less yesterday's error, as forecasters correct theirs: no bias lasts
+            fields[name] = Field(waves, (noise[24:] - noise[:-24]) / np.sqrt(2))
+        else:
+            fields[name] = Field(waves, noise[24:])
     return fields
 
 
@@ -286,13 +292,15 @@ def forecasts_at(seed: int, place: str, systems: Systems, sky: Sky, weather: pd.
     """All forecasts for a place: every 6 h from the start to `until`, each for the next 72 h.
 
     The forecast's weather system is as likely as the true one and correlated with it less and less along the lead time, so that
-    forecasts are unbiased, positive, and no tamer than the weather. Errors persist along the lead time, and partly from one issue
+    forecasts are unbiased, positive, and no tamer than the weather itself. Errors persist along the lead time, and partly from one issue
     to the next.
 
     Returns
     -------
     dict : `issue` and `valid`, positions in `sky.times`, and the five values, all flat, in the order of issue and valid time.
     """
+    from scipy.ndimage import uniform_filter1d
+
     per_h = round(1 / sky.step_h)
     issues = np.arange(0, len(sky.times), FORECAST_EVERY_H * per_h)
     issues = issues[sky.times[issues] <= until]
@@ -305,8 +313,10 @@ def forecasts_at(seed: int, place: str, systems: Systems, sky: Sky, weather: pd.
         return np.sqrt(SHARED_ERROR) * getattr(systems, f"{name}_error")[valid] + np.sqrt(1 - SHARED_ERROR) * own
 
     def deviate(name):
+        system = getattr(systems, name)
+        regime = uniform_filter1d(system, REGIME_DAYS * 24 * per_h, mode="nearest")
         skill = SKILL[name] * np.exp(-lead_h / SKILL_TIME_H[name])
-        return skill * getattr(systems, name)[valid] + np.sqrt(1 - skill**2) * error(name)
+        return regime[valid] + skill * (system - regime)[valid] + np.sqrt((1 - skill**2) * PASSING_SHARE) * error(name)
 
     ghi, dni, dhi = irradiance(deviate("cloud"), sky, valid)
     at_once, growth = TEMPERATURE_ERROR
