@@ -85,7 +85,8 @@ def test_make_writes_env_with_passwords_that_only_the_user_reads(folder):
     assert "change-me" not in (folder / ".env").read_text().split("\n", 1)[1]
     made = read_env(folder / ".env")
     assert made.keys() == read_env(PROJECT / ".env.example").keys()
-    assert all(len(value) >= 32 for name, value in made.items() if name.endswith("PASSWORD"))
+    passwords = [value for name, value in made.items() if name.endswith("PASSWORD")]
+    assert len(set(passwords)) == len(passwords) == 4 and all(len(value) >= 32 for value in passwords)
 
 
 def test_images_are_pinned_and_ports_are_on_loopback_and_in_the_readme(services):

@@ -231,10 +231,10 @@ def test_a_leftover_postgresql_that_does_not_end_is_killed_where_it_is_proven_ou
     assert_rows(embedded.ensure_running(state_dir, 60).database_url, table)
 
 
-def test_daemon_ends_when_its_folder_is_removed(fresh_state_dir):
-    embedded.ensure_running(fresh_state_dir, 60)
-    postmaster, daemon = pids(fresh_state_dir)
-    embedded_postgres.find_places(fresh_state_dir).lock.unlink()
+def test_daemon_ends_when_its_folder_is_removed(state_dir):
+    embedded.ensure_running(state_dir, 60)
+    postmaster, daemon = pids(state_dir)
+    embedded_postgres.find_places(state_dir).lock.unlink()
     wait_for_end(daemon)
     wait_for_end(postmaster)
 
@@ -295,13 +295,17 @@ def test_a_state_folder_that_cannot_be_made_is_one_line(tmp_path, script):
     assert f"{tmp_path}/file/state/" in done.stderr and "Not a directory" in done.stderr and "[paths] state_dir" in done.stderr
 
 
-def test_a_server_that_does_not_start_names_its_log(fresh_state_dir):
-    embedded.ensure_running(fresh_state_dir, 60)
-    embedded.stop(fresh_state_dir)
-    places = embedded_postgres.find_places(fresh_state_dir)
-    (places.postgres / "data" / "postgresql.conf").write_text("shared_buffers = nonsense\n")
-    with pytest.raises(embedded.EmbeddedError, match=r"did not start: .*postgresql\.conf.*servers\.log$") as raised:
-        embedded.ensure_running(fresh_state_dir, 60)
+def test_a_server_that_does_not_start_names_its_log(state_dir):
+    embedded.ensure_running(state_dir, 60)
+    embedded.stop(state_dir)
+    settings = embedded_postgres.find_places(state_dir).postgres / "data" / "postgresql.conf"
+    good = settings.read_text()
+    settings.write_text("shared_buffers = nonsense\n")
+    try:
+        with pytest.raises(embedded.EmbeddedError, match=r"did not start: .*postgresql\.conf.*servers\.log$") as raised:
+            embedded.ensure_running(state_dir, 60)
+    finally:
+        settings.write_text(good)
     assert "\n" not in str(raised.value)
 
 
