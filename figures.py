@@ -27,10 +27,11 @@ MW_FROM_KW = 10_000.0  # from here on powers are shown in MW
 KIND_COLOUR = {"solar": "solar", "wind": "wind", "load": "load", "market": "market"}
 KIND_ORDER = ("load", "solar", "wind", "market")
 
-# what stands above zero (where power comes from) and below it (where it goes), in stacking order from zero
-SUPPLY = (("renewables_kw", "Renewables"), ("discharge_kw", "Discharge"), ("grid_import_kw", "Import"))
+# what stands above zero (where power comes from) and below it (where it goes), in stacking order from zero: the batteries' power, the
+# one thing that is decided, is read from the zero line
+SUPPLY = (("discharge_kw", "Discharge"), ("renewables_kw", "Renewables"), ("grid_import_kw", "Import"))
 BANDS = (("q05", "q95", 90), ("q10", "q90", 80), ("q25", "q75", 50))  # quantiles and the share [%] of outcomes between them
-DEMAND = (("load_kw", "Load"), ("charge_kw", "Charge"), ("grid_export_kw", "Export"), ("curtailed_kw", "Curtailed"))
+DEMAND = (("charge_kw", "Charge"), ("load_kw", "Load"), ("grid_export_kw", "Export"), ("curtailed_kw", "Curtailed"))
 
 
 WAYS = (  # column of Money, label, colour, dash
@@ -104,10 +105,11 @@ def euro(value: float | None) -> str:
     return f"{'−' * (value <= -0.005)}{abs(value):,.{0 if abs(value) >= 1000 else 2}f} €"
 
 
-def clock(time: pd.Timestamp, zone: str, with_day: bool = True) -> str:
+def clock(time: pd.Timestamp, zone: str, with_day: bool = True, with_year: bool = False) -> str:
     """A time in a zone, such as "Mon 30 Dec 17:00"."""
     local = time.tz_convert(zone)
-    return f"{local:%a} {local.day} {local:%b %H:%M}" if with_day else f"{local:%H:%M}"
+    year = f" {local:%Y}" if with_year else ""
+    return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}" if with_day else f"{local:%H:%M}"
 
 
 def zone_name(times: Iterable[pd.Timestamp], zone: str) -> str:

@@ -365,7 +365,9 @@ def stream_section(content: Content) -> Section:
     else:
         body = paragraph("The broker cannot be reached now: what waits in its topics and what was dead-lettered is not known.", "quiet")
     body += "<!--rows-->"
-    newest = [(view.source.name, view.source.kind, clock(view.newest, content.zone)) for view in content.views if view.newest]
+    newest = [
+        (view.source.name, view.source.kind, clock(view.newest, content.zone, with_year=True)) for view in content.views if view.newest
+    ]
     if newest:
         body += table(("Source", "Kind", "Newest value ends at"), newest)
     return Section("stream", title, body, {"rows": figures.rows_figure(content.rows)})
@@ -389,8 +391,9 @@ def render(content: Content) -> str:
     if content.run is not None:
         issue, end = content.run["issue_time"], content.schedule.index[-1] + interval_length(content.schedule.index)
         line = (
-            f"Plan issued {clock(issue, content.zone)}, to {clock(end, content.zone)}; "
-            f"measurements until {clock(content.data_end, content.zone)}. Times in {figures.zone_name((issue, end), content.zone)}."
+            f"Plan issued {clock(issue, content.zone, with_year=True)}, to {clock(end, content.zone)}; "
+            f"measurements until {clock(content.data_end, content.zone, with_year=True)}. "
+            f"Times in {figures.zone_name((issue, end), content.zone)}."
         )
     replacements = {
         "title": escape(content.site),
@@ -469,7 +472,9 @@ def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, da
     view = SourceView(source, actual, newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None)
     if run is not None:
         view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
-    return view if data_end is None else dataclasses.replace(view, error=read_error(conn, source, data_end, config.site.time_zone))
+    return (
+        view if data_end is None else dataclasses.replace(view, error=read_error(conn, source, min(end, data_end), config.site.time_zone))
+    )
 
 
 def read_error(conn, source: Source, end: pd.Timestamp, zone: str) -> dict | None:
