@@ -123,7 +123,7 @@ def read_champion(client, source_id: str) -> Champion | None:
     if tags.get("model") not in MODELS:
         return None
     parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(tags["parameters"]).items()}
-    return Champion(source_id, tags["model"], parameters, version.version, pd.Timestamp(tags["trained_until"]))
+    return Champion(source_id, tags["model"], parameters, str(version.version), pd.Timestamp(tags["trained_until"]))
 
 
 def load_champion(champion: Champion) -> ForecastModel:
@@ -176,7 +176,7 @@ def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str
     run_id = mlflow.active_run().info.run_id
     version = client.create_model_version(name, info.model_uri, run_id, tags=tags, model_id=info.model_id).version
     client.set_registered_model_alias(name, ALIAS, version)
-    return version
+    return str(version)
 
 
 def requirements(model: type[ForecastModel]) -> list[str]:

@@ -298,7 +298,10 @@ def open_storage(storage: str | Path):
 
         lock = model_registry.FileLock(storage.with_name(storage.name + ".lock"))
         return optuna.storages.JournalStorage(JournalFileBackend(str(storage), lock_obj=lock))
-    return optuna.storages.RDBStorage(storage.replace("postgres://", "postgresql://", 1), engine_kwargs={"pool_pre_ping": True})
+    import psycopg2
+
+    options = {"pool_pre_ping": True, "creator": lambda: psycopg2.connect(storage)}  # whatever URL libpq reads
+    return optuna.storages.RDBStorage("postgresql+psycopg2://", engine_kwargs=options)
 
 
 def explain(error: BaseException) -> str:

@@ -189,8 +189,8 @@ def record(client, outcome: Outcome, version: str) -> None:
                     log_bytes(result.picture, "backtest.png")
                 if result is outcome.champion and outcome.fitted is not None:
                     model_registry.register(client, task.data, outcome.fitted, tags)
-                if result.reason:
-                    client.set_terminated(run.info.run_id, "FAILED")
+            if result.reason:
+                client.set_terminated(run.info.run_id, "FAILED")
 
 
 def log_bytes(content: bytes, name: str) -> None:

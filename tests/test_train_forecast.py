@@ -1,0 +1,373 @@
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_world import END, LOAD, MARKET, START, crown, fill, load_data, make_store, series, store
+
+import db
+import model_registry
+import model_selection
+import train_forecast
+from config import ConfigError, load_config
+from features import known_at
+from forecast_base import COLUMNS, QUANTILE_COLUMNS
+from forecast_models import MODELS, DailyNaive
+from model_selection import Result, Task, decide, diebold_mariano, split_origins
+
+DAY = pd.Timedelta(days=1)
+QUICK = {"training": {"models": "daily_naive", "trials": 1, "jobs": 1, "origins": 4}, "forecast": {"horizon_h": 24}}
+
+
+@pytest.fixture
+def world(config_file, tmp_path_factory):
+    """A configuration whose database holds 50 days of a load, with an empty MLflow store."""
+    config = load_config(config_file(**QUICK))
+    fill(config, LOAD)
+    make_store(config, tmp_path_factory)
+    return config
+
+
+def task(config, models=("daily_naive",), incumbent=None, **training):
+    data = load_data(config, LOAD)
+    settings = replace(config.training, models=models, **training)
+    return Task(data, END, config.forecast.horizon_h, settings, config.paths.state_dir / "optuna.journal", incumbent)
+
+
+def frame(losses, windows=None):
+    """A backtest whose hour k of window w is off by losses[w][k]."""
+    parts = []
+    for number, errors in enumerate(losses):
+        issue = START + number * 2 * DAY
+        times = pd.date_range(issue, periods=len(errors), freq="h")
+        parts.append(pd.DataFrame({"issue_time": issue, "valid_time": times, "actual": 100.0, "value": 100.0 - np.asarray(errors, float)}))
+    made = pd.concat(parts, ignore_index=True)
+    return made.assign(**{name: made["value"] + number for number, name in enumerate(QUANTILE_COLUMNS)}, naive=90.0)
+
+
+# --- origins ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_origins_of_a_quarter():
+    """90 days: 60 are left after a third; 18 select, 15 calibrate, 9 test and 18 tune, with windows of two days."""
+    first, now = pd.Timestamp("2025-01-01T00:00Z"), pd.Timestamp("2025-04-01T00:00Z")
+    found = split_origins(first, now, 48, 6)
+    assert (found.tuning[0], found.tuning[-1]) == (now - 59 * DAY, now - 44 * DAY)  # 16 days of room for four: every 5 days
+    assert (found.selection[0], found.selection[-1]) == (now - 41 * DAY, now - 26 * DAY)  # 16 days for six: every 3 days
+    assert list(found.calibration) == [now - back * DAY for back in range(24, 10, -1)]
+    assert list(found.test) == [now - back * DAY for back in range(9, 1, -1)]
+
+
+@pytest.mark.parametrize("days", [22, 30, 47, 90, 365, 1000])
+@pytest.mark.parametrize("horizon_h", [24, 36, 48, 72])
+def test_phases_are_disjoint_and_in_order(days, horizon_h):
+    now = pd.Timestamp("2025-04-01T11:00Z")
+    found = split_origins(now - days * DAY, now, horizon_h, 6)
+    if found is None:
+        assert days < 14 + 4 * 3 + 14  # at most 14 to fit or a third, and four windows
+        return
+    assert found.tuning[0] >= now - days * DAY + max(14, days / 3) * DAY
+    window = pd.Timedelta(hours=horizon_h)
+    for earlier, later in zip(
+        (found.tuning, found.selection, found.calibration), (found.selection, found.calibration, found.test), strict=True
+    ):
+        assert earlier[-1] + window <= later[0]
+    assert found.test[-1] + window <= now
+    assert len({at.dayofweek for at in found.selection}) > 1 or len(found.selection) == 1
+
+
+# --- the test of Diebold and Mariano ----------------------------------------------------------------------------------------------
+
+
+def test_diebold_mariano_of_days_is_a_t_test():
+    """Windows of one day have no lag: differences of their means 1, 2, 3, 4 give t = 2.5 / (1.2910 / 2) = 3.873 with 3 degrees."""
+    from scipy.stats import ttest_1samp
+
+    worse, better = frame([[2.0] * 24, [3.0] * 24, [4.0] * 24, [5.0] * 24]), frame([[1.0] * 24] * 4)
+    p_value = diebold_mariano(worse, better)
+    assert p_value == pytest.approx(ttest_1samp([1, 2, 3, 4], 0, alternative="greater").pvalue)
+    assert p_value == pytest.approx(0.01523, abs=1e-5)
+    assert diebold_mariano(better, worse) == pytest.approx(1 - p_value)
+
+
+def test_diebold_mariano_allows_for_the_second_day():
+    """Days 2, 2, 4, 4: mean 3, variance 1 + 2 · ½ · (1 − 1 + 1)/4 = 1.25, correction (4 + 1 − 4 + 2/4)/4 = 0.375.
+
+    t = 3 / √(1.25 / 4) · √0.375 = 3.2863.
+    """
+    from scipy.stats import t
+
+    worse, better = frame([[3.0] * 24 + [3.0] * 24, [5.0] * 24 + [5.0] * 24]), frame([[1.0] * 48] * 2)
+    assert diebold_mariano(worse, better) == pytest.approx(t.sf(3.28634, 3), rel=1e-4)
+
+
+def test_equal_losses_prove_nothing():
+    assert diebold_mariano(frame([[1.0] * 24] * 3), frame([[-1.0] * 24] * 3)) == 1.0
+    assert diebold_mariano(frame([[2.0] * 24]), frame([[1.0] * 24])) == 1.0  # one day
+
+
+# --- who is champion --------------------------------------------------------------------------------------------------------------
+
+
+def result(model, errors, **parameters):
+    return Result(model, parameters, frame(errors), score=float(np.mean(errors)))
+
+
+@pytest.fixture
+def bare_task():
+    from config import Training
+    from features import SourceData
+
+    return Task(SourceData(LOAD, series(LOAD)), END, 24, Training(), "", None)
+
+
+NAIVE_DAYS = [[10.0] * 24, [10.5] * 24, [9.5] * 24, [10.2] * 24]
+
+
+def test_the_first_run_takes_the_best_and_a_tie_goes_to_seasonal_naive(bare_task):
+    naive, good = result("seasonal_naive", NAIVE_DAYS), result("arima", [[5.0] * 24] * 4)
+    assert decide(bare_task, [naive, good], None).champion is good
+    assert decide(bare_task, [naive, result("arima", NAIVE_DAYS)], None).champion is naive
+    failed = Result("arima", {}, reason="no convergence")
+    assert decide(bare_task, [naive, failed], None).champion is naive
+
+
+def test_the_incumbent_goes_only_for_one_that_is_clearly_better(bare_task):
+    naive = result("seasonal_naive", NAIVE_DAYS)
+    incumbent = result("prophet", [[6.0] * 24, [7.0] * 24, [6.0] * 24, [7.0] * 24])
+    luckier = result("arima", [[9.0] * 24, [1.0] * 24, [9.0] * 24, [6.0] * 24])  # mean 6.25 against 6.5, but not every day
+    better = result("arima", [[4.0] * 24, [5.1] * 24, [4.2] * 24, [5.0] * 24])
+    assert decide(bare_task, [naive, luckier, incumbent], incumbent).champion is incumbent
+    outcome = decide(bare_task, [naive, better, incumbent], incumbent)
+    assert outcome.champion is better
+    assert outcome.p_value < 0.1
+    worse = result("arima", [[8.0] * 24] * 4)
+    assert decide(bare_task, [naive, worse, incumbent], incumbent).champion is incumbent
+
+
+def test_an_incumbent_that_fails_or_no_longer_beats_seasonal_naive_goes(bare_task):
+    naive, good = result("seasonal_naive", NAIVE_DAYS), result("arima", [[9.9] * 24] * 4)
+    assert decide(bare_task, [naive, good], result("prophet", [[11.0] * 24] * 4)).champion is good
+    failed = decide(bare_task, [naive, good], Result("prophet", {}, reason="no convergence"))
+    assert failed.champion is good
+    assert "no convergence" in failed.verdict
+
+
+# --- tuning -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_tuning_goes_on_where_it_was_and_repeats_itself(world):
+    import optuna
+
+    model_selection.silence()
+    made = task(world, trials=3)
+    origins = split_origins(START, END, 24, 4)
+    model = MODELS["arima"]
+    best, count, backtest = model_selection.tune(made, model, origins.tuning, np.inf)
+    assert count == 3
+    assert len(backtest) == 24 * len(origins.tuning)
+    storage = model_selection.open_storage(made.storage)
+    name = optuna.get_all_study_names(storage)[0]
+    study = optuna.load_study(study_name=name, storage=storage)
+    assert study.trials[0].params == {key: model.defaults[key] for key in study.trials[0].params}  # the defaults come first
+    study.ask()  # as a killed process leaves a trial
+    assert model_selection.tune(made, model, origins.tuning, np.inf)[:2] == (best, 3)
+    fresh = replace(made, storage=made.storage.with_name("other.journal"))
+    one, two = replace(fresh, training=replace(fresh.training, trials=1)), fresh
+    model_selection.tune(one, model, origins.tuning, np.inf)  # interrupted after the first
+    assert model_selection.tune(two, model, origins.tuning, np.inf)[:2] == (best, 3)
+
+
+def test_no_trial_starts_after_the_deadline(world):
+    model_selection.silence()
+    origins = split_origins(START, END, 24, 4)
+    assert model_selection.tune(task(world, trials=3), MODELS["arima"], origins.tuning, -np.inf) == ({}, 0, None)
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(model_registry.__file__)!r}); from model_registry import FileLock; "
+        f"from pathlib import Path; FileLock(Path({str(tmp_path / 'lock')!r})).acquire(); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with model_registry.FileLock(tmp_path / "lock"):
+        pass
+
+
+# --- training ---------------------------------------------------------------------------------------------------------------------
+
+
+class Broken(DailyNaive):
+    """A model that cannot be fitted."""
+
+    name = "broken"
+
+    def _fit(self, known):
+        raise np.linalg.LinAlgError("singular matrix")
+
+
+class Unsaved(DailyNaive):
+    """The best model there is, which forgets itself when it is saved."""
+
+    name = "unsaved"
+
+    def _value(self, known, times):
+        return series(LOAD).reindex(times).fillna(0).to_numpy() + getattr(self, "_kept", 1.0)
+
+    def _fit(self, known):
+        super()._fit(known)
+        self._kept = 0.0
+
+    def __getstate__(self):
+        return {key: value for key, value in vars(self).items() if key != "_kept"}
+
+
+def runs_of(config, client):
+    experiment = client.get_experiment_by_name(config.mlflow.experiment)
+    runs = client.search_runs([experiment.experiment_id])
+    return {run.info.run_name: run for run in runs}
+
+
+def test_training_registers_a_champion_and_logs_what_led_to_it(world, monkeypatch):
+    monkeypatch.setitem(MODELS, "broken", Broken)
+    monkeypatch.setitem(MODELS, "unsaved", Unsaved)
+    rows = train_forecast.train(world, models=["broken", "daily_naive", "unsaved"])
+    by_model = {row["model"]: row for row in rows}
+    assert [row["model"] for row in rows if row["champion"]] == ["daily_naive"]
+    assert "singular matrix" in by_model["broken"]["note"]
+    assert by_model["broken"]["mae"] is None
+    assert by_model["unsaved"]["note"].startswith("failed: saved and loaded")
+    naive, daily = by_model["seasonal_naive"], by_model["daily_naive"]
+    assert daily["mae_ratio_naive"] == pytest.approx(daily["mae"] / naive["mae"])
+    assert daily["mae_ratio_naive"] < 1
+    client = model_registry.open_store(world)
+    runs = runs_of(world, client)
+    parent = runs["load-1"]
+    assert set(runs) == {"load-1", "seasonal_naive", "broken", "daily_naive", "unsaved"}
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for name, run in runs.items() if name != "load-1")
+    child = runs["daily_naive"]
+    assert child.data.metrics["mae"] == pytest.approx(daily["mae"])
+    assert {item.path for item in client.list_artifacts(child.info.run_id)} >= {"backtest.csv", "backtest.png"}
+    assert {"data_start", "data_end", "data_hash", "code_version", "issue_time"} <= set(child.data.tags)
+    assert runs["broken"].info.status == "FAILED"
+    assert parent.data.metrics["test_mae"] > 0
+    champion = model_registry.read_champion(client, "load-1")
+    assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "1", END)
+
+
+def test_training_again_changes_nothing_and_a_worse_challenger_leaves_the_alias(world):
+    first = train_forecast.train(world, models=["daily_naive"])
+    again = train_forecast.train(world, models=["daily_naive"])
+    drop = {"seconds", "note"}
+    assert [{k: v for k, v in row.items() if k not in drop} for row in first] == [
+        {k: v for k, v in row.items() if k not in drop} for row in again
+    ]
+    rows = train_forecast.train(world, models=["mixed_naive"])  # the incumbent is compared with it, though not asked for
+    assert [row["model"] for row in rows if row["champion"]] == ["daily_naive"]
+    client = model_registry.open_store(world)
+    assert model_registry.read_champion(client, "load-1").version == "1"
+    assert len(client.search_model_versions("name='vpp-load-1'")) == 1
+
+
+def test_a_better_challenger_takes_the_alias(world):
+    crown(world, LOAD, "mixed_naive")
+    train_forecast.train(world, models=["daily_naive"])
+    champion = model_registry.read_champion(model_registry.open_store(world), "load-1")
+    assert (champion.model, champion.version) == ("daily_naive", "2")
+
+
+def test_nothing_known_after_the_issue_time_is_used(world):
+    issue_time = END - 3 * DAY
+    before = train_forecast.train(world, issue_time, models=["arima", "daily_naive"])
+    with db.session(world) as conn:
+        later = series(LOAD)[issue_time:]
+        store(conn, LOAD, later * 3 + 100)
+    after = train_forecast.train(world, issue_time, models=["arima", "daily_naive"])
+    keys = ("model", "champion", "mae", "pinball", "coverage_80")
+    assert [[row[key] for key in keys] for row in before] == [[row[key] for key in keys] for row in after]
+    client = model_registry.open_store(world)
+    hashes = {run.data.tags["data_hash"] for run in client.search_runs([client.get_experiment_by_name("vpp").experiment_id])}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(("values", "reason"), [(lambda s: s * 0 + 500.0, "flat line"), (lambda s: s[-24 * 10 :], "days of history")])
+def test_a_flat_line_or_a_short_history_gives_seasonal_naive_as_fallback(config_file, tmp_path_factory, values, reason):
+    config = load_config(config_file(**QUICK))
+    with db.session(config) as conn:
+        store(conn, LOAD, values(series(LOAD)))
+    make_store(config, tmp_path_factory)
+    rows = train_forecast.train(config)
+    assert [(row["model"], row["champion"]) for row in rows] == [("seasonal_naive", True)]
+    assert rows[0]["note"].startswith("fallback: ")
+    assert reason in rows[0]["note"]
+    assert model_registry.read_champion(model_registry.open_store(config), "load-1") is None
+
+
+def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, tmp_path_factory, script):
+    path = config_file(**{**QUICK, "training": QUICK["training"] | {"jobs": 2, "models": "arima"}})
+    config = load_config(path)
+    fill(config, LOAD, MARKET)
+    make_store(config, tmp_path_factory)
+    done = subprocess.run(script("train_forecast.py", "--config", path), capture_output=True, text=True, timeout=300, check=True)
+    assert "load-1" in done.stdout
+    assert "market-1" in done.stdout
+    assert all(" train_forecast: " in line for line in done.stderr.splitlines()), done.stderr
+
+
+def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
+    with pytest.raises(ConfigError, match="unknown model nosuch"):
+        train_forecast.train(world, models=["nosuch"])
+    assert train_forecast.main(["--config", str(world.path), "--source", "load-9"]) == 1
+    assert "load-9" in capsys.readouterr().err
+
+
+# --- saved and loaded --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model_store(tmp_path_factory):
+    """A MLflow store for the models of this module, without a database."""
+    from config import Config
+
+    folder = tmp_path_factory.mktemp("models")
+    path = folder / "config.ini"
+    path.write_text(f"[paths]\nstate_dir = {folder / 'state'}\n")
+    config: Config = load_config(path, {})
+    make_store(config, tmp_path_factory)
+    return model_registry.open_store(config)
+
+
+SMALL = {"nbeats": {"width": 32, "epochs": 2}, "random_forest": {"trees": 10}, "lightgbm": {"trees": 20}}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, name):
+    import mlflow
+
+    from features import SourceData
+
+    data = SourceData(MARKET if name == "lear" else LOAD, series(MARKET if name == "lear" else LOAD))
+    known = known_at(data, END)
+    parameters = {key: value for key, value in SMALL.get(name, {}).items() if key in MODELS[name].defaults}
+    fitted = MODELS[name](horizon_h=24, **parameters).fit(known)
+    expected = fitted.predict(known, 24)
+    with mlflow.start_run():
+        version = model_registry.register(model_store, data, fitted, {})
+    champion = model_registry.read_champion(model_store, data.source.source_id)
+    assert (champion.model, champion.version) == (name, version)
+    assert champion.parameters == fitted.parameters
+    pd.testing.assert_frame_equal(model_registry.load_champion(champion).predict(known, 24), expected)
+    served = mlflow.pyfunc.load_model(f"models:/vpp-{data.source.source_id}@champion")
+    answer = served.predict(model_registry.model_input(data, END, 50), params={"steps": 24, "issue_time": END.isoformat()})
+    assert list(answer["valid_time"]) == [at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in expected.index]
+    np.testing.assert_allclose(answer[list(COLUMNS)], expected, rtol=1e-9)
+    pinned = served.metadata.get_output_schema(), model_registry.requirements(MODELS[name])
+    assert pinned[0].input_names()[0] == "valid_time"
+    assert all("==" in item for item in pinned[1])
