@@ -10,11 +10,9 @@ Costs are positive when paid.
 
 import argparse
 import base64
-import dataclasses
 import functools
 import hashlib
 import json
-import logging
 import re
 import webbrowser
 from collections.abc import Iterable, Sequence
@@ -24,19 +22,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import db
-import features
 import figures
-import schedule_site
 import terminal
-from battery import carry_out, energy_kwh, idle, money_eur, self_consumption, stored_kwh
-from config import EMBEDDED, BatteryParameters, Config, VppError
+from config import Config
 from figures import (
     DAY,
     DEMAND,
     SUPPLY,
     WAYS,
-    Money,
     SourceView,
     amount,
     clock,
@@ -47,37 +40,11 @@ from figures import (
     interval_length,
     power,
 )
-from schedule_problem import Problem, Schedule
-from sources import Source
-
-log = logging.getLogger("report")
+from report_content import Content, ReportError, read_content
 
 OUTPUT = Path("report.html")
 TEMPLATE = Path(__file__).resolve().parent / "report_template.html"
 MOST_FANS = 12  # sources beyond these have a line in a table
-KIND_ORDER = ("load", "solar", "wind", "market")
-
-
-class ReportError(VppError):
-    """The report asked for cannot be made."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """All that the page shows."""
-
-    site: str
-    zone: str
-    data_end: pd.Timestamp | None = None
-    run: dict | None = None
-    schedule: pd.DataFrame | None = None
-    states: pd.DataFrame | None = None
-    batteries: tuple[BatteryParameters, ...] = ()
-    money: Money | None = None
-    views: tuple[SourceView, ...] = ()
-    leaderboard: Sequence[dict] = ()
-    stream: Sequence[dict] = ()
-    rows: dict[str, int] = field(default_factory=dict)
 
 
 # --- the next day in words --------------------------------------------------------------------------------------------------
@@ -416,200 +383,7 @@ def plotly_script() -> str:
     return get_plotlyjs()
 
 
-# --- reading ------------------------------------------------------------------------------------------------------------------
-
-
-def read_content(config: Config, run_id: str | None = None) -> Content:
-    """Read all that the page shows, of a run or of the newest plan.
-
-    Raises
-    ------
-    ReportError : there is no run of that name.
-    DatabaseError : the database cannot be reached.
-    """
-    with db.session(config) as conn:
-        found = db.read_schedule(conn, run_id)
-        if found is None and run_id is not None:
-            newest = db.read_schedule(conn)
-            expected = f"the newest plan is {newest[0]['run_id']}" if newest else "there is no plan yet: run python optimization.py"
-            raise ReportError(f"--run {run_id}: no such run in the database; {expected}")
-        run, schedule, states = found or (None, None, None)
-        if run is not None and schedule.empty:
-            raise ReportError(f"--run {run['run_id']}: {run['status']}, it has no schedule to show")
-        try:
-            data_end = db.data_end(conn)
-        except db.DataGapError:
-            data_end = None
-        issue_time = run["issue_time"] if run else data_end
-        sources = [source for source in db.read_sources(conn) if source.kind in KIND_ORDER]
-        sources.sort(key=lambda source: (KIND_ORDER.index(source.kind), source.source_id))
-        views = () if issue_time is None else tuple(read_view(conn, config, source, issue_time, data_end) for source in sources)
-        rows = db.count_measurements(conn)
-        money = None if run is None else read_money(conn, config, run, schedule, states)
-    return Content(
-        site=config.site.name,
-        zone=config.site.time_zone,
-        data_end=data_end,
-        run=run,
-        schedule=schedule,
-        states=states,
-        batteries=config.batteries,
-        money=money,
-        views=views,
-        leaderboard=read_leaderboard(config, [source.source_id for source in sources]),
-        stream=read_stream(config),
-        rows=rows,
-    )
-
-
-def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, data_end: pd.Timestamp | None) -> SourceView:
-    """A source around an issue time [UTC], and the error of its last 24 h with measurements."""
-    found = db.read_forecasts(conn, source.source_id, issue_time)
-    run, forecast = found if found and len(found[1]) else (None, None)
-    end = issue_time + pd.Timedelta(hours=config.forecast.horizon_h)
-    latest = db.read_latest(conn, source)
-    actual = db.read_series(conn, source, issue_time - figures.HISTORY, end)
-    view = SourceView(source, actual, newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None)
-    if run is not None:
-        view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
-    return (
-        view if data_end is None else dataclasses.replace(view, error=read_error(conn, source, min(end, data_end), config.site.time_zone))
-    )
-
-
-def read_error(conn, source: Source, end: pd.Timestamp, zone: str) -> dict | None:
-    """Mean absolute error of the 24 h before `end`, forecast at least 24 h before, and that of last week's same local hour."""
-    start = end - DAY
-    runs = db.read_forecast_runs(conn, source.source_id, ("champion", "fallback"))
-    runs = runs[pd.to_datetime(runs["issue_time"], utc=True) <= start] if len(runs) else runs
-    if runs.empty:
-        return None
-    forecast = db.read_forecasts(conn, source.source_id, runs["issue_time"].max())[1]
-    series = db.read_series(conn, source, start - 8 * DAY, end)
-    actual = series[series.index >= start]
-    error = (forecast["value"].reindex(actual.index) - actual).abs()
-    if error.notna().sum() < DAY / pd.Timedelta(minutes=source.step_min) / 2:
-        return None
-    naive = np.abs(series.reindex(features.local_lag(actual.index, 7, zone)).to_numpy() - actual.to_numpy())
-    return {
-        "mae": float(error.mean()),
-        "naive": float(np.nanmean(naive)) if np.isfinite(naive).any() else None,
-        "end": end,
-        "issue_time": runs["issue_time"].max(),
-    }
-
-
-def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
-    """The ways of running the site compared: at actual values where perfect foresight is stored, else at forecast ones."""
-    perfect = db.read_schedule(conn, kind="perfect", issue_time=run["issue_time"])
-    known = perfect is not None and perfect[1].index.equals(schedule.index)
-    step = int(interval_length(schedule.index).total_seconds()) // 60
-    planned = set(states["battery_id"])
-    batteries = [battery for battery in config.batteries if battery.battery_id in planned]
-    batteries = schedule_site.starting_batteries(conn, batteries, run["issue_time"])
-    peak = schedule_site.peak_so_far(conn, config, run["issue_time"])
-
-    def problem_of(frame: pd.DataFrame) -> Problem:
-        price = frame["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh
-        return schedule_site.site_problem(config, schedule.index[0], frame.assign(price_eur_per_mwh=price), step, batteries, peak)
-
-    price = schedule_site.terminal_price(problem_of(schedule))
-    problem = schedule_site.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
-    wanted = by_battery(states, problem, "charge_kw") - by_battery(states, problem, "discharge_kw")
-    alone = schedule_site.without_battery(problem)
-    ways = {"rule": self_consumption(problem), "plan": carry_out(problem, lambda t, _: wanted[:, t])}
-    if known:
-        ways["perfect"] = stored_schedule(problem, *perfect[1:])
-    costs = {"no_battery": interval_costs(alone, idle(alone))} | {name: interval_costs(problem, way) for name, way in ways.items()}
-    by_interval = pd.DataFrame(costs, index=schedule.index)
-    total = by_interval.sum().to_dict()
-    share = schedule_site.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
-    basis = "At the actual load, renewables and prices." if known else "At forecast values."
-    return Money(by_interval, total, basis + " Energy added to the batteries counts at one price.", share)
-
-
-def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
-    """A column of stored battery states, one row a battery of the problem."""
-    own = (states.loc[states["battery_id"] == battery.battery_id, column] for battery in problem.batteries)
-    return np.array([part.to_numpy(float) for part in own]).reshape(len(problem.batteries), problem.intervals)
-
-
-def stored_schedule(problem: Problem, frame: pd.DataFrame, states: pd.DataFrame) -> Schedule:
-    """A schedule as it was before it was stored."""
-    batteries = (by_battery(states, problem, name) for name in ("charge_kw", "discharge_kw", "soc"))
-    grid = (frame[name].to_numpy(float) for name in ("curtailed_kw", "grid_import_kw", "grid_export_kw"))
-    charge, discharge, soc = batteries
-    return Schedule(charge, discharge, *grid, soc)
-
-
-def interval_costs(problem: Problem, schedule: Schedule) -> np.ndarray:
-    """What each interval of a schedule costs [EUR]: energy, CO2 and wear, less the value of the energy that it stores.
-
-    What belongs to no interval (peak and penalties) is in the last, so that the sum is `schedule_site.net_cost_eur`.
-    """
-    hours = problem.hours
-    costs = money_eur(energy_kwh(schedule.grid_import_kw, hours), problem.import_cost_eur_per_mwh)
-    costs = costs - money_eur(energy_kwh(schedule.grid_export_kw, hours), problem.export_price_eur_per_mwh)
-    for number, battery in enumerate(problem.batteries):
-        charge, discharge = schedule.charge_kw[number], schedule.discharge_kw[number]
-        stored = np.diff(stored_kwh(battery, charge, discharge, hours), prepend=battery.soc_initial * battery.capacity_kwh)
-        costs += money_eur(energy_kwh(discharge, hours), battery.wear_eur_per_mwh)
-        costs -= money_eur(stored, battery.terminal_value_eur_per_mwh or 0.0)
-    costs[-1] += schedule_site.net_cost_eur(problem, schedule) - costs.sum()
-    return costs
-
-
-def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
-    """The models of each source's newest training in the MLflow store, best first; empty where nothing was trained or no store answers."""
-    if not source_ids or (config.mlflow.tracking_uri == EMBEDDED and not (config.paths.state_dir / "mlflow.db").is_file()):
-        return []
-    import model_registry
-
-    rows = []
-    try:
-        client = model_registry.open_store(config)
-        experiment = client.get_experiment_by_name(config.mlflow.experiment).experiment_id
-        for source_id in source_ids:
-            wanted = f"tags.source_id = '{source_id}'"  # a source_id has no quotation mark
-            rows += newest_training(client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=100))
-    except model_registry.ModelStoreError as error:
-        log.warning("the report shows no leaderboard: %s", error)
-    return rows
-
-
-def newest_training(runs: Sequence) -> list[dict]:
-    """The models of the newest of a source's trainings, best first, of its MLflow runs, newest first (a model's is a child run)."""
-    models = [run for run in runs if "mlflow.parentRunId" in run.data.tags and "mae" in run.data.metrics]
-    models = [run for run in models if run.data.tags["mlflow.parentRunId"] == models[0].data.tags["mlflow.parentRunId"]]
-    naive = next((run.data.metrics["mae"] for run in models if run.data.params["model"] == "seasonal_naive"), None)
-    return [
-        {
-            "source_id": run.data.tags["source_id"],
-            "model": run.data.params["model"],
-            "champion": run.data.tags["champion"] == run.data.params["model"],
-            "mae": run.data.metrics["mae"],
-            "mae_ratio_naive": run.data.metrics["mae"] / naive if naive else None,
-        }
-        for run in sorted(models, key=lambda run: run.data.metrics["mae"])
-    ]
-
-
-def read_stream(config: Config) -> list[dict]:
-    """Rows stored, messages waiting and dead letters of each topic; empty where the broker is away."""
-    import communication
-
-    try:
-        partitions = communication.status(config)
-    except VppError as error:
-        log.warning("the report does not show lag and dead letters: %s", error)
-        return []
-    rows = {}
-    for partition in partitions:
-        row = rows.setdefault(partition["topic"], {"topic": partition["topic"], "rows_stored": None, "lag": None, "dead_letters": None})
-        for name in ("rows_stored", "lag", "dead_letters"):
-            if partition[name] is not None:
-                row[name] = (row[name] or 0) + partition[name]
-    return list(rows.values())
+# --- files -------------------------------------------------------------------------------------------------------------------------
 
 
 def write_report(config: Config, run_id: str | None = None, output: Path | None = None) -> Path:

@@ -16,7 +16,7 @@ LAYERS = (
         *("features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),
     ("embedded_postgres", "embedded", "schema", "db", "broker", "sink", "communication"),
-    ("model_registry", "model_selection", "train_forecast", "forecast_and_save", "figures", "report"),
+    ("model_registry", "model_selection", "train_forecast", "forecast_and_save", "figures", "report_content", "report"),
     ("pipeline",),
 )
 RANK = {name: (level, place) for level, names in enumerate(LAYERS) for place, name in enumerate(names)}

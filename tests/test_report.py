@@ -13,6 +13,7 @@ import db
 import figures
 import optimization
 import report
+import report_content
 from config import load_config
 from db import ForecastRun
 from forecast_base import QUANTILE_COLUMNS, QUANTILES
@@ -99,7 +100,7 @@ def filled(servers, tmp_path_factory):
 def content(filled):
     models = (("prophet", 0.7, True), ("seasonal_naive", 1.0, False), ("arima", 3.2, False))
     rows = [{"source_id": "load-1", "model": name, "champion": best, "mae": 100 * r, "mae_ratio_naive": r} for name, r, best in models]
-    return dataclasses.replace(report.read_content(filled), leaderboard=rows)
+    return dataclasses.replace(report_content.read_content(filled), leaderboard=rows)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +244,7 @@ def test_expected_failures_are_one_line(filled, tmp_path, capsys):
 
 
 def test_the_leaderboard_is_that_of_the_newest_training(filled):
-    assert report.read_leaderboard(filled, ["load-1"]) == []
+    assert report_content.read_leaderboard(filled, ["load-1"]) == []
     assert not filled.paths.state_dir.exists()  # looking for a store makes none
 
     def child(parent, champion, model, **metrics):
@@ -253,12 +254,12 @@ def test_the_leaderboard_is_that_of_the_newest_training(filled):
     parent = SimpleNamespace(data=SimpleNamespace(tags={"source_id": "load-1"}, params={}, metrics={"test_mae": 1.0}))
     failed = child("second", "arima", "prophet", seconds=3.0)
     newest = [failed, child("second", "arima", "seasonal_naive", mae=20.0), child("second", "arima", "arima", mae=15.0)]
-    rows = report.newest_training([*newest, parent, child("first", "seasonal_naive", "seasonal_naive", mae=10.0), parent])
+    rows = report_content.newest_training([*newest, parent, child("first", "seasonal_naive", "seasonal_naive", mae=10.0), parent])
     assert [(row["model"], row["mae"], row["mae_ratio_naive"], row["champion"]) for row in rows] == [
         ("arima", 15.0, 0.75, True),
         ("seasonal_naive", 20.0, 1.0, False),
     ]
-    assert report.newest_training([]) == []
+    assert report_content.newest_training([]) == []
 
 
 # --- worked out by hand ---------------------------------------------------------------------------------------------------------
