@@ -490,6 +490,8 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--output", metavar="DIR", help="the folder to write to (default: data_dir of the configuration)")
     command.add_argument("--strict", action="store_true", help="refuse the file if any cell cannot be used")
     command.set_defaults(command=import_file)
+    for name in ("list", "show", "import"):
+        commands.choices[name].add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     return parser
 
 

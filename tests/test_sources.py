@@ -128,7 +128,7 @@ def test_add_list_and_show(run, tmp_path):
     for arguments in ((), ("list",)):
         code, out, _ = run(*arguments)
         assert code == 0 and all(name in out for name in found)
-    code, out, _ = run("--json", "show", "mill")
+    code, out, _ = run("show", "mill", "--json")
     assert json.loads(out)[0]["capacity_kw"] == 90 and json.loads(out)[0]["rows"] == 0
     assert "E-82/2300" in run("show", "hill-1")[1]
 
