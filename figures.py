@@ -198,8 +198,8 @@ def plain_layout(height: int, narrow_height: int) -> dict:
         "height": height,
         "meta": {"narrow": {"height": narrow_height}},
         "margin": {"l": 58, "r": 10, "t": 8, "b": 56},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+        "paper_bgcolor": colour("card"),
+        "plot_bgcolor": colour("card"),
         "font": {"family": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', "size": 12, "color": colour("quiet")},
         "hoverlabel": {
             "bgcolor": colour("card"),
@@ -207,9 +207,14 @@ def plain_layout(height: int, narrow_height: int) -> dict:
             "font": {"color": colour("ink"), "size": 12},
             "align": "left",
         },
-        "showlegend": False,
-        "legend": {"traceorder": "normal"},  # of hover lines
+        "showlegend": True,  # no trace is in it, but its order is that of the hover lines
+        "legend": {"traceorder": "normal"},
     }
+
+
+def figure(data: Sequence[dict], layout: dict) -> dict:
+    """A figure without a legend of its own: the page has keys, which wrap on a phone."""
+    return {"data": [trace | {"showlegend": False} for trace in data], "layout": layout}
 
 
 def axis(title: str, **more) -> dict:
@@ -323,7 +328,7 @@ def dispatch_figure(schedule: pd.DataFrame, states: pd.DataFrame, batteries: Seq
         line = {"color": colour("price"), "dash": "dot", "width": 1.5}
         data.append(step_line(times, export, step, "Export price", "EUR/MWh", yaxis="y2", line=line))
     data += soc_traces(fleet, times, step)
-    return {"data": data, "layout": layout}
+    return figure(data, layout)
 
 
 def with_battery_power(schedule: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
@@ -402,7 +407,7 @@ def fan_figure(view: SourceView, data_end: pd.Timestamp, zone: str) -> dict:
     data.append(step_line(forecast.index, forecast["value"] / divisor, step, "Forecast", unit, line={"color": colour(name), "width": 2}))
     if len(actual):
         data.append(step_line(actual.index, actual / divisor, step, "Actual", unit, line={"color": colour("ink"), "width": 1.5}))
-    return {"data": data, "layout": layout}
+    return figure(data, layout)
 
 
 def cost_figure(money: Money, zone: str) -> dict:
@@ -421,7 +426,7 @@ def cost_figure(money: Money, zone: str) -> dict:
             x, y = saved.index.append(saved.index[-1:] + step), rounded([0.0, *saved[name]], 7)
             hover = "%{y:,.2f} EUR"
             data.append({"type": "scatter", "mode": "lines", "name": label, "x": moments(x), "y": y, "line": line, "hovertemplate": hover})
-    return {"data": data, "layout": layout}
+    return figure(data, layout)
 
 
 def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], tints: Sequence[str], title: str) -> dict:
@@ -433,7 +438,7 @@ def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[
     layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", showgrid=False, ticks="outside", ticklen=4, tickcolor="rgba(0,0,0,0)")
     names = [f"{label}<br><b>{text}</b>" for label, text in zip(labels, texts, strict=True)]
     bar = {"type": "bar", "orientation": "h", "x": rounded(values, 7), "y": names, "width": 0.6, "hoverinfo": "skip"}
-    return {"data": [bar | {"marker": {"color": [colour(tint) for tint in tints]}}], "layout": layout}
+    return figure([bar | {"marker": {"color": [colour(tint) for tint in tints]}}], layout)
 
 
 def savings_figure(money: Money) -> dict:
@@ -456,7 +461,7 @@ def leaderboard_figure(rows: Sequence[dict]) -> dict:
     layout["shapes"] = [
         {"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": colour("quiet"), "width": 1.5}}
     ]
-    layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, "hovermode": "closest"}
+    layout |= {"legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, "hovermode": "closest"}
     data = []
     for number, model in enumerate(models):
         own = [row for row in rows if row["model"] == model]

@@ -217,8 +217,8 @@ def dispatch_section(content: Content) -> Section:
         return Section("dispatch", title, missing("There is no plan to show.", "python optimization.py"))
     figure = figures.dispatch_figure(content.schedule, content.states, content.batteries, zone)
     lead = (
-        "Above the line is where power comes from, below it where it goes; both are equally high. Load and renewables are as forecast. "
-        "Point at an interval to see why."
+        "Above the line is where power comes from, below it where it goes; both are equally high. "
+        f"Load and renewables are {'as forecast' if content.run['kind'] == 'plan' else 'actual values'}. Point at an interval to see why."
     )
     names = [(label, colour_of(name), "") for name, label in (*SUPPLY, *DEMAND)]
     names += [("Price", "price", "rule"), ("State of charge", "soc", "rule"), ("its bounds", "quiet", "dash")]

@@ -154,7 +154,8 @@ def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: 
     by_interval = pd.DataFrame(costs, index=schedule.index)
     total = by_interval.sum().to_dict()
     share = schedule_site.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
-    basis = "At the actual load, renewables and prices." if known else "At forecast values."
+    at_actual = known or run["kind"] != "plan"
+    basis = "At the actual load, renewables and prices." if at_actual else "At forecast values."
     return Money(by_interval, total, basis + " Energy added to the batteries counts at one price.", share)
 
 
