@@ -89,7 +89,7 @@ def make_fleet(config: Config) -> list[Source]:
         for count in range(1, wanted.solar + 1):
             rng = weather.stream(wanted.seed, "solar", f"{prefix}{count}")
             facing = (180 if latitude >= 0 else 360) + int(rng.integers(-45, 46))
-            parameters = {"tilt": int(rng.integers(20, 41)), "azimuth": facing % 360, "dc_ac_ratio": round(rng.uniform(1.1, 1.3), 2)}
+            parameters = {"tilt": int(rng.integers(20, 41)), "azimuth": facing % 360, "dc_ac_ratio": round(rng.uniform(1.05, 1.2), 2)}
             made.append(source("solar", count, wanted.solar_capacity_kw, parameters))
         for count in range(1, wanted.wind + 1):
             rng = weather.stream(wanted.seed, "wind", f"{prefix}{count}")

@@ -37,7 +37,7 @@ INDUSTRY = {"week": {"day": 1.2, "night": 0.95}, "weekend": {"day": 0.8, "night"
 LOAD_NOISE = ((0.035, 4.0), (0.025, 36.0), (0.02, 400.0))  # standard deviation and time scale [h]: hours, days, seasons
 
 # The price zone, as Germany and Luxembourg are in size [GW]
-ZONE_LOAD, ZONE_WIND, ZONE_SOLAR = 54.0, 54.0, 80.0
+ZONE_LOAD, ZONE_WIND, ZONE_SOLAR = 54.0, 54.0, 84.0
 # Residual load [GW] against price [EUR/MWh], so that a year's prices are spread as those of DE-LU in 2024: subsidised feed-in bids
 # below zero, must-run plants near it, then lignite, coal, gas, peakers and scarcity
 MERIT_ORDER = (

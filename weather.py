@@ -37,7 +37,7 @@ LOCAL_TIME_H = {"wind": 4.0, "cloud": 1.5}
 # Clear-sky index against its cumulative share: overcast, broken and clear days of Central Europe.
 CLEAR_SKY_INDEX = (
     (0.0, 0.03, 0.12, 0.25, 0.40, 0.55, 0.70, 0.85, 0.97, 1.0),
-    (0.08, 0.14, 0.24, 0.36, 0.51, 0.68, 0.85, 0.97, 1.02, 1.08),
+    (0.08, 0.13, 0.22, 0.34, 0.48, 0.65, 0.82, 0.96, 1.02, 1.08),
 )
 WEIBULL_SHAPE = 2.0  # Rayleigh, the usual first choice for Europe
 WIND_MEAN = 4.4  # m/s at 10 m, open land
