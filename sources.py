@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ VALUE_COLUMN = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "ma
 WEATHER_COLUMNS = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 ADDED, IMPORTED = "added", "imported"  # the parameter `origin` of sources that generation.py did not make
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
+LEFT_BEHIND_S = 24 * 3600
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -167,6 +169,9 @@ def replacing_files(folder: Path | str) -> Iterator[Path]:
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".writing-*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         yield temporary
         written = sorted(temporary.iterdir())
@@ -199,7 +204,10 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The rows of one of the project's CSV files; no rows where there is no file."""
     if not path.exists():
         return pd.DataFrame(columns=list(columns))
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # text, so that rows that stay are written as they were
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # text, so that rows that stay are written as they were
+    except (OSError, ValueError) as error:
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected {','.join(columns)}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")

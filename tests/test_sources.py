@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -90,6 +91,8 @@ def test_files_are_replaced_together_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt), replacing_files(tmp_path) as folder:
         (folder / "a.csv").write_text("new")
         raise KeyboardInterrupt
+    (tmp_path / ".writing-old").mkdir()  # of a process that was killed a day ago
+    os.utime(tmp_path / ".writing-old", (0, 0))
     (tmp_path / "b.csv").mkdir()
     with pytest.raises(DataFileError, match=r"b\.csv is a folder"), replacing_files(tmp_path) as folder:
         (folder / "a.csv").write_text("new")
