@@ -90,9 +90,9 @@ def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
     daemon = None
     while True:
         with _errors_of_files(places):
-            addresses = _read_addresses(places)
-            if addresses and _is_locked(places) and _answers(addresses.database_url):
-                return addresses
+            published = _read_runtime(places)
+            if published and _is_locked(places) and _answers(published[0].database_url):
+                return published[0]
             if daemon is not None and daemon.poll():
                 raise EmbeddedError(f"the embedded servers did not start: {last_line(places.log)}; see {places.log}")
             if daemon is None or daemon.returncode == 0:  # 0: somebody stopped it
@@ -200,11 +200,13 @@ def _errors_of_files(places: Places) -> Iterator[None]:
         ) from None
 
 
-def _read_addresses(places: Places) -> Addresses | None:
+def _read_runtime(places: Places) -> tuple[Addresses, Path] | None:
+    """What the daemon published: the addresses, and PostgreSQL's folder, another one where root asks for a user's servers."""
     try:
-        return Addresses(**json.loads(places.runtime.read_text()))
+        published = json.loads(places.runtime.read_text())
     except FileNotFoundError:
         return None
+    return Addresses(published["database_url"], published["bootstrap_servers"]), Path(published.get("postgres", places.postgres))
 
 
 def _answers(database_url: str) -> bool:
@@ -301,7 +303,7 @@ def start_broker():
 
 def _write_runtime(places: Places, addresses: Addresses) -> None:
     fresh = places.runtime.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(addresses)))
+    fresh.write_text(json.dumps(asdict(addresses) | {"postgres": str(places.postgres)}))
     fresh.replace(places.runtime)
 
 
@@ -322,22 +324,20 @@ def _wait_for_end(server: subprocess.Popen, lock: int, places: Places) -> None:
 
 def describe(places: Places) -> list[dict]:
     """One row for each server: state, process, address, where its state and its log lie, what it keeps."""
-    shown, state = Addresses("", ""), "stopped"
+    shown, folder, state, pids = Addresses("", ""), places.postgres, "stopped", (None, None)
     if places.lock.exists() and _is_locked(places):
-        shown = _read_addresses(places) or shown
+        shown, folder = _read_runtime(places) or (shown, folder)
         state = "running" if shown.database_url and _answers(shown.database_url) else "starting"
-    pids = [None, None]
     if state == "running":
-        files = (places.postgres / "data" / "postmaster.pid", places.lock)
-        pids = [int(path.read_text().split("\n")[0]) for path in files]
+        pids = tuple(int(path.read_text().split("\n")[0]) for path in (folder / "data" / "postmaster.pid", places.lock))
     limits = f"{BROKER_MAX_BYTES // 2**20} MiB or {BROKER_MAX_BATCHES:,} batches of each partition"
     rows = [
-        ("PostgreSQL", shown.database_url, places.postgres, places.postgres_log, "every committed row"),
+        ("PostgreSQL", shown.database_url, folder, folder / "postgres.log", "every committed row"),
         ("Kafka broker", shown.bootstrap_servers, None, places.log, f"no message when it stops; until then the newest {limits}"),
     ]
     return [
-        {"server": name, "state": state, "pid": pid, "address": address, "folder": folder, "log": log, "keeps": keeps}
-        for (name, address, folder, log, keeps), pid in zip(rows, pids, strict=True)
+        {"server": name, "state": state, "pid": pid, "address": address, "folder": place, "log": log, "keeps": keeps}
+        for (name, address, place, log, keeps), pid in zip(rows, pids, strict=True)
     ]
 
 

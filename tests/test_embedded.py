@@ -208,7 +208,7 @@ def test_stale_files_with_a_strangers_pid_harm_neither_the_start_nor_the_strange
     kill_and_wait(daemon, postmaster)
     (places.postgres / "data" / "postmaster.pid").write_text(stale.replace(str(postmaster), str(stranger.pid), 1))
     places.lock.write_text(str(stranger.pid))
-    places.runtime.write_text(json.dumps({"database_url": url, "bootstrap_servers": "127.0.0.1:1"}))
+    places.runtime.write_text(json.dumps({"database_url": url, "bootstrap_servers": "127.0.0.1:1", "postgres": str(places.postgres)}))
     assert embedded.stop(state_dir) is False  # nothing runs; the stranger named in the lock file is left alone
     assert_rows(embedded.ensure_running(state_dir, 60).database_url, table)
 
@@ -268,6 +268,7 @@ def test_an_ordinary_user_has_servers_too_also_below_a_long_path(tmp_path_factor
             assert postgres["state"] == "running" and postgres["folder"] == str(state / "embedded")
             assert state.stat().st_uid == account.pw_uid and stat.S_IMODE((state / "embedded").stat().st_mode) == 0o700
             assert execute(postgres["address"], "SELECT 1") == [(1,)]
+            assert embedded.describe(embedded_postgres.find_places(state))[0]["pid"] == postgres["pid"]  # root sees them too
         finally:
             stopped = call("stop", "--delete")
         assert stopped.returncode == 0 and not (state / "embedded").exists()
