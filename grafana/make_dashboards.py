@@ -47,7 +47,7 @@ class Dashboard:
         self.x = self.y = self.row = 0
 
     def add(self, title: str, kind: str, width: int, height: int, *queries: str, unit: str = "", **more) -> None:
-        """Add a panel of a kind of Grafana's; `more` may hold description, options, fields (custom), overrides, links, repeat, interval."""
+        """Add a panel of a kind of Grafana's; `more`: description, options, fields (custom), limits, overrides, links, repeat, interval."""
         if self.x + width > 24:
             self.x, self.y, self.row = 0, self.y + self.row, 0
         shape = "time_series" if kind == "timeseries" else "table"
@@ -70,7 +70,13 @@ class Dashboard:
                     for number, query in enumerate(queries)
                 ],
                 "fieldConfig": {
-                    "defaults": {"unit": unit, "custom": more.get("fields", {}), "links": more.get("links", []), "noValue": "–"},
+                    "defaults": {
+                        "unit": unit,
+                        "custom": more.get("fields", {}),
+                        "links": more.get("links", []),
+                        "noValue": "–",
+                        **more.get("limits", {}),
+                    },
                     "overrides": more.get("overrides", []),
                 },
                 "options": more.get("options", {}),
@@ -139,13 +145,13 @@ def newest_data(dashboard: Dashboard) -> None:
         "stat",
         6,
         4,
-        """SELECT max(time) AS "newest", extract(epoch FROM max(time) - interval '7 days') * 1000 AS begins,
-           extract(epoch FROM max(time) + interval '2 days') * 1000 AS ends
+        """SELECT max(time) AS "newest", (extract(epoch FROM max(time) - interval '7 days') * 1000)::bigint AS begins,
+           (extract(epoch FROM max(time) + interval '2 days') * 1000)::bigint AS ends
            FROM (SELECT max(time) AS time FROM renewables UNION ALL SELECT max(time) FROM load) AS times""",
         unit="dateTimeAsIso",
         description="Click it for the last week of data and the two days after.",
         options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^newest$/"}, "graphMode": "none", "colorMode": "none"},
-        links=[{"title": "Show the last week of data", "url": "?from=${__data.fields.begins}&to=${__data.fields.ends}"}],
+        links=[{"title": "Show the last week of data", "url": "?from=${__data.fields.begins.numeric}&to=${__data.fields.ends.numeric}"}],
     )
 
 
@@ -207,6 +213,7 @@ def operations() -> Dashboard:
             WHERE $__timeFilter(battery_states.time) AND {BATTERIES} AND coalesce(schedule_runs.kind, 'plan') = 'plan'
             ORDER BY battery_states.time, battery_id, battery_states.kind <> 'planned' DESC, issue_time DESC, created_at DESC""",
         unit="percentunit",
+        limits={"min": 0, "max": 1},
         fields={"fillOpacity": 10},
         description="At the end of each interval; measured where it is known, else as last planned.",
     )
@@ -249,6 +256,7 @@ def forecasts() -> Dashboard:
         4,
         f"SELECT avg((actual BETWEEN q10 AND q90)::int) AS coverage FROM ({JUDGED}) AS judged",
         unit="percentunit",
+        limits={"min": 0, "max": 1},
         description="Share of measured values between q10 and q90 of the chosen sources and time; 80 % is right.",
     )
     board.add(
