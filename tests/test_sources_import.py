@@ -1,5 +1,7 @@
 """sources.py import: units, clocks, formats, what is reported, what is rejected, what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +10,12 @@ from hypothesis import strategies as st
 
 import real_data
 import sources
+from config import load_config
 from real_data import load_file
 from sources import DataFileError, SourceError, read_sources
 
 LIMITS = (-1000.0, 10_000.0)
+PROJECT = Path(sources.__file__).parent
 
 
 def write(folder, lines, name="file.csv", encoding="utf-8"):
@@ -218,6 +222,15 @@ def test_the_luxembourg_year(real_data, tmp_path, run):
     files = {item.name: item.read_bytes() for item in (tmp_path / "out").iterdir()}
     assert run(path, "--time-column", "time_utc", "--tz", "UTC", *wanted)[0] == 0  # again: the same files
     assert {item.name: item.read_bytes() for item in (tmp_path / "out").iterdir()} == files
+
+
+def test_the_luxembourg_example_fits_its_data():
+    config = load_config(PROJECT / "examples" / "luxembourg.ini", {})
+    assert config.grid.import_limit_kw > 814_000  # the highest load
+    assert config.grid.export_limit_kw > 197_000 + 266_000  # wind and sun at their highest
+    assert config.paths.data_dir.resolve() == PROJECT / "data" / "luxembourg"
+    (battery,) = config.batteries
+    assert (battery.charge_kw, battery.capacity_kwh) == (50_000, 100_000)
 
 
 def test_outliers_are_found_on_any_scale():
