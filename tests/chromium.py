@@ -43,7 +43,7 @@ def find() -> str | None:
 class Chromium(contextlib.AbstractContextManager):
     """One browser with one page; `messages` holds what the console said, `requests` the addresses the page asked for."""
 
-    def __init__(self, wait_s: float = 30):
+    def __init__(self, wait_s: float = 60):
         self.wait_s, self.messages, self.requests, self.events, self.number, self.buffer = wait_s, [], [], [], 0, b""
         self.profile = tempfile.mkdtemp(prefix="chromium-")
         ours, theirs = os.pipe(), os.pipe()  # the browser reads commands from 3 and writes answers to 4
@@ -60,10 +60,14 @@ class Chromium(contextlib.AbstractContextManager):
         os.close(ours[0])
         os.close(theirs[1])
         self.write_to, self.read_from, self.session = ours[1], theirs[0], None
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.send(f"{domain}.enable")
+        try:
+            target = self.send("Target.createTarget", url="about:blank")["targetId"]
+            self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                self.send(f"{domain}.enable")
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_):
         with contextlib.suppress(Exception):

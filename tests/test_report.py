@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import uuid
 from types import SimpleNamespace
 from urllib.parse import urlsplit, urlunsplit
 
@@ -74,13 +75,11 @@ def fill(config, step_min=60, days=14, name="South field", plan=True):
 @pytest.fixture(scope="module")
 def filled(servers, tmp_path_factory):
     """A configuration whose database holds a plan with its value, names and a reason that are HTML, and no MLflow store."""
-    name = f"report_{tmp_path_factory.getbasetemp().name.replace('-', '_')}"
+    name = f"report_{uuid.uuid4().hex[:12]}"
     conn = psycopg2.connect(servers.database_url)
     conn.autocommit = True
     with conn.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
         cursor.execute(f"CREATE DATABASE {name}")
-    conn.close()
     folder = tmp_path_factory.mktemp("report")
     url = urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
     (folder / "config.ini").write_text(
@@ -90,10 +89,13 @@ def filled(servers, tmp_path_factory):
     )
     config = load_config(folder / "config.ini", {})
     fill(config, name=EVIL)
-    with db.session(config) as conn:
-        run, schedule, states = db.read_schedule(conn)
-        db.save_schedule(conn, run, schedule.assign(reason=[EVIL, *schedule["reason"][1:]]), states)
-    return config
+    with db.session(config) as session:
+        run, schedule, states = db.read_schedule(session)
+        db.save_schedule(session, run, schedule.assign(reason=[EVIL, *schedule["reason"][1:]]), states)
+    yield config
+    with conn.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    conn.close()
 
 
 @pytest.fixture(scope="module")
