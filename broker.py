@@ -71,8 +71,8 @@ def new_producer(
             "acks": "all",
             "compression.type": "zstd",
             "linger.ms": 20,
-            "queue.buffering.max.messages": 100_000,
-            "queue.buffering.max.kbytes": 65_536,
+            "queue.buffering.max.messages": 20_000,
+            "queue.buffering.max.kbytes": 16_384,
             "message.timeout.ms": max(1000, int(wait_s * 1000)),
             "delivery.report.only.error": True,
             "on_delivery": report,
@@ -103,7 +103,7 @@ def send(producer: Producer, topic: str, value: bytes | None, key: bytes | str |
     """Queue a message, waiting while the queue is full."""
     while True:
         try:
-            producer.produce(topic, value, key, headers=headers)
+            producer.produce(topic, value, key, headers=headers) if headers else producer.produce(topic, value, key)
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.1)

@@ -15,6 +15,7 @@ may be killed and run again: the newest valid value of every key is stored once 
 
 import argparse
 import csv
+import operator
 import signal
 import time
 from collections import Counter
@@ -89,25 +90,29 @@ def read_messages(path: Path, kind: str) -> Iterator[tuple[str, str, bytes]]:
         header = next(rows, [])
         if missing := [name for name in fields if name not in header]:
             raise StreamError(f"{path}: no column {', '.join(missing)}; expected {','.join(fields)}")
-        places = [header.index(name) for name in fields]
-        width = max(places) + 1
+        pick = operator.itemgetter(*(header.index(name) for name in fields))
+        record = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
         for row in rows:
-            if len(row) < width:
+            if len(row) < len(header):
                 if not row:
                     continue
-                row += [""] * (width - len(row))
-            cells = [row[place] for place in places]
+                row += [""] * (len(header) - len(row))
+            cells = pick(row)
             try:
-                numbers = [float(cell) for cell in cells[texts:]]
+                value = encode(record(*cells[:texts], *map(float, cells[texts:])))
             except ValueError:
-                numbers = cells[texts:]
-            yield cells[1], cells[0], encode(dict(zip(fields, cells[:texts] + numbers, strict=True)))
+                value = encode(record(*cells))
+            yield cells[1], cells[0], value
 
 
-def count_lines(path: Path) -> int:
-    """Lines of a file after its header."""
-    with path.open("rb") as file:
-        return max(0, sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1)
+def count_lines(config: Config, kinds: Sequence[str]) -> int:
+    """Lines of the files of these kinds after their headers, for a progress bar."""
+    total = 0
+    for path in (csv_path(config, kind) for kind in kinds):
+        if path.exists():
+            with path.open("rb") as file:
+                total += max(0, sum(block.count(b"\n") for block in iter(lambda file=file: file.read(1 << 20), b"")) - 1)
+    return total
 
 
 class Room:
@@ -118,17 +123,16 @@ class Room:
         self.largest = self.left = 0
         self.consumer = new_consumer(settings, config.kafka.group_id)
 
-    def take(self, size: int, stop: Callable[[], bool]) -> None:
-        """Wait until a message of `size` [bytes] fits.
+    def wait(self, size: int, stop: Callable[[], bool]) -> None:
+        """Wait until there is room for a message of `size` [bytes], and set `left`.
 
         Raises
         ------
-        StreamError : it does not, and nothing was read for `wait_s`.
+        StreamError : there is none, and nothing was read for `wait_s`.
         """
-        size += MESSAGE_OVERHEAD_BYTES
         self.largest = max(self.largest, size)
         least, since = None, time.monotonic()
-        while self.left < size and not stop():
+        while not stop():
             unread = self.unread()
             self.left = ROOM_BYTES - (unread + len(self.producer)) * self.largest
             if self.left >= size or not unread:
@@ -141,20 +145,26 @@ class Room:
                     "run python communication.py consume beside, or python communication.py, which stores while it produces"
                 )
             self.producer.poll(0.02)
-        self.left -= size
 
     def unread(self) -> int:
         """Messages that the group has not stored, in the fullest partition."""
         return max(item.unread for item in lags(self.consumer, wait_for_topics(self.consumer, [self.topic], REQUEST_S)))
 
 
-def produce(config: Config, kinds: Sequence[str], speed: float | None = None, stop: Callable[[], bool] = lambda: False) -> dict[str, int]:
+def produce(
+    config: Config,
+    kinds: Sequence[str],
+    speed: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    advance: Callable[[float], None] = lambda amount: None,
+) -> dict[str, int]:
     """Send the CSV files of these kinds to their topics; a kind without a file is left out.
 
     Parameters
     ----------
     speed : times real time, by the messages' times; None for as fast as possible.
     stop : asked now and then; True ends it early.
+    advance : told how many more were sent.
 
     Returns
     -------
@@ -178,10 +188,12 @@ def produce(config: Config, kinds: Sequence[str], speed: float | None = None, st
                 rooms = {kind: Room(config, settings, producer, topics[kind]) for kind in kinds}
                 for room in rooms.values():
                     stack.callback(room.consumer.close)
-            advance = stack.enter_context(terminal.progress("producing", sum(count_lines(csv_path(config, kind)) for kind in kinds)))
             for kind, key, value in _messages(config, kinds, speed, stop):
                 if rooms:
-                    rooms[kind].take(len(key) + len(value), stop)
+                    room, size = rooms[kind], len(key) + len(value) + MESSAGE_OVERHEAD_BYTES
+                    if room.left < size or room.largest < size:
+                        room.wait(size, stop)
+                    room.left -= size
                 send(producer, topics[kind], value, key)
                 sent[kind] += 1
                 number += 1
@@ -236,7 +248,7 @@ def stream(config: Config) -> list[dict]:
     """
     register_sources(config)
     began, produced = time.monotonic(), {}
-    with terminal.progress("storing", None) as advance:
+    with terminal.progress("storing", count_lines(config, list(TOPICS))) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
         run_sink(sink, lambda: produced.update(produce(config, list(TOPICS), stop=sink.stop.is_set)))
     seconds = time.monotonic() - began
@@ -382,7 +394,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
         if args.speed is not None and not args.speed > 0:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")
         register_sources(config)
-        sent = produce(config, [kind for kind, topic in TOPICS.items() if not args.topic or topic in args.topic], args.speed)
+        kinds = [kind for kind, topic in TOPICS.items() if not args.topic or topic in args.topic]
+        with terminal.progress("producing", count_lines(config, kinds)) as advance:
+            sent = produce(config, kinds, args.speed, advance=advance)
         rows = [{"topic": topic_names(config)[kind], "produced": count} for kind, count in sent.items()]
     elif args.command == "consume":
         rows = consume(config, args.until_drained)

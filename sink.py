@@ -38,7 +38,8 @@ from sources import Source
 
 log = logging.getLogger("sink")
 
-POLL_ROWS = 2_000
+POLL_ROWS = 2_000  # asked of the client at once
+LULL_S = 0.1  # a batch is written when nothing more comes for so long: the producer may be waiting for it
 BATCH_BYTES = 32 * 2**20
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
 STOP_S = 4.0  # a stopped sink has this long to finish its batch
@@ -352,13 +353,15 @@ class Sink:
         return position
 
     def _poll(self) -> list[Message]:
-        """The messages of one batch: `batch_rows`, or what came in `batch_s`."""
+        """The messages of one batch: `batch_rows`, or what came in `batch_s`, or until no more come for a moment."""
         kafka, batch, size = self.config.kafka, [], 0
         until = time.monotonic() + kafka.batch_s
         while len(batch) < kafka.batch_rows and size < BATCH_BYTES and (left := until - time.monotonic()) > 0:
             if self.stop.is_set() or self.broker_error is not None:
                 break
-            got = self.consumer.consume(min(POLL_ROWS, kafka.batch_rows - len(batch)), left)
+            got = self.consumer.consume(min(POLL_ROWS, kafka.batch_rows - len(batch)), min(left, LULL_S) if batch else left)
+            if batch and not got:
+                break
             if self.revoked:  # what was read before is another's now, or will be read again
                 batch, size, self.revoked = [], 0, False
             for message in got:
@@ -433,10 +436,9 @@ class Sink:
             count.stored += item.stored
             count.dead_lettered += refused
             count.unchanged += len(groups[kind]) - item.stored - refused
-        for message in batch:
-            place = (message.topic(), message.partition())
+        for place, offset in {(m.topic(), m.partition()): m.offset() for m in batch}.items():  # the last of each partition
             if place in self.positions:
-                self.positions[place] = max(self.positions[place], message.offset() + 1)
+                self.positions[place] = max(self.positions[place], offset + 1)
         self._commit()
         self.advance(len(batch))
 

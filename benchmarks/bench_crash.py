@@ -52,8 +52,14 @@ class Round:
         self.processes: list[subprocess.Popen] = []
         with db.session(config) as conn:
             db.upsert_sources(conn, SOURCES)
-        self.producer = Producer(broker.kafka_settings(config) | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"})
-        broker.wait_for_topics(self.producer, list(broker.topic_names(config).values()), 20)
+        self.connect()
+
+    def connect(self) -> None:
+        """A producer for the broker as it is now."""
+        self.producer = Producer(
+            broker.kafka_settings(self.config) | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
+        )
+        broker.wait_for_topics(self.producer, list(broker.topic_names(self.config).values()), 20)
 
     def send(self, count: int) -> None:
         """So many messages: new keys, newer and older values of keys that were there, two in a hundred invalid."""
@@ -129,7 +135,9 @@ class Round:
             f"{len(stored)} rows, expected {len(expected)}; {len(set(stored.items()) ^ set(expected.items()))} differ"
         )
         letters = broker.read_dead_letters(self.config, broker.kafka_settings(self.config))
-        assert {letter.origin[:3] for letter in letters} == self.invalid and len(letters) == len(self.invalid)
+        assert sorted(letter.origin[:3] for letter in letters) == sorted(self.invalid), (
+            f"{len(letters)} dead letters, {len(self.invalid)} due"
+        )
         return f"{self.sequence} messages, {len(expected)} rows, {len(letters)} dead letters"
 
     def stop(self) -> None:
@@ -155,15 +163,12 @@ def kill_postgres(test: Round) -> None:
     test.start_sink()
     test.send_and_wait(500)
     test.send_for(test.random.uniform(0, 1.0))
-    places = embedded.find_places(test.config.paths.state_dir)
-    os.kill(int((places.postgres / "data" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
-    test.send_and_wait(500)
+    kill_server(test)
 
 
-def kill_producer(test: Round) -> None:
+def kill_producer(test: Round, sinks: int = 1) -> None:
     """`communication.py produce` is killed at a random moment and run again, while a sink stores."""
-    rows = 40_000
-    lines = ["time,source_id,power_kw"]
+    rows, lines = 12_000, ["time,source_id,power_kw"]
     for n in range(rows):
         hour, name = (START - timedelta(hours=1 + n // 4)).strftime("%Y-%m-%dT%H:%M:%SZ"), f"load-{n % 4}"
         lines.append(f"{hour},{name},{n % 997}")
@@ -172,17 +177,44 @@ def kill_producer(test: Round) -> None:
     folder.mkdir(exist_ok=True)
     write_sources(folder / "sources.csv", SOURCES)
     (folder / "load.csv").write_text("\n".join(lines))
-    test.start_sink()
+    for _ in range(sinks):
+        test.start_sink()
     test.send_and_wait(500)
     command = [sys.executable, str(ROOT / "communication.py"), "--config", str(test.config.path), "produce", "--topic", "load-topic"]
+    before = test.count_rows()
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     test.processes.append(first)
-    while test.count_rows() < rows // 100 and first.poll() is None:
+    while test.count_rows() < before + rows // 100 and first.poll() is None:
         time.sleep(0.02)
     time.sleep(test.random.uniform(0, 0.3))
     first.kill()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     test.sequence += rows
+
+
+def kill_each(test: Round) -> None:
+    """The producer, one of two sinks and PostgreSQL are killed, one after the other."""
+    kill_producer(test, sinks=2)
+    test.processes[0].kill()
+    test.send_for(test.random.uniform(0, 0.5))
+    kill_server(test)
+
+
+def kill_server(test: Round) -> None:
+    """PostgreSQL is killed; what comes after is stored all the same."""
+    places = embedded.find_places(test.config.paths.state_dir)
+    os.kill(int((places.postgres / "data" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+    while not postgres_answers(test.config):
+        time.sleep(0.05)
+    test.send_and_wait(500)
+
+
+def postgres_answers(config: Config) -> bool:
+    try:
+        db.connect(config, 0.0).close()
+    except db.DatabaseError:
+        return False
+    return True
 
 
 def run_round(config: Config, seed: int, scenario, **arguments) -> str:

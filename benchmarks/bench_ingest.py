@@ -1,0 +1,231 @@
+"""How fast the stream stores rows, beside what the database can do at most; all in one run on one server.
+
+    python benchmarks/bench_ingest.py [--rows 200000] [--stream-rows 2000000] [--config FILE]
+
+Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit; the sink alone on a filled topic, for
+new rows and reading them again; end to end from CSV by one `communication.py`, with its memory; and the seconds to read a year of
+ten sources at 15 minutes. Runs on embedded servers in a temporary folder, or those of a configuration, whose tables it empties.
+"""
+
+import argparse
+import dataclasses
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import broker  # noqa: E402
+import communication  # noqa: E402
+import db  # noqa: E402
+import embedded  # noqa: E402
+import sink  # noqa: E402
+from config import EMBEDDED, Config, load_config  # noqa: E402
+from sources import Source, write_sources  # noqa: E402
+
+START = pd.Timestamp("2020-01-01T00:00Z")
+SOURCES = [Source(f"load-{n}", "load", f"Load {n}", "site-1", 1000.0, 15, 49.6, 6.1, "Europe/Brussels") for n in range(50)]
+
+
+def make_columns(rows: int) -> dict[str, np.ndarray]:
+    """Rows as `db.store_measurements` takes them: time after time, at each time all sources."""
+    number = np.arange(rows)
+    step = number // len(SOURCES)
+    return {
+        "source": number % len(SOURCES),
+        "time": START.value // 1000 + step * 900_000_000,
+        "power_kw": np.round(500 + 400 * np.sin(number), 2),
+        "sent_at": np.full(rows, 1_700_000_000_000_000),
+    }
+
+
+def write_csv(path: Path, rows: int) -> None:
+    columns = make_columns(rows)
+    frame = pd.DataFrame({"time": columns["time"].astype("M8[us]"), "source_id": columns["source"], "power_kw": columns["power_kw"]})
+    frame["source_id"] = "load-" + frame["source_id"].astype(str)
+    frame.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+
+
+def timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def bare_copy(config: Config, rows: int, batch: int) -> float:
+    """Rows/s of COPY into the table with its key."""
+    columns = make_columns(rows)
+    times = columns["time"].astype("M8[us]").astype("M8[s]").astype(str)
+    lines = [
+        f"{at}Z\tload-{n}\t{value}\t2023-11-14T22:13:20Z\n"
+        for at, n, value in zip(times, columns["source"], columns["power_kw"], strict=True)
+    ]
+    texts = ["".join(lines[start : start + batch]) for start in range(0, rows, batch)]
+    with db.session(config) as conn, conn.cursor() as cursor:
+
+        def copy() -> None:
+            for text in texts:
+                cursor.copy_expert("COPY load (time, source_id, power_kw, sent_at) FROM STDIN", io.StringIO(text))
+                conn.commit()
+
+        return rows / timed(copy)
+
+
+def upsert(config: Config, rows: int, batch: int) -> float:
+    """Rows/s of COPY into a temporary table and INSERT ... ON CONFLICT from ready columns: what a sink can reach at most."""
+    columns = make_columns(rows)
+    with db.session(config) as conn:
+
+        def store() -> None:
+            for start in range(0, rows, batch):
+                part = {name: column[start : start + batch] for name, column in columns.items()}
+                db.store_measurements(conn, "load", [source.source_id for source in SOURCES], part)
+                conn.commit()
+
+        return rows / timed(store)
+
+
+def fill(config: Config, rows: int) -> int:
+    """Put that many messages into the topic, or as many as the broker can hold."""
+    settings = broker.kafka_settings(config)
+    topic = broker.topic_names(config)["load"]
+    producer = broker.new_producer(settings, 60, sink.Counter())
+    broker.wait_for_topics(producer, [topic], 20)
+    with tempfile.TemporaryDirectory() as folder:
+        write_csv(Path(folder) / "load.csv", rows)
+        for _, key, value in communication.read_messages(Path(folder) / "load.csv", "load"):
+            broker.send(producer, topic, value, key)
+    producer.flush(60)
+    observer = broker.new_consumer(settings, config.kafka.group_id)
+    found = broker.lags(observer, broker.wait_for_topics(observer, [topic], 20))
+    observer.close()
+    return sum(item.high - item.low for item in found)
+
+
+def drain(config: Config, group: str) -> tuple[float, sink.Count]:
+    """Rows/s of the sink after its first batch, so without the seconds of joining its group; and what became of the rows."""
+    config = dataclasses.replace(config, kafka=dataclasses.replace(config.kafka, group_id=group))
+    batches = []
+    member = sink.Sink(config, until_drained=True, advance=lambda rows: batches.append((time.perf_counter(), rows)))
+    sink.run_sink(member)
+    rows = sum(rows for _, rows in batches[1:])
+    return rows / (batches[-1][0] - batches[0][0]), member.counts["load"]
+
+
+def stream(config: Config, rows: int) -> dict[str, float]:
+    """`communication.py` on a CSV file, in a process of its own: rows/s, and its memory [MB] at a fifth, a half and at its most."""
+    config.paths.data_dir.mkdir(parents=True, exist_ok=True)
+    write_sources(config.paths.data_dir / "sources.csv", SOURCES)
+    write_csv(config.paths.data_dir / "load.csv", rows)
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)], stdout=subprocess.DEVNULL)
+    memory, first = {}, None
+    with db.session(config) as conn, conn.cursor() as cursor:
+        while process.poll() is None:
+            cursor.execute("SELECT pg_relation_size('load')")
+            size = cursor.fetchone()[0]
+            conn.commit()
+            if size and first is None:
+                first = time.perf_counter()
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+            except FileNotFoundError:
+                break
+            values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+            if "VmHWM" in values:
+                memory[time.perf_counter() - began] = int(values["VmRSS"].split()[0]) / 1e3, int(values["VmHWM"].split()[0]) / 1e3
+            time.sleep(0.2)
+        process.wait()
+        ended = time.perf_counter()
+        stored = db.count_rows(conn)["load"]
+    if process.returncode or stored != rows:
+        raise SystemExit(f"communication.py ended with {process.returncode}, {stored} of {rows} rows stored")
+    curve = list(memory.values())
+    return {
+        "rows_per_s": rows / (ended - began),
+        "rows_per_s_after_joining": rows / (ended - (first or began)),
+        "at a fifth": curve[len(curve) // 5][0],
+        "at half": curve[len(curve) // 2][0],
+        "most": max(most for _, most in curve),
+    }
+
+
+def read_year(config: Config) -> tuple[int, float]:
+    """Seconds to read a year of ten sources at 15 minutes side by side."""
+    rows = 35_040 * len(SOURCES)
+    with db.session(config) as conn:
+        for start in range(0, rows, 200_000):
+            part = {name: column[start : start + 200_000] for name, column in make_columns(rows).items()}
+            db.store_measurements(conn, "load", [source.source_id for source in SOURCES], part)
+            conn.commit()
+        frames = []
+        seconds = timed(lambda: frames.append(db.read_resampled(conn, SOURCES[:10], START, START + pd.Timedelta(days=365), 15)))
+    return frames[0].size, seconds
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000, help="rows of each part (default: 200,000)")
+    parser.add_argument("--stream-rows", type=int, default=2_000_000, help="rows of the end to end run (default: 2,000,000)")
+    parser.add_argument("--config", metavar="FILE", help="servers to use; their tables are emptied")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "bench.ini"
+        given = load_config(args.config) if args.config else None
+        database, kafka = (given.database.url, given.kafka.bootstrap_servers) if given else (EMBEDDED, EMBEDDED)
+        path.write_text(
+            f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nurl = {database}\n"
+            f"[kafka]\nbootstrap_servers = {kafka}\ntopic_prefix = bench{time.time_ns()}-\n"
+        )
+        config = load_config(path, {})
+
+        def empty() -> None:
+            with db.session(config) as conn:
+                db.reset(conn)
+                db.upsert_sources(conn, SOURCES)
+
+        try:
+            batch = config.kafka.batch_rows
+            with db.session(config) as conn:
+                print(db.schema.server_name(conn))
+            empty()
+            print(f"bare COPY                    {bare_copy(config, args.rows, batch):9,.0f} rows/s")
+            empty()
+            limit = upsert(config, args.rows, batch)
+            print(f"COPY + upsert (the limit)    {limit:9,.0f} rows/s, batches of {batch:,}")
+            print(f"  the same rows again        {upsert(config, args.rows, batch):9,.0f} rows/s")
+            held = fill(config, args.rows)
+            empty()
+            rate, count = drain(config, f"bench{time.time_ns()}")
+            print(f"sink alone, new rows         {rate:9,.0f} rows/s, {rate / limit:.0%} of the limit ({count.stored:,} of {held:,} held)")
+            rate, count = drain(config, f"bench{time.time_ns()}")
+            print(f"sink alone, read again       {rate:9,.0f} rows/s, {rate / limit:.0%} of the limit ({count.unchanged:,} unchanged)")
+            for title in ("end to end, new rows", "end to end, sent again"):
+                if title.endswith("new rows"):
+                    empty()
+                result = stream(config, args.stream_rows)
+                print(
+                    f"{title:28} {result['rows_per_s']:9,.0f} rows/s, {result['rows_per_s_after_joining']:,.0f} after joining the group; "
+                    f"memory of producer and sink {result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at half, "
+                    f"{result['most']:.0f} at most"
+                )
+            empty()
+            size, seconds = read_year(config)
+            print(f"read a year, 10 sources      {seconds:9.2f} s for {size:,} values at 15 min")
+        finally:
+            if not given:
+                embedded.stop(folder / "state", delete=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
