@@ -18,7 +18,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(?:sh|console)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if "def build_parser" in path.read_text(encoding="utf-8"))
-NOT_SCRIPTS = {"config", "terminal", "features", "forecast_models"}
 
 
 def parser_of(script: str) -> argparse.ArgumentParser:
@@ -90,7 +89,3 @@ def test_help_needs_nothing(script, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "--config" in done.stdout
     assert not list(tmp_path.iterdir())
-
-
-def test_what_is_a_script():
-    assert {path.stem for path in ROOT.glob("*.py")} - set(SCRIPTS) == NOT_SCRIPTS
