@@ -1,0 +1,322 @@
+"""Plans from a real database, their value at actual values, the rolling backtest, problem files and the Pareto front."""
+
+import json
+from dataclasses import replace
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+from psycopg2.extras import execute_values
+
+import db
+import optimization
+from config import load_config
+from schedule_pareto import AIMS, front
+from schedule_problem import SCHEMA_PATH, parse_problem
+from schedule_site import on_steps, site_frame, terminal_price, with_terminal_value
+from sources import Source
+
+START = pd.Timestamp("2025-01-06T00:00Z")
+DAYS = 16
+ISSUE = START + pd.Timedelta(days=14)
+BATTERY = {"battery:store": {"capacity_kwh": 2000, "charge_kw": 1000, "discharge_kw": 1000, "soc_initial": 0.5, "wear_eur_per_mwh": 3}}
+PROBLEM = {
+    "step_min": 60,
+    "load_kw": [0, 0, 0, 0, 0],
+    "import_price_eur_per_mwh": [10, 50, 10, 5000, 10],
+    "batteries": [{"battery_id": "b", "capacity_kwh": 6000, "charge_kw": 4000, "discharge_kw": 4000, "soc_final": 0}],
+}
+
+
+def a_source(source_id, kind, step_min=60):
+    return Source(source_id, kind, source_id, "site-1", None if kind == "market" else 3000.0, step_min, None, None, "Europe/Brussels", {})
+
+
+def series(kind, seed, step_min=60):
+    """Days that resemble each other, with noise."""
+    index = pd.date_range(START, periods=DAYS * 1440 // step_min, freq=f"{step_min}min", name="time")
+    hour, noise = index.hour + index.minute / 60, np.random.default_rng(seed).normal(0, 1, len(index))
+    shapes = {
+        "load": 1500 + 600 * np.sin((hour - 9) / 12 * np.pi) + 60 * noise,
+        "solar": np.maximum(0, 1800 * np.sin((hour - 6) / 12 * np.pi)) * (1 + 0.1 * noise),
+        "wind": np.maximum(0, 500 + 200 * noise),
+        "market": 70 + 50 * np.sin((hour - 10) / 6 * np.pi) + 8 * noise,
+    }
+    return pd.Series(np.asarray(shapes[kind]), index)
+
+
+KINDS = {"load-1": ("load", 60), "solar-1": ("solar", 15), "wind-1": ("wind", 60), "price-1": ("market", 60)}
+
+
+@pytest.fixture
+def site(config_file):
+    """The configuration of a database with two weeks of four sources and, at `ISSUE`, forecasts that repeat the day before."""
+    path = config_file(**BATTERY)
+    config = load_config(path)
+    with db.session(config) as conn:
+        sources = {name: a_source(name, *kind) for name, kind in KINDS.items()}
+        db.upsert_sources(conn, sources.values())
+        for seed, (name, (kind, step)) in enumerate(KINDS.items()):
+            values = series(kind, seed, step)
+            table = {"load": "load", "market": "market_prices"}.get(kind, "renewables")
+            columns = {"time": values.index, "sent_at": pd.DatetimeIndex([START] * len(values))}
+            if kind == "market":
+                columns |= {"price_eur_per_mwh": values.to_numpy(), "available_at": values.index - pd.Timedelta(days=1)}
+            else:
+                columns |= {"power_kw": values.to_numpy()}
+            store(conn, table, name, columns)
+        store_forecasts(conn, ISSUE, "champion")
+    return path, config
+
+
+def store(conn, table, name, columns):
+    frame = pd.DataFrame(columns).assign(source_id=name)
+    with conn.cursor() as cursor:
+        rows = frame.itertuples(index=False, name=None)
+        execute_values(cursor, f"INSERT INTO {table} ({', '.join(frame.columns)}) VALUES %s", rows, page_size=2000)
+
+
+def store_forecasts(conn, issue, role):
+    runs = []
+    for seed, (name, (kind, step)) in enumerate(KINDS.items()):
+        steps = pd.date_range(issue, periods=48 * 60 // step, freq=f"{step}min")
+        day_before = series(kind, seed, step).reindex(issue - pd.Timedelta(days=1) + (steps - issue) % pd.Timedelta(days=1))
+        frame = pd.DataFrame({column: day_before.to_numpy() for column in ("value", *db.QUANTILES)}, steps)
+        runs.append((db.ForecastRun(name, "daily_naive", None, issue, issue, role), frame))
+    db.save_forecasts(conn, runs)
+
+
+def test_a_plan_is_stored_and_planning_again_replaces_it(site):
+    _, config = site
+    run = optimization.plan(config, ISSUE)
+    assert (run["status"], run["certificate"], run["kind"]) == ("optimal", "lp-exact", "plan")
+    assert run["cost_eur"] <= run["cost_no_battery_eur"] + 1e-6
+    assert run["cost_eur"] <= run["cost_rule_eur"] + 1e-6
+    with db.session(config) as conn:
+        first = db.count_rows(conn)
+        stored, schedule, states = db.read_schedule(conn, run["run_id"])
+    assert stored["objective_eur"] == pytest.approx(run["objective_eur"])
+    # 36 hours in the finest step of the sources, 15 minutes
+    assert len(schedule) == len(states) == 36 * 4
+    assert schedule.index[0] == ISSUE
+    balance = schedule["grid_import_kw"] - schedule["grid_export_kw"] + schedule["renewables_kw"] - schedule["curtailed_kw"]
+    assert (balance + states["discharge_kw"] - states["charge_kw"] - schedule["load_kw"]).abs().max() < 1e-6
+    assert (schedule["import_price_eur_per_mwh"] - schedule["export_price_eur_per_mwh"]).round(9).eq(10).all()  # the fee
+    assert schedule["reason"].str.len().min() > 0
+    again = optimization.plan(config, ISSUE)
+    with db.session(config) as conn:
+        assert db.count_rows(conn) == first
+    assert again["run_id"] == run["run_id"]
+    assert again["objective_eur"] == run["objective_eur"]
+
+
+def test_a_plan_starts_from_the_last_state_that_is_not_planned(site):
+    _, config = site
+    states = pd.DataFrame(
+        {
+            "time": [ISSUE - pd.Timedelta(hours=1), ISSUE - pd.Timedelta(minutes=15), ISSUE + pd.Timedelta(hours=1)],
+            "battery_id": "store",
+            "kind": ["simulated", "planned", "measured"],
+            "run_id": ["", "x", ""],
+            "soc": [0.8, 0.1, 0.2],
+        }
+    )
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states)
+    run = optimization.plan(config, ISSUE)
+    with db.session(config) as conn:
+        _, _, planned = db.read_schedule(conn, run["run_id"])
+    first = planned.iloc[0]
+    assert first["energy_kwh"] - (0.95 * first["charge_kw"] - first["discharge_kw"] / 0.95) / 4 == pytest.approx(0.8 * 2000)
+
+
+def test_at_actual_values_nothing_beats_perfect_foresight(site):
+    _, config = site
+    run = optimization.plan(config, ISSUE)
+    value = optimization.value_plan(config)
+    assert value["run_id"] == run["run_id"]
+    for way in ("no_battery", "rule", "plan"):
+        assert value["perfect_foresight"] <= value[way] + 1e-6 * abs(value[way])
+    share = (value["no_battery"] - value["plan"]) / (value["no_battery"] - value["perfect_foresight"])
+    assert value["captured_share"] == pytest.approx(share)
+    assert 0.5 < share <= 1
+    with db.session(config) as conn:
+        perfect = db.read_schedule(conn, kind="perfect")[0]
+    assert perfect["cost_eur"] == pytest.approx(value["perfect_foresight"])
+
+
+def test_a_live_plan_has_no_value_yet_and_says_so(site, capsys):
+    path, config = site
+    end = START + pd.Timedelta(days=DAYS)
+    with db.session(config) as conn:
+        store_forecasts(conn, end, "fallback")
+    assert optimization.main(["--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "plan from 2025-01-22T00:00Z" in out
+    assert "no value at actual values: actual values of 144 of the plan's 144 intervals" in out
+    assert optimization.main(["--config", str(path), "value"]) == 1
+
+
+def test_the_plan_is_printed_with_its_value(site, capsys):
+    path, _ = site
+    assert optimization.main(["--config", str(path), "--issue-time", ISSUE.isoformat(), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert len(printed["schedule"]) == 144
+    assert set(printed["schedule"][0]) == {"time", "price", "load_kw", "renewables_kw", "battery_kw", "soc", "grid_kw", "reason"}
+    assert printed["value"]["captured_share"] <= 1
+
+
+def test_a_backtest_rolls_over_stored_forecasts(site, capsys):
+    path, config = site
+    arguments = ["--config", str(path), "backtest", "--days", "3", "--horizon-h", "24", "--without-day", "2025-01-20", "--json"]
+    assert optimization.main(arguments) == 1
+    assert "forecast_and_save.py --backfill-days 3" in capsys.readouterr().err
+    with db.session(config) as conn:
+        for day in range(DAYS - 3, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+    assert optimization.main(arguments) == 0
+    rows = {row["way"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows)[:2] == ["no battery", "rule"]
+    assert rows["perfect foresight"]["captured_share"] == 1
+    plans = [row for name, row in rows.items() if name.startswith("rolling plan")]
+    assert len(plans) == 3
+    for row in plans:
+        assert rows["perfect foresight"]["cost_eur"] <= row["cost_eur"] + 1e-6
+        assert row["captured_share"] > 0.5
+    with db.session(config) as conn:
+        run, schedule, states = db.read_schedule(conn, kind="backtest")
+    assert run["cost_eur"] == pytest.approx(rows["rolling plan"]["cost_eur"])
+    assert len(schedule) == len(states) == 3 * 96
+
+
+def test_a_start_without_data_says_what_to_run(config_file, capsys):
+    path = config_file(**BATTERY)
+    assert optimization.main(["--config", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "python communication.py" in error
+    assert error.count("\n") == 1
+
+
+def test_steps_are_repeated_or_averaged():
+    hours = pd.Series([1.0, 3.0], pd.date_range(START, periods=2, freq="60min"))
+    quarters = pd.date_range(START, periods=8, freq="15min")
+    assert on_steps(hours, 60, quarters, 15).tolist() == [1, 1, 1, 1, 3, 3, 3, 3]
+    assert on_steps(pd.Series(np.arange(8.0), quarters), 15, hours.index, 60).tolist() == [1.5, 5.5]
+
+
+def test_what_a_plant_draws_is_load_that_cannot_be_curtailed():
+    index = pd.date_range(START, periods=2, freq="60min")
+    frame = site_frame([("solar", pd.Series([-2.0, 5.0], index)), ("load", pd.Series([10.0, 10.0], index))], index)
+    assert frame["load_kw"].tolist() == [12, 10]
+    assert frame["renewables_kw"].tolist() == [0, 5]
+
+
+def test_the_terminal_value_is_the_median_price_less_losses_and_wear():
+    raw = PROBLEM | {"load_kw": [1, 1, 1, 0, 0], "renewables_kw": [0, 0, 0, 1, 1], "export_price_eur_per_mwh": [0, 0, 0, 40, -30]}
+    problem = parse_problem(raw)
+    # importing at 10, 50 and 10, exporting at 40, curtailing at -30: the median of 10, 50, 10, 40, 0
+    assert terminal_price(problem) == 10
+    worn = replace(problem, batteries=(replace(problem.batteries[0], eta_discharge=0.9, wear_eur_per_mwh=4),))
+    assert with_terminal_value(worn).batteries[0].terminal_value_eur_per_mwh == pytest.approx(0.9 * (10 - 4))
+
+
+def run_solve(tmp_path, problem, text=None):
+    source, target = tmp_path / "problem.json", tmp_path / "result.json"
+    source.write_text(json.dumps(problem) if text is None else text)
+    (tmp_path / "config.ini").write_text("")
+    code = optimization.main(["solve", "--input", str(source), "--output", str(target), "--config", str(tmp_path / "config.ini")])
+    return code, json.loads(target.read_text()) if target.exists() else None
+
+
+def test_solve_writes_the_result_file(tmp_path):
+    code, result = run_solve(tmp_path, PROBLEM)
+    assert code == 0
+    assert result["status"] == "optimal"
+    assert result["cost_eur"] == pytest.approx(-20120)
+    assert result["certificate"].keys() == {"kind", "binaries", "gap", "bound_eur", "seconds"}
+    assert result["batteries"][0]["charge_kw"] == pytest.approx([4000, 0, 4000, 0, 0])
+    assert result["batteries"][0]["soc"] == pytest.approx([2 / 3, 0, 2 / 3, 0, 0])
+    for name in ("grid_import_kw", "grid_export_kw", "curtailed_kw", "stored_value_eur_per_mwh", "reason"):
+        assert len(result[name]) == 5
+
+
+def test_defaults_are_those_of_the_schema(tmp_path):
+    schema = json.loads(SCHEMA_PATH.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    stated = {name: field["default"] for name, field in schema["properties"].items() if "default" in field}
+    battery = schema["properties"]["batteries"]["items"]["properties"]
+    written = PROBLEM | stated | {"batteries": [{name: field["default"] for name, field in battery.items() if "default" in field}]}
+    written["batteries"][0] |= PROBLEM["batteries"][0]
+    assert run_solve(tmp_path, written)[1]["objective_eur"] == run_solve(tmp_path, PROBLEM)[1]["objective_eur"]
+    nothing = PROBLEM | {name: None for name in schema["properties"] if name not in PROBLEM}
+    assert run_solve(tmp_path, nothing)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"load_kw": [0, 0, "a", 0, 0]}, 'load_kw[2] = "a": expected a number'),
+        ({"load_kw": [0, 0, True, 0, 0]}, "load_kw[2] = true: expected a number"),
+        ({"load_kw": [0, 0, float("nan"), 0, 0]}, "load_kw[2] = nan: expected a finite number"),
+        ({"renewables_kw": [0, 0, 0, float("inf"), 0]}, "renewables_kw[3] = inf: expected a finite number"),
+        ({"renewables_kw": [0, 0, 0, -1, 0]}, "renewables_kw[3] = -1: expected 0 or more"),
+        ({"renewables_kw": [0]}, "renewables_kw = 1 values: expected 5 values, as many as load_kw"),
+        ({"load_kw": []}, "load_kw = []: expected at least 1 value"),
+        ({"step_min": None}, "step_min = null: expected an integer"),
+        ({"step_min": 0}, "step_min = 0: expected 1 or more"),
+        ({"colour": "red"}, "colour = (unknown field): expected one of step_min"),
+        ({"start": "2025-01-01"}, "start = 2025-01-01: expected an ISO-8601 time with its zone"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone = Mars/Olympus: expected an IANA time zone"),
+        ({"grid": {"import_limit_kw": -1}}, "grid.import_limit_kw = -1: expected 0 or more"),
+        ({"grid": {"peak_interval_min": 90}}, "grid.peak_interval_min = 90: expected a multiple of step_min = 60"),
+        ({"batteries": [{"battery_id": "b"}]}, "batteries[0].capacity_kwh = (missing): expected a value"),
+        ({"batteries": [PROBLEM["batteries"][0] | {"eta_charge": 95}]}, "batteries[0].eta_charge = 95: expected at most 1"),
+        ({"batteries": [PROBLEM["batteries"][0] | {"soc_min": 0.9, "soc_max": 0.1}]}, "batteries[0].soc_min = 0.9: expected a fraction"),
+        ({"batteries": PROBLEM["batteries"] * 2}, "batteries[1].battery_id = b: expected a name that no other battery has"),
+    ],
+)
+def test_a_bad_problem_names_field_value_and_what_is_expected(tmp_path, capsys, change, said):
+    code, result = run_solve(tmp_path, PROBLEM | change)
+    error = capsys.readouterr().err
+    assert (code, result) == (2, None)
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"step_min": 60, "step_min": 30, "load_kw": [0]}', "\x00"])
+def test_what_is_no_problem_is_refused_in_one_line(tmp_path, capsys, text):
+    assert run_solve(tmp_path, None, text) == (2, None)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_front_has_no_schedule_that_another_beats(tmp_path, capsys):
+    generator = np.random.default_rng(3)
+    raw = PROBLEM | {
+        "load_kw": generator.integers(0, 3000, 24).tolist(),
+        "import_price_eur_per_mwh": generator.integers(20, 120, 24).tolist(),
+        "co2_kg_per_mwh": generator.integers(50, 600, 24).tolist(),
+    }
+    rows = front(parse_problem(raw), points=4)
+    assert len(rows) > 4
+    assert rows[-1]["cycles"] == pytest.approx(0, abs=1e-6)
+    for row in rows:
+        assert not any(all(other[aim] < row[aim] - 1e-6 for aim in AIMS) for other in rows)
+    assert rows[0]["cost_eur"] == min(row["cost_eur"] for row in rows)
+    (tmp_path / "problem.json").write_text(json.dumps(raw))
+    (tmp_path / "config.ini").write_text("")
+    arguments = [
+        "--config",
+        str(tmp_path / "config.ini"),
+        "pareto",
+        "--input",
+        str(tmp_path / "problem.json"),
+        "--output",
+        str(tmp_path),
+        "--points",
+        "4",
+    ]
+    assert optimization.main(arguments) == 0
+    assert "pareto.csv" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "pareto.csv")["cost_eur"].tolist() == pytest.approx([row["cost_eur"] for row in rows])
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
