@@ -11,7 +11,7 @@ Times are UTC and label the start of their interval; "same hour" and days are lo
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -191,13 +191,19 @@ def local_lag(times: pd.DatetimeIndex, days: int | np.ndarray, zone: str) -> pd.
     return lagged.tz_convert("UTC").as_unit("ns")
 
 
-def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.DataFrame:
-    """Local calendar: hour, weekday, season, public holidays and the days beside them."""
+@lru_cache(maxsize=64)
+def public_holidays(country: str, first_year: int, last_year: int) -> pd.DatetimeIndex:
+    """Dates (without zone) of the public holidays of a country; none without a country."""
     import holidays
 
+    years = range(first_year, last_year + 1)
+    return pd.DatetimeIndex(sorted(holidays.country_holidays(country, years=years)) if country else [])
+
+
+def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.DataFrame:
+    """Local calendar: hour, weekday, season, public holidays and the days beside them."""
     local = times.tz_convert(zone)
-    years = range(local.year.min() - 1, local.year.max() + 2) if len(local) else []
-    free = pd.DatetimeIndex(sorted(holidays.country_holidays(holidays_country, years=years))) if holidays_country else pd.DatetimeIndex([])
+    free = public_holidays(holidays_country, local.year.min() - 1, local.year.max() + 1)
     day = local.tz_localize(None).normalize()
     holiday = day.isin(free)
     season = 2 * np.pi * (local.dayofyear.to_numpy() - 1) / 365.25
@@ -218,12 +224,8 @@ def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.Da
 
 def day_kinds(days: pd.DatetimeIndex, holidays_country: str) -> np.ndarray:
     """Kind of local dates (without zone): 0 Monday, 1 Tuesday to Thursday, 2 Friday, 3 Saturday, 4 Sunday or public holiday."""
-    import holidays
-
     kinds = np.array([0, 1, 1, 1, 2, 3, 4])[days.dayofweek]
-    if holidays_country and len(days):
-        years = range(days.year.min(), days.year.max() + 1)
-        kinds[days.isin(pd.DatetimeIndex(sorted(holidays.country_holidays(holidays_country, years=years))))] = 4
+    kinds[days.isin(public_holidays(holidays_country, days.year.min(), days.year.max()))] = 4
     return kinds
 
 
@@ -245,11 +247,11 @@ def sin_elevation(times: pd.DatetimeIndex, step: pd.Timedelta, latitude: float, 
     """Mean over the interval of the sine of the sun's elevation, 0 below the horizon; exactly 0 where the sun stays down [-]."""
     from pvlib.solarposition import ephemeris
 
-    total = np.zeros(len(times))
-    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        elevation = ephemeris(times + part * step, latitude, longitude)["apparent_elevation"].to_numpy()
-        total += np.sin(np.radians(np.maximum(elevation, 0.0))) / 5
-    return total
+    parts = _ns(times) + np.array([[0], [step.value // 2], [step.value]])
+    unique, place = np.unique(parts, return_inverse=True)
+    elevation = ephemeris(pd.DatetimeIndex(unique, tz="UTC"), latitude, longitude)["apparent_elevation"].to_numpy()
+    height = np.sin(np.radians(np.maximum(elevation, 0.0)))[place].reshape(parts.shape)
+    return np.array([1, 4, 1]) / 6 @ height  # Simpson's rule
 
 
 def dark(known: Known, times: pd.DatetimeIndex) -> np.ndarray:
@@ -336,25 +338,24 @@ def weather_at(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
     issued, valid, values = _ns(frame["issue_time"]), _ns(frame["valid_time"]), frame[columns].to_numpy(dtype=float)
     order = np.lexsort((valid, issued))
     issued, valid, values = issued[order], valid[order], values[order]
-    issues, starts = np.unique(issued, return_index=True)
-    ends = np.append(starts[1:], len(issued))
-    chosen = np.searchsorted(issues, _ns(origins), side="right") - 1
-    wanted, result = _ns(times), np.full((len(times), len(columns)), np.nan)
-    used = np.where(chosen >= 0, issues[np.maximum(chosen, 0)], np.iinfo(np.int64).min)
-    pairs = np.argsort(chosen, kind="stable")
-    bounds = np.flatnonzero(np.diff(chosen[pairs])) + 1
-    for rows in np.split(pairs, bounds):
-        issue = chosen[rows[0]] if len(rows) else -1
-        if issue < 0:
-            continue
-        part = slice(starts[issue], ends[issue])
-        step = valid[part][1] - valid[part][0] if ends[issue] - starts[issue] > 1 else known.step.value
-        middle = wanted[rows] + known.step.value // 2
-        points = valid[part] + step // 2
-        beyond = middle - points[-1]
-        middle = np.where(beyond > step, middle - -(-(beyond - step) // DAY.value) * DAY.value, middle)
-        for column in range(len(columns)):
-            result[rows, column] = np.interp(middle, points, values[part, column])
+    issues, starts, number = np.unique(issued, return_index=True, return_inverse=True)
+    lasts = np.append(starts[1:], len(issued)) - 1
+    newest = np.searchsorted(issues, _ns(origins), side="right") - 1
+    start, last = starts[newest], lasts[newest]  # a row before the first issue takes any, and becomes NaN in the end
+    steps = np.where(lasts > starts, valid[np.minimum(starts + 1, lasts)] - valid[starts], known.step.value)
+    points, middle = valid + steps[number] // 2, _ns(times) + known.step.value // 2
+    beyond = middle - points[last] - steps[newest]
+    middle = np.where(beyond > 0, middle + (-beyond // DAY.value) * DAY.value, middle)
+    # one ascending key for all issues finds the points on both sides
+    second, low = 10**9, points.min()
+    span = (points.max() - low) // second + 1
+    inside = np.clip((middle - low) // second, 0, span - 1)
+    left = np.searchsorted(number * span + (points - low) // second, newest * span + inside, side="right") - 1
+    left = np.clip(left, start, last)
+    right = np.minimum(left + 1, last)
+    part = np.clip((middle - points[left]) / np.maximum(points[right] - points[left], 1), 0, 1)[:, None]
+    result = np.where(newest[:, None] >= 0, values[left] * (1 - part) + values[right] * part, np.nan)
+    used = np.where(newest >= 0, issues[newest], np.iinfo(np.int64).min)
     return pd.DataFrame(result, index=times, columns=columns), used
 
 

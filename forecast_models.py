@@ -19,6 +19,8 @@ from features import DAY, Known, calendar, dark, first_known, regressors, same_h
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
 from regression_models import Combination, HourlyRidge, Lear, LightGbm
 
+RESIDUAL_DAYS = 28  # whose errors are the band of a Prophet model that is not calibrated
+
 __all__ = ["COLUMNS", "MODELS", "QUANTILES", "QUANTILE_COLUMNS", "ForecastModel", "ModelError"]
 
 
@@ -149,7 +151,8 @@ class Prophet(ForecastModel):
             self.model.fit(self._frame(known, table).assign(y=targets.to_numpy()), seed=self.seed)
         except RuntimeError as error:
             raise ModelError(f"prophet: {known.source.source_id}: {error}") from None
-        residuals = targets.to_numpy() - self.model.predict(self._frame(known, table))["yhat"].to_numpy()
+        newest = table[table.index >= table.index[-1] - RESIDUAL_DAYS * DAY]
+        residuals = targets[newest.index].to_numpy() - self.model.predict(self._frame(known, newest))["yhat"].to_numpy()
         self.residuals = np.quantile(residuals, QUANTILES)
 
     def _frame(self, known: Known, table: pd.DataFrame) -> pd.DataFrame:
@@ -168,7 +171,8 @@ class LinearTerms:
     def __init__(self, daily_order: int, weekly_order: int, ridge: float, half_life_days: float):
         self.daily_order, self.weekly_order, self.ridge, self.half_life_days = daily_order, weekly_order, ridge, half_life_days
 
-    def fit(self, known: Known, targets: pd.Series) -> "LinearTerms":
+    def fit(self, known: Known, targets: pd.Series) -> np.ndarray:
+        """Learn from targets; returns what is left of them."""
         self.regressors = Regressors()
         terms = self._terms(known, self.regressors.fit(known, targets.index))
         age_days = (known.issue_time - targets.index) / DAY
@@ -176,7 +180,7 @@ class LinearTerms:
         penalty = np.eye(terms.shape[1]) * self.ridge
         penalty[0, 0] = 0.0
         self.weights = np.linalg.solve(weighted.T @ terms + penalty, weighted.T @ targets.to_numpy())
-        return self
+        return targets.to_numpy() - terms @ self.weights
 
     def of(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         """What the terms say for each time [unit of the series]."""
@@ -217,16 +221,13 @@ class Arima(ForecastModel):
 
         return SARIMAX(residuals / self.scale, order=(2, 0, 1), concentrate_scale=True)
 
-    def _residuals(self, known: Known, targets: pd.Series) -> pd.Series:
-        return pd.Series(targets.to_numpy() - self.terms.of(known, targets.index), targets.index).asfreq(known.step)
-
     def _fit(self, known):
         from statsmodels.tools.sm_exceptions import ModelWarning
 
         given = self.parameters
         targets = recent_targets(known, 6 * given["half_life_days"])
-        self.terms = LinearTerms(given["daily_order"], given["weekly_order"], given["ridge"], given["half_life_days"]).fit(known, targets)
-        residuals = self._residuals(known, targets)
+        self.terms = LinearTerms(given["daily_order"], given["weekly_order"], given["ridge"], given["half_life_days"])
+        residuals = pd.Series(self.terms.fit(known, targets), targets.index).asfreq(known.step)
         self.residuals = np.quantile(residuals.dropna(), QUANTILES)
         self.scale, self.arma = float(residuals.std()), None
         if self.scale <= 1e-6 * max(1.0, float(np.abs(targets).max())):
@@ -245,7 +246,8 @@ class Arima(ForecastModel):
         mean = self.terms.of(known, times)
         if self.arma is None:
             return with_band(mean, self.residuals)
-        residuals = self._residuals(known, recent_targets(known, self.parameters["filter_days"]))
+        recent = recent_targets(known, self.parameters["filter_days"])
+        residuals = (recent - self.terms.of(known, recent.index)).asfreq(known.step)
         ahead = ((times - residuals.index[-1]) // known.step).to_numpy()
         if ahead[-1] <= 0:  # all published
             return with_band(mean, self.residuals)
@@ -283,7 +285,8 @@ class NBeats(ForecastModel):
         self.inputs = int(given["input_h"] / hours)
         self.outputs = int(np.ceil((self.horizon_h + known.measurement_delay / pd.Timedelta(hours=1)) / hours))
         recent = known.series[known.series.index >= known.series.index[-1] - given["fit_days"] * DAY]
-        self.terms = LinearTerms(6, 3, 1.0, given["half_life_days"]).fit(known, recent_targets(known, 6 * given["half_life_days"]))
+        self.terms = LinearTerms(6, 3, 1.0, given["half_life_days"])
+        self.terms.fit(known, recent_targets(known, 6 * given["half_life_days"]))
         recent = recent - self.terms.of(known, recent.index)
         self.scale = float(recent.std()) or 1.0
         missing = recent.isna().to_numpy()
