@@ -93,7 +93,7 @@ def new_consumer(settings: dict[str, object], group_id: str, on_error: Callable[
             "heartbeat.interval.ms": SESSION_MS // 4,
             "fetch.wait.max.ms": 50,
             "topic.metadata.refresh.interval.ms": 10_000,
-            "queued.max.messages.kbytes": 16_384,
+            "queued.max.messages.kbytes": 4_096,
             "error_cb": on_error,
         }
     )

@@ -225,12 +225,10 @@ class Sink:
             self._retry("Kafka", self._reach_broker)
             while not self.stop.is_set():
                 try:
-                    batch = self._poll()
-                    if batch:
-                        self._write(batch)
+                    rows = self._next()
                     if self.broker_error is not None:
                         self._retry("Kafka", self._reach_broker)
-                    elif self.until_drained and self.produced.is_set() and len(batch) < POLL_ROWS and self._is_drained():
+                    elif self.until_drained and self.produced.is_set() and rows < POLL_ROWS and self._is_drained():
                         break
                 except KafkaException as error:
                     log.debug("Kafka: %s", error)
@@ -401,6 +399,13 @@ class Sink:
             log.debug("offsets not committed: %s", error)
 
     # batch
+
+    def _next(self) -> int:
+        """Read and store one batch; returns the number of its messages."""
+        batch = self._poll()
+        if batch:
+            self._write(batch)
+        return len(batch)
 
     def _write(self, batch: list[Message]) -> None:
         """Store a batch: database transaction, then dead letters, then offsets."""
