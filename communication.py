@@ -252,7 +252,6 @@ def stream(config: Config) -> list[dict]:
         sink = Sink(config, until_drained=True, advance=advance)
         run_sink(sink, lambda: produced.update(produce(config, list(TOPICS), stop=sink.stop.is_set)))
     seconds = time.monotonic() - began
-    finish(config)
     return summary(config, sink.counts, produced, seconds)
 
 
@@ -265,14 +264,7 @@ def consume(config: Config, until_drained: bool) -> list[dict]:
     run_sink(sink)
     if not until_drained:
         return count_rows(config, sink.counts, {}, time.monotonic() - began)
-    finish(config)
     return summary(config, sink.counts, {}, time.monotonic() - began)
-
-
-def finish(config: Config) -> None:
-    """What follows an import: compression and continuous aggregates, where the server has them."""
-    with db.session(config) as conn:
-        db.after_import(conn, config.database.compress_after_days, config.database.retention_days)
 
 
 def count_rows(config: Config, counts: dict[str, Count], produced: dict[str, int], seconds: float) -> list[dict]:
@@ -296,7 +288,10 @@ def summary(config: Config, counts: dict[str, Count], produced: dict[str, int], 
 
 
 def status(config: Config) -> list[dict]:
-    """One row a partition: what the broker has and the group has not stored; with the topic's rows and dead letters on its first."""
+    """One row a partition: what the broker has and the group has not stored; with the topic's rows and dead letters on its first.
+
+    Each topic's lag and dead letters are also written to the table stream_status, for Grafana.
+    """
     settings, topics = kafka_settings(config), topic_names(config)
     consumer = new_consumer(settings, config.kafka.group_id)
     try:
@@ -309,6 +304,8 @@ def status(config: Config) -> list[dict]:
     letters = Counter(letter.topic for letter in read_dead_letters(config, settings))
     with db.session(config) as conn:
         stored = db.count_measurements(conn)
+        waiting = {topic: [item.unread for item in found if item.topic == topic] for topic in topics.values()}
+        db.save_stream_status(conn, {topic: (sum(unread) if unread else None, letters[topic]) for topic, unread in waiting.items()})
     rows = []
     for kind, topic in topics.items():
         of_topic = [item for item in found if item.topic == topic]

@@ -202,7 +202,6 @@ class Grid(Section):
 
 @dataclass(frozen=True)
 class Optimization(Section):
-    horizon_h: int = _number(36, 1, 24 * 14)
     solver: str = _choice("highs", "highs", "cbc")
     time_limit_s: float = _number(60.0, above=0)
     gap: float = _number(1e-6, 0, 1)

@@ -325,6 +325,17 @@ def _frame(conn: connection, query: sql.Composable | str, parameters: Sequence, 
 # --- sources and measurements ------------------------------------------------------------------------------------------------
 
 
+STREAM_STATUS_KEPT = "30 days"
+
+
+def save_stream_status(conn: connection, topics: Mapping[str, tuple[int | None, int]]) -> None:
+    """Write topic -> (messages waiting, or None where there is no such topic; messages dead-lettered) as of now."""
+    with explained("stream_status"), conn.cursor() as cursor:
+        cursor.execute("DELETE FROM stream_status WHERE time < now() - %s::interval", (STREAM_STATUS_KEPT,))
+        for topic, (lag, dead_letters) in topics.items():
+            cursor.execute("INSERT INTO stream_status (topic, lag, dead_letters) VALUES (%s, %s, %s)", (topic, lag, dead_letters))
+
+
 def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
     """Register sources, or bring registered ones up to date."""
     rows = [dataclasses.asdict(source) | {"price_area": source.parameters.get("price_area")} for source in sources]

@@ -33,8 +33,8 @@ from schedule_problem import Problem, Result, read_problem, result_json
 from schedule_site import (
     actual_frame,
     captured_share,
+    carried_out,
     forecast_frame,
-    net_cost_eur,
     peak_so_far,
     run_row,
     schedule_frames,
@@ -82,7 +82,7 @@ def plan_problem(conn, config: Config, issue_time: pd.Timestamp | None) -> tuple
 
 
 def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
-    """Plan the next `horizon_h` hours and store schedule, run and planned states.
+    """Plan the `[forecast] horizon_h` hours that are forecast, and store schedule, run and planned states.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
     The batteries do what was planned as far as `Battery.step` lets them; curtailment is decided at actual prices and the grid
     takes the rest. The rule charges on surplus and discharges on deficit. Perfect foresight is the optimum for the actual
     values. All four cost energy, peak, CO2, wear and penalties, less the value of the energy added to the batteries at the
-    plan's terminal price, so that none costs less than perfect foresight. Stores perfect foresight as a run of kind `perfect`.
+    plan's terminal price, so that none costs less than perfect foresight. Stores perfect foresight as a run of kind `perfect` and
+    the plan as it was carried out as one of kind `actual`.
 
     Parameters
     ----------
@@ -156,10 +157,13 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
         perfect = solve_or_raise(config, problem)
         row = run_row(config, "perfect", run["issue_time"], problem, perfect)
         db.save_schedule(conn, row, *schedule_frames(problem, perfect, index))
+        result = carried_out(problem, done)
+        actual = run_row(config, "actual", run["issue_time"], problem, result)
+        db.save_schedule(conn, actual, *schedule_frames(problem, result, index))
     costs = {
         "no_battery": row["cost_no_battery_eur"],
         "rule": row["cost_rule_eur"],
-        "plan": net_cost_eur(problem, done),
+        "plan": actual["cost_eur"],
         "perfect_foresight": row["cost_eur"],
     }
     share = captured_share(costs["no_battery"], costs["plan"], costs["perfect_foresight"])
@@ -197,7 +201,7 @@ def build_parser() -> argparse.ArgumentParser:
     past = commands.add_parser("backtest", parents=[common], help="rolling horizon over the past, with stored forecasts")
     past.add_argument("--days", type=whole, required=True, metavar="N", help="the last N days of the data")
     past.add_argument("--every-h", type=whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
-    past.add_argument("--horizon-h", type=whole, metavar="H", help="hours planned ahead (default: horizon_h of the configuration)")
+    past.add_argument("--horizon-h", type=whole, default=36, metavar="H", help="hours planned ahead (default: 36)")
     past.add_argument("--step-min", type=whole, metavar="M", help="step of the plans (default: the finest of the sources)")
     past.add_argument("--without-day", type=local_day, metavar="DATE", help="also the shares without this local day")
     aims = commands.add_parser("pareto", parents=[common], help="the front of cost, CO2 and battery cycles, as table, CSV and picture")
@@ -294,9 +298,8 @@ def run_value(args: argparse.Namespace, config: Config) -> int:
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
-    horizon_h = args.horizon_h or config.optimization.horizon_h
-    rows = schedule_backtest.backtest(config, args.days, args.every_h, horizon_h, args.step_min, args.without_day)
-    terminal.print_rows(rows, f"rolling horizon, {args.days} days, {horizon_h} h ahead, EUR at actual values", args.json)
+    rows = schedule_backtest.backtest(config, args.days, args.every_h, args.horizon_h, args.step_min, args.without_day)
+    terminal.print_rows(rows, f"rolling horizon, {args.days} days, {args.horizon_h} h ahead, EUR at actual values", args.json)
     return 0
 
 

@@ -20,13 +20,14 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Battery, energy_kwh, idle, money_eur, replay, self_consumption, settle
+from battery import Battery, energy_kwh, idle, money_eur, self_consumption, settle
 from config import Config, ConfigError
 from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
-from schedule_problem import Certificate, Problem, Result, Schedule, ScheduledBattery
+from schedule_problem import Problem, Schedule, ScheduledBattery
 from schedule_site import (
     actual_frame,
     captured_share,
+    carried_out,
     net_cost_eur,
     on_steps,
     plan_step_min,
@@ -448,16 +449,7 @@ def _store(config: Config, index: pd.DatetimeIndex, actual: Problem, schedule: S
     """Store what was carried out as a run of kind backtest."""
     import db
 
-    money = replay(actual, schedule)
-    result = Result(
-        status="feasible",
-        certificate=Certificate("rolling", 0, None, None, seconds),
-        schedule=schedule,
-        cost_eur=money.cost_eur,
-        objective_eur=money.objective_eur,
-        stored_value_eur_per_mwh=np.full(actual.intervals, np.nan),
-        reason=("carried out",) * actual.intervals,
-    )
+    result = carried_out(actual, schedule, seconds)
     with db.session(config) as conn:
         db.upsert_batteries(conn, config.batteries)
         db.save_schedule(conn, run_row(config, "backtest", index[0], actual, result), *schedule_frames(actual, result, index))

@@ -17,7 +17,7 @@ import pandas as pd
 import terminal
 from battery import idle, money_eur, replay, self_consumption
 from config import BatteryParameters, Config
-from schedule_problem import GridConnection, Problem, Result, Schedule, ScheduledBattery
+from schedule_problem import Certificate, GridConnection, Problem, Result, Schedule, ScheduledBattery
 
 PLANTS = ("solar", "wind")
 
@@ -148,7 +148,7 @@ def forecast_frame(conn, config: Config, issue_time: pd.Timestamp) -> tuple[pd.D
     found = [(source, db.read_forecasts(conn, source.source_id, issue_time)) for source in sources]
     if any(forecast is None for _, forecast in found):
         return None
-    index = pd.date_range(issue_time, periods=config.optimization.horizon_h * 60 // step, freq=f"{step}min", name="time")
+    index = pd.date_range(issue_time, periods=config.forecast.horizon_h * 60 // step, freq=f"{step}min", name="time")
     series = [(source.kind, on_steps(forecast[1]["value"], source.step_min, index, step)) for source, forecast in found]
     frame = site_frame(series, index)
     known = frame.notna().all(axis=1).to_numpy()
@@ -222,6 +222,20 @@ def schedule_frames(problem: Problem, result: Result, index: pd.DatetimeIndex) -
         values = (schedule.soc[b], schedule.soc[b] * battery.capacity_kwh, schedule.charge_kw[b], schedule.discharge_kw[b])
         states.append(pd.DataFrame(dict(zip(columns, (battery.battery_id, *values), strict=True)), index=index))
     return rows, pd.concat(states[1:] or states)
+
+
+def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
+    """What was carried out, as a result that can be stored; `seconds` is how long its plans took [s]."""
+    money = replay(problem, schedule)
+    return Result(
+        status="feasible",
+        certificate=Certificate("rolling", 0, None, None, seconds),
+        schedule=schedule,
+        cost_eur=money.cost_eur,
+        objective_eur=money.objective_eur,
+        stored_value_eur_per_mwh=np.full(problem.intervals, np.nan),
+        reason=("carried out",) * problem.intervals,
+    )
 
 
 def run_row(config: Config, kind: str, issue_time: pd.Timestamp, problem: Problem, result: Result) -> dict:

@@ -146,7 +146,15 @@ def _migration_1(cursor, licence: str | None) -> None:
             cursor.execute(f"ALTER TABLE {table} SET ({columnstore})")
 
 
-MIGRATIONS = (_migration_1,)  # in order; the version of a schema is how many of them it has
+def _migration_2(cursor, licence: str | None) -> None:
+    """What waits in Kafka and what was dead-lettered, as `communication.py status` saw it: for those who see the database only."""
+    cursor.execute(
+        "CREATE TABLE stream_status (time timestamptz NOT NULL DEFAULT clock_timestamp(), topic text NOT NULL, lag bigint, "
+        "dead_letters bigint NOT NULL, PRIMARY KEY (topic, time))"
+    )
+
+
+MIGRATIONS = (_migration_1, _migration_2)  # in order; the version of a schema is how many of them it has
 
 
 def timescale_licence(conn: connection) -> str | None:
@@ -228,7 +236,7 @@ def reset(conn: connection) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
             for view in HOURLY if timescale_licence(conn) == COMMUNITY else ():
                 cursor.execute(sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {} CASCADE").format(sql.Identifier(view)))
-            for table in ("schema_version", *TABLES):
+            for table in ("schema_version", "stream_status", *TABLES):
                 cursor.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(table)))
     conn.commit()
     migrate(conn)
@@ -298,7 +306,6 @@ def after_import(conn: connection, compress_after_days: int, retention_days: int
     conn.autocommit = True
     try:
         with conn.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
             for table in MEASUREMENTS:
                 _set_policy(cursor, table, "columnstore", "compress_after", compress_after_days)
                 _set_policy(cursor, table, "retention", "drop_after", retention_days)
@@ -308,7 +315,6 @@ def after_import(conn: connection, compress_after_days: int, retention_days: int
                     "start_offset => NULL, end_offset => interval '1 hour', schedule_interval => interval '1 hour', if_not_exists => true"
                 )
                 cursor.execute(f"SELECT add_continuous_aggregate_policy(%s::regclass, {policy})", (view,))
-            cursor.execute("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
     finally:
         conn.autocommit = False
 
@@ -325,7 +331,8 @@ def _set_policy(cursor, table: str, kind: str, key: str, days: int) -> None:
         return
     call = "CALL" if kind == "columnstore" else "SELECT"
     if found:
-        cursor.execute(f"{call} remove_{kind}_policy(%s::regclass)", (table,))
+        cursor.execute(f"{call} remove_{kind}_policy(%s::regclass, if_exists => true)", (table,))
     if days:
         after = "after" if kind == "columnstore" else "drop_after"
-        cursor.execute(f"{call} add_{kind}_policy(%s::regclass, {after} => make_interval(days => %s))", (table, days))
+        days_after = f"{after} => make_interval(days => %s), if_not_exists => true"
+        cursor.execute(f"{call} add_{kind}_policy(%s::regclass, {days_after})", (table, days))

@@ -349,6 +349,23 @@ def stream() -> Dashboard:
         fields={"drawStyle": "bars", "fillOpacity": 60, "stacking": {"mode": "normal"}},
         description="By the time at which the producer sent them.",
     )
+    status = "FROM stream_status WHERE $__timeFilter(time)"
+    board.add(
+        "Lag",
+        "timeseries",
+        12,
+        8,
+        f"SELECT time, topic AS metric, lag {status} ORDER BY time",
+        description="Messages that wait in Kafka, whenever python communication.py status ran: the sink's health check does each minute.",
+    )
+    board.add(
+        "Dead letters",
+        "timeseries",
+        12,
+        8,
+        f"SELECT time, topic AS metric, dead_letters {status} ORDER BY time",
+        description="Messages that were not stored; python communication.py dlq list tells why.",
+    )
     latest = " UNION ALL ".join(f"(SELECT time, sent_at FROM {table} WHERE {table}.source_id = s.source_id)" for table in tables[:4])
     board.add(
         "Last message by source",

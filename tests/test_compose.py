@@ -178,7 +178,7 @@ def test_roles_own_or_read_just_their_schema(tmp_path):
         reader.autocommit = True
         with app, app.cursor() as cursor:
             cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'vpp' AND tableowner = 'vpp_app'")
-            assert {name for (name,) in cursor} == {*schema.TABLES, "schema_version"}
+            assert {name for (name,) in cursor} == {*schema.TABLES, "schema_version", "stream_status"}
             cursor.execute("INSERT INTO load VALUES ('2025-01-01T00:00Z', 'load-1', 1, '2025-01-01T01:00Z')")
         for statement in ("CREATE TABLE public.x (i int)", "CREATE SCHEMA other", "CREATE ROLE other"):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege), app, app.cursor() as cursor:

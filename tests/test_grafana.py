@@ -68,6 +68,7 @@ def fill(conn) -> None:
         run = {"run_id": kind, "site_id": "site-1", "issue_time": ISSUE_TIME, "kind": kind, "status": "optimal", "certificate": "lp-exact"}
         run |= {"gap": 0.0, "objective_eur": cost, "cost_eur": cost, "cost_no_battery_eur": 0.0, "cost_rule_eur": -2.0, "seconds": 0.1}
         db.save_schedule(conn, run, schedule, states)
+    db.save_stream_status(conn, {"load-topic": (7, 2)})
     measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
     db.save_battery_states(conn, measured)
     conn.commit()
@@ -150,6 +151,8 @@ def test_figures_are_those_worked_out_by_hand(query):
     rates = {row["metric"]: float(row["rows_per_s"]) for row in ask("stream", "Rows stored per second")}
     assert rates["renewables"] == pytest.approx(96 / 1800) and rates["load"] == pytest.approx(48 / 1800)
     assert float(ask("stream", "Rows stored")[0]["stored"]) == 48 * 5
+    assert [(row["metric"], row["lag"]) for row in ask("stream", "Lag")] == [("load-topic", 7)]
+    assert [(row["metric"], row["dead_letters"]) for row in ask("stream", "Dead letters")] == [("load-topic", 2)]
     assert {row["source"] for row in ask("stream", "Last message by source")} == {source.source_id for source in SOURCES}
 
 
