@@ -303,9 +303,11 @@ def after_import(conn: connection, compress_after_days: int, retention_days: int
     if timescale_licence(conn) != COMMUNITY:
         return
     conn.commit()
-    conn.autocommit = True
+    conn.autocommit = True  # a refresh cannot run in a transaction
     try:
         with conn.cursor() as cursor:
+            cursor.execute("SELECT set_config('vpp.statement_timeout', current_setting('statement_timeout'), false)")
+            cursor.execute("SET statement_timeout = 0")  # the first refresh of a long history takes its time
             for table in MEASUREMENTS:
                 _set_policy(cursor, table, "columnstore", "compress_after", compress_after_days)
                 _set_policy(cursor, table, "retention", "drop_after", retention_days)
@@ -315,8 +317,10 @@ def after_import(conn: connection, compress_after_days: int, retention_days: int
                     "start_offset => NULL, end_offset => interval '1 hour', schedule_interval => interval '1 hour', if_not_exists => true"
                 )
                 cursor.execute(f"SELECT add_continuous_aggregate_policy(%s::regclass, {policy})", (view,))
+            cursor.execute("SELECT set_config('statement_timeout', current_setting('vpp.statement_timeout'), false)")
     finally:
-        conn.autocommit = False
+        if not conn.closed:
+            conn.autocommit = False
 
 
 def _set_policy(cursor, table: str, kind: str, key: str, days: int) -> None:

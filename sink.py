@@ -209,7 +209,7 @@ class Sink:
         self.consumer: Consumer | None = None
         self.dead_letters, self.dlq_failures = None, Counter()
         self.positions: dict[tuple[str, int], int] = {}  # assigned partition -> the offset before which all is stored
-        self.revoked = self.waiting = False
+        self.revoked = self.waiting = self.imported = False
         self.broker_error: KafkaError | None = None
         self.log_at = 0.0
 
@@ -228,8 +228,10 @@ class Sink:
                     rows = self._next()
                     if self.broker_error is not None:
                         self._retry("Kafka", self._reach_broker)
-                    elif self.until_drained and self.produced.is_set() and rows < POLL_ROWS and self._is_drained():
-                        break
+                    elif rows < POLL_ROWS and not self.imported and self.produced.is_set() and self._is_drained():
+                        self._retry("database", self._end_import)
+                        if self.until_drained:
+                            break
                 except KafkaException as error:
                     log.debug("Kafka: %s", error)
                     self._leave()
@@ -257,7 +259,7 @@ class Sink:
 
         wait_s = self.config.database.wait_s
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((db.DatabaseError, psycopg2.Error, KafkaException, StreamError)),
+            retry=tenacity.retry_if_exception_type((VppError, psycopg2.Error, KafkaException)),
             wait=tenacity.wait_exponential(0.2, max=10),
             stop=tenacity.stop_after_delay(wait_s) if self.until_drained else tenacity.stop_never,
             before_sleep=note,
@@ -381,11 +383,18 @@ class Sink:
             item.offset = self.positions[place] = self._start(self.consumer, item, notice.offset())
             self.consumer.seek(item)
 
+    def _end_import(self) -> None:
+        """When all is stored for the first time, let the server compress old rows, and refresh its hourly means."""
+        self._reach_database()
+        db.after_import(self.writer.conn, self.config.database.compress_after_days, self.config.database.retention_days)
+        self.imported = True
+
     def _is_drained(self) -> bool:
         self._commit()
         observer = new_consumer(self.settings, self.config.kafka.group_id)  # our own consumer answers only between its fetches
         try:
-            partitions = wait_for_topics(observer, list(self.topics.values()), REQUEST_S)
+            known = observer.list_topics(timeout=REQUEST_S).topics
+            partitions = {topic: sorted(known[topic].partitions) for topic in self.kinds if topic in known}
             return not any(item.unread for item in lags(observer, partitions))
         finally:
             observer.close()
