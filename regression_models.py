@@ -6,6 +6,8 @@ negative prices in bounds (Uniejewski et al. 2018); a load is predicted as a dev
     python -c "import regression_models; print(regression_models.Lear().parameters)"
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,10 @@ from forecast_base import QUANTILES, ForecastModel, ModelError
 
 MAD_TO_SIGMA = 1.4826  # the standard deviation of a normal distribution in units of its median absolute deviation
 LOWEST_SCALE = 1e-6
+BEYOND = 1.0  # transformed prices may go so far beyond those learnt from: sinh makes an explosion of what is further off
+MOST_STEPS = 100  # of least angle regression: the penalty with the least AIC comes long before
+LARGEST_COEFFICIENT = 100.0  # on regressors scaled to about 1
+FEWEST_DAYS = 10  # that an hour's regression learns from
 
 
 def asinh(values: np.ndarray, centre, scale) -> np.ndarray:
@@ -98,21 +104,26 @@ class HourlyRidge(ForecastModel):
 
     def _fit(self, known):
         origins, times = daily_pairs(known, self.horizon_h)
+        if not len(times):
+            raise ModelError(f"{self.name}: {known.source.source_id}: no pairs to train on, {FEWEST_DAYS} days needed")
         self.scale = robust_scale(known.targets.to_numpy())
         table, level = self._table(known, origins, times)
         target = known.series.reindex(times).to_numpy()
         target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
         usable = np.isfinite(table).all(axis=1) & np.isfinite(target)
-        if usable.sum() < 100:
-            raise ModelError(f"{self.name}: {known.source.source_id}: {usable.sum()} pairs to train on, 100 needed")
         age = ((known.issue_time - origins) / DAY).to_numpy()
         weights = 0.5 ** (age / self.parameters["half_life_days"])
         days, hours = groups_of(origins, times, known.zone)
         self.regressions, errors = {}, {}
         for day, hour in sorted(set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))):
             rows = usable & (days == day) & (hours == hour)
+            if rows.sum() < FEWEST_DAYS:
+                continue
             self.regressions[day, hour], error = self._regression(table[rows], target[rows], weights[rows])
             errors[day, hour] = error, weights[rows]
+        if not errors:
+            raise ModelError(f"{self.name}: {known.source.source_id}: too few days to train on, {FEWEST_DAYS} needed")
+        self.range = target[usable].min() - BEYOND, target[usable].max() + BEYOND
         self.bands = {}
         for day, hour in errors:
             near = [errors[day, beside % 24] for beside in (hour - 1, hour, hour + 1) if (day, beside % 24) in errors]
@@ -144,7 +155,7 @@ class HourlyRidge(ForecastModel):
             coefficients, constant, centre = self.regressions[group]
             value = constant + coefficients @ np.where(np.isnan(table[row]), centre, table[row]) + level[row]
             result[row] = np.append(value, value + self.bands[group])
-        return sinh(result, *self.scale) if known.source.kind == "market" else result
+        return sinh(np.clip(result, *self.range), *self.scale) if known.source.kind == "market" else result
 
 
 # LightGBM
@@ -290,7 +301,8 @@ class Lear(ForecastModel):
         gram, products = x.T @ x, x.T @ y
         beta = np.stack([lasso_by_aic(gram, products[:, slot], y[:, slot] @ y[:, slot], len(x)) for slot in range(y.shape[1])], axis=1)
         residuals = np.quantile(y - x @ beta, QUANTILES, axis=0).T
-        return inputs, target, beta, y_mean - x_mean @ beta, residuals
+        limits = (y + y_mean).min(axis=0)[:, None] - BEYOND, (y + y_mean).max(axis=0)[:, None] + BEYOND
+        return inputs, target, beta, y_mean - x_mean @ beta, residuals, limits
 
     def _forecast(self, known, times):
         local = times.tz_convert(known.zone).tz_localize(None)
@@ -311,10 +323,10 @@ class Lear(ForecastModel):
 
     @staticmethod
     def _of_window(fit: tuple, regressors: np.ndarray) -> np.ndarray:
-        inputs, (centre, scale), beta, constant, residuals = fit
+        inputs, (centre, scale), beta, constant, residuals, limits = fit
         x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
         y = (x @ beta + constant)[0]
-        return sinh(np.column_stack([y, y[:, None] + residuals]), centre[:, None], scale[:, None])
+        return sinh(np.clip(np.column_stack([y, y[:, None] + residuals]), *limits), centre[:, None], scale[:, None])
 
 
 def lasso_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> np.ndarray:
@@ -325,18 +337,21 @@ def lasso_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int
     gram, products, total : X'X, X'y and y'y of centred regressors and target.
     rows : number of observations.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lars_path_gram
 
     if total < 1e-9 * rows:
         return np.zeros(len(gram))
-    wide = rows <= len(gram)
-    _, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=min(rows - 3, 100))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a path that ends early is used as far as it goes
+        _, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=MOST_STEPS)
     squares = np.maximum(total - 2 * products @ path + ((gram @ path) * path).sum(axis=0), 1e-9 * total)
+    squares = np.where(np.abs(path).max(axis=0) < LARGEST_COEFFICIENT, squares, np.inf)  # copies of a regressor may blow each other up
     used = (np.abs(path) > 0).sum(axis=0) + 1
-    if wide:
-        penalty = 2 * used + 2 * used * (used + 1) / np.maximum(rows - used - 1, 1e-3)
-        return path[:, np.argmin(rows * np.log(squares / rows) + penalty)]
-    return path[:, np.argmin(rows * squares / total + 2 * used)]
+    if rows > len(gram):
+        return path[:, np.argmin(rows * squares / total + 2 * used)]
+    spare = np.maximum(rows - used - 1, 1e-3)
+    return path[:, np.argmin(rows * np.log(squares / rows) + 2 * used * rows / spare)]
 
 
 # Several models
