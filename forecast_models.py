@@ -111,7 +111,7 @@ class Prophet(ForecastModel):
 
     name = "prophet"
     requires = ("prophet", "scikit-learn")
-    defaults = {"fit_days": 120.0, "seasonality_scale": 1.0, "regressor_scale": 1.0, "daily_order": 8}  # noqa: RUF012
+    defaults = {"fit_days": 120.0, "seasonality_scale": 1.0, "regressor_scale": 1.0, "daily_order": 8, "most_rows": 4000}  # noqa: RUF012
 
     @staticmethod
     def search_space(trial):
@@ -132,6 +132,9 @@ class Prophet(ForecastModel):
 
         given, plant = self.parameters, known.source.kind in ("solar", "wind")
         targets = recent_targets(known, given["fit_days"])
+        if len(targets) > given["most_rows"]:
+            chosen = np.random.default_rng(self.seed).choice(len(targets), given["most_rows"], replace=False)
+            targets = targets.iloc[np.sort(chosen)]
         self.regressors = Regressors()
         table = self.regressors.fit(known, targets.index)
         self.model = prophet.Prophet(
@@ -265,8 +268,16 @@ class NBeats(ForecastModel):
 
     name = "nbeats"
     requires = ("darts", "torch", "pytorch-lightning", "scikit-learn")
-    defaults = {"fit_days": 365.0, "input_h": 72.0, "width": 64, "epochs": 10, "learning_rate": 1e-3, "stride": 5, "half_life_days": 45.0}  # noqa: RUF012
-    smallest_batch = 64
+    defaults = {  # noqa: RUF012
+        "fit_days": 365.0,
+        "input_h": 72.0,
+        "width": 64,
+        "epochs": 10,
+        "learning_rate": 1e-3,
+        "stride_h": 5.0,
+        "half_life_days": 45.0,
+    }
+    batch_size = 64
 
     @staticmethod
     def search_space(trial):
@@ -304,15 +315,16 @@ class NBeats(ForecastModel):
             num_layers=2,
             layer_widths=given["width"],
             n_epochs=given["epochs"],
-            batch_size=self.smallest_batch,
+            batch_size=self.batch_size,
             optimizer_kwargs={"lr": given["learning_rate"]},
             likelihood=QuantileRegression(list(QUANTILES)),
             random_state=self.seed,
             save_checkpoints=False,
             pl_trainer_kwargs=self._trainer(),
         )
+        stride = max(1, int(given["stride_h"] / hours))
         with self._no_warnings():
-            self.model.fit(series, past_covariates=covariates, stride=given["stride"], dataloader_kwargs={"pin_memory": False})
+            self.model.fit(series, past_covariates=covariates, stride=stride, dataloader_kwargs={"pin_memory": False})
 
     def _forecast(self, known, times):
         network = self._network()
