@@ -44,6 +44,16 @@ class Variable(pulp.LpVariable):
         return f"{self.kind}_{self.number}"
 
 
+class Programme(pulp.LpProblem):
+    """A PuLP problem that takes constraints without registering their variables one by one; `variables()` does so when asked."""
+
+    def addConstraint(self, constraint: pulp.LpConstraint, name: str | None = None) -> None:
+        name = name or constraint.name
+        if name in self._constraints:
+            raise pulp.PulpError(f"two constraints are named {name}")
+        self._constraints[name] = constraint
+
+
 @dataclass
 class Columns:
     """Variables of one kind, one an interval: bounds and cost [EUR/1000 a unit], and where they are in the model."""
@@ -278,7 +288,7 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
     exclusive : intervals that get binaries, for `grid` and for each battery's number.
     caps : the most of other aims than cost: `co2_kg`, `discharge_kwh`.
     """
-    lp = pulp.LpProblem("schedule", pulp.LpMinimize)
+    lp = Programme("schedule", pulp.LpMinimize)
     model = Model(problem, soft, lp, column_data(problem, soft), {})
     count, objective = 0, []
     for name, group in model.columns.items():

@@ -1,0 +1,288 @@
+"""Schedules: what this project takes beside handing the same matrices straight to HiGHS, in one run.
+
+Each problem is solved by `schedule_solver.solve_model` (PuLP model, hand-over, solve, check and certificate) and by an
+independent numpy assembly passed to HiGHS in one call, in turn; both must find the same optimum. Times are CPU seconds of
+this process, the best of the repeats; read the ratios. `explained` adds marginal values, reasons and the replay.
+energypylinear runs beside them where VPP_BENCH_ENERGYPYLINEAR names the Python of an environment that has it.
+
+    python benchmarks/bench_optimization.py --plot docs/optimization.png
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import highspy
+import numpy as np
+
+from battery import replay
+from schedule_backtest import Rolling, roll
+from schedule_model import build
+from schedule_problem import GridConnection, Problem, ScheduledBattery
+from schedule_solver import matrices, new_highs, paying_intervals, solve, solve_model
+from terminal import print_rows
+
+INF = float("inf")
+YEAR_H = 8760
+
+# What energypylinear is asked for in its own environment: seconds of optimize() for the lines of prices on stdin.
+ENERGYPYLINEAR = """
+import json, sys, time
+import energypylinear as epl
+prices = json.load(sys.stdin)
+started = time.process_time()
+asset = epl.Battery(power_mw=1, capacity_mwh=2, efficiency_pct=0.9, electricity_prices=prices, freq_mins=60)
+built = time.process_time()
+asset.optimize(verbose=4)
+print(time.process_time() - started)
+"""
+
+
+def a_problem(intervals: int, step_min: int = 60, batteries: int = 1, negative: bool = False, seed: int = 1) -> Problem:
+    """A site with sun, wind and load; with `negative`, 31 days have three hours at -60 EUR/MWh, where burning energy pays."""
+    generator, hour = np.random.default_rng(seed), np.arange(intervals) * step_min / 60
+    price = 80 + 35 * np.sin(2 * np.pi * (hour - 15) / 12) + 12 * np.sin(2 * np.pi * hour / 168) + generator.normal(0, 8, intervals)
+    price = np.maximum(price, 1.0)
+    if negative:
+        days = generator.choice(intervals * step_min // 1440, 31, replace=False)
+        price[np.isin(hour // 24, days) & (hour % 24 >= 12) & (hour % 24 < 15)] = -60.0
+    load = 2000 + 800 * np.sin(2 * np.pi * (hour - 9) / 24) + generator.normal(0, 100, intervals)
+    renewables = np.maximum(0, 2500 * np.sin(2 * np.pi * (hour - 6) / 24)) * generator.uniform(0.2, 1, intervals) + generator.uniform(
+        0, 900, intervals
+    )
+    fleet = tuple(
+        ScheduledBattery(
+            battery_id=f"b{b}",
+            capacity_kwh=2000.0 + 10 * b,
+            charge_kw=1000.0,
+            discharge_kw=1000.0 - 2 * b,
+            eta_charge=0.95,
+            eta_discharge=0.95 - 0.0005 * b,
+            soc_min=0.05,
+            soc_max=0.95,
+            soc_initial=0.5,
+            wear_eur_per_mwh=5.0 + 0.02 * b,
+            terminal_value_eur_per_mwh=60.0,
+        )
+        for b in range(batteries)
+    )
+    return Problem(
+        step_min=step_min,
+        load_kw=load * batteries,
+        import_price_eur_per_mwh=price + 10,
+        export_price_eur_per_mwh=price,
+        renewables_kw=renewables * batteries,
+        co2_kg_per_mwh=np.zeros(intervals),
+        batteries=fleet,
+        grid=GridConnection(5000.0 * batteries, 5000.0 * batteries),
+        time_limit_s=900.0,
+    )
+
+
+def straight(problem: Problem, exclusive: dict[str, np.ndarray]) -> float:
+    """The optimum [EUR] by numpy matrices passed to HiGHS in one call; written without the project's model."""
+    n, hours, count = problem.intervals, problem.hours, len(problem.batteries)
+    binaries = [(int(b), t) for b, intervals in exclusive.items() for t in intervals]
+    total, zeros, here = (3 + 3 * count) * n + len(binaries), np.zeros(n), np.arange(n)
+    cost = np.concatenate(
+        [hours * problem.import_price_eur_per_mwh, -hours * problem.export_price_eur_per_mwh, zeros]
+        + [part for b in problem.batteries for part in (zeros, zeros + hours * b.wear_eur_per_mwh, zeros)]
+        + [np.zeros(len(binaries))]
+    )
+    lower = np.zeros(total)
+    upper = np.concatenate(
+        [zeros + problem.grid.import_limit_kw, zeros + problem.grid.export_limit_kw, problem.renewables_kw]
+        + [zeros + most for b in problem.batteries for most in (b.charge_kw, b.discharge_kw, b.soc_max * b.capacity_kwh)]
+        + [np.ones(len(binaries))]
+    )
+    rows, columns, values = [here, here, here], [here, here + n, here + 2 * n], [zeros + 1, zeros - 1, zeros - 1]
+    right = [problem.load_kw - problem.renewables_kw]
+    for b, battery in enumerate(problem.batteries):
+        charge, row = (3 + 3 * b) * n + here, (1 + b) * n + here
+        discharge, energy = charge + n, charge + 2 * n
+        lower[energy] = battery.soc_min * battery.capacity_kwh
+        cost[energy[-1]] = -battery.terminal_value_eur_per_mwh
+        rows += [here, here, row, row, row, row[1:]]
+        columns += [charge, discharge, energy, charge, discharge, energy[:-1]]
+        values += [
+            zeros - 1,
+            zeros + 1,
+            zeros + 1,
+            zeros - hours * battery.eta_charge,
+            zeros + hours / battery.eta_discharge,
+            zeros[1:] - 1,
+        ]
+        start = zeros.copy()
+        start[0] = battery.soc_initial * battery.capacity_kwh
+        right.append(start)
+    right = np.concatenate(right)
+    row_lower, row_upper, first = [right], [right], len(right)
+    for i, (b, t) in enumerate(binaries):
+        charge, binary, row = (3 + 3 * b) * n + t, total - len(binaries) + i, first + 2 * i
+        battery = problem.batteries[b]
+        rows.append(np.array([row, row, row + 1, row + 1]))
+        columns.append(np.array([charge, binary, charge + n, binary]))
+        values.append(np.array([1.0, -battery.charge_kw, 1.0, battery.discharge_kw]))
+        row_lower.append(np.array([-INF, -INF]))
+        row_upper.append(np.array([0.0, battery.discharge_kw]))
+    rows, columns, values = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+    row_lower, row_upper = np.concatenate(row_lower), np.concatenate(row_upper)
+    order = np.argsort(rows, kind="stable")
+    starts = np.searchsorted(rows[order], np.arange(len(row_lower))).astype(np.int32)
+    integral = np.zeros(total, dtype=np.int32)
+    integral[total - len(binaries) :] = 1
+    highs = highspy.Highs()
+    for name, value in (("output_flag", False), ("threads", 1), ("mip_rel_gap", problem.gap), ("time_limit", problem.time_limit_s)):
+        highs.setOptionValue(name, value)
+    highs.passModel(
+        *(total, len(row_lower), len(values), int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize), 0.0),
+        *(cost, lower, upper, row_lower, row_upper, starts, columns[order].astype(np.int32), values[order], integral),
+    )
+    highs.run()
+    np.array(highs.getSolution().col_value)
+    return highs.getInfo().objective_function_value / 1000
+
+
+def timed(function, *arguments, **options):
+    started = time.process_time()
+    result = function(*arguments, **options)
+    return result, time.process_time() - started
+
+
+def compared(name: str, problem: Problem, limit: float, repeats: int) -> dict:
+    """Both ways in turn, the best of the repeats of each; refuses to compare different optima."""
+    ours, raw, exclusive = INF, INF, paying_intervals(problem)
+    for _ in range(repeats):
+        found, seconds = timed(solve_model, problem, explain=False)
+        optimum, straight_seconds = timed(straight, problem, exclusive)
+        ours, raw = min(ours, seconds), min(raw, straight_seconds)
+        assert abs(found.certificate.bound_eur - optimum) <= 2e-6 * max(1.0, abs(optimum)), (name, found.certificate, optimum)
+    model, building = timed(build, problem, False, exclusive)
+    matrix, reading = timed(matrices, model)
+    highs, passing = timed(new_highs, matrix, 900.0, problem.gap)
+    solving = timed(highs.run)[1]
+    explained = timed(solve, problem)[1]
+    return {
+        "problem": name,
+        "variables": len(matrix.cost),
+        "binaries": model.binaries,
+        "straight_s": raw,
+        "ours_s": ours,
+        "ratio": ours / raw,
+        "target": limit,
+        "build_s": building,
+        "hand_over_s": reading + passing,
+        "solve_s": solving,
+        "explained_s": explained,
+    }
+
+
+def all_binaries(problem: Problem) -> dict:
+    """A year with negative prices: binaries where burning pays against binaries in every interval."""
+    few, seconds = timed(solve_model, problem, explain=False)
+    every = {str(b): np.arange(problem.intervals) for b in range(len(problem.batteries))}
+    optimum, all_seconds = timed(straight, problem, every)
+    difference = abs(few.certificate.bound_eur - optimum) / abs(optimum)
+    row = {"few_binaries": few.certificate.binaries, "seconds": seconds, "all_binaries": problem.intervals, "all_seconds": all_seconds}
+    return row | {"times_faster": all_seconds / seconds, "target": 8.0, "difference": difference}
+
+
+def rolling_year(windows: int) -> dict:
+    """Windows of 48 h, an hour carried out of each; beside building and solving every window anew (a sample)."""
+    whole = a_problem(windows + 48)
+    names = ("load_kw", "import_price_eur_per_mwh", "export_price_eur_per_mwh", "renewables_kw", "co2_kg_per_mwh")
+
+    def window(t: int, batteries) -> Problem:
+        return replace(whole, batteries=tuple(batteries), **{name: getattr(whole, name)[t : t + 48] for name in names})
+
+    actual = replace(whole, **{name: getattr(whole, name)[:windows] for name in names})
+    rolling = Rolling()
+    schedule, seconds = timed(roll, actual, window, 1, rolling)
+    assert not replay(actual, schedule).violations
+    sample = [window(t, whole.batteries) for t in range(0, windows, max(1, windows // 50))]
+    anew = sum(timed(solve_model, problem, explain=False)[1] for problem in sample) / len(sample)
+    return {"windows": windows, "seconds": seconds, "target_s": 15.0, "ms_a_window": 1000 * seconds / windows, "ms_anew": 1000 * anew}
+
+
+def beside_energypylinear(python: str) -> list[dict]:
+    rows = []
+    for hours in (48, 168):
+        problem = a_problem(hours)
+        prices = json.dumps(problem.import_price_eur_per_mwh.tolist())
+        done = subprocess.run([python, "-c", ENERGYPYLINEAR], input=prices, capture_output=True, text=True, check=True)
+        theirs, ours = float(done.stdout.split()[-1]), min(timed(solve, problem)[1] for _ in range(5))
+        rows.append({"hours": hours, "energypylinear_s": theirs, "ours_s": ours, "times_faster": theirs / ours, "target": 20.0})
+    return rows
+
+
+def growth() -> tuple[list[dict], list[dict]]:
+    """CPU seconds by length of the horizon and by number of batteries."""
+
+    def row(key: str, size: int, problem: Problem) -> dict:
+        straight_s = timed(straight, problem, {})[1]
+        return {key: size, "straight_s": straight_s, "ours_s": timed(solve_model, problem, explain=False)[1]}
+
+    hours = [row("hours", hours, a_problem(hours)) for hours in (24, 48, 168, 720, 2190, 8760)]
+    return hours, [row("batteries", count, a_problem(96, 15, count)) for count in (1, 3, 10, 30, 100)]
+
+
+def plot(hours: list[dict], batteries: list[dict], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = zip(
+        figure.subplots(1, 2), ("hours", "batteries"), (hours, batteries), ("one battery, hourly", "96 quarter-hours"), strict=True
+    )
+    for axes, key, rows, title in panels:
+        for name, label, colour in (("ours_s", "solve_model", "#d1495b"), ("straight_s", "matrices straight to HiGHS", "#2a6f97")):
+            axes.loglog([row[key] for row in rows], [row[name] for row in rows], marker="o", label=label, color=colour)
+        axes.set(xlabel=key, ylabel="CPU seconds", title=title)
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the growth with hours and batteries")
+    parser.add_argument("--windows", type=int, default=YEAR_H, help="windows of the rolling year (default 8760)")
+    parser.add_argument("--skip-all-binaries", action="store_true", help="leave out the minute that all binaries of a year take")
+    args = parser.parse_args(argv)
+    negative = a_problem(YEAR_H, negative=True)
+    compared("warm-up", a_problem(24), 0, 1)
+    rows = [
+        compared("48 h", a_problem(48), 2.0, 20),
+        compared("week of 15 min", a_problem(672, 15), 2.0, 5),
+        compared("year of hours", a_problem(YEAR_H), 1.5, 3),
+        compared("year of hours, negative prices", negative, 1.2, 2),
+        compared("year of 15 min", a_problem(4 * YEAR_H, 15), 1.4, 1),
+        compared("100 batteries x 96 steps", a_problem(96, 15, 100), 1.4, 3),
+    ]
+    print_rows(rows, "CPU seconds, one run")
+    print_rows([rolling_year(args.windows)], "rolling horizon, windows of 48 h")
+    if not args.skip_all_binaries:
+        print_rows([all_binaries(negative)], "a year with negative prices")
+    python = os.environ.get("VPP_BENCH_ENERGYPYLINEAR")
+    if python:
+        print_rows(beside_energypylinear(python), "energypylinear in its own environment: build and solve, its CBC not counted")
+    else:
+        print("energypylinear: skipped, VPP_BENCH_ENERGYPYLINEAR names no Python that has it")
+    hours, batteries = growth()
+    print_rows(hours, "growth with the horizon")
+    print_rows(batteries, "growth with the batteries")
+    if args.plot:
+        plot(hours, batteries, args.plot)
+        print(f"picture: {args.plot}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
