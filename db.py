@@ -343,6 +343,19 @@ def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
         _upsert(cursor, "sources", ["source_id"], rows)
 
 
+def delete_source(conn: connection, source_id: str) -> int:
+    """Delete a source, its measurements and its forecasts; the caller commits. Returns the number of rows but its own."""
+    rows = 0
+    with explained("sources"), conn.cursor() as cursor:
+        cursor.execute("DELETE FROM forecasts USING forecast_runs r WHERE forecasts.run_id = r.run_id AND r.source_id = %s", (source_id,))
+        rows += cursor.rowcount
+        for table in ("forecast_runs", *MEASUREMENTS):
+            cursor.execute(sql.SQL("DELETE FROM {} WHERE source_id = %s").format(sql.Identifier(table)), (source_id,))
+            rows += cursor.rowcount
+        cursor.execute("DELETE FROM sources WHERE source_id = %s", (source_id,))
+    return rows
+
+
 def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
     """The registered sources in the order of their names; only one kind if given."""
     names = [item.name for item in dataclasses.fields(Source)]

@@ -378,7 +378,7 @@ def remove_source(args: argparse.Namespace, config: Config) -> None:
 
     source, folder = find_source(config, args.source_id), config.paths.data_dir
     with db.session(config) as connection:
-        in_files, in_database = len(stored_times(folder, source)), delete_stored(connection, source.source_id)
+        in_files, in_database = len(stored_times(folder, source)), db.delete_source(connection, source.source_id)
         if (in_files or in_database) and not args.with_data:
             connection.rollback()
             raise SourceError(
@@ -387,19 +387,6 @@ def remove_source(args: argparse.Namespace, config: Config) -> None:
             )
         save_series(folder, [], removed=[source.source_id])
     print(f"{source.source_id} removed, with {in_files} rows in {terminal.shown(folder)} and {in_database} in the database")
-
-
-def delete_stored(connection, source_id: str) -> int:
-    """Delete a source, its measurements and its forecasts from the database; returns the number of rows but its own."""
-    rows = 0
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM forecasts USING forecast_runs r WHERE forecasts.run_id = r.run_id AND r.source_id = %s", (source_id,))
-        rows += cursor.rowcount
-        for table in ("forecast_runs", "renewables", "load", "market_prices", "weather", "weather_forecasts"):
-            cursor.execute(f"DELETE FROM {table} WHERE source_id = %s", (source_id,))
-            rows += cursor.rowcount
-        cursor.execute("DELETE FROM sources WHERE source_id = %s", (source_id,))
-    return rows
 
 
 def import_file(args: argparse.Namespace, config: Config) -> None:
