@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -394,30 +394,29 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         data = load_source_data(conn, config, source)
         end = utc_time(args.issue_time) if args.issue_time else db.data_end(conn)
     steps_h = args.horizon_h or config.forecast.horizon_h
-    if args.first:
-        origins, steps = day_ahead_origins(args.first, args.last, args.issue_local, data.zone), None
+    if args.first:  # with origins before the first day asked for, whose errors calibrate it
+        warm_up = args.first - timedelta(days=CALIBRATION_DAYS)
+        everything, steps = day_ahead_origins(warm_up, args.last, args.issue_local, data.zone), None
+        origins = everything[CALIBRATION_DAYS:]
     else:
-        latest = end - pd.Timedelta(hours=steps_h)
-        origins, steps = [latest - day * DAY for day in range(args.origins)], int(steps_h * 60 // source.step_min)
-    # origins before the first one asked for, whose errors calibrate it
-    warm_up = (
-        [origins[0] - day * DAY for day in range(1, CALIBRATION_DAYS + 1)]
-        if args.first
-        else [origins[-1] - day * DAY for day in range(1, CALIBRATION_DAYS + 1)]
-    )
-    everything = [*origins, *(origin for origin in warm_up if history_problem(known_at(data, origin)) is None)]
-    problem = history_problem(known_at(data, min(origins), config.training.history_days))
+        latest, steps = end - pd.Timedelta(hours=steps_h), int(steps_h * 60 // source.step_min)
+        everything = pd.DatetimeIndex([latest - day * DAY for day in reversed(range(args.origins + CALIBRATION_DAYS))])
+        origins = everything[-args.origins :]
+    if origins.empty:
+        raise ConfigError("backtest: no origins; expected --origins of 1 or more, and --from not after --to")
+    problem = history_problem(known_at(data, origins[0], config.training.history_days))
     if problem:
         raise ForecastError(
-            f"{source.source_id}: {problem} at the first origin {min(origins):%Y-%m-%dT%H:%MZ}; choose later or fewer origins"
+            f"{source.source_id}: {problem} at the first origin {origins[0]:%Y-%m-%dT%H:%MZ}; choose later or fewer origins"
         )
+    everything = [origin for origin in everything if origin >= origins[0] or history_problem(known_at(data, origin)) is None]
     raw = []
     with terminal.progress("backtest", len(everything)) as advance:
         for rows in walk(_factory(args, config), data, everything, steps, args.refit_days, config.training.history_days):
             raw.append(rows)
             advance(1.0)
     frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
-    frame = frame[frame["issue_time"].isin(list(origins))]
+    frame = frame[frame["issue_time"] >= origins[0]]
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         frame.drop(columns="naive").to_csv(args.output, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
