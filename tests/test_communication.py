@@ -262,7 +262,7 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     config = make_config(kafka={"batch_rows": 5000})
     register(config)
     good, bad = 20_000, 200
-    names = list(BAD)[:15]
+    names = list(BAD)[:16]
     values, expected, every = [], Counter(), good // bad
     for number in range(good):
         values.append(power(iso(number, 15), number % 100))
@@ -427,6 +427,26 @@ def test_two_sinks_share_the_work(make_config):
     assert sum(stored) >= 5800 and min(stored) > 0
     with db.session(config) as conn:
         assert db.count_measurements(conn)["load"] == 5800
+
+
+def test_an_outage_is_one_line_in_the_log(make_config, caplog):
+    member, calls = sink.Sink(make_config()), []
+
+    def action():
+        calls.append(1)
+        if len(calls) < 4:
+            raise db.DatabaseError("database, load: the server is away")
+
+    with caplog.at_level(logging.INFO):
+        member._retry("database", action)
+    assert [record.message for record in caplog.records] == [
+        "database away, trying again until it is back: database, load: the server is away",
+        "database is back",
+    ]
+    member.stop.set()
+    calls.clear()
+    with pytest.raises(sink.Stopped):  # a service that is told to stop does not wait for its servers
+        member._retry("database", action)
 
 
 # --- commands
