@@ -4,9 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features import DAY, SourceData, day_kinds, known_at
+from features import DAY, SourceData, known_at
 from forecast_base import COLUMNS, ModelError
-from regression_models import Combination, HourlyRidge, Lear, LightGbm, asinh, lasso_by_aic, robust_scale, sinh, weighted_quantiles
+from regression_models import (
+    Combination,
+    HourlyRidge,
+    Lear,
+    LightGbm,
+    asinh,
+    day_kinds,
+    lasso_by_aic,
+    robust_scale,
+    sinh,
+    weighted_quantiles,
+)
 from sources import Source
 
 ZONE = "Europe/Brussels"
