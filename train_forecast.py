@@ -29,11 +29,11 @@ import pandas as pd
 import db
 import model_registry
 import terminal
-from config import EMBEDDED, Config, ConfigError
+from config import EMBEDDED, Config, ConfigError, FieldError
 from features import SourceData, known_at
 from forecast_models import MODELS
 from forecasting import load_source_data, pick_sources, utc_time
-from model_selection import NAIVE, Outcome, Task, data_hash, open_storage, train_source
+from model_selection import NAIVE, Outcome, Result, Task, data_hash, open_storage, train_source
 
 log = logging.getLogger("train_forecast")
 
@@ -65,7 +65,10 @@ def train(
     VppError : no data, an unknown source or model, or no MLflow.
     """
     given = {"models": tuple(models) if models else None, "trials": trials, "timeout_s": timeout_s, "jobs": jobs}
-    training = replace(config.training, **{key: value for key, value in given.items() if value is not None})
+    try:
+        training = replace(config.training, **{key: value for key, value in given.items() if value is not None})
+    except FieldError as error:
+        raise ConfigError(f"--{error.key.removesuffix('_s')} {error.value}: expected {error.expected}") from None
     unknown = [name for name in training.models if name not in MODELS]
     if unknown:
         raise ConfigError(f"unknown model {unknown[0]} in [training] models or --models; expected some of {', '.join(MODELS)}")
@@ -153,10 +156,18 @@ def leaderboard(outcome: Outcome) -> list[dict]:
                 "kendall_tau": found.get("kendall_tau"),
                 "trials": result.trials,
                 "seconds": round(result.seconds, 2),
-                "note": f"failed: {result.reason}" if result.reason else outcome.verdict if champion else "",
+                "note": note_of(outcome, result),
             }
         )
     return rows
+
+
+def note_of(outcome: Outcome, result: Result) -> str:
+    if result.reason:
+        return f"failed: {result.reason}"
+    if result is outcome.champion:
+        return outcome.verdict
+    return "former champion" if result.incumbent else ""
 
 
 def record(client, outcome: Outcome, version: str) -> None:

@@ -311,7 +311,7 @@ def test_a_flat_line_or_a_short_history_gives_seasonal_naive_as_fallback(config_
 
 
 def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, tmp_path_factory, script):
-    path = config_file(**{**QUICK, "training": QUICK["training"] | {"jobs": 2, "models": "arima"}})
+    path = config_file(**{**QUICK, "training": QUICK["training"] | {"jobs": 2}})
     config = load_config(path)
     fill(config, LOAD, MARKET)
     make_store(config, tmp_path_factory)
@@ -324,8 +324,15 @@ def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, 
 def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
     with pytest.raises(ConfigError, match="unknown model nosuch"):
         train_forecast.train(world, models=["nosuch"])
-    assert train_forecast.main(["--config", str(world.path), "--source", "load-9"]) == 1
-    assert "load-9" in capsys.readouterr().err
+    for arguments, code, part in (
+        (["--source", "load-9"], 1, "load-9"),
+        (["--trials", "0"], 2, "--trials 0"),
+        (["--jobs", "0"], 2, "--jobs 0"),
+    ):
+        assert train_forecast.main(["--config", str(world.path), *arguments]) == code
+        error = capsys.readouterr().err
+        assert part in error
+        assert len(error.splitlines()) == 1
 
 
 # --- saved and loaded --------------------------------------------------------------------------------------------------------------
