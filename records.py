@@ -8,7 +8,7 @@ Nothing is read or written here. Times are int64 [µs since 1970 UTC].
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -140,7 +140,7 @@ def check(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int], reg
             columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
         else:
             columns[field] = np.array([getattr(record, field) for record in records], float)
-    columns["sent_at"] = np.minimum(np.array(sent_ms, np.int64)[places], FAR_MS) * 1000
+    columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
     good = np.ones(len(records), bool)
     for bad, reason in problems(kind, columns, registry, limits, now_us):
         for place in np.flatnonzero(bad & good):
@@ -215,7 +215,7 @@ def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_u
 
 
 def _iso(microseconds: int) -> str:
-    return datetime.fromtimestamp(int(microseconds) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{np.datetime64(int(microseconds) // 1_000_000, 's')}Z"  # also for years that datetime does not have
 
 
 def _available_at(columns: dict, registry: Registry, limits: Limits) -> np.ndarray:

@@ -287,6 +287,8 @@ class Sink:
                 message = self.consumer.poll(0)
                 if message is not None and message.error() is None:
                     self.consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
+                elif message is not None and message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+                    self._restart(message)
             time.sleep(min(left, 0.1))
 
     # servers

@@ -14,6 +14,8 @@ import pandas as pd
 import psycopg2
 import pytest
 from confluent_kafka import Producer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import broker
 import communication
@@ -253,6 +255,23 @@ def test_every_kind_of_fault_has_its_reason():
     for name, (_, part) in BAD.items():
         assert part in found[name], name
         assert len(found[name]) < 400
+
+
+TEXTS = st.text(max_size=8) | st.sampled_from(["solar-1", "2025-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.sampled_from([10**400, -(10**30), 2**63])
+RECORDS = st.fixed_dictionaries({}, optional={"source_id": TEXTS | SCALARS, "time": TEXTS | SCALARS, "power_kw": SCALARS, "more": SCALARS})
+
+
+@given(
+    st.lists(st.none() | st.binary(max_size=20) | RECORDS.map(lambda record: json.dumps(record).encode()), max_size=5),
+    st.integers(-(2**63), 2**63 - 1),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_message_stops_the_checks(values, sent_ms):
+    checked = records.check("solar", values, [sent_ms] * len(values), records.Registry(SOURCES), LIMITS, NOW_US)
+    assert sorted([*checked.places, *(place for place, _ in checked.refused)]) == list(range(len(values)))
+    for _, reason in checked.refused:
+        assert 0 < len(reason.encode()) < 500  # it becomes a header
 
 
 # --- the sink
