@@ -96,6 +96,8 @@ class Rolling:
         model, exclusive = _at(held.model, problem, columns), {}
         while True:
             binaries = _add_binaries(held, columns, exclusive)
+            # the clock of HiGHS runs on from one solve to the next
+            held.highs.setOptionValue("time_limit", held.highs.getRunTime() + problem.time_limit_s)
             held.highs.run()
             outcome = highs_outcome(held.highs)
             _remove_binaries(held, binaries)

@@ -51,15 +51,24 @@ def _charging(problem: Problem, result: Result, t: int, surplus_kw: float) -> st
     if any(battery.soc_initial < battery.soc_min for battery in problem.batteries) and not _inside(problem, result, t - 1, "low"):
         return "charge: back to soc_min"
     source = "surplus worth" if surplus_kw > 0 and result.schedule.grid_import_kw[t] <= 0 else "price"
-    return f"charge: {source} {bus:.2f} below stored value {stored:.2f}"
+    return f"charge: {source} {_against(bus, stored)}"
 
 
 def _discharging(problem: Problem, result: Result, t: int, surplus_kw: float) -> str:
     bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
     if any(battery.soc_initial > battery.soc_max for battery in problem.batteries) and not _inside(problem, result, t - 1, "high"):
         return "discharge: back to soc_max"
-    use = "sell" if result.schedule.grid_export_kw[t] > 0 else "serve load"
-    return f"discharge: {use} at {bus:.2f} above stored value {stored:.2f}"
+    use = (
+        "make room for energy that is paid for taking," if stored < 0 else "sell" if result.schedule.grid_export_kw[t] > 0 else "serve load"
+    )
+    return f"discharge: {use} at {_against(bus, stored)}"
+
+
+def _against(bus: float, stored: float) -> str:
+    """The price at the bus beside the stored value, in words."""
+    bus, stored = round(float(bus), 2) + 0.0, round(float(stored), 2) + 0.0
+    word = "below" if bus < stored else "above" if bus > stored else "equal to"
+    return f"{bus:.2f} {word} stored value {stored:.2f}"
 
 
 def _inside(problem: Problem, result: Result, t: int, side: str) -> bool:
@@ -79,8 +88,8 @@ def _holding(problem: Problem, result: Result, t: int) -> str:
     if all(s <= battery.soc_min + 1e-6 for s, battery in zip(soc, problem.batteries, strict=True)):
         return "hold: empty"
     if bus > stored:
-        return f"hold: {bus:.2f} does not pay for losses and wear on stored value {stored:.2f}"
-    return f"hold: kept for a higher price, stored value {stored:.2f} against {bus:.2f} now"
+        return f"hold: losses and wear exceed the spread, {_against(bus, stored)}"
+    return f"hold: kept for a higher price, {_against(bus, stored)}"
 
 
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:

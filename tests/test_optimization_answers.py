@@ -202,7 +202,7 @@ def test_the_stored_value_is_what_one_more_mwh_brings():
     # a MWh more at the end of hour 0 is sold at 30, beside the 3 MWh that are
     _, result = scheduled([20, 30, 0], {"soc_initial": 0.5, "charge_kw": 0})
     assert result.stored_value_eur_per_mwh[0] == pytest.approx(30)
-    assert result.reason[0] == "hold: kept for a higher price, stored value 30.00 against 20.00 now"
+    assert result.reason[0] == "hold: kept for a higher price, 20.00 below stored value 30.00"
 
 
 def test_ties_are_broken_by_least_throughput_and_always_alike():

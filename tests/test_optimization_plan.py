@@ -11,6 +11,7 @@ from psycopg2.extras import execute_values
 
 import db
 import optimization
+import schedule_solver
 from config import load_config
 from schedule_pareto import AIMS, front
 from schedule_problem import SCHEMA_PATH, parse_problem
@@ -239,6 +240,16 @@ def test_solve_writes_the_result_file(tmp_path):
     assert result["batteries"][0]["soc"] == pytest.approx([2 / 3, 0, 2 / 3, 0, 0])
     for name in ("grid_import_kw", "grid_export_kw", "curtailed_kw", "stored_value_eur_per_mwh", "reason"):
         assert len(result[name]) == 5
+
+
+def test_an_infeasible_problem_writes_its_cause_and_ends_with_1(tmp_path, capsys, monkeypatch):
+    # limits bend, so no valid problem is infeasible; numbers that a solver cannot work with are reported by it as such
+    monkeypatch.setitem(schedule_solver.SOLVERS, "highs", lambda *_: schedule_solver.Outcome("infeasible"))
+    code, result = run_solve(tmp_path, PROBLEM)
+    assert code == 1
+    assert result["status"] == "infeasible"
+    assert "daily cycles" in result["cause"]
+    assert "infeasible: no schedule keeps to load" in capsys.readouterr().err
 
 
 def test_defaults_are_those_of_the_schema(tmp_path):

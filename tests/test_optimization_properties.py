@@ -173,6 +173,17 @@ def test_a_model_that_is_kept_finds_what_a_new_one_finds(some):
     assert rolling.reused + rolling.rebuilt == 3 * len(some)
 
 
+def test_a_kept_model_has_its_time_limit_for_each_window():
+    rolling = Rolling()
+    problem = Problem(60, np.full(24, 500.0), *(np.tile([-40.0, 90.0], 12),) * 2, *np.zeros((2, 24)), time_limit_s=5.0)
+    problem = replace(problem, batteries=(ScheduledBattery("b", 2000, 1000, 1000, soc_initial=0.5),))
+    for _ in range(10):
+        rolling.solve(problem)
+    (held,) = rolling.held.values()
+    # HiGHS counts the time of all its solves: the limit moves on with it
+    assert held.highs.getOptionValue("time_limit")[1] > 5.0
+
+
 @pytest.mark.parametrize("solver", ["highs", "cbc"])
 def test_a_week_of_quarter_hours_with_negative_prices(solver):
     generator = np.random.default_rng(7)
