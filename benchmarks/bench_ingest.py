@@ -10,6 +10,7 @@ ten sources at 15 minutes. Runs on embedded servers in a temporary folder, or th
 import argparse
 import dataclasses
 import io
+import resource
 import subprocess
 import sys
 import tempfile
@@ -127,7 +128,7 @@ def stream(config: Config, rows: int) -> dict[str, float]:
     write_csv(config.paths.data_dir / "load.csv", rows)
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)], stdout=subprocess.DEVNULL)
-    memory, first = {}, None
+    memory, first, cpu = {}, None, cpu_of_children()
     with db.session(config) as conn, conn.cursor() as cursor:
         while process.poll() is None:
             cursor.execute("SELECT pg_relation_size('load')")
@@ -150,12 +151,19 @@ def stream(config: Config, rows: int) -> dict[str, float]:
         raise SystemExit(f"communication.py ended with {process.returncode}, {stored} of {rows} rows stored")
     curve = list(memory.values())
     return {
+        "cpu_us": (cpu_of_children() - cpu) / rows * 1e6,
         "rows_per_s": rows / (ended - began),
         "rows_per_s_after_joining": rows / (ended - (first or began)),
         "at a fifth": curve[len(curve) // 5][0],
         "at half": curve[len(curve) // 2][0],
         "most": max(most for _, most in curve),
     }
+
+
+def cpu_of_children() -> float:
+    """Seconds of CPU of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def read_year(config: Config) -> tuple[int, float]:
@@ -214,7 +222,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     empty()
                 result = stream(config, args.stream_rows)
                 print(
-                    f"{title:28} {result['rows_per_s']:9,.0f} rows/s, {result['rows_per_s_after_joining']:,.0f} after joining the group; "
+                    f"{title:28} {result['rows_per_s']:9,.0f} rows/s, {result['rows_per_s_after_joining']:,.0f} after joining the group, "
+                    f"{result['cpu_us']:.1f} µs of CPU a row; "
                     f"memory of producer and sink {result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at half, "
                     f"{result['most']:.0f} at most"
                 )
