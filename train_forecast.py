@@ -15,8 +15,10 @@ Power in kW, prices in EUR/MWh; `mae_ratio_naive` is the MAE over that of last w
 import argparse
 import json
 import logging
+import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -128,9 +130,23 @@ def parallel(work: Callable, tasks: Sequence, jobs: int) -> Iterator[Iterator]:
     from joblib.externals.loky import get_reusable_executor
 
     try:
-        yield joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")(joblib.delayed(work)(task) for task in tasks)
+        yield joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")(
+            joblib.delayed(work_in_child)(work, task, os.getpid()) for task in tasks
+        )
     finally:
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+
+def work_in_child(work: Callable, task, parent: int):
+    """Run `work` in a process of joblib that ends with its parent, which may be killed."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return work(task)
 
 
 def leaderboard(outcome: Outcome) -> list[dict]:
