@@ -22,6 +22,7 @@ import numpy as np
 from config import BatteryParameters, ConfigError, FieldError, _check_zone, _number
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"
+LARGEST = 1e15  # beyond this a number is a mistake, and no solver's tolerances mean anything
 SERIES = ("import_price_eur_per_mwh", "export_price_eur_per_mwh", "load_kw", "renewables_kw", "co2_kg_per_mwh")
 
 # A limit bends only where it cannot be met. What it then costs, as multiples of the largest value a MWh can have in the
@@ -282,8 +283,12 @@ def _check_schema(raw: object) -> None:
 
 
 def _check_finite(value: object, path: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise FieldError(path, value, "a finite number")
+    if isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+        raise FieldError(
+            path,
+            value if isinstance(value, float) else f"a number of {len(str(value))} digits",
+            f"a finite number of at most {LARGEST:g} in size",
+        )
     if isinstance(value, list):
         for i, item in enumerate(value):
             _check_finite(item, f"{path}[{i}]")

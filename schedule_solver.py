@@ -16,7 +16,7 @@ import highspy
 import numpy as np
 import pulp
 
-from battery import TOLERANCE, idle, replay, settle
+from battery import TOLERANCE, idle, money_eur, replay, settle
 from config import VppError
 from schedule_model import INFINITE, MONEY_SCALE, Model, build, column_data, garbage_kept, power_to_serve_kw
 from schedule_problem import Certificate, Problem, Result, Schedule
@@ -329,11 +329,23 @@ def _certificate(model: Model, objective: float, bound: float | None, started: f
     return Certificate("milp" if model.binaries else "lp-exact", model.binaries, gap, bound, time.monotonic() - started)
 
 
+def loose_bound_eur(problem: Problem) -> float:
+    """What no schedule can cost less than, without a solver: every interval at its best, as if batteries were never empty or full."""
+    charge, discharge = (sum(getattr(battery, name) for battery in problem.batteries) for name in ("charge_kw", "discharge_kw"))
+    low = problem.load_kw - problem.renewables_kw - discharge
+    high = problem.load_kw + charge - (0.0 if problem.curtailable else problem.renewables_kw)
+    net = np.stack((low, high, np.clip(0.0, low, high)))
+    costs = np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh - np.maximum(-net, 0.0) * problem.export_price_eur_per_mwh
+    left = sum(money_eur(battery.capacity_kwh, max(battery.terminal_value_eur_per_mwh or 0.0, 0.0)) for battery in problem.batteries)
+    return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
+
+
 def _incumbent(problem: Problem, model: Model, schedule: Schedule | None, started: float, bound: float | None = None) -> Solution:
     """The best schedule known when time ran out: the solver's, or no battery moving, whichever costs less."""
     choices = [idle(problem)] + ([] if schedule is None else [schedule])
     best = min(choices, key=lambda choice: replay(problem, choice).objective_eur)
-    bound = None if bound is None or not np.isfinite(bound) else bound / MONEY_SCALE
+    loose = loose_bound_eur(problem)
+    bound = loose if bound is None or not np.isfinite(bound) else max(loose, bound / MONEY_SCALE)
     certificate = _certificate(model, replay(problem, best).objective_eur, bound, started)
     return Solution("feasible", certificate, best, model.soft, *marginal_values(model, None))
 

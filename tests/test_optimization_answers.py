@@ -220,10 +220,11 @@ def test_without_time_the_incumbent_is_feasible_and_never_optimal():
     prices = generator.uniform(-100, 20, 200).round(2).tolist()
     problem, result = scheduled(prices, {"eta_charge": 0.9, "eta_discharge": 0.9}, time_limit_s=1e-6)
     assert result.status == "feasible"
-    assert result.certificate.gap is None or result.certificate.gap > problem.gap
+    assert result.certificate.gap > problem.gap
+    assert result.certificate.bound_eur <= result.objective_eur
     in_time = scheduled(prices, {"eta_charge": 0.9, "eta_discharge": 0.9})[1]
     assert in_time.status == "optimal"
-    assert in_time.objective_eur <= result.objective_eur
+    assert result.certificate.bound_eur <= in_time.objective_eur <= result.objective_eur
     assert in_time.certificate.gap <= problem.gap
     assert in_time.certificate.bound_eur <= in_time.objective_eur + 1e-9
 

@@ -11,7 +11,7 @@ from battery import idle, replay
 from schedule_backtest import Rolling
 from schedule_model import MONEY_SCALE, build
 from schedule_problem import GridConnection, Problem, ScheduledBattery
-from schedule_solver import run_highs, solve, solve_model
+from schedule_solver import loose_bound_eur, run_highs, solve, solve_model
 
 RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], derandomize=True)
 
@@ -85,6 +85,7 @@ def test_schedules_keep_to_physics_and_cost_no_more_than_idling(problem):
     assert checked.violations == ()
     assert near(checked.objective_eur, result.objective_eur)
     assert result.certificate.bound_eur <= result.objective_eur + 1e-9
+    assert loose_bound_eur(problem) <= result.objective_eur + 1e-6 * max(1.0, abs(result.objective_eur))
     nothing = replay(problem, idle(problem))
     assert not nothing.violations
     assert result.objective_eur <= nothing.objective_eur + 1e-6 * max(1.0, abs(nothing.objective_eur))
