@@ -122,17 +122,15 @@ def main():
     with ProcessPoolExecutor(args.jobs) as pool:
         for (source, model, *_), frame, spent in pool.map(run_model, [(*task, args.last, args.refit_days) for task in tasks]):
             frames[source][model], seconds[source, model] = frame, spent
-    rows, without, choices = [], [], {}
-    for source in args.sources:
-        found = frames[source]
-        best, chosen = champion({name: found[name] for name in CANDIDATES[source]}, args.first)
-        choices[source] = chosen
-        for model, frame in {"champion": best, **found}.items():
-            frame = frame[(local_days(frame) >= pd.Timestamp(args.first))]
-            rows.append(row_of(source, model, frame, data[source], seconds.get((source, model))))
-            if source == "price":
-                frame = frame[~local_days(frame).isin(SPIKE_DAYS)]
-                without.append(row_of(source, model, frame, data[source], None))
+        rows, without, choices = [], [], {}
+        for source in args.sources:
+            best, choices[source] = champion({name: frames[source][name] for name in CANDIDATES[source]}, args.first)
+            for model, frame in {"champion": best, **frames[source]}.items():
+                frame = frame[local_days(frame) >= pd.Timestamp(args.first)]
+                rows.append((source, model, frame, data[source], seconds.get((source, model))))
+                if source == "price":
+                    without.append((source, model, frame[~local_days(frame).isin(SPIKE_DAYS)], data[source], None))
+        rows, without = (list(pool.map(row_of, *zip(*part, strict=True))) if part else [] for part in (rows, without))
     terminal.print_rows(rows, f"Luxembourg, every day from {args.first} to {args.last}, issued 11:00 the day before")
     if without:
         terminal.print_rows(without, "Without 2024-06-26, the day of the spike, and 2024-07-03, whose last week's hours it is")
