@@ -520,7 +520,7 @@ def test_no_secret_is_shown(make_config, config_file, capsys):
         database={"url": "postgresql://vpp:s3cret@127.0.0.1:1/vpp", "wait_s": 0},
         kafka={"bootstrap_servers": "127.0.0.1:1", "security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "s3cret"},
     )
-    for command in (["produce"], ["status"], ["dlq", "list"]):
+    for command in (["produce"], ["dlq", "list"]):
         assert communication.main(["--config", str(path), *command]) == 1
     shown = capsys.readouterr()
-    assert "s3cret" not in shown.out + shown.err and shown.err.count("\n") <= 3
+    assert "s3cret" not in shown.out + shown.err and shown.err.count("\n") == 2
