@@ -30,7 +30,7 @@ from sources import Source
 log = logging.getLogger("forecasting")
 
 REFIT_DAYS = 28
-CALIBRATION_DAYS = 28  # origins before the issue time whose errors calibrate a single forecast
+CALIBRATION_DAYS = 21  # origins before the issue time whose errors calibrate a single forecast
 CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by then
 ADAPTATION = 0.03  # of the level of a quantile, for each share that an origin's actual values were off it
 LEVEL_LIMITS = (0.005, 0.995)
