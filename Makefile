@@ -9,7 +9,7 @@ run: $(VENV)/run.done
 	$(BIN)/python pipeline.py
 
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
