@@ -205,6 +205,7 @@ class Optimization(Section):
     solver: str = _choice("highs", "highs", "cbc")
     time_limit_s: float = _number(60.0, above=0)
     gap: float = _number(1e-6, 0, 1)
+    horizon_h: int = _number(36, 1, 24 * 14)
     co2_price_eur_per_t: float = _number(0.0, 0)
     co2_kg_per_mwh: float = _number(0.0, 0)
 

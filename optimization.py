@@ -82,7 +82,7 @@ def plan_problem(conn, config: Config, issue_time: pd.Timestamp | None) -> tuple
 
 
 def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
-    """Plan the `[forecast] horizon_h` hours that are forecast, and store schedule, run and planned states.
+    """Plan the next `[optimization] horizon_h` hours, and store schedule, run and planned states.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ import optimization
 import report
 import sources
 import train_forecast
-from config import Config, VppError
+from config import Config, ConfigError, VppError
 from terminal import new_parser, print_rows, run_script
 
 log = logging.getLogger("pipeline")
@@ -66,6 +66,7 @@ def run_stages(config: Config, generate: bool) -> dict:
     VppError : a stage cannot do its work; the message names the cause and the command that mends it.
     """
     stages: list[dict] = []
+    config = dataclasses.replace(config, optimization=dataclasses.replace(config.optimization, horizon_h=HELD_BACK_H))
     if generate:
         with stage(stages, "generate"):
             generation.generate_files(config, config.paths.data_dir)
@@ -171,7 +172,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
                 f"{args.data}: holds no {sources.SOURCES_FILE}; make the folder with python sources.py import or generation.py"
             )
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
+    if args.json and not args.json.parent.is_dir():
+        raise ConfigError(f"--json {args.json}: no folder {args.json.parent}; name a file in a folder that exists")
     if args.watch is not None:
+        if not 0 < args.watch < float("inf") or args.json:
+            raise ConfigError(f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which is of a single run")
         watch(config, args.watch)
         return
     summary = run_stages(config, generate=not args.data)

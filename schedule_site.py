@@ -148,7 +148,7 @@ def forecast_frame(conn, config: Config, issue_time: pd.Timestamp) -> tuple[pd.D
     found = [(source, db.read_forecasts(conn, source.source_id, issue_time)) for source in sources]
     if any(forecast is None for _, forecast in found):
         return None
-    index = pd.date_range(issue_time, periods=config.forecast.horizon_h * 60 // step, freq=f"{step}min", name="time")
+    index = pd.date_range(issue_time, periods=config.optimization.horizon_h * 60 // step, freq=f"{step}min", name="time")
     series = [(source.kind, on_steps(forecast[1]["value"], source.step_min, index, step)) for source, forecast in found]
     frame = site_frame(series, index)
     known = frame.notna().all(axis=1).to_numpy()

@@ -98,8 +98,8 @@ def test_a_plan_is_stored_and_planning_again_replaces_it(site):
         first = db.count_rows(conn)
         stored, schedule, states = db.read_schedule(conn, run["run_id"])
     assert stored["objective_eur"] == pytest.approx(run["objective_eur"])
-    # 48 hours in the finest step of the sources, 15 minutes
-    assert len(schedule) == len(states) == 48 * 4
+    # 36 hours in the finest step of the sources, 15 minutes
+    assert len(schedule) == len(states) == 36 * 4
     assert schedule.index[0] == ISSUE
     balance = schedule["grid_import_kw"] - schedule["grid_export_kw"] + schedule["renewables_kw"] - schedule["curtailed_kw"]
     assert (balance + states["discharge_kw"] - states["charge_kw"] - schedule["load_kw"]).abs().max() < 1e-6
@@ -155,7 +155,7 @@ def test_a_live_plan_has_no_value_yet_and_says_so(site, capsys):
     assert optimization.main(["--config", str(path)]) == 0
     out = capsys.readouterr().out
     assert "plan from 2025-01-22T00:00Z" in out
-    assert "no value at actual values: actual values of 192 of the plan's 192 intervals" in out
+    assert "no value at actual values: actual values of 144 of the plan's 144 intervals" in out
     assert optimization.main(["--config", str(path), "value"]) == 1
 
 
@@ -163,7 +163,7 @@ def test_the_plan_is_printed_with_its_value(site, capsys):
     path, _ = site
     assert optimization.main(["--config", str(path), "--issue-time", ISSUE.isoformat(), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert len(printed["schedule"]) == 192
+    assert len(printed["schedule"]) == 144
     assert set(printed["schedule"][0]) == {"time", "price", "load_kw", "renewables_kw", "battery_kw", "soc", "grid_kw", "reason"}
     assert printed["value"]["captured_share"] <= 1
 

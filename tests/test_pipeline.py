@@ -117,3 +117,13 @@ def test_interrupted_and_run_again(stage, config_file, script, tmp_path):
 def test_data_folder_without_sources(config_file, tmp_path, capsys):
     assert pipeline.main(["--config", str(config_file()), "--data", str(tmp_path)]) == 1
     assert "sources.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--json", "nowhere/s.json"], ["--watch", "0"], ["--watch", "nan"], ["--watch", "5", "--json", "s.json"]]
+)
+def test_wrong_arguments_are_refused_before_any_work(wrong, config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.main(["--config", str(config_file()), *wrong]) == 2
+    assert wrong[0] in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
