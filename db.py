@@ -597,7 +597,7 @@ def save_schedule(conn: connection, run: Mapping[str, object], schedule: pd.Data
 def read_schedule(
     conn: connection, run_id: str | None = None, kind: str = "plan", issue_time=None
 ) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
-    """A run by its run_id, or the one of a kind with the newest issue time (or exactly this one); None where there is none.
+    """A run by its run_id, or the newest of a kind that was made (at this issue time); None where there is none.
 
     Returns
     -------
@@ -609,7 +609,7 @@ def read_schedule(
         at = pd.Timestamp(issue_time).to_pydatetime()
         rows = _rows(conn, "SELECT * FROM schedule_runs WHERE kind = %s AND issue_time = %s ORDER BY created_at DESC LIMIT 1", (kind, at))
     else:
-        rows = _rows(conn, "SELECT * FROM schedule_runs WHERE kind = %s ORDER BY issue_time DESC, created_at DESC LIMIT 1", (kind,))
+        rows = _rows(conn, "SELECT * FROM schedule_runs WHERE kind = %s ORDER BY created_at DESC LIMIT 1", (kind,))
     if not rows:
         return None
     run = rows[0] | {"issue_time": pd.Timestamp(rows[0]["issue_time"]).tz_convert("UTC")}

@@ -233,7 +233,8 @@ class HourlyRidge(ForecastModel):
         for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
             group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
             coefficients, constant, centre = self.regressions[group]
-            value = constant + coefficients @ np.where(np.isnan(table[row]), centre, table[row]) + level[row]
+            # no further from the level than was ever learnt: a regressor that hardly varied in training extrapolates far
+            value = np.clip(constant + coefficients @ np.where(np.isnan(table[row]), centre, table[row]), *self.range) + level[row]
             result[row] = np.append(value, value + self.bands[group])
         return sinh(np.clip(result, *self.range), *self.scale) if known.source.kind == "market" else result
 

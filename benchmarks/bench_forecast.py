@@ -8,7 +8,9 @@ each of them, and the limits. The least of several repetitions counts. Goal: fit
 """
 
 import argparse
+import contextlib
 import functools
+import io
 import os
 import pkgutil
 import sys
@@ -99,7 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        generation.main(["--output", folder, "--days", str(args.days), "--json", "--solar", "1", "--wind", "1"])
+        with contextlib.redirect_stdout(io.StringIO()):
+            generation.main(["--output", folder, "--days", str(args.days), "--solar", "1", "--wind", "1"])
         data = load(Path(folder), args.kind)
     now = data.series.index[-1] + data.step - pd.Timedelta(days=2)
     rows = []

@@ -32,7 +32,7 @@ from sources import read_sources
 WARM_UP, FIRST, LAST = date(2025, 2, 1), date(2025, 3, 1), date(2025, 12, 30)  # the data end an hour before the last local day does
 MODELS_OF = {
     "solar": ("random_forest", "lightgbm", "hourly_ridge"),
-    "wind": ("random_forest", "lightgbm", "hourly_ridge"),
+    "wind": ("arima", "prophet", "combination"),
     "load": ("hourly_ridge",),
     "market": ("hourly_ridge", "combination"),
 }
