@@ -22,6 +22,7 @@ import terminal
 from config import BatteryParameters, Config, ConfigError, FieldError
 from schedule_problem import Problem, Schedule, Violation
 
+PICTURES = (".png", ".svg", ".pdf")
 TOLERANCE = 1e-6  # of the largest power or capacity, below which a deviation is rounding
 
 
@@ -334,6 +335,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
+    if args.plot and args.plot.suffix.lower() not in PICTURES:
+        raise ConfigError(f"--plot {args.plot}: expected a file name that ends in {', '.join(PICTURES)}")
     names = [battery.battery_id for battery in config.batteries]
     if not names:
         raise ConfigError(f"{config.path}: no [battery:NAME] section; expected one to simulate")
@@ -342,8 +345,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
     battery = config.batteries[names.index(args.battery or names[0])]
     rows = simulate_day(battery)
     path = args.plot or config.paths.data_dir / "battery.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plot_day(rows, f"{battery.battery_id}: a day through its limits", path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plot_day(rows, f"{battery.battery_id}: a day through its limits", path)
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: cannot be written: {error.strerror or error}") from None
     terminal.print_rows(rows, f"{battery.battery_id}: {battery.capacity_kwh:g} kWh, full power from 10 to 16 and from 17 to 23", args.json)
     if not args.json:
         charged, discharged = (math.fsum(row[name] for row in rows) for name in ("charge_kw", "discharge_kw"))

@@ -236,3 +236,12 @@ def test_the_script_simulates_a_day_and_draws_it(capsys, tmp_path):
     assert {row["limited_by"] for row in rows} >= {"full", "empty"}
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert battery.main(["--config", str(path), "--battery", "nobody"]) == 2
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_in_one_line(capsys, tmp_path):
+    path = tmp_path / "config.ini"
+    path.write_text("[battery:battery-1]\n")
+    assert battery.main(["--config", str(path), "--plot", str(tmp_path / "day.html")]) == 2
+    assert capsys.readouterr().err.endswith("day.html: expected a file name that ends in .png, .svg, .pdf\n")
+    assert battery.main(["--config", str(path), "--plot", str(path / "day.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
