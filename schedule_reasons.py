@@ -64,6 +64,11 @@ def _discharging(problem: Problem, result: Result, t: int, surplus_kw: float) ->
     return f"discharge: {use} at {_against(bus, stored)}"
 
 
+def _price(price: float) -> str:
+    """A price with two decimals, and never -0.00."""
+    return f"{round(float(price), 2) + 0.0:.2f}"
+
+
 def _against(bus: float, stored: float) -> str:
     """The price at the bus beside the stored value, in words."""
     bus, stored = round(float(bus), 2) + 0.0, round(float(stored), 2) + 0.0
@@ -96,5 +101,5 @@ def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
     if result.schedule.grid_export_kw[t] >= problem.grid.export_limit_kw - least:
         return "curtail: export limit"
     if problem.import_cost_eur_per_mwh[t] < 0:
-        return f"curtail: importing is paid {-problem.import_cost_eur_per_mwh[t]:.2f}"
-    return f"curtail: export price {problem.export_price_eur_per_mwh[t]:.2f}"
+        return f"curtail: importing is paid {_price(-problem.import_cost_eur_per_mwh[t])}"
+    return f"curtail: export price {_price(problem.export_price_eur_per_mwh[t])}"

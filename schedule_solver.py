@@ -325,7 +325,7 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
 
 
 def _certificate(model: Model, objective: float, bound: float | None, started: float) -> Certificate:
-    gap = None if bound is None else max(0.0, objective - bound) / max(abs(objective), 1e-9)
+    gap = None if bound is None else max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9)
     return Certificate("milp" if model.binaries else "lp-exact", model.binaries, gap, bound, time.monotonic() - started)
 
 

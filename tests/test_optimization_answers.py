@@ -1,11 +1,13 @@
 """Schedules with answers worked out by hand. Battery B unless said: 4 MW, 6 MWh, lossless; hourly; prices in EUR/MWh."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from battery import replay
 from schedule_problem import parse_problem
-from schedule_solver import solve
+from schedule_solver import _certificate, solve
 
 B = {"battery_id": "b", "capacity_kwh": 6000, "charge_kw": 4000, "discharge_kw": 4000}
 
@@ -227,6 +229,19 @@ def test_without_time_the_incumbent_is_feasible_and_never_optimal():
     assert result.certificate.bound_eur <= in_time.objective_eur <= result.objective_eur
     assert in_time.certificate.gap <= problem.gap
     assert in_time.certificate.bound_eur <= in_time.objective_eur + 1e-9
+
+
+def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
+    model = SimpleNamespace(binaries=3)
+    assert _certificate(model, 0.0, -5.0, 0.0).gap == 1.0
+    assert _certificate(model, 0.0, 0.0, 0.0).gap == 0.0
+
+
+def test_no_price_is_written_as_minus_nothing():
+    _, result = scheduled([-0.001], renewables_kw=[1000])
+    assert result.reason == ("curtail: importing is paid 0.00",)
+    _, result = scheduled([5], renewables_kw=[1000], export_price_eur_per_mwh=[-0.001])
+    assert result.reason == ("curtail: export price 0.00",)
 
 
 def test_several_batteries_share_one_limit():
