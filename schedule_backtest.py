@@ -107,6 +107,8 @@ class Rolling:
             if not both:
                 return schedule
             found = merged(exclusive, both)
+            if sum(map(len, found.values())) == sum(map(len, exclusive.values())):
+                return None  # these binaries do not settle it: a new model is to
             exclusive = found if exclusive else merged(found, paying_intervals(problem))
 
 
@@ -187,7 +189,7 @@ def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Pr
     ----------
     actual : what really happened, with the batteries as they were at the start.
     window : the problem seen from an interval on, with the batteries as they are then.
-    every : number of intervals carried out before the next plan.
+    every : number of intervals carried out before the next plan, which comes earlier where a plan is shorter.
 
     Returns
     -------
@@ -198,7 +200,8 @@ def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Pr
     days, blocks, peak_kw = actual.local_days, actual.peak_blocks, actual.grid.peak_so_far_kw
     net = power_to_serve_kw(actual)
     with terminal.progress("rolling plan", actual.intervals) as advance:
-        for t in range(0, actual.intervals, every):
+        t = 0
+        while t < actual.intervals:
             today = slice(int(np.searchsorted(days, days[t])), t)
             now = []
             for b, battery in enumerate(actual.batteries):
@@ -209,7 +212,7 @@ def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Pr
             if problem.grid.peak_price_eur_per_kw:
                 problem = replace(problem, grid=replace(problem.grid, peak_so_far_kw=peak_kw))
             plan = rolling.solve(problem)
-            end = min(t + every, actual.intervals)
+            end = min(t + every, t + problem.intervals, actual.intervals)
             for b in range(len(batteries)):
                 for k in range(end - t):
                     done = batteries[b].step(plan.charge_kw[b, k] - plan.discharge_kw[b, k], actual.hours)
@@ -220,6 +223,7 @@ def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Pr
                 means = np.bincount(blocks[first:end] - blocks[first], imports) / np.bincount(blocks[first:end] - blocks[first])
                 peak_kw = max(peak_kw, float(means.max()))
             advance(end - t)
+            t = end
     return settle(actual, charge, discharge)
 
 
@@ -432,9 +436,13 @@ def backtest(
 
     Raises
     ------
+    ConfigError : more hours carried out than planned, or a step that does not divide them.
     VppError : no stored forecasts of role `backtest`, or gaps in the actual values.
     """
     import db
+
+    if every_h > horizon_h:
+        raise ConfigError(f"--every-h {every_h}: expected at most the hours planned ahead, --horizon-h {horizon_h}")
 
     with db.session(config) as conn:
         past = read_past(conn, config, days, horizon_h, step_min)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import schedule_backtest
 from battery import idle, replay
-from schedule_backtest import Rolling
+from schedule_backtest import Rolling, roll
 from schedule_model import MONEY_SCALE, build
 from schedule_problem import GridConnection, Problem, ScheduledBattery
 from schedule_solver import loose_bound_eur, run_highs, solve, solve_model
@@ -183,6 +184,31 @@ def test_a_kept_model_has_its_time_limit_for_each_window():
     (held,) = rolling.held.values()
     # HiGHS counts the time of all its solves: the limit moves on with it
     assert held.highs.getOptionValue("time_limit")[1] > 5.0
+
+
+def a_window(intervals: int) -> Problem:
+    price = np.resize([-40.0, 90.0], intervals)
+    batteries = (ScheduledBattery("b", 2000, 1000, 1000, soc_initial=0.5),)
+    return Problem(60, np.full(intervals, 500.0), price, price, *np.zeros((2, intervals)), batteries)
+
+
+def test_a_kept_model_that_its_binaries_do_not_settle_is_solved_anew(monkeypatch):
+    monkeypatch.setattr(schedule_backtest, "solution", lambda *_: (None, {"0": np.array([0])}))
+    rolling, problem = Rolling(), a_window(6)
+    assert replay(problem, rolling.solve(problem)).violations == ()
+    assert (rolling.reused, rolling.rebuilt) == (0, 1)
+
+
+def test_a_plan_shorter_than_what_is_carried_out_is_followed_by_the_next():
+    actual, starts = a_window(12), []
+
+    def window(t, batteries):
+        starts.append(t)
+        return replace(a_window(4), batteries=tuple(batteries))
+
+    schedule = roll(actual, window, 5, Rolling())
+    assert starts == [0, 4, 8]
+    assert replay(actual, schedule).violations == ()
 
 
 @pytest.mark.parametrize("solver", ["highs", "cbc"])
