@@ -14,11 +14,12 @@ Powers are means over [time, time + step) [kW]; SOC is at the end of that interv
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -219,12 +220,12 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_time(text: str) -> pd.Timestamp:
     """An ISO-8601 time with its zone, in UTC."""
     try:
-        time = pd.Timestamp(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        time = pd.NaT
-    if time is pd.NaT or time.tzinfo is None:
+        time = None
+    if time is None or time.tzinfo is None or not 1900 <= time.year <= 2200:
         raise argparse.ArgumentTypeError(f"{text}: expected an ISO-8601 time with its zone, such as 2025-03-01T00:00:00Z")
-    return time.tz_convert("UTC")
+    return pd.Timestamp(time).tz_convert("UTC")
 
 
 def whole(text: str) -> int:
@@ -246,11 +247,13 @@ def run_solve(args: argparse.Namespace, config: Config) -> int:
     problem = read_problem(args.input)
     result = solve(problem, config.optimization.solver)
     text = json.dumps(result_json(problem, result), indent=1, allow_nan=False)
+    partial = args.output.parent / f"{args.output.name}.partial"
     try:
-        partial = args.output.with_name(args.output.name + ".partial")
         partial.write_text(text + "\n", encoding="utf-8")
         os.replace(partial, args.output)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise ConfigError(f"--output {args.output}: cannot be written: {error.strerror}") from None
     if result.schedule is None:
         raise InfeasibleScheduleError(f"{args.input}: infeasible: {result.cause}")
@@ -315,9 +318,12 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
         logger.warning("co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] or in the problem file")
     rows = schedule_pareto.front(problem, args.points, config.optimization.solver)
     folder = args.output or config.paths.state_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(folder / "pareto.csv", index=False)
-    schedule_pareto.plot_front(rows, folder / "pareto.png")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(folder / "pareto.csv", index=False)
+        schedule_pareto.plot_front(rows, folder / "pareto.png")
+    except OSError as error:
+        raise ConfigError(f"--output {folder}: cannot be written: {error.strerror or error}") from None
     terminal.print_rows(rows, "better in one aim is worse in another", args.json)
     if not args.json:
         print(f"written: {terminal.shown(folder / 'pareto.csv')}, {terminal.shown(folder / 'pareto.png')}")

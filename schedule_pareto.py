@@ -1,8 +1,8 @@
 """More than one aim: the front of cost, CO2 of imports and battery cycles, by the epsilon-constraint method.
 
-Cost is minimised while CO2 and discharged energy are capped, for a grid of caps between the least that is possible and what the
-cheapest schedule has (Haimes, Lasdon and Wismer, IEEE Trans. SMC 1 (1971) 296). What another schedule beats in all aims is
-left out. Reads nothing; `plot_front` writes a picture.
+Cost is minimised while CO2 and discharged energy are capped, for a grid of caps between the least that is possible and the most
+that the cheapest schedule or the one of least CO2 has (Haimes, Lasdon and Wismer, IEEE Trans. SMC 1 (1971) 296). What another
+schedule beats in all aims is left out. Reads nothing; `plot_front` writes a picture.
 
     python optimization.py pareto
 
@@ -33,8 +33,13 @@ def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
     }
 
 
-def least_co2(problem: Problem, caps: dict[str, float], solver: str) -> float:
+def least_co2(problem: Problem, caps: dict[str, float], solver: str = "highs") -> float:
     """The least CO2 that the caps allow [kg]."""
+    return cleanest(problem, caps, solver)["co2_kg"]
+
+
+def cleanest(problem: Problem, caps: dict[str, float], solver: str) -> dict[str, float]:
+    """The aims of the schedule of least CO2 that the caps allow, of such schedules one of least throughput."""
     nothing = np.zeros(problem.intervals)
     batteries = tuple(replace(battery, wear_eur_per_mwh=0.0, terminal_value_eur_per_mwh=None) for battery in problem.batteries)
     clean = replace(
@@ -45,7 +50,7 @@ def least_co2(problem: Problem, caps: dict[str, float], solver: str) -> float:
         batteries=batteries,
         grid=replace(problem.grid, peak_price_eur_per_kw=0.0),
     )
-    return aims(problem, solve_model(clean, solver, explain=False, caps=caps).schedule)["co2_kg"]
+    return aims(problem, solve_model(clean, solver, explain=False, caps=caps).schedule)
 
 
 def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict]:
@@ -63,8 +68,11 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
     capacity = sum(battery.capacity_kwh for battery in problem.batteries) or 1.0
     cheapest = solve_model(problem, solver, explain=False)
     rows = [_row(problem, cheapest.schedule)]
-    cycles = rows[0]["cycles"]
-    for most_cycles in np.linspace(cycles, 0.0, points) if cycles and not cheapest.soft else ():
+    if cheapest.soft or not problem.batteries:
+        return rows
+    # the least CO2 may need more cycles than the least cost
+    cycles = max(rows[0]["cycles"], cleanest(problem, {}, solver)["cycles"])
+    for most_cycles in np.unique(np.linspace(cycles, 0.0, points))[::-1]:
         caps = {"discharge_kwh": most_cycles * capacity}
         capped = _row(problem, solve_model(problem, solver, explain=False, caps=caps).schedule)
         rows.append(capped)

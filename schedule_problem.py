@@ -235,9 +235,13 @@ def parse_problem(raw: object) -> Problem:
     if "export_price_eur_per_mwh" not in values:
         series["export_price_eur_per_mwh"] = series["import_price_eur_per_mwh"]
     values |= series
+    values["step_min"] = int(values["step_min"])  # JSON takes 60.0 for an integer
     if "start" in values:
         values["start"] = _utc(values["start"])
-    values["grid"] = GridConnection(**{name: value for name, value in values.get("grid", {}).items() if value is not None})
+    grid = {name: value for name, value in values.get("grid", {}).items() if value is not None}
+    if "peak_interval_min" in grid:
+        grid["peak_interval_min"] = int(grid["peak_interval_min"])
+    values["grid"] = GridConnection(**grid)
     values["batteries"] = tuple(_battery(item, f"batteries[{i}]") for i, item in enumerate(values.get("batteries", ())))
     return Problem(**values)
 
@@ -247,8 +251,8 @@ def _utc(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         time = None
-    if time is None or time.tzinfo is None:
-        raise FieldError("start", text, "an ISO-8601 time with its zone, such as 2025-01-01T00:00:00Z")
+    if time is None or time.tzinfo is None or not 1900 <= time.year <= 2200:
+        raise FieldError("start", text, "an ISO-8601 time with its zone in the years 1900 to 2200, such as 2025-01-01T00:00:00Z")
     return time.astimezone(UTC)
 
 
@@ -256,7 +260,7 @@ def _battery(raw: dict, path: str) -> ScheduledBattery:
     defaults = {"eta_charge": 1.0, "eta_discharge": 1.0, "soc_min": 0.0, "soc_max": 1.0}
     values = defaults | {name: value for name, value in raw.items() if value is not None}
     values.setdefault("soc_initial", values["soc_min"])
-    values["soc_targets"] = tuple((target["interval"], target["soc_min"]) for target in values.get("soc_targets", ()))
+    values["soc_targets"] = tuple((int(target["interval"]), target["soc_min"]) for target in values.get("soc_targets", ()))
     try:
         return ScheduledBattery(**values)
     except FieldError as error:

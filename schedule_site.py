@@ -8,6 +8,7 @@ to it for imports and kept back from exports. Reads sources, measurements, forec
 Powers are means over [time, time + step) [kW], prices EUR/MWh, times UTC.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -18,6 +19,8 @@ import terminal
 from battery import idle, money_eur, replay, self_consumption
 from config import BatteryParameters, Config
 from schedule_problem import Certificate, GridConnection, Problem, Result, Schedule, ScheduledBattery
+
+logger = logging.getLogger("schedule_site")
 
 PLANTS = ("solar", "wind")
 
@@ -156,7 +159,13 @@ def forecast_frame(conn, config: Config, issue_time: pd.Timestamp) -> tuple[pd.D
         raise db.DataGapError(
             f"the forecasts for issue time {terminal.shown(issue_time)} do not begin there; run python forecast_and_save.py"
         )
-    return frame[: len(known) if known.all() else int(np.argmin(known))], step
+    if known.all():
+        return frame, step
+    count = int(np.argmin(known))
+    ends = [source.source_id for (source, _), (_, values) in zip(found, series, strict=True) if np.isnan(values.iloc[count])]
+    hours = [intervals * step / 60 for intervals in (count, len(known))]
+    logger.warning("the forecasts cover %g of the %g h to plan: that of %s ends first", *hours, ends[0])
+    return frame[:count], step
 
 
 def actual_frame(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Plans from a real database, their value at actual values, the rolling backtest, problem files and the Pareto front."""
 
+import argparse
 import json
 from dataclasses import replace
 
@@ -13,9 +14,9 @@ import db
 import optimization
 import schedule_solver
 from config import load_config
-from schedule_pareto import AIMS, front
+from schedule_pareto import AIMS, front, least_co2
 from schedule_problem import SCHEMA_PATH, parse_problem
-from schedule_site import on_steps, site_frame, terminal_price, with_terminal_value
+from schedule_site import forecast_frame, on_steps, site_frame, terminal_price, with_terminal_value
 from sources import Source
 
 START = pd.Timestamp("2025-01-06T00:00Z")
@@ -191,6 +192,31 @@ def test_a_backtest_rolls_over_stored_forecasts(site, capsys):
     assert len(schedule) == len(states) == 3 * 96
 
 
+def test_forecasts_that_end_early_shorten_the_plan_and_say_whose(site, caplog):
+    _, config = site
+    with db.session(config) as conn, caplog.at_level("WARNING"):
+        longer = replace(config, optimization=replace(config.optimization, horizon_h=60))
+        assert len(forecast_frame(conn, longer, ISSUE)[0]) == 48 * 4
+        assert "the forecasts cover 48 of the 60 h to plan: that of " in caplog.text
+        caplog.clear()
+        assert len(forecast_frame(conn, config, ISSUE)[0]) == 36 * 4
+        assert not caplog.text
+
+
+def test_more_hours_carried_out_than_planned_are_refused(tmp_path, capsys):
+    (tmp_path / "config.ini").write_text("")
+    arguments = ["--config", str(tmp_path / "config.ini"), "backtest", "--days", "3", "--every-h", "24", "--horizon-h", "12"]
+    assert optimization.main(arguments) == 2
+    assert capsys.readouterr().err.endswith("--every-h 24: expected at most the hours planned ahead, --horizon-h 12\n")
+
+
+@pytest.mark.parametrize("text", ["12:00Z", "2025-03-01", "2025-03-01T00:00", "0001-01-01T00:00+05:00", "now"])
+def test_an_issue_time_is_a_date_and_a_time_with_its_zone(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected an ISO-8601 time with its zone"):
+        optimization.parse_time(text)
+    assert optimization.parse_time("2025-03-01T01:00+01:00") == pd.Timestamp("2025-03-01T00:00Z")
+
+
 def test_a_start_without_data_says_what_to_run(config_file, capsys):
     path = config_file(**BATTERY)
     assert optimization.main(["--config", str(path)]) == 1
@@ -242,6 +268,24 @@ def test_solve_writes_the_result_file(tmp_path):
         assert len(result[name]) == 5
 
 
+def test_whole_numbers_may_be_written_as_decimals(tmp_path):
+    battery = PROBLEM["batteries"][0] | {"soc_targets": [{"interval": 1.0, "soc_min": 0.5}]}
+    written = PROBLEM | {"step_min": 60.0, "grid": {"peak_interval_min": 60.0, "peak_price_eur_per_kw": 1}, "batteries": [battery]}
+    code, result = run_solve(tmp_path, written)
+    assert code == 0
+    assert result["batteries"][0]["soc"][1] >= 0.5 - 1e-6
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing_behind(tmp_path, capsys):
+    (tmp_path / "result.json").mkdir()
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    (tmp_path / "config.ini").write_text("")
+    arguments = ["solve", "--input", str(tmp_path / "problem.json"), "--config", str(tmp_path / "config.ini")]
+    assert optimization.main([*arguments, "--output", str(tmp_path / "result.json")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "result.json.partial").exists()
+
+
 def test_an_infeasible_problem_writes_its_cause_and_ends_with_1(tmp_path, capsys, monkeypatch):
     # limits bend, so no valid problem is infeasible; numbers that a solver cannot work with are reported by it as such
     monkeypatch.setitem(schedule_solver.SOLVERS, "highs", lambda *_: schedule_solver.Outcome("infeasible"))
@@ -278,6 +322,8 @@ def test_defaults_are_those_of_the_schema(tmp_path):
         ({"step_min": 0}, "step_min = 0: expected 1 or more"),
         ({"colour": "red"}, "colour = (unknown field): expected one of step_min"),
         ({"start": "2025-01-01"}, "start = 2025-01-01: expected an ISO-8601 time with its zone"),
+        ({"start": "0001-01-01T00:00+05:00"}, "start = 0001-01-01T00:00+05:00: expected an ISO-8601 time with its zone in the years 1900"),
+        ({"start": "9999-12-31T23:00Z"}, "start = 9999-12-31T23:00Z: expected an ISO-8601 time with its zone in the years 1900"),
         ({"time_zone": "Mars/Olympus"}, "time_zone = Mars/Olympus: expected an IANA time zone"),
         ({"grid": {"import_limit_kw": -1}}, "grid.import_limit_kw = -1: expected 0 or more"),
         ({"grid": {"peak_interval_min": 90}}, "grid.peak_interval_min = 90: expected a multiple of step_min = 60"),
@@ -299,6 +345,24 @@ def test_a_bad_problem_names_field_value_and_what_is_expected(tmp_path, capsys, 
 def test_what_is_no_problem_is_refused_in_one_line(tmp_path, capsys, text):
     assert run_solve(tmp_path, None, text) == (2, None)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_front_ends_at_the_least_co2_also_where_that_needs_more_cycles():
+    battery = PROBLEM["batteries"][0] | {"soc_final": 0.0, "eta_charge": 0.95, "eta_discharge": 0.95}
+    raw = {"step_min": 60, "load_kw": [1000] * 4, "co2_kg_per_mwh": [100, 900, 100, 900], "import_price_eur_per_mwh": [50] * 4}
+    problem = parse_problem(raw | {"batteries": [battery]})
+    rows = front(problem)
+    assert rows[0]["cycles"] == pytest.approx(0, abs=1e-6)  # a flat price is no reason to cycle
+    assert min(row["co2_kg"] for row in rows) == pytest.approx(least_co2(problem, {}), rel=1e-5)
+    assert least_co2(problem, {}) < rows[0]["co2_kg"] / 2
+
+
+def test_a_front_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    (tmp_path / "config.ini").write_text("")
+    arguments = ["--config", str(tmp_path / "config.ini"), "pareto", "--input", str(tmp_path / "problem.json"), "--points", "2"]
+    assert optimization.main([*arguments, "--output", str(tmp_path / "problem.json")]) == 2
+    assert capsys.readouterr().err.endswith("cannot be written: File exists\n")
 
 
 def test_the_front_has_no_schedule_that_another_beats(tmp_path, capsys):
