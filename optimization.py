@@ -100,6 +100,8 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
     """
     import db
 
+    if not config.batteries:
+        logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
     with db.session(config) as conn:
         issue_time, problem, index = plan_problem(conn, config, issue_time)
         result = solve_or_raise(config, problem)
@@ -287,7 +289,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         print(json.dumps({"run": run, "value": actual, "schedule": rows}, default=str, indent=2))
         return 0
-    terminal.print_rows(rows, f"plan from {terminal.shown(run['issue_time'])}: {run['status']}, {run['certificate']}")
+    terminal.print_rows(rows, f"plan from {terminal.shown(run['issue_time'])}: {run['status']}, {run['certificate']}, run {run['run_id']}")
     print()
     terminal.print_rows(costs, "EUR, energy left at the end valued at one price")
     if note:
