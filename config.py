@@ -12,6 +12,7 @@ import configparser
 import dataclasses
 import math
 import os
+import re
 import types
 import typing
 import zoneinfo
@@ -36,6 +37,7 @@ ENVIRONMENT = {
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
 }
 SECRET_KEYS = {"url", "sasl_password", "tracking_uri"}
+UNLIMITED_KEYS = {"import_limit_kw", "export_limit_kw"}  # these may be inf
 
 
 class VppError(Exception):
@@ -167,8 +169,8 @@ class Forecast(Section):
     def __post_init__(self):
         super().__post_init__()
         _check_zone("price_publication_zone", self.price_publication_zone)
-        hours, _, minutes = self.price_publication.partition(":")
-        if not (hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
+        found = re.fullmatch(r"(\d{1,2}):(\d{2})", self.price_publication, re.ASCII)
+        if not (found and int(found[1]) < 24 and int(found[2]) < 60):
             raise FieldError("price_publication", self.price_publication, "a local time HH:MM, such as 13:00")
 
 
@@ -250,7 +252,7 @@ class Config:
 
 
 SECTIONS = {item.name: item.type for item in dataclasses.fields(Config) if item.name not in ("path", "batteries")}
-EXPECTED = {float: "a number", int: "a whole number", date: "a date such as 2025-01-01", tuple: "names separated by commas"}
+EXPECTED = {float: "a finite number", int: "a whole number", date: "a date such as 2025-01-01", tuple: "names separated by commas"}
 
 
 def load_config(path: Path | str | None = None, environment: Mapping[str, str] | None = None) -> Config:
@@ -275,7 +277,7 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] |
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}; expected a text file in UTF-8") from None
     except configparser.Error as error:
-        raise ConfigError(f"{path}: not an INI file: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not an INI file: {_parsing_problem(error)}") from None
     if parser.defaults():
         raise ConfigError(f"{path}: section [DEFAULT] is not used here; move its keys into the section they belong to")
     for name in parser.sections():
@@ -287,6 +289,10 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] |
         if environment.get(variable):
             values[section][key] = environment[variable]
             origin[section, key] = f"environment variable {variable}"
+    ids = [name[8:].strip() for name in parser.sections() if name.startswith("battery:")]
+    for battery_id in ids:
+        if ids.count(battery_id) > 1:
+            raise ConfigError(f"{path}: two sections [battery:{battery_id}]; expected a name of its own for each battery")
     folder = path.resolve().parent
     sections = {name: _section(cls, values[name], path, name, folder, origin) for name, cls in SECTIONS.items()}
     batteries = tuple(
@@ -297,21 +303,33 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] |
     return Config(path=path, batteries=batteries, **sections)
 
 
+def _parsing_problem(error: configparser.Error) -> str:
+    """What is wrong in which line; the line itself is not shown, as it may hold a secret."""
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"line {error.lineno}: [{error.section}] {error.option} comes twice; expected each key once"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f"line {error.lineno}: [{error.section}] comes twice; expected each section once"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno}: expected a section in brackets, such as [site], before the first key"
+    lines = ", ".join(str(number) for number, _ in getattr(error, "errors", ()))
+    return f"line {lines}: expected [section] or key = value"
+
+
 def _section(cls, raw: Mapping[str, str], path: Path, name: str, folder: Path, origin: Mapping, **given):
     """One section as its dataclass; raises ConfigError with file, section, key, value and what is expected."""
     fields = {item.name: item.type for item in dataclasses.fields(cls) if item.name not in given}
 
     def refuse(key, value, expected):
         place = origin.get((name, key), f"{path}: [{name}]")
-        shown = "(hidden)" if key in SECRET_KEYS else value
+        shown = "(hidden)" if key in SECRET_KEYS else "(several lines)" if "\n" in str(value) else value  # a line may be a secret
         return ConfigError(f"{place} {key} = {shown}: expected {expected}")
 
     values = {}
     for key, text in raw.items():
         if key not in fields:
-            raise ConfigError(f"{path}: [{name}] unknown key {key} = {text}; expected one of {', '.join(fields)}")
+            raise ConfigError(f"{path}: [{name}] unknown key {key}; expected one of {', '.join(fields)}")
         try:
-            values[key] = _convert(text, fields[key], folder)
+            values[key] = _convert(text, fields[key], folder, key in UNLIMITED_KEYS)
         except ValueError:
             expected = EXPECTED.get(typing.get_origin(fields[key]) or fields[key], "a number, or nothing")
             raise refuse(key, text, expected) from None
@@ -322,7 +340,7 @@ def _section(cls, raw: Mapping[str, str], path: Path, name: str, folder: Path, o
         raise refuse(error.key, error.value, error.expected) from None
 
 
-def _convert(text: str, kind: type, folder: Path):
+def _convert(text: str, kind: type, folder: Path, unlimited: bool = False):
     if isinstance(kind, types.UnionType):
         return _convert(text, typing.get_args(kind)[0], folder) if text else None
     if kind is Path:
@@ -334,6 +352,6 @@ def _convert(text: str, kind: type, folder: Path):
     if typing.get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     value = kind(text)
-    if kind is float and math.isnan(value):
+    if kind is float and (math.isnan(value) or (math.isinf(value) and not unlimited)):
         raise ValueError(text)
     return value

@@ -62,6 +62,11 @@ def test_environment_wins(tmp_path):
         ("[battery:A]\ncapacity_kwh = nan", ["[battery:A]", "capacity_kwh", "nan", "number"]),
         ("[optimization]\nsolver = gurobi", ["[optimization]", "solver", "gurobi", "highs, cbc"]),
         ("[forecast]\nprice_publication = 25:00", ["[forecast]", "price_publication", "25:00", "HH:MM"]),
+        ("[forecast]\nprice_publication = ²:00", ["[forecast]", "price_publication", "HH:MM"]),
+        ("[optimization]\ntime_limit_s = inf", ["[optimization]", "time_limit_s", "inf", "finite"]),
+        ("[battery:A]\ncycles_per_day_max = inf", ["[battery:A]", "cycles_per_day_max", "inf", "number"]),
+        ("[grid]\nimport_fee_eur_per_mwh = 1e999", ["[grid]", "import_fee_eur_per_mwh", "finite"]),
+        ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
         ("[DEFAULT]\nx = 1", ["[DEFAULT]"]),
         ("no section", ["INI"]),
         ("[site]\n[site]", ["INI"]),
@@ -75,6 +80,27 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path, text, names):
     assert "\n" not in message
     for name in [path.name, *names]:
         assert name in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[kafka]\nsasl_pasword = hunter2", r"\[kafka\] unknown key sasl_pasword; expected one of .*sasl_password"),
+        ("sasl_password = hunter2\n[kafka]", r"line 1: expected a section in brackets"),
+        ("[kafka]\nsasl_password hunter2\nhunter2", r"line 2, 3: expected \[section\] or key = value"),
+        ("[kafka]\nsasl_password = hunter2\nsasl_password = hunter2", r"line 3: \[kafka\] sasl_password comes twice"),
+        ("[kafka]\nsecurity_protocol = SSL\n sasl_password = hunter2", r"security_protocol = \(several lines\): expected one of"),
+    ],
+)
+def test_no_error_shows_a_secret(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=expected) as raised:
+        load_config(write(tmp_path, text), environment={})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_limits_of_the_grid_may_be_unlimited(tmp_path):
+    grid = load_config(write(tmp_path, "[grid]\nimport_limit_kw = inf\nexport_limit_kw = inf"), environment={}).grid
+    assert grid.import_limit_kw == grid.export_limit_kw == float("inf")
 
 
 def test_missing_file(tmp_path):
