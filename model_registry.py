@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import pickle
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -89,19 +90,20 @@ def open_store(config: Config):
     folder = config.paths.state_dir.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     uri = f"sqlite:///{folder / 'mlflow.db'}" if embedded else config.mlflow.tracking_uri
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient()
     artifacts = (folder / "mlartifacts").as_uri() if embedded else None
     try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = mlflow.MlflowClient()
         with FileLock(folder / "mlflow.lock"):  # the first to come makes the tables and the experiment
             if client.get_experiment_by_name(config.mlflow.experiment) is None:
                 client.create_experiment(config.mlflow.experiment, artifact_location=artifacts)
         mlflow.set_experiment(config.mlflow.experiment)
     except Exception as error:  # MlflowException, sqlalchemy's and requests' errors alike
         where = str(folder / "mlflow.db") if embedded else "the server of [mlflow] tracking_uri"
-        cause = " ".join(str(error).split())[:200]
-        raise ModelStoreError(f"MLflow, {where}: {cause}; start it with mlflow server, or set [mlflow] tracking_uri = embedded") from error
+        text = str(error).replace(config.mlflow.tracking_uri, "(hidden)") if not embedded else str(error)
+        cause = " ".join(re.sub(r"://[^\s/]*@", "://(hidden)@", text).split())[:200]
+        raise ModelStoreError(f"MLflow, {where}: {cause}; start it with mlflow server, or set [mlflow] tracking_uri = embedded") from None
     return client
 
 

@@ -351,6 +351,15 @@ def model_store(tmp_path_factory):
     return model_registry.open_store(config)
 
 
+@pytest.mark.parametrize("uri", ["foo://user:hunter2@host/x", "postgresql://user:hunter2@[host/x", "postgresql://user:hunter2@/x?y:z"])
+def test_a_refused_address_of_the_store_ends_in_one_line_without_its_password(tmp_path, uri):
+    path = tmp_path / "config.ini"
+    path.write_text(f"[paths]\nstate_dir = {tmp_path}\n[mlflow]\ntracking_uri = {uri}\n")
+    with pytest.raises(model_registry.ModelStoreError, match=r"\[mlflow\] tracking_uri") as raised:
+        model_registry.open_store(load_config(path, {}))
+    assert "hunter2" not in str(raised.value) and raised.value.__suppress_context__
+
+
 SMALL = {"nbeats": {"width": 32, "epochs": 2}, "random_forest": {"trees": 10}, "lightgbm": {"trees": 20}}
 
 
