@@ -80,19 +80,28 @@ def read_messages(path: Path, kind: str) -> Iterator[tuple[str, str, bytes]]:
 
     Raises
     ------
-    StreamError : the file lacks a column.
+    StreamError : the file lacks a column, is not UTF-8 or has a cell of more than 128 KiB.
     """
+    try:
+        yield from _read_messages(path, kind)
+    except UnicodeDecodeError:
+        with path.open("rb") as file:
+            line = next((number for number, text in enumerate(file, 1) if text != text.decode(errors="ignore").encode()), 1)
+        raise StreamError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
+
+
+def _read_messages(path: Path, kind: str) -> Iterator[tuple[str, str, bytes]]:
     fields = records.RECORDS[kind].__struct_fields__
     texts = sum(name == "source_id" or name.endswith("time") for name in fields)  # they come first
     encode = msgspec.json.Encoder().encode
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
-        header = next(rows, [])
+        header = next(_rows(rows, path), [])
         if missing := [name for name in fields if name not in header]:
             raise StreamError(f"{path}: no column {', '.join(missing)}; expected {','.join(fields)}")
         pick = operator.itemgetter(*(header.index(name) for name in fields))
         record = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
-        for row in rows:
+        for row in _rows(rows, path):
             if len(row) < len(header):
                 if not row:
                     continue
@@ -103,6 +112,13 @@ def read_messages(path: Path, kind: str) -> Iterator[tuple[str, str, bytes]]:
             except ValueError:
                 value = encode(record(*cells))
             yield cells[1], cells[0], value
+
+
+def _rows(reader, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise StreamError(f"{path}, line {reader.line_num}: {error}; expected a CSV file") from None
 
 
 def count_lines(config: Config, kinds: Sequence[str]) -> int:

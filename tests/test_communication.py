@@ -144,6 +144,20 @@ def test_a_csv_without_a_column_is_refused(make_config):
         communication.produce(config, ["wind"])
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"2025-01-01T00:00Z,a,1\n2025-01-01T01:00Z,\xe9,1\n", r"load\.csv, line 3: is not UTF-8"),
+        (b"2025-01-01T00:00Z,a,1\n2025-01-01T01:00Z,a," + b"1" * 200_000, r"load\.csv, line 3: field larger than"),
+    ],
+)
+def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, expected):
+    path = tmp_path / "load.csv"
+    path.write_bytes(b"time,source_id,power_kw\n" + content)
+    with pytest.raises(broker.StreamError, match=expected):
+        list(communication.read_messages(path, "load"))
+
+
 def test_no_csv_names_the_command_that_makes_them(make_config):
     with pytest.raises(broker.StreamError, match=r"run python generation\.py"):
         communication.produce(make_config(), list(broker.TOPICS))
