@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from config import VppError
+from config import ConfigError, VppError
 from sources import STEPS_MIN, DataFileError, SourceError
 
 # factor to kW or EUR/MWh; energies are per step and are divided by its hours
@@ -41,6 +41,10 @@ OWN_USE = 0.01  # of capacity: a plant's own consumption at night, taken as zero
 ABOVE_CAPACITY = 1.1  # of a stated capacity: more is impossible
 FLAT_H = 6.0  # a value other than zero that stands so long is reported
 OUTLIER_SCALES = 10.0  # robust standard deviations off the neighbours, on both sides
+
+
+class ColumnError(SourceError, ConfigError):
+    """A COLUMN:UNIT[:ID[:CAPACITY_KW]] of the command line cannot be used, whatever the file."""
 
 
 @dataclass(frozen=True)
@@ -75,26 +79,27 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
 
     Raises
     ------
-    SourceError : no such column, unknown unit, or a capacity that is no positive number.
+    SourceError : no such column.
+    ColumnError : unknown unit, or a capacity that is no positive number.
     """
     option = "price" if kind == "market" else kind
     names = [name for name in header if text == name or text.startswith(name + ":")]
-    if not names:
+    if not names and ":" in text:
         raise SourceError(f"--{option} {text}: no such column; the file has {', '.join(header)}")
-    name = max(names, key=len)
+    name = max(names, key=len, default=text)
     unit, source_id, capacity, *rest = [*text[len(name) + 1 :].split(":"), "", ""]
     units = PRICE_UNITS if kind == "market" else POWER_UNITS | ENERGY_UNITS
     if unit.lower() not in units or any(rest):
         known = "EUR/MWh, EUR/kWh, ct/kWh" if kind == "market" else "W, kW, MW, GW, Wh, kWh, MWh, GWh"
-        raise SourceError(f"--{option} {text}: unit {unit!r}: expected {option} as COLUMN:UNIT[:ID[:CAPACITY_KW]] with a unit of {known}")
+        raise ColumnError(f"--{option} {text}: unit {unit!r}: expected {option} as COLUMN:UNIT[:ID[:CAPACITY_KW]] with a unit of {known}")
     if capacity and kind == "market":
-        raise SourceError(f"--price {text}: a price has no capacity; expected COLUMN:UNIT[:ID]")
+        raise ColumnError(f"--price {text}: a price has no capacity; expected COLUMN:UNIT[:ID]")
     try:
         capacity_kw = float(capacity) if capacity else None
     except ValueError:
         capacity_kw = -1.0
     if capacity_kw is not None and not 0 < capacity_kw < np.inf:
-        raise SourceError(f"--{option} {text}: capacity {capacity}: expected more than 0 kW")
+        raise ColumnError(f"--{option} {text}: capacity {capacity}: expected more than 0 kW")
     source_id = source_id or re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:63]
     return Column(kind, name, unit.lower(), source_id, capacity_kw)
 

@@ -284,6 +284,12 @@ def test_bad_files_end_in_one_line_and_write_nothing(tmp_path, run, name, lines,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("wanted", "code"), [("lode:kW", 1), ("load:kilowatt", 2), ("load", 2), ("lode", 2), ("load:kW:a:-5", 2)])
+def test_a_wrong_argument_and_a_missing_column_differ_in_exit_code(tmp_path, run, wanted, code):
+    path = write(tmp_path, ["time,load", "2024-01-01T00:00Z,1"])
+    assert run(path, "--time-column", "time", "--load", wanted)[0] == code
+
+
 def test_no_file_and_binary_files(tmp_path, run):
     code, _, errors = run(tmp_path / "none.csv", "--time-column", "time", "--load", "load:kW")
     assert code == 1 and "No such file" in errors[0]
