@@ -35,6 +35,7 @@ CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by t
 ADAPTATION = 0.03  # of the level of a quantile, for each share that an origin's actual values were off it
 LEVEL_LIMITS = (0.005, 0.995)
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95  # the battery that prices forecasts, empty at both ends of a local day
+PICTURES = (".png", ".svg", ".pdf")
 FORECAST_KINDS = ("solar", "wind", "load", "market")
 
 
@@ -349,6 +350,8 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
     """Forecast each source and save it with role manual."""
     import db
 
+    if args.plot and args.plot.suffix.lower() not in PICTURES:
+        raise ConfigError(f"--plot {args.plot}: expected a file that ends in {', '.join(PICTURES)}")
     factory = _factory(args, config)
     steps_h = args.horizon_h or config.forecast.horizon_h
     rows, runs = [], []
@@ -373,13 +376,11 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
                 frame = model.predict(known, steps)
                 runs.append((db.ForecastRun(source.source_id, model.name, None, model.trained_until, issue_time, "manual"), frame))
                 rows.append(_row(source, model, issue_time, frame))
-                if args.plot:
-                    plot_forecast(
-                        frame, data.series, f"{source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}", _unit(source), args.plot
-                    )
                 advance(1.0)
         if not args.no_save:
             db.save_forecasts(conn, runs)
+    if args.plot:  # of the one source, after its forecast is saved
+        plot_forecast(frame, data.series, f"{source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}", _unit(source), args.plot)
     terminal.print_rows(rows, f"{'not saved' if args.no_save else 'saved with role manual'}")
 
 
@@ -474,6 +475,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    if args.horizon_h is not None and args.horizon_h < 1:
+        raise ConfigError(f"--horizon-h {args.horizon_h}: expected 1 or more")
     args.function(args, config)
 
 

@@ -270,6 +270,8 @@ class TestCommandLine:
             (["--model", "oracle"], 2, "expected one of seasonal_naive"),
             (["--issue-time", "2025-04-01T00:00"], 2, "expected ISO-8601 with its zone"),
             (["--plot", "x.png"], 2, "expected one source"),
+            (["--source", "load-1", "--plot", "x.html"], 2, "expected a file that ends in .png, .svg, .pdf"),
+            (["--horizon-h", "-1"], 2, "--horizon-h -1: expected 1 or more"),
             (["--issue-time", "2020-01-01T00:00Z"], 1, "nothing measured before"),
             (["backtest", "--source", "load-1"], 2, "expected either --origins"),
             (["backtest", "--source", "load-1", "--origins", "40"], 1, "choose later or fewer origins"),
