@@ -9,6 +9,7 @@ piped; `NO_COLOR` is respected. Exit codes: 0 done, 1 expected failure, 2 usage 
 import argparse
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -80,15 +81,31 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
     terminal = sys.stdout.isatty()
     table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, show_edge=False)
     columns = list(rows[0]) if rows else ["(nothing)"]
+    texts = []
     for column in columns:
-        numeric = any(isinstance(row.get(column), (int, float)) for row in rows)
+        values = [row.get(column) for row in rows]
+        numeric = any(isinstance(value, (int, float)) for value in values)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(shown(row.get(column)) for column in columns))
+        texts.append(aligned(values))
+    for cells in zip(*texts, strict=True):
+        table.add_row(*cells)
     console = Console(width=None if terminal else 200, highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
     print("\n".join([title] * (title is not None) + [line.rstrip() for line in capture.get().splitlines()]))
+
+
+def aligned(values: Sequence[object]) -> list[str]:
+    """A column's values as a person reads them, its numbers with the same decimals: 5 significant digits of the largest, at most 3."""
+    numbers = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value)]
+    largest = max(numbers, default=0.0)
+    if not 0.01 <= largest < math.inf:  # a gap of 1e-9 has no use for decimals
+        return [shown(value) for value in values]
+    decimals = min(3, max(0, 4 - math.floor(math.log10(largest))))
+    return [  # adding 0 turns a -0 into 0
+        f"{round(value, decimals) + 0.0:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else shown(value)
+        for value in values
+    ]
 
 
 def shown(value: object) -> str:

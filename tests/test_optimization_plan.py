@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 from dataclasses import replace
 
 import jsonschema
@@ -355,6 +356,14 @@ def test_the_front_ends_at_the_least_co2_also_where_that_needs_more_cycles():
     assert rows[0]["cycles"] == pytest.approx(0, abs=1e-6)  # a flat price is no reason to cycle
     assert min(row["co2_kg"] for row in rows) == pytest.approx(least_co2(problem, {}), rel=1e-5)
     assert least_co2(problem, {}) < rows[0]["co2_kg"] / 2
+
+
+def test_nothing_but_json_on_stdout(tmp_path, script):
+    """In a process of its own: what a solver's library prints goes past Python's sys.stdout."""
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    command = script("optimization.py", "pareto", "--input", tmp_path / "problem.json", "--points", "2", "--output", tmp_path, "--json")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)) >= 2
 
 
 def test_a_front_that_cannot_be_written_is_one_line(tmp_path, capsys):

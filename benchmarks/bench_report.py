@@ -1,0 +1,111 @@
+"""How large the report of a year of quarter-hours is, and how long a browser takes to open it.
+
+    python benchmarks/bench_report.py [--days 365] [--keep report.html]
+
+Generates and streams a year of data at 15 minutes into embedded servers in a temporary folder, schedules all of it at its actual
+values and stores that as a backtest is, with forecasts of last week's values where it begins, and writes its report. Debian's Chromium
+then opens the file several times, each time as new: until it can be read and scrolled (its load event), and until the last figure is
+drawn.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import pandas as pd  # noqa: E402
+from chromium import Chromium, find  # noqa: E402
+
+import communication  # noqa: E402
+import db  # noqa: E402
+import embedded  # noqa: E402
+import generation  # noqa: E402
+import optimization  # noqa: E402
+import report  # noqa: E402
+import terminal  # noqa: E402
+from config import Config, load_config  # noqa: E402
+from features import known_at  # noqa: E402
+from forecast_models import MODELS  # noqa: E402
+from forecasting import load_source_data  # noqa: E402
+from schedule_site import actual_frame, run_row, schedule_frames, site_problem, starting_batteries, with_terminal_value  # noqa: E402
+
+START = pd.Timestamp("2025-01-01T00:00Z")
+HISTORY = pd.Timedelta(days=14)
+GOAL_S, GOAL_MB = 3.0, 8.0
+
+
+def a_year(config: Config, days: int) -> str:
+    """Data, a forecast of each source and a schedule of the year; returns the run's id."""
+    for script in (generation, communication):
+        if script.main(["--config", str(config.path)]):
+            raise SystemExit(1)
+    index = pd.date_range(START + HISTORY, START + pd.Timedelta(days=days), freq="15min", inclusive="left", name="time")
+    with db.session(config) as conn:
+        runs = []
+        for source in db.read_sources(conn):
+            if source.kind != "weather":
+                known = known_at(load_source_data(conn, config, source), index[0])
+                frame = MODELS["seasonal_naive"]().fit(known).predict(known, 4 * config.forecast.horizon_h)
+                runs.append((db.ForecastRun(source.source_id, "seasonal_naive", None, index[0], index[0], "fallback"), frame))
+        db.save_forecasts(conn, runs)
+        batteries = starting_batteries(conn, config.batteries, index[0])
+        problem = with_terminal_value(site_problem(config, index[0], actual_frame(conn, config, index, 15), 15, batteries))
+        result = optimization.solve_or_raise(config, problem)
+        rows = [run_row(config, kind, index[0], problem, result) for kind in ("perfect", "backtest")]
+        for row in rows:
+            db.save_schedule(conn, row, *schedule_frames(problem, result, index))
+    return rows[-1]["run_id"]
+
+
+def opened(page: Path, width: int) -> dict[str, float]:
+    """Seconds until a new browser has loaded the page and until it has drawn all figures; its own start does not count."""
+    with Chromium() as browser:
+        began = time.perf_counter()
+        browser.open(page, width)
+        loaded = time.perf_counter()
+        browser.run("document.drawn")
+        drawn = time.perf_counter()
+        if browser.messages:
+            raise SystemExit(f"the page says {browser.messages}")
+    return {"loaded_s": loaded - began, "drawn_s": drawn - began}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--days", type=int, default=365, help="days of data (default: 365)")
+    parser.add_argument("--keep", metavar="FILE", type=Path, help="keep the page")
+    args = parser.parse_args(argv)
+    if not find():
+        print("no Chromium on this machine: apt-get install chromium")
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "bench.ini"
+        path.write_text(
+            f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n"
+            f"[generation]\nstart = {START:%Y-%m-%d}\ndays = {args.days}\nstep_min = 15\n"
+            "[battery:battery-1]\n"
+        )
+        config = load_config(path, {})
+        try:
+            run_id = a_year(config, args.days)
+            page = args.keep or folder / "report.html"
+            began = time.perf_counter()
+            report.write_report(config, run_id, page)
+            made = time.perf_counter() - began
+            size = page.stat().st_size / 1e6
+            print(f"written in {made:.1f} s, {size:.1f} MB (at most {GOAL_MB:g})")
+            rows = [{"width": width, "attempt": attempt, **opened(page, width)} for width in (1400, 390) for attempt in (1, 2, 3)]
+            terminal.print_rows(rows, f"seconds to open (goal {GOAL_S:g})")
+        finally:
+            embedded.stop(config.paths.state_dir, delete=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,37 @@
+import json
+
+import pytest
+
+import terminal
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([93.686, 42.233, 387.17], ["93.69", "42.23", "387.17"]),  # five digits of 387.17 leave two decimals
+        ([0.76237, None, 1.2], ["0.762", "–", "1.200"]),  # three at most
+        ([2_171_788.4, -70.113, -0.4], ["2,171,788", "-70", "0"]),  # and no -0
+        ([float("nan"), 12_345.6, 3], ["–", "12,346", "3"]),  # a count stays one
+        ([1e-9, 0.0], ["1e-09", "0"]),  # decimals would hide it
+        (["a", True, 7000], ["a", "yes", "7,000"]),
+        ([], []),
+    ],
+)
+def test_the_numbers_of_a_column_have_the_same_decimals(values, texts):
+    assert terminal.aligned(values) == texts
+
+
+def test_a_table_is_plain_text_when_piped_and_json_when_asked(capsys):
+    rows = [{"name": "load-1", "mae": 93.686}, {"name": "price", "mae": 4.2}]
+    terminal.print_rows(rows, "Errors")
+    assert capsys.readouterr().out.splitlines() == [
+        "Errors",
+        " name   |    mae",
+        "--------+--------",
+        " load-1 | 93.686",
+        " price  |  4.200",
+    ]
+    terminal.print_rows(rows, as_json=True)
+    assert json.loads(capsys.readouterr().out) == rows
+    terminal.print_rows([])
+    assert "(nothing)" in capsys.readouterr().out
