@@ -197,7 +197,7 @@ def plain_layout(height: int, narrow_height: int) -> dict:
     return {
         "height": height,
         "meta": {"narrow": {"height": narrow_height}},
-        "margin": {"l": 58, "r": 10, "t": 8, "b": 56},
+        "margin": {"l": 62, "r": 10, "t": 8, "b": 62},
         "paper_bgcolor": colour("card"),
         "plot_bgcolor": colour("card"),
         "font": {"family": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', "size": 12, "color": colour("quiet")},
@@ -224,7 +224,9 @@ def axis(title: str, **more) -> dict:
         "zerolinecolor": colour("quiet"),
         "linecolor": colour("line"),
     }
-    return settings | {"automargin": True, "fixedrange": not title.startswith("Time")} | more
+    # room of its own is measured, which takes a third of the drawing; the ticks of times, powers and prices fit without
+    fits = title.startswith(("Time", "Power", "Price", "SOC"))
+    return settings | {"automargin": not fits, "fixedrange": not title.startswith("Time")} | more
 
 
 def times_trace(times: pd.DatetimeIndex, zone: str, step: pd.Timedelta, *notes: Sequence[str]) -> dict:
