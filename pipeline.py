@@ -2,8 +2,8 @@
 
 Plans at issue time = data end − 48 h: training, forecasts and plan see nothing known later, and the plan is then valued on
 the actuals that were held back. Reads what the stages read, writes what they write; `--data DIR` takes the CSV files that
-are there already instead of generating some. `--watch N` then goes on: every N minutes it streams what is new in the data
-folder and, when the data end has moved, forecasts and plans from there.
+are there already instead of generating some. `--watch N` goes on from what such a run has left: every N minutes it streams what is
+new in the data folder and, when the data end has moved, forecasts and plans from there.
 
     python pipeline.py --json summary.json
 """
@@ -29,7 +29,7 @@ import report
 import sources
 import train_forecast
 from config import Config, ConfigError, VppError
-from terminal import new_parser, print_rows, run_script
+from terminal import new_parser, print_rows, run_script, shown
 
 log = logging.getLogger("pipeline")
 
@@ -120,13 +120,14 @@ def watch(config: Config, every_min: float) -> None:
             with db.session(config) as connection:
                 issue_time = db.data_end(connection)
             if issue_time == planned:
-                log.info("nothing new: the data end at %s", issue_time)
+                log.info("nothing new: the data end at %s", shown(issue_time))
             else:
                 forecast_and_save.forecast_all(config, issue_time=issue_time)
                 plan = optimization.plan(config, issue_time=issue_time)
                 planned = issue_time
                 report.write_report(config)
-                log.info("planned from %s: %.2f EUR, without battery %.2f EUR", issue_time, plan["cost_eur"], plan["cost_no_battery_eur"])
+                money = plan["cost_eur"], plan["cost_no_battery_eur"]
+                log.info("planned from %s: %.2f EUR, without battery %.2f EUR", shown(issue_time), *money)
         except VppError as error:
             if planned is None:  # it never worked: say why and stop, rather than repeat it
                 raise
