@@ -23,6 +23,8 @@ SHORT_GAP_H = 3  # gaps up to this long are filled and marked; longer ones are c
 LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
 FLAT_DAYS = 7
+LAGGED_ISSUES = 6  # of weather forecasts, averaged
+SECOND_NS = 10**9
 DARK_SHARE = 0.01  # of the energy: more of it at night than this says that the coordinates are wrong
 
 
@@ -116,6 +118,11 @@ class Known:
     def targets(self) -> pd.Series:
         """The measured values: what a model may learn to predict. Filled gaps are not."""
         return self.series[~self.filled].dropna()
+
+    @cached_property
+    def forecasts(self) -> "WeatherForecasts":
+        """The weather forecasts, which there must be, ordered to be looked up."""
+        return WeatherForecasts(self.weather_forecasts, self.step)
 
 
 def known_at(data: SourceData, issue_time: pd.Timestamp, history_days: float | None = None) -> Known:
@@ -309,35 +316,79 @@ def seasonal_naive(known: Known, times: pd.DatetimeIndex, days: int = 7) -> np.n
     return first_known(values)
 
 
+class WeatherForecasts:
+    """Issued forecasts, ordered once, that answer what was known at an origin."""
+
+    def __init__(self, frame: pd.DataFrame, step: pd.Timedelta):
+        self.columns = [name for name in frame.columns if name not in ("issue_time", "valid_time")]
+        issued, valid, values = _ns(frame["issue_time"]), _ns(frame["valid_time"]), frame[self.columns].to_numpy(dtype=float)
+        if not np.all((np.diff(issued) > 0) | ((np.diff(issued) == 0) & (np.diff(valid) > 0))):  # the database gives them in order
+            order = np.lexsort((valid, issued))
+            issued, valid, values = issued[order], valid[order], values[order]
+        self.values = values
+        self.issues, self.starts, number = np.unique(issued, return_index=True, return_inverse=True)
+        self.lasts = np.append(self.starts[1:], len(issued)) - 1
+        following = valid[np.minimum(self.starts + 1, self.lasts)] - valid[self.starts]
+        self.steps = np.where(self.lasts > self.starts, following, step.value)
+        self.points, self.half_step = valid + self.steps[number] // 2, step.value // 2
+        # one ascending key for all issues finds the points on both sides
+        self.low, self.span = self.points.min(), (self.points.max() - self.points.min()) // SECOND_NS + 1
+        self.keys = number * self.span + (self.points - self.low) // SECOND_NS
+
+    @cached_property
+    def overlap(self) -> bool:
+        """Whether an issue begins before the one before it ends."""
+        return bool((self.points[self.starts[1:]] <= self.points[self.lasts[:-1]]).any())
+
+    def newest(self, origins: pd.DatetimeIndex) -> np.ndarray:
+        """Number of the newest issue known at each origin; below 0 for none."""
+        return np.searchsorted(self.issues, _ns(origins), side="right") - 1
+
+    def at(self, issue: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values in the middle of intervals [ns] by the issues of these numbers, NaN below 0, and whether an issue reaches so far.
+
+        Beyond the end of an issue the same hour of its last day stands in.
+        """
+        issue = np.maximum(issue, -1)  # which takes any, and becomes NaN in the end
+        start, last = self.starts[issue], self.lasts[issue]
+        middle = times + self.half_step
+        beyond = middle - self.points[last] - self.steps[issue]
+        middle = np.where(beyond > 0, middle + (-beyond // DAY.value) * DAY.value, middle)
+        inside = np.clip((middle - self.low) // SECOND_NS, 0, self.span - 1)
+        left = np.clip(np.searchsorted(self.keys, issue * self.span + inside, side="right") - 1, start, last)
+        right = np.minimum(left + 1, last)
+        part = np.clip((middle - self.points[left]) / np.maximum(self.points[right] - self.points[left], 1), 0, 1)[:, None]
+        values = np.where(issue[:, None] >= 0, self.values[left] * (1 - part) + self.values[right] * part, np.nan)
+        return values, (issue >= 0) & (beyond <= 0)
+
+
 def weather_at(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> tuple[pd.DataFrame, np.ndarray]:
     """Weather forecasts for each (origin, time) pair from the newest issue known at the origin, interpolated to the middle of the interval.
 
     Beyond the end of that issue the same hour of its last day stands in. Returns the values and the issue times used [ns].
     """
-    frame = known.weather_forecasts
-    columns = [name for name in frame.columns if name not in ("issue_time", "valid_time")]
-    issued, valid, values = _ns(frame["issue_time"]), _ns(frame["valid_time"]), frame[columns].to_numpy(dtype=float)
-    order = np.lexsort((valid, issued))
-    issued, valid, values = issued[order], valid[order], values[order]
-    issues, starts, number = np.unique(issued, return_index=True, return_inverse=True)
-    lasts = np.append(starts[1:], len(issued)) - 1
-    newest = np.searchsorted(issues, _ns(origins), side="right") - 1
-    start, last = starts[newest], lasts[newest]  # a row before the first issue takes any, and becomes NaN in the end
-    steps = np.where(lasts > starts, valid[np.minimum(starts + 1, lasts)] - valid[starts], known.step.value)
-    points, middle = valid + steps[number] // 2, _ns(times) + known.step.value // 2
-    beyond = middle - points[last] - steps[newest]
-    middle = np.where(beyond > 0, middle + (-beyond // DAY.value) * DAY.value, middle)
-    # one ascending key for all issues finds the points on both sides
-    second, low = 10**9, points.min()
-    span = (points.max() - low) // second + 1
-    inside = np.clip((middle - low) // second, 0, span - 1)
-    left = np.searchsorted(number * span + (points - low) // second, newest * span + inside, side="right") - 1
-    left = np.clip(left, start, last)
-    right = np.minimum(left + 1, last)
-    part = np.clip((middle - points[left]) / np.maximum(points[right] - points[left], 1), 0, 1)[:, None]
-    result = np.where(newest[:, None] >= 0, values[left] * (1 - part) + values[right] * part, np.nan)
-    used = np.where(newest >= 0, issues[newest], np.iinfo(np.int64).min)
-    return pd.DataFrame(result, index=times, columns=columns), used
+    forecasts = known.forecasts
+    newest = forecasts.newest(origins)
+    used = np.where(newest >= 0, forecasts.issues[newest], np.iinfo(np.int64).min)
+    return pd.DataFrame(forecasts.at(newest, _ns(times))[0], index=times, columns=forecasts.columns), used
+
+
+def weather_ensemble(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> tuple[pd.DataFrame, np.ndarray]:
+    """As `weather_at`, and where issues overlap the mean over the newest `LAGGED_ISSUES` that reach a time, as columns `…_mean`.
+
+    A time-lagged ensemble (Hoffman and Kalnay 1983): what one issue gets wrong by itself, the issues before it did not.
+    """
+    forecasts = known.forecasts
+    if not forecasts.overlap:
+        return weather_at(known, origins, times)
+    issues = forecasts.newest(origins) - np.arange(LAGGED_ISSUES)[:, None]
+    values, reaches = forecasts.at(issues.ravel(), np.tile(_ns(times), LAGGED_ISSUES))
+    values, reaches = values.reshape(*issues.shape, -1), reaches.reshape(issues.shape)
+    reaches[0] = True  # the newest also where the same hour of its last day stands in
+    mean = np.where(reaches[:, :, None], values, 0.0).sum(axis=0) / reaches.sum(axis=0)[:, None]
+    names = [*forecasts.columns, *(f"{name}_mean" for name in forecasts.columns)]
+    used = np.where(issues[0] >= 0, forecasts.issues[issues[0]], np.iinfo(np.int64).min)
+    return pd.DataFrame(np.hstack([values[0], mean]), index=times, columns=names), used
 
 
 def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
@@ -358,7 +409,7 @@ def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
         table["sin_elevation"] = sin_elevation(times, known.step, source.latitude, source.longitude)
     if known.weather_forecasts is None:
         return table
-    weather, _ = weather_at(known, origins, times)
+    weather, _ = weather_ensemble(known, origins, times)
     if "temp_air" in weather and kind in ("load", "market"):
         weather["heating"] = (15.0 - weather["temp_air"]).clip(lower=0)
         weather["cooling"] = (weather["temp_air"] - 22.0).clip(lower=0)
@@ -441,7 +492,7 @@ def design(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> 
             values, when = same_hours(other, origins, times, (1, 2, 3, 7), known.zone)
             add(f"{name}_recent", first_known(values), when.max(axis=1))
     if known.weather_forecasts is not None:
-        weather, issued = weather_at(known, origins, times)
+        weather, issued = weather_ensemble(known, origins, times)
         for name in weather:
             add(name, weather[name].to_numpy(), issued)
     if known.source.kind == "solar" and known.source.latitude is not None:

@@ -19,8 +19,6 @@ from features import DAY, Known, calendar, dark, first_known, regressors, same_h
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
 from regression_models import Combination, HourlyRidge, Lear, LightGbm
 
-RESIDUAL_DAYS = 28  # whose errors are the band of a Prophet model that is not calibrated
-
 __all__ = ["COLUMNS", "MODELS", "QUANTILES", "QUANTILE_COLUMNS", "ForecastModel", "ModelError"]
 
 
@@ -75,24 +73,26 @@ class Regressors:
     def fit(self, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
         from sklearn.isotonic import IsotonicRegression
 
-        table, self.curve = regressors(known, times), None
-        if known.source.kind == "wind" and "wind_speed" in table and table["wind_speed"].notna().sum() > 100:
-            pairs = pd.concat([table["wind_speed"], known.targets.rename("target")], axis=1).dropna()
-            self.curve = IsotonicRegression(out_of_bounds="clip").fit(pairs["wind_speed"], pairs["target"])
+        table, self.curves = regressors(known, times), {}
+        targets = known.targets.reindex(times).to_numpy()
+        for name in table.columns.intersection(["wind_speed", "wind_speed_mean"]) if known.source.kind == "wind" else ():
+            speed = table[name].to_numpy()
+            usable = np.isfinite(speed) & np.isfinite(targets)
+            if usable.sum() > 100:
+                self.curves[name] = IsotonicRegression(out_of_bounds="clip").fit(speed[usable], targets[usable])
         table = self._shape(table)
-        varying = table.columns[table.std() > 0]
-        self.mean, self.std = table[varying].mean(), table[varying].std()
+        mean, std = table.mean(), table.std()
+        self.mean, self.std = mean[std > 0], std[std > 0]
         return self._scale(table)
 
     def of(self, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
         return self._scale(self._shape(regressors(known, times)))
 
     def _shape(self, table: pd.DataFrame) -> pd.DataFrame:
-        if self.curve is None:
-            return table
-        smooth = table["wind_speed"].interpolate(limit_direction="both").fillna(0.0)
-        power = self.curve.predict(smooth)
-        return table.assign(wind_power=np.where(table["wind_speed"].isna(), np.nan, power))
+        for name, curve in self.curves.items():
+            speed = table[name]
+            table[f"{name}_power"] = np.where(speed.isna(), np.nan, curve.predict(speed.interpolate(limit_direction="both").fillna(0.0)))
+        return table
 
     def _scale(self, table: pd.DataFrame) -> pd.DataFrame:
         scaled = (table.reindex(columns=self.mean.index) - self.mean) / self.std
@@ -154,9 +154,9 @@ class Prophet(ForecastModel):
             self.model.fit(self._frame(known, table).assign(y=targets.to_numpy()), seed=self.seed)
         except RuntimeError as error:
             raise ModelError(f"prophet: {known.source.source_id}: {error}") from None
-        newest = table[table.index >= table.index[-1] - RESIDUAL_DAYS * DAY]
-        residuals = targets[newest.index].to_numpy() - self.model.predict(self._frame(known, newest))["yhat"].to_numpy()
-        self.residuals = np.quantile(residuals, QUANTILES)
+        from scipy.stats import norm
+
+        self.band = norm.ppf(QUANTILES) * float(self.model.params["sigma_obs"].item() * self.model.y_scale)  # its own noise
 
     def _frame(self, known: Known, table: pd.DataFrame) -> pd.DataFrame:
         working = calendar(table.index, known.zone, known.holidays_country)["working_day"].to_numpy() > 0
@@ -165,7 +165,7 @@ class Prophet(ForecastModel):
 
     def _forecast(self, known, times):
         frame = self._frame(known, self.regressors.of(known, times))
-        return with_band(self.model.predict(frame)["yhat"].to_numpy(), self.residuals)
+        return with_band(self.model.predict(frame)["yhat"].to_numpy(), self.band)
 
 
 class LinearTerms:
@@ -246,11 +246,13 @@ class Arima(ForecastModel):
     def _forecast(self, known, times):
         from scipy.stats import norm
 
-        mean = self.terms.of(known, times)
+        recent = recent_targets(known, self.parameters["filter_days"])
+        both = recent.index.union(times)
+        terms = pd.Series(self.terms.of(known, both), both)
+        mean = terms[times].to_numpy()
         if self.arma is None:
             return with_band(mean, self.residuals)
-        recent = recent_targets(known, self.parameters["filter_days"])
-        residuals = (recent - self.terms.of(known, recent.index)).asfreq(known.step)
+        residuals = (recent - terms[recent.index]).asfreq(known.step)
         ahead = ((times - residuals.index[-1]) // known.step).to_numpy()
         if ahead[-1] <= 0:  # all published
             return with_band(mean, self.residuals)

@@ -35,7 +35,7 @@ from sources import read_sources  # noqa: E402
 # what of each library a fit and a forecast call
 FIT = {
     "prophet": ["prophet.Prophet.fit"],
-    "arima": ["statsmodels.tsa.statespace.sarimax.SARIMAX.fit"],
+    "arima": ["statsmodels.tsa.statespace.sarimax.SARIMAX.__init__", "statsmodels.tsa.statespace.sarimax.SARIMAX.fit"],
     "nbeats": ["darts.models.NBEATSModel.fit"],
     "random_forest": ["sklearn.ensemble.RandomForestRegressor.fit"],
     "lightgbm": ["lightgbm.train", "lightgbm.Dataset.construct"],

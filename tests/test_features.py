@@ -168,6 +168,20 @@ def test_beyond_a_weather_forecast_the_same_hour_of_its_last_day_stands_in():
     assert list(values["ghi"]) == [47.0, 29.0]
 
 
+def test_the_mean_of_issues_counts_those_that_were_known_and_reach_the_time():
+    known = known_weather(weather(["2025-01-01T00:00", "2025-01-01T06:00", "2025-01-01T12:00"]), "2025-01-02T00:00")
+    origins = pd.DatetimeIndex([at("2025-01-01T05:00"), at("2025-01-01T06:00"), at("2025-01-01T06:00"), at("2024-12-31T00:00")])
+    times = pd.DatetimeIndex([at("2025-01-01T10:00"), at("2025-01-01T10:00"), at("2025-01-03T02:00"), at("2025-01-01T10:00")])
+    values, issued = features.weather_ensemble(known, origins, times)
+    # (10 + 104) / 2; the first issue ends with 2025-01-02, so the second one stands alone at 02:00 of the 3rd, 44 h after it
+    assert list(values["ghi_mean"][:3]) == [10.0, 57.0, 144.0]
+    assert np.isnan(values["ghi_mean"].iloc[3])
+    assert list(values["ghi"][:3]) == [10.0, 104.0, 144.0]
+    assert issued[1] == at("2025-01-01T06:00").value
+    alone = known_weather(weather(["2025-01-01T00:00", "2025-01-03T00:00"]), "2025-01-04T00:00")
+    assert "ghi_mean" not in features.weather_ensemble(alone, origins[:1], times[:1])[0]  # where issues do not overlap
+
+
 def test_night_comes_from_the_sun_or_from_history():
     index = pd.date_range("2025-05-01", periods=24 * 40, freq="h", tz="UTC")
     power = np.clip(np.sin((index.hour - 4) / 16 * np.pi), 0, None) * ((index.hour >= 4) & (index.hour < 20)) * 100.0
