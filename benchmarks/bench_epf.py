@@ -34,7 +34,6 @@ from sources import Source  # noqa: E402
 
 FOLDER = Path(os.environ.get("VPP_TEST_DATA", ROOT.parent / "shared" / "data")) / "epf"
 HISTORY_DAYS = 1456 + 8
-SHOWN = ("mixed_naive", "seasonal_naive", "random_forest", "lightgbm", "hourly_ridge", "lear", "combination")
 PUBLISHED = {"published LEAR": "lear_ensemble", "published DNN": "dnn_ensemble"}
 
 
@@ -66,7 +65,7 @@ def run_model(task):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--markets", nargs="+", choices=("NP", "DE"), default=["NP", "DE"])
-    parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=list(SHOWN))
+    parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=list(MODELS))
     parser.add_argument("--days", type=int, default=56)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()

@@ -172,3 +172,20 @@ def test_too_little_history_is_refused():
     for model in (HourlyRidge(), Lear(), LightGbm()):
         with pytest.raises(ModelError, match="needed"):
             model.fit(known)
+
+
+def test_a_regressor_that_hardly_varied_does_not_run_away_with_the_forecast():
+    """Weather of 10.0 +- 0.1 degrees was learnt from; at 40 degrees, 300 standard deviations off, the load stays near its level."""
+    data = make_data("load", days=60)
+    hours = data.series.index
+    weather = pd.DataFrame({"issue_time": hours[0], "valid_time": hours, "temp_air": 10.0})
+    weather["temp_air"] += 0.1 * np.random.default_rng(2).normal(size=len(hours))
+    now = hours[24 * 56]
+    weather.loc[weather["valid_time"] >= now, "temp_air"] = 40.0
+    known = known_at(SourceData(data.source, data.series, weather, zone=ZONE, holidays_country="LU"), now)
+    model = HourlyRidge().fit(known)
+    forecast, history = model.predict(known, 48), known.targets
+    reach = history.max() - history.min()
+    assert forecast["value"].between(history.min() - reach, history.max() + reach).all()
+    model.range = (-np.inf, np.inf)  # what holds it is the range that was learnt
+    assert not model.predict(known, 48)["value"].between(history.min() - reach, history.max() + reach).all()
