@@ -8,11 +8,11 @@ All that changes from one window of a rolling horizon to the next is in the colu
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import compress, pairwise, repeat
 
 import numpy as np
 import pulp
@@ -31,17 +31,36 @@ class Variable(pulp.LpVariable):
     """A PuLP variable that knows its column, and puts its name together when asked: checking the names of a year takes long."""
 
     __hash__ = object.__hash__  # by identity, as in PuLP, at the speed of C
+    hash = property(id)
+    cat = pulp.LpContinuous
+    varValue = dj = None
+    modified = True
 
-    def __init__(self, kind: str, number: int, column: int, low: float, high: float | None, cat: str = pulp.LpContinuous):
-        self.kind, self.number, self.column = kind, number, column
-        self.lowBound, self.upBound, self.cat = low, high, cat
-        self._lowbound_original, self._upbound_original = low, high
-        self.varValue = self.dj = None
-        self.hash, self.modified = id(self), True
+    def __init__(self, kind: str, number: int, column: int, low: float, high: float | None):
+        self.kind, self.number, self.column, self.lowBound, self.upBound = kind, number, column, low, high
 
     @property
     def name(self) -> str:
         return f"{self.kind}_{self.number}"
+
+
+class Terms(pulp.LpAffineExpression):
+    """A PuLP expression without constant, from (variable, coefficient) pairs, as fast as a dict is made."""
+
+    name = None
+    constant = 0.0
+    __init__ = dict.__init__
+
+
+class Constraint(pulp.LpConstraint):
+    """A PuLP constraint whose parts need no checking."""
+
+    pi = slack = None
+    modified = True
+    name = None  # in place of PuLP's property, which translates every name
+
+    def __init__(self, terms: Iterable[tuple[Variable, float]], sense: int, name: str, right: float):
+        self.expr, self.sense, self.name, self.constant = Terms(terms), sense, name, -right
 
 
 class Programme(pulp.LpProblem):
@@ -169,18 +188,17 @@ def cycles_left_kwh(problem: Problem, b: int) -> np.ndarray:
 # --- constraints --------------------------------------------------------------------------------------------------------
 
 
-def constrain(model: Model, name: str, terms: list, sense: int, right: float) -> None:
-    model.lp.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, name, right))
+def constrain(model: Model, name: str, terms: Iterable[tuple[Variable, float]], sense: int, right: float) -> None:
+    model.lp.addConstraint(Constraint(terms, sense, name, right))
 
 
 def balance_power(model: Model) -> None:
     """Import and discharging serve the load that renewables do not; what is left is exported, curtailed or charged."""
     signs = {"grid_import_kw": 1.0, "grid_export_kw": -1.0, "curtailed_kw": -1.0, "charge_kw": -1.0, "discharge_kw": 1.0}
     groups = [(group.variables, signs.get(name, signs.get(name.rpartition("_")[0]))) for name, group in model.columns.items()]
-    groups = [(variables, sign) for variables, sign in groups if sign]
-    for t, right in enumerate(power_to_serve_kw(model.problem).tolist()):
-        terms = [(variables[t], sign) for variables, sign in groups]
-        constrain(model, f"balance_power_{t}", terms, pulp.LpConstraintEQ, right)
+    powers, signs = zip(*((variables, sign) for variables, sign in groups if sign), strict=True)
+    for t, (right, *variables) in enumerate(zip(power_to_serve_kw(model.problem).tolist(), *powers, strict=True)):
+        constrain(model, f"balance_power_{t}", zip(variables, signs, strict=True), pulp.LpConstraintEQ, right)
 
 
 def balance_energy(model: Model, b: int) -> None:
@@ -188,10 +206,10 @@ def balance_energy(model: Model, b: int) -> None:
     battery, hours = model.problem.batteries[b], model.problem.hours
     kept, gain, loss = -keep_fraction(battery, hours), -hours * battery.eta_charge, hours / battery.eta_discharge
     energy, charge, discharge = (model.columns[f"{name}_{b}"].variables for name in ("energy_kwh", "charge_kw", "discharge_kw"))
+    factors = (1.0, gain, loss, kept)
     for t, right in enumerate(initial_energy_kwh(model.problem, b).tolist()):
-        terms = [(energy[t], 1.0), (charge[t], gain), (discharge[t], loss)]
-        if t:
-            terms.append((energy[t - 1], kept))
+        # zip ends with the shorter: before the first interval there is no energy variable
+        terms = zip((energy[t], charge[t], discharge[t], *energy[max(t - 1, 0) : t]), factors, strict=False)
         constrain(model, f"balance_energy_{b}_{t}", terms, pulp.LpConstraintEQ, right)
 
 
@@ -257,7 +275,8 @@ def exclude_both(model: Model, name: str, first: str, second: str, intervals: np
     one, other = model.columns[first], model.columns[second]
     binaries = model.columns.setdefault("binaries", Columns(*np.zeros((3, 0)), first=len(model.variables)))
     for t in intervals.tolist():
-        binary = Variable(f"only_{first}", t, binaries.first + len(binaries.variables), 0, 1, pulp.LpInteger)
+        binary = Variable(f"only_{first}", t, binaries.first + len(binaries.variables), 0, 1)
+        binary.cat = pulp.LpInteger
         binaries.variables.append(binary)
         one_kw, other_kw = float(one.upper[t]), float(other.upper[t])
         constrain(model, f"{name}_first_{t}", [(one.variables[t], 1.0), (binary, -one_kw)], pulp.LpConstraintLE, 0.0)
@@ -290,17 +309,15 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
     """
     lp = Programme("schedule", pulp.LpMinimize)
     model = Model(problem, soft, lp, column_data(problem, soft), {})
-    count, objective = 0, []
+    count, objective = 0, Terms()
     for name, group in model.columns.items():
         group.first, cost = count, group.cost.tolist()
-        bounds = zip(group.lower.tolist(), group.upper.tolist(), strict=True)
-        group.variables = [
-            Variable(name, t, column, low, None if high == INFINITE else high)
-            for t, (column, (low, high)) in enumerate(zip(range(count, count + len(cost)), bounds, strict=True))
-        ]
-        objective += [(variable, price) for variable, price in zip(group.variables, cost, strict=True) if price]
+        upper = [None if high == INFINITE else high for high in group.upper.tolist()]
+        numbers = (range(len(cost)), range(count, count + len(cost)))
+        group.variables = list(map(Variable, repeat(name), *numbers, group.lower.tolist(), upper))
+        objective.update(zip(compress(group.variables, cost), filter(None, cost), strict=True))
         count += len(cost)
-    lp.setObjective(pulp.LpAffineExpression(objective))
+    lp.setObjective(objective)
 
     constraints = [("balance_power", balance_power)]
     constraints += [(f"balance_energy_{b}", partial(balance_energy, b=b)) for b in range(len(problem.batteries))]

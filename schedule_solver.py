@@ -11,6 +11,7 @@ interval breaks the rule, it gets its binaries and the model is solved again.
 import logging
 import time
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import highspy
 import numpy as np
@@ -18,7 +19,7 @@ import pulp
 
 from battery import TOLERANCE, idle, money_eur, replay, settle
 from config import VppError
-from schedule_model import INFINITE, MONEY_SCALE, Model, build, column_data, garbage_kept, power_to_serve_kw
+from schedule_model import INFINITE, MONEY_SCALE, Model, build, garbage_kept, power_to_serve_kw
 from schedule_problem import Certificate, Problem, Result, Schedule
 from schedule_reasons import reasons
 
@@ -66,16 +67,18 @@ class Matrices:
 def matrices(model: Model) -> Matrices:
     """Read the PuLP model out in one go; PuLP sorts variables by name, so each carries its column."""
     variables, constraints, objective = model.variables, model.lp.constraints(), model.lp.objective
-    lower = np.array([variable.lowBound for variable in variables], dtype=float)
-    upper = np.array([INFINITE if variable.upBound is None else variable.upBound for variable in variables], dtype=float)
-    integral = np.array([variable.cat == pulp.LpInteger for variable in variables], dtype=np.int32)
-    cost = np.zeros(len(variables))
+    count, rows, expressions = len(variables), len(constraints), [constraint.expr for constraint in constraints]
+    lower = np.fromiter((variable.lowBound for variable in variables), float, count)
+    upper = np.array([variable.upBound for variable in variables], dtype=float)
+    upper[np.isnan(upper)] = INFINITE  # None
+    integral = np.fromiter((variable.cat == pulp.LpInteger for variable in variables), np.int32, count)
+    cost = np.zeros(count)
     cost[[variable.column for variable in objective]] = list(objective.values())
-    right = np.array([-constraint.constant for constraint in constraints], dtype=float)
-    sense = np.array([constraint.sense for constraint in constraints])
-    index = np.array([variable.column for constraint in constraints for variable in constraint.expr], dtype=np.int32)
-    value = np.array([number for constraint in constraints for number in constraint.expr.values()], dtype=float)
-    starts = np.concatenate(([0], np.cumsum([len(constraint.expr) for constraint in constraints]))).astype(np.int32)
+    right = -np.fromiter((constraint.constant for constraint in constraints), float, rows)
+    sense = np.fromiter((constraint.sense for constraint in constraints), np.int8, rows)
+    index = np.fromiter((variable.column for terms in expressions for variable in terms), np.int32)
+    value = np.fromiter(chain.from_iterable(terms.values() for terms in expressions), float)
+    starts = np.cumsum([0, *map(len, expressions)], dtype=np.int32)
     row_lower = np.where(sense == pulp.LpConstraintLE, -INFINITE, right)
     row_upper = np.where(sense == pulp.LpConstraintGE, INFINITE, right)
     return Matrices(cost, lower, upper, integral, row_lower, row_upper, starts[:-1], index, value)
@@ -263,6 +266,7 @@ def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray,
     return stored / (sum(battery.capacity_kwh for battery in problem.batteries) or 1.0) + 0.0, bus
 
 
+@garbage_kept()
 def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, caps: dict[str, float] | None = None) -> Solution:
     """The cheapest schedule.
 
@@ -283,9 +287,12 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
         return problem.time_limit_s - (time.monotonic() - started)
 
     exclusive = paying_intervals(problem)
-    soft = any(bool((group.lower > group.upper).any()) for group in column_data(problem, soft=False).values())
+    soft = False
     while True:
         model = build(problem, soft, exclusive, caps)
+        if not soft and any((group.lower > group.upper).any() for group in model.columns.values()):
+            soft = True
+            continue
         outcome = run(model, left())
         if outcome.status == "infeasible":
             if soft:
