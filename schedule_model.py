@@ -72,6 +72,11 @@ class Programme(pulp.LpProblem):
             raise pulp.PulpError(f"two constraints are named {name}")
         self._constraints[name] = constraint
 
+    def drop(self, start: str) -> None:
+        """Take out the constraints whose names start so."""
+        for name in [name for name in self._constraints if name.startswith(start)]:
+            del self._constraints[name]
+
 
 @dataclass
 class Columns:
@@ -105,7 +110,7 @@ class Model:
 
 def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
     """Bounds and costs of all continuous variables. Soft models have a variable for each limit that may bend."""
-    hours, grid, penalties = problem.hours, problem.grid, problem.penalties
+    hours, grid = problem.hours, problem.grid
     zeros, steps = np.zeros(problem.intervals), problem.intervals
     charge = sum(battery.charge_kw for battery in problem.batteries)
     discharge = sum(battery.discharge_kw for battery in problem.batteries)
@@ -140,6 +145,7 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
     if grid.peak_price_eur_per_kw:
         columns["peak_kw"] = Columns(np.zeros(1), np.full(1, INFINITE), np.full(1, MONEY_SCALE * grid.peak_price_eur_per_kw))
     if soft:
+        penalties = problem.penalties
         free, over = np.full(steps, INFINITE), np.full(steps, hours * penalties.grid_eur_per_mwh)
         outside = np.full(steps, hours * penalties.bound_eur_per_mwh_h)
         for name, limit in (("import_over_kw", grid.import_limit_kw), ("export_over_kw", grid.export_limit_kw)):
@@ -284,6 +290,23 @@ def exclude_both(model: Model, name: str, first: str, second: str, intervals: np
     model.binaries += len(intervals)
 
 
+def fit_alone(model: Model, b: int, intervals: np.ndarray) -> None:
+    """Where binaries keep charging and discharging apart, charging finds its room, and discharging its energy, without the other.
+
+    Whole binaries imply it, fractions of them do not: the solver has less to branch on (Pozo, Electric Power Systems Research
+    212 (2022) 108565).
+    """
+    battery, hours, energy = model.problem.batteries[b], model.problem.hours, model.columns[f"energy_kwh_{b}"]
+    charge, discharge = (model.columns[f"{name}_kw_{b}"].variables for name in ("charge", "discharge"))
+    keep, start = keep_fraction(battery, hours), initial_energy_kwh(model.problem, b)
+    for t in intervals.tolist():
+        before = [(variable, keep) for variable in energy.variables[max(t - 1, 0) : t]]
+        low, high = (keep * bound[t - 1] if t else start[0] for bound in (energy.lower, energy.upper))
+        low, high = (float(bound - start[t]) for bound in (min(low, energy.lower[t]), max(high, energy.upper[t])))
+        constrain(model, f"fit_charge_{b}_{t}", [*before, (charge[t], hours * battery.eta_charge)], pulp.LpConstraintLE, high)
+        constrain(model, f"fit_discharge_{b}_{t}", [*before, (discharge[t], -hours / battery.eta_discharge)], pulp.LpConstraintGE, low)
+
+
 @contextmanager
 def garbage_kept() -> Iterator[None]:
     """Hold the garbage collector while a model is built: it would walk through all variables again and again, for nothing."""
@@ -342,6 +365,8 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
             powers = {"first": f"charge_kw_{key}", "second": f"discharge_kw_{key}"}
             exclude = partial(exclude_both, name=f"exclude_battery_{key}", **powers, intervals=intervals)
         constraints.append((f"exclude_{key}", exclude))
+        if key != "grid":
+            constraints.append((f"fit_{key}", partial(fit_alone, b=int(key), intervals=intervals)))
     for name, add in constraints:
         model.rows[name] = len(lp.constraints())
         add(model)

@@ -27,6 +27,9 @@ logger = logging.getLogger("schedule_solver")
 
 DUAL_TOLERANCE = 1e-7  # of the largest price, above which a reduced cost holds a value at the optimal cost
 
+# The relaxation is so tight that rounding it finds the optimum; other searches for schedules would take most of the time.
+HIGHS_SEARCHES = {f"mip_heuristic_run_{name}": False for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")}
+
 
 class InfeasibleScheduleError(VppError):
     """No schedule keeps to physics; says why."""
@@ -87,11 +90,9 @@ def matrices(model: Model) -> Matrices:
 def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
     """A HiGHS that holds these matrices."""
     highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", 1)
-    highs.setOptionValue("time_limit", max(time_limit_s, 0.0))
-    highs.setOptionValue("mip_rel_gap", gap)
-    highs.setOptionValue("mip_abs_gap", 1e-6)
+    options = {"output_flag": False, "threads": 1, "time_limit": max(time_limit_s, 0.0), "mip_rel_gap": gap, "mip_abs_gap": 1e-6}
+    for name, value in (options | HIGHS_SEARCHES).items():
+        highs.setOptionValue(name, value)
     highs.passModel(
         *(
             len(matrix.cost),
@@ -107,8 +108,8 @@ def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.High
     return highs
 
 
-def highs_outcome(highs: highspy.Highs) -> Outcome:
-    """What HiGHS found, by its own word: PuLP would call a solve that hit its time limit optimal."""
+def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
+    """What HiGHS found, by its own word (PuLP would call a solve that hit its time limit optimal); with duals if `priced`."""
     status, info = highs.getModelStatus(), highs.getInfo()
     if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
         return Outcome("infeasible")
@@ -116,15 +117,16 @@ def highs_outcome(highs: highspy.Highs) -> Outcome:
     if not optimal and info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Outcome("limit")
     solution = highs.getSolution()
+    priced = priced and solution.dual_valid
     bound = info.mip_dual_bound if info.mip_node_count >= 0 else info.objective_function_value if optimal else None
     return Outcome(
         status="optimal" if optimal else "limit",
         values=np.array(solution.col_value),
         objective=info.objective_function_value,
         bound=bound,
-        reduced_costs=np.array(solution.col_dual) if solution.dual_valid else None,
-        duals=np.array(solution.row_dual) if solution.dual_valid else None,
-        basis=highs.getBasis() if optimal else None,
+        reduced_costs=np.array(solution.col_dual) if priced else None,
+        duals=np.array(solution.row_dual) if priced else None,
+        basis=highs.getBasis() if priced and optimal else None,
     )
 
 
@@ -217,11 +219,12 @@ def merged(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[
 
 
 def fix_binaries(model: Model, values: np.ndarray) -> None:
-    """Turn a solved mixed-integer model into the linear programme of its choices."""
+    """Turn a solved mixed-integer model into the linear programme of its choices, without what these imply."""
     group = model.columns["binaries"]
     for variable, value in zip(group.variables, values[group.first :], strict=True):
         variable.cat = pulp.LpContinuous
         variable.bounds(round(value), round(value))
+    model.lp.drop("fit_")
 
 
 def hold_cost(model: Model, outcome: Outcome) -> None:
