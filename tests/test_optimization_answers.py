@@ -183,6 +183,21 @@ def test_cycles_are_counted_by_local_day():
     fields = {"start": "2025-07-01T20:00:00Z", "time_zone": "Europe/Brussels"}
     _, result = scheduled([50, 40, 50, 40], battery, **fields)
     assert result.schedule.discharge_kw[0].tolist() == pytest.approx([1500, 0, 3000, 0])
+    # stored energy is left over and worth nothing, without losses and wear: it is the cycles that keep it
+    assert result.reason[1] == "hold: the day's cycles bring more at another time, 40.00 above stored value 0.00"
+
+
+def test_a_hold_is_explained_by_what_keeps_the_battery_still():
+    # 80 less 50 of wear is 30 for each MWh delivered, 27 for each stored, 24.30 for each bought: the 4.94 MWh for the last hour are
+    # bought at 20, as many as the battery can, and the rest at 21, which makes stored energy worth 21 / 0.9 = 23.33; 22 is too much
+    battery = {"eta_charge": 0.9, "eta_discharge": 0.9, "wear_eur_per_mwh": 50}
+    _, result = scheduled([20, 22, 21, 80], battery)
+    assert result.reason[1] == "hold: losses of charging exceed the spread, 22.00 below stored value 23.33"
+    # full, and charging would pay; full too, but kept from 60 for 90 because half a cycle, 3 MWh, is all there is
+    _, full = scheduled([10, 90, 90], {"soc_initial": 1})
+    assert full.reason[0] == "hold: full"
+    _, once = scheduled([60, 90], {"soc_initial": 1, "cycles_per_day_max": 0.5, "wear_eur_per_mwh": 2})
+    assert once.reason[0].startswith("hold: the day's cycles bring more at another time")
 
 
 def test_self_discharge_is_part_of_the_balance():
