@@ -74,8 +74,10 @@ def matrices(model: Model) -> Matrices:
     lower = np.fromiter((variable.lowBound for variable in variables), float, count)
     upper = np.array([variable.upBound for variable in variables], dtype=float)
     upper[np.isnan(upper)] = INFINITE  # None
-    integral = np.fromiter((variable.cat == pulp.LpInteger for variable in variables), np.int32, count)
-    cost = np.zeros(count)
+    integral, cost = np.zeros(count, dtype=np.int32), np.zeros(count)
+    if "binaries" in model.columns:
+        binaries = model.columns["binaries"]
+        integral[binaries.first :] = [variable.cat == pulp.LpInteger for variable in binaries.variables]
     cost[[variable.column for variable in objective]] = list(objective.values())
     right = -np.fromiter((constraint.constant for constraint in constraints), float, rows)
     sense = np.fromiter((constraint.sense for constraint in constraints), np.int8, rows)
