@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pulp
 import pytest
 
 from battery import replay
+from schedule_model import MONEY_SCALE, build
 from schedule_problem import parse_problem
 from schedule_solver import _certificate, solve
 
@@ -229,6 +231,17 @@ def test_ties_are_broken_by_least_throughput_and_always_alike():
     runs = [scheduled([10] * 4, {"soc_initial": 0.5}, load_kw=[0, 0, 1000, 1000])[1] for _ in range(2)]
     assert runs[0].schedule.charge_kw.sum() == 0
     assert runs[0].schedule.discharge_kw.tolist() == runs[1].schedule.discharge_kw.tolist()
+
+
+def test_the_model_is_one_that_pulp_writes_and_solves_by_itself(tmp_path):
+    problem, result = scheduled([10, -50, 10, 60], {"eta_charge": 0.9, "wear_eur_per_mwh": 1}, renewables_kw=[0, 1000, 0, 0])
+    lp = build(problem, soft=False, exclusive={"0": np.arange(4)}).lp
+    lp.solve(pulp.HiGHS(msg=False, gapRel=1e-9))
+    assert lp.objective.value() / MONEY_SCALE == pytest.approx(result.objective_eur)
+    lp.writeLP(tmp_path / "schedule.lp")
+    text = (tmp_path / "schedule.lp").read_text()
+    for name in ("balance_power_3:", "balance_energy_0_0:", "exclude_battery_0_first_1:", "fit_charge_0_2:", "only_charge_kw_0_3"):
+        assert name in text
 
 
 def test_without_time_the_incumbent_is_feasible_and_never_optimal():
