@@ -90,19 +90,18 @@ def _inside(problem: Problem, result: Result, t: int, side: str) -> bool:
 def _holding(problem: Problem, result: Result, t: int) -> str:
     bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
     soc, batteries, against = result.schedule.soc[:, t], problem.batteries, _against(bus, stored)
-    if bus <= stored:
-        if all(s >= battery.soc_max - 1e-6 for s, battery in zip(soc, batteries, strict=True)):
-            return "hold: full"
-        if any(battery.charge_kw and battery.eta_charge * stored <= bus + LEAST_EUR_PER_MWH for battery in batteries) and bus < stored:
-            return f"hold: losses of charging exceed the spread, {against}"
-        return f"hold: kept for a higher price, {against}"
     if all(s <= battery.soc_min + 1e-6 for s, battery in zip(soc, batteries, strict=True)):
         return "hold: empty"
-    worth = [bus - battery.wear_eur_per_mwh - stored / battery.eta_discharge for battery in batteries]
-    limited = [gain for gain, battery in zip(worth, batteries, strict=True) if battery.cycles_per_day_max is not None]
-    if max(limited, default=0.0) > LEAST_EUR_PER_MWH:
+    limited = [battery for battery in batteries if battery.cycles_per_day_max is not None]
+    if any(bus - battery.wear_eur_per_mwh - stored / battery.eta_discharge > LEAST_EUR_PER_MWH for battery in limited):
         return f"hold: the day's cycles bring more at another time, {against}"
-    return f"hold: losses and wear exceed the spread, {against}"
+    if all(s >= battery.soc_max - 1e-6 for s, battery in zip(soc, batteries, strict=True)):
+        return "hold: full"
+    if bus > stored:
+        return f"hold: losses and wear exceed the spread, {against}"
+    if any(battery.charge_kw and battery.eta_charge * stored <= bus + LEAST_EUR_PER_MWH < stored for battery in batteries):
+        return f"hold: losses of charging exceed the spread, {against}"
+    return f"hold: kept for a higher price, {against}"
 
 
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
