@@ -293,8 +293,8 @@ def exclude_both(model: Model, name: str, first: str, second: str, intervals: np
 def fit_alone(model: Model, b: int, intervals: np.ndarray) -> None:
     """Where binaries keep charging and discharging apart, charging finds its room, and discharging its energy, without the other.
 
-    Whole binaries imply it, fractions of them do not: the solver has less to branch on (Pozo, Electric Power Systems Research
-    212 (2022) 108565).
+    Whole binaries imply it, fractions of them do not: the solver has less to branch on. Such linear models are compared by Pozo,
+    Electric Power Systems Research 212 (2022), arXiv:2204.08240.
     """
     battery, hours, energy = model.problem.batteries[b], model.problem.hours, model.columns[f"energy_kwh_{b}"]
     charge, discharge = (model.columns[f"{name}_kw_{b}"].variables for name in ("charge", "discharge"))
