@@ -234,7 +234,10 @@ def replay(problem: Problem, schedule: Schedule) -> Replay:
 
     def check(found: list, field: str, amount: np.ndarray, unit: str, first: int = 0) -> float:
         """Note where an amount is above the tolerance, or no number; returns the sum of these."""
-        places = np.flatnonzero(~(amount <= tolerance))
+        kept = amount <= tolerance
+        if kept.all():
+            return 0.0
+        places = np.flatnonzero(~kept)
         found += [Violation(field, first + int(t), float(amount[t]), unit) for t in places]
         return float(amount[places].sum())
 

@@ -19,7 +19,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +203,9 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print JSON instead of a table")
     past = commands.add_parser("backtest", parents=[common], help="rolling horizon over the past, with stored forecasts")
     past.add_argument("--days", type=whole, required=True, metavar="N", help="the last N days of the data")
-    past.add_argument("--every-h", type=whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
+    often = past.add_mutually_exclusive_group()
+    often.add_argument("--every-h", type=whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
+    often.add_argument("--issue-local", type=local_time, metavar="HH:MM", help="plan whole local days at this time of the day before")
     past.add_argument("--horizon-h", type=whole, default=36, metavar="H", help="hours planned ahead (default: 36)")
     past.add_argument("--step-min", type=whole, metavar="M", help="step of the plans (default: the finest of the sources)")
     past.add_argument("--without-day", type=local_day, metavar="DATE", help="also the shares without this local day")
@@ -222,12 +224,12 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_time(text: str) -> pd.Timestamp:
     """An ISO-8601 time with its zone, in UTC."""
     try:
-        time = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
-        time = None
-    if time is None or time.tzinfo is None or not 1900 <= time.year <= 2200:
+        found = None
+    if found is None or found.tzinfo is None or not 1900 <= found.year <= 2200:
         raise argparse.ArgumentTypeError(f"{text}: expected an ISO-8601 time with its zone, such as 2025-03-01T00:00:00Z")
-    return pd.Timestamp(time).tz_convert("UTC")
+    return pd.Timestamp(found).tz_convert("UTC")
 
 
 def whole(text: str) -> int:
@@ -243,6 +245,14 @@ def local_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text}: expected a date such as 2024-06-26") from None
+
+
+def local_time(text: str) -> str:
+    """A time of day such as 11:00."""
+    try:
+        return f"{time.fromisoformat(text):%H:%M}"
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a time of day such as 11:00") from None
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> int:
@@ -303,7 +313,7 @@ def run_value(args: argparse.Namespace, config: Config) -> int:
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
-    rows = schedule_backtest.backtest(config, args.days, args.every_h, args.horizon_h, args.step_min, args.without_day)
+    rows = schedule_backtest.backtest(config, args.days, args.every_h, args.horizon_h, args.step_min, args.without_day, args.issue_local)
     terminal.print_rows(rows, f"rolling horizon, {args.days} days, {args.horizon_h} h ahead, EUR at actual values", args.json)
     return 0
 

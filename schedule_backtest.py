@@ -99,7 +99,7 @@ class Rolling:
             # the clock of HiGHS runs on from one solve to the next
             held.highs.setOptionValue("time_limit", held.highs.getRunTime() + problem.time_limit_s)
             held.highs.run()
-            outcome = highs_outcome(held.highs)
+            outcome = highs_outcome(held.highs, priced=False)
             _remove_binaries(held, binaries)
             if outcome.status != "optimal":
                 return None
@@ -182,14 +182,16 @@ def _at(model: Model, problem: Problem, columns: dict[str, Columns]) -> Model:
     return replace(model, problem=problem, columns=columns)
 
 
-def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Problem], every: int, rolling: Rolling) -> Schedule:
+def roll(
+    actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Problem], starts: Sequence[int], rolling: Rolling
+) -> Schedule:
     """Plan again and again, and carry out the first steps of each plan.
 
     Parameters
     ----------
     actual : what really happened, with the batteries as they were at the start.
     window : the problem seen from an interval on, with the batteries as they are then.
-    every : number of intervals carried out before the next plan, which comes earlier where a plan is shorter.
+    starts : numbers of the intervals, in their order, from which a new plan is carried out; also where a plan ends early.
 
     Returns
     -------
@@ -198,7 +200,7 @@ def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Pr
     batteries = [Battery.of(battery) for battery in actual.batteries]
     charge, discharge = np.zeros((2, len(batteries), actual.intervals))
     days, blocks, peak_kw = actual.local_days, actual.peak_blocks, actual.grid.peak_so_far_kw
-    net = power_to_serve_kw(actual)
+    net, starts = power_to_serve_kw(actual), np.asarray(starts)
     with terminal.progress("rolling plan", actual.intervals) as advance:
         t = 0
         while t < actual.intervals:
@@ -212,7 +214,7 @@ def roll(actual: Problem, window: Callable[[int, Sequence[ScheduledBattery]], Pr
             if problem.grid.peak_price_eur_per_kw:
                 problem = replace(problem, grid=replace(problem.grid, peak_so_far_kw=peak_kw))
             plan = rolling.solve(problem)
-            end = min(t + every, t + problem.intervals, actual.intervals)
+            end = min([t + problem.intervals, actual.intervals, *starts[starts > t][:1].tolist()])
             for b in range(len(batteries)):
                 for k in range(end - t):
                     done = batteries[b].step(plan.charge_kw[b, k] - plan.discharge_kw[b, k], actual.hours)
@@ -238,25 +240,26 @@ class Outlook:
 
 
 def windows(
-    config: Config, frame: pd.DataFrame, published: np.ndarray, outlooks: Sequence[Outlook], horizon: int, step_min: int
+    config: Config, frame: pd.DataFrame, made: np.ndarray, published: np.ndarray, outlooks: Sequence[Outlook], horizon: int, step_min: int
 ) -> Callable[[int, Sequence[ScheduledBattery]], Problem]:
-    """The problems seen from each interval on: the newest outlook, and the prices published by then.
+    """The problems seen from each interval on: the newest outlook, and the prices published, when the plan is made.
 
     Parameters
     ----------
     frame : actual values of the span, as `site_frame` gives them.
+    made : for each interval, the number of the one at whose start a plan from it on is made.
     published : number of the interval at whose start each price was known.
-    outlooks : in the order of their issue times, the first not after the span's start.
+    outlooks : in the order of their issue times, the first not after the first plan is made.
     horizon : intervals of a window, as far as the outlook goes.
     """
     firsts = np.array([outlook.first for outlook in outlooks])
     prices = frame["price_eur_per_mwh"].to_numpy()
 
     def window(t: int, batteries: Sequence[ScheduledBattery]) -> Problem:
-        outlook = outlooks[int(np.searchsorted(firsts, t, side="right")) - 1]
+        outlook = outlooks[max(int(np.searchsorted(firsts, made[t], side="right")) - 1, 0)]
         seen = slice(t - outlook.first, t - outlook.first + horizon)
         load, renewables, price = outlook.load_kw[seen], outlook.renewables_kw[seen], outlook.price_eur_per_mwh[seen].copy()
-        known = published[t : t + len(price)] <= t
+        known = published[t : t + len(price)] <= made[t]
         price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])
         start = frame.index[0] + pd.Timedelta(minutes=step_min * t)
         seen_values = {"load_kw": load, "renewables_kw": renewables, "price_eur_per_mwh": price}
@@ -270,17 +273,17 @@ def outlook_of(frame: pd.DataFrame, first: int = 0) -> Outlook:
     return Outlook(first, *(frame[name].to_numpy() for name in ("load_kw", "renewables_kw", "price_eur_per_mwh")))
 
 
-def stored_outlooks(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> list[Outlook]:
-    """The stored forecasts of role backtest for the issue times that every source has, from the last before the span on."""
+def stored_outlooks(conn, config: Config, index: pd.DatetimeIndex, step_min: int, since: pd.Timestamp) -> list[Outlook]:
+    """The stored forecasts of role backtest for the issue times that every source has, from the last at or before `since` on."""
     import db
 
     sources = site_sources(conn, config)
     runs = db.read_forecast_runs(conn, roles=("backtest",))
     issued = [set(runs.loc[runs["source_id"] == source.source_id, "issue_time"]) for source in sources]
     issues = sorted(pd.Timestamp(issue).tz_convert("UTC") for issue in set.intersection(*issued) if issue < index[-1])
-    before = [issue for issue in issues if issue <= index[0]]
+    before = [issue for issue in issues if issue <= since]
     outlooks = []
-    for issue in [*before[-1:], *(issue for issue in issues if issue > index[0])]:
+    for issue in [*before[-1:], *(issue for issue in issues if issue > since)]:
         found = [(source, db.read_forecasts(conn, source.source_id, issue, ("backtest",))[1]["value"]) for source in sources]
         end = min(values.index[-1] + pd.Timedelta(minutes=source.step_min) for source, values in found)
         steps = pd.date_range(issue, end, freq=f"{step_min}min", inclusive="left", name="time")
@@ -318,30 +321,49 @@ class Past:
 
     index: pd.DatetimeIndex
     step_min: int
+    starts: np.ndarray
+    made: np.ndarray
     frame: pd.DataFrame
     outlooks: list[Outlook]
     naive: Outlook | None
     batteries: list[ScheduledBattery]
 
 
-def read_past(conn, config: Config, days: int, horizon_h: int, step_min: int | None) -> Past:
+def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.DatetimeIndex:
+    """When the plan from each interval on is made: at its start, or at a local time [HH:MM] of the local day before."""
+    if issue_local is None:
+        return index
+    made = index.tz_convert(zone).tz_localize(None).normalize() - pd.Timedelta(days=1) + pd.Timedelta(f"{issue_local}:00")
+    return made.tz_localize(zone, ambiguous=np.ones(len(made), bool), nonexistent="shift_forward").tz_convert("UTC")
+
+
+def read_past(
+    conn, config: Config, days: int, every_h: int, horizon_h: int, step_min: int | None = None, issue_local: str | None = None
+) -> Past:
     """The last days of the data, from the first stored forecast of role backtest on; raises DataGapError where something is missing."""
     import db
 
-    end = db.data_end(conn)
+    end, zone = db.data_end(conn), config.site.time_zone
     step = step_min or plan_step_min(site_sources(conn, config))
+    if every_h * 60 % step:
+        raise ConfigError(f"--step-min {step}: expected a divisor of {every_h * 60} min, the hours carried out of each plan")
     index = pd.date_range(end - pd.Timedelta(days=days), end, freq=f"{step}min", inclusive="left", name="time")
-    outlooks = stored_outlooks(conn, config, index, step)
-    ends = [outlook.first + len(outlook.load_kw) for outlook in outlooks]
-    if not outlooks or any(
-        end < first for end, first in zip(ends, [*(outlook.first for outlook in outlooks[1:]), len(index)], strict=True)
-    ):
+    if issue_local is not None:
+        local = index.tz_convert(zone)
+        index = index[np.argmax(local == local.normalize()) :]
+    issued = made_at(index, issue_local, zone)
+    outlooks = stored_outlooks(conn, config, index, step, issued[0])
+    made = ((issued - index[0]) / pd.Timedelta(minutes=step)).to_numpy()
+    newest = np.searchsorted([outlook.first for outlook in outlooks], made, side="right") - 1
+    ends = np.array([0, *(outlook.first + len(outlook.load_kw) for outlook in outlooks)])
+    covered = ends[newest + 1] > np.arange(len(index))
+    skipped = int(np.argmax(newest >= 0))
+    if not covered.any() or not covered[skipped:].all():
         raise db.DataGapError(
             f"the forecasts of role backtest do not cover {terminal.shown(index[0])} to {terminal.shown(end)} for every source;"
             f" run python forecast_and_save.py --backfill-days {days}"
         )
-    skipped = max(outlooks[0].first, 0)
-    index = index[skipped:]
+    index, made = index[skipped:], made[skipped:] - skipped
     frame = actual_frame(conn, config, index, step)
     gaps = int(frame.isna().any(axis=1).sum())
     if gaps:
@@ -352,6 +374,8 @@ def read_past(conn, config: Config, days: int, horizon_h: int, step_min: int | N
     return Past(
         index=index,
         step_min=step,
+        starts=np.arange(0, len(index), every_h * 60 // step) if issue_local is None else np.flatnonzero(np.diff(made, prepend=-np.inf)),
+        made=made,
         frame=frame,
         outlooks=[replace(outlook, first=outlook.first - skipped) for outlook in outlooks],
         naive=last_week(conn, config, longer, step),
@@ -368,7 +392,7 @@ def perfect_outlook(past: Past) -> Outlook:
     return Outlook(0, *(np.concatenate((getattr(actual, name), getattr(past.naive, name)[count:])) for name in names))
 
 
-def run_ways(config: Config, past: Past, actual: Problem, every_h: int, horizon_h: int) -> tuple[dict[str, Schedule], dict[str, float]]:
+def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tuple[dict[str, Schedule], dict[str, float]]:
     """What the batteries do under the rule, the rolling plans and perfect foresight, and the seconds that optimising took."""
     from features import price_available_at
 
@@ -378,15 +402,15 @@ def run_ways(config: Config, past: Past, actual: Problem, every_h: int, horizon_
     views = {
         ROLLING: past.outlooks,
         f"{ROLLING}, last week's values": [past.naive],
-        f"{ROLLING}, perfect forecasts": [outlook_of(past.frame)],
+        f"{ROLLING}, perfect forecasts": [perfect_outlook(past)],
     }
     schedules, seconds = {"rule": self_consumption(actual)}, {}
     for name, view in views.items():
         if view[0] is None:
             continue
         rolling = Rolling(config.optimization.solver)
-        window = windows(config, past.frame, published, view, horizon_h * 60 // step, step)
-        schedules[name] = roll(actual, window, every_h * 60 // step, rolling)
+        window = windows(config, past.frame, past.made, published, view, horizon_h * 60 // step, step)
+        schedules[name] = roll(actual, window, past.starts, rolling)
         seconds[name] = rolling.seconds
         solved = rolling.reused + rolling.rebuilt
         logger.info("%s: %d windows, %d of them built anew, %.1f s", name, solved, rolling.rebuilt, rolling.seconds)
@@ -418,7 +442,13 @@ def compare(actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray
 
 
 def backtest(
-    config: Config, days: int, every_h: int = 1, horizon_h: int = 36, step_min: int | None = None, without_day: date | None = None
+    config: Config,
+    days: int,
+    every_h: int = 1,
+    horizon_h: int = 36,
+    step_min: int | None = None,
+    without_day: date | None = None,
+    issue_local: str | None = None,
 ) -> list[dict]:
     """Roll over the last days of the data with stored, last week's and perfect forecasts; store what the stored ones did.
 
@@ -429,6 +459,7 @@ def backtest(
     horizon_h : hours planned ahead [h], as far as there are forecasts.
     step_min : step of the plans [min]; default the finest of the sources.
     without_day : a local day that a second captured share leaves out, such as one of extreme prices.
+    issue_local : plan each local day as a whole at this local time [HH:MM] of the day before, instead of every `every_h`.
 
     Returns
     -------
@@ -443,13 +474,10 @@ def backtest(
 
     if every_h > horizon_h:
         raise ConfigError(f"--every-h {every_h}: expected at most the hours planned ahead, --horizon-h {horizon_h}")
-
     with db.session(config) as conn:
-        past = read_past(conn, config, days, horizon_h, step_min)
-    if (every_h * 60) % past.step_min:
-        raise ConfigError(f"--step-min {past.step_min}: expected a divisor of {every_h * 60} min, the hours carried out of each plan")
+        past = read_past(conn, config, days, every_h, horizon_h, step_min, issue_local)
     actual = with_terminal_value(site_problem(config, past.index[0], past.frame, past.step_min, past.batteries))
-    schedules, seconds = run_ways(config, past, actual, every_h, horizon_h)
+    schedules, seconds = run_ways(config, past, actual, horizon_h)
     counted = None if without_day is None else past.index.tz_convert(config.site.time_zone).date != without_day
     _store(config, past.index, actual, schedules[ROLLING], seconds[ROLLING])
     return [row | {"seconds": seconds.get(row["way"])} for row in compare(actual, schedules, counted)]

@@ -11,6 +11,8 @@ import numpy as np
 from battery import TOLERANCE
 from schedule_problem import Problem, Result
 
+LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
+
 
 def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     """One reason for each interval: what the batteries do and why, then curtailment, peak and limits that bent."""
@@ -87,14 +89,19 @@ def _inside(problem: Problem, result: Result, t: int, side: str) -> bool:
 
 def _holding(problem: Problem, result: Result, t: int) -> str:
     bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
-    soc = result.schedule.soc[:, t]
-    if all(s >= battery.soc_max - 1e-6 for s, battery in zip(soc, problem.batteries, strict=True)):
-        return "hold: full"
-    if all(s <= battery.soc_min + 1e-6 for s, battery in zip(soc, problem.batteries, strict=True)):
+    soc, batteries, against = result.schedule.soc[:, t], problem.batteries, _against(bus, stored)
+    if all(s <= battery.soc_min + 1e-6 for s, battery in zip(soc, batteries, strict=True)):
         return "hold: empty"
+    limited = [battery for battery in batteries if battery.cycles_per_day_max is not None]
+    if any(bus - battery.wear_eur_per_mwh - stored / battery.eta_discharge > LEAST_EUR_PER_MWH for battery in limited):
+        return f"hold: the day's cycles bring more at another time, {against}"
+    if all(s >= battery.soc_max - 1e-6 for s, battery in zip(soc, batteries, strict=True)):
+        return "hold: full"
     if bus > stored:
-        return f"hold: losses and wear exceed the spread, {_against(bus, stored)}"
-    return f"hold: kept for a higher price, {_against(bus, stored)}"
+        return f"hold: losses and wear exceed the spread, {against}"
+    if any(battery.charge_kw and battery.eta_charge * stored <= bus + LEAST_EUR_PER_MWH < stored for battery in batteries):
+        return f"hold: losses of charging exceed the spread, {against}"
+    return f"hold: kept for a higher price, {against}"
 
 
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:

@@ -11,6 +11,7 @@ interval breaks the rule, it gets its binaries and the model is solved again.
 import logging
 import time
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import highspy
 import numpy as np
@@ -18,13 +19,16 @@ import pulp
 
 from battery import TOLERANCE, idle, money_eur, replay, settle
 from config import VppError
-from schedule_model import INFINITE, MONEY_SCALE, Model, build, column_data, garbage_kept, power_to_serve_kw
+from schedule_model import INFINITE, MONEY_SCALE, Model, build, garbage_kept, power_to_serve_kw
 from schedule_problem import Certificate, Problem, Result, Schedule
 from schedule_reasons import reasons
 
 logger = logging.getLogger("schedule_solver")
 
 DUAL_TOLERANCE = 1e-7  # of the largest price, above which a reduced cost holds a value at the optimal cost
+
+# The relaxation is so tight that rounding it finds the optimum; other searches for schedules would take most of the time.
+HIGHS_SEARCHES = {f"mip_heuristic_run_{name}": False for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")}
 
 
 class InfeasibleScheduleError(VppError):
@@ -66,16 +70,20 @@ class Matrices:
 def matrices(model: Model) -> Matrices:
     """Read the PuLP model out in one go; PuLP sorts variables by name, so each carries its column."""
     variables, constraints, objective = model.variables, model.lp.constraints(), model.lp.objective
-    lower = np.array([variable.lowBound for variable in variables], dtype=float)
-    upper = np.array([INFINITE if variable.upBound is None else variable.upBound for variable in variables], dtype=float)
-    integral = np.array([variable.cat == pulp.LpInteger for variable in variables], dtype=np.int32)
-    cost = np.zeros(len(variables))
+    count, rows, expressions = len(variables), len(constraints), [constraint.expr for constraint in constraints]
+    lower = np.fromiter((variable.lowBound for variable in variables), float, count)
+    upper = np.array([variable.upBound for variable in variables], dtype=float)
+    upper[np.isnan(upper)] = INFINITE  # None
+    integral, cost = np.zeros(count, dtype=np.int32), np.zeros(count)
+    if "binaries" in model.columns:
+        binaries = model.columns["binaries"]
+        integral[binaries.first :] = [variable.cat == pulp.LpInteger for variable in binaries.variables]
     cost[[variable.column for variable in objective]] = list(objective.values())
-    right = np.array([-constraint.constant for constraint in constraints], dtype=float)
-    sense = np.array([constraint.sense for constraint in constraints])
-    index = np.array([variable.column for constraint in constraints for variable in constraint.expr], dtype=np.int32)
-    value = np.array([number for constraint in constraints for number in constraint.expr.values()], dtype=float)
-    starts = np.concatenate(([0], np.cumsum([len(constraint.expr) for constraint in constraints]))).astype(np.int32)
+    right = -np.fromiter((constraint.constant for constraint in constraints), float, rows)
+    sense = np.fromiter((constraint.sense for constraint in constraints), np.int8, rows)
+    index = np.fromiter((variable.column for terms in expressions for variable in terms), np.int32)
+    value = np.fromiter(chain.from_iterable(terms.values() for terms in expressions), float)
+    starts = np.cumsum([0, *map(len, expressions)], dtype=np.int32)
     row_lower = np.where(sense == pulp.LpConstraintLE, -INFINITE, right)
     row_upper = np.where(sense == pulp.LpConstraintGE, INFINITE, right)
     return Matrices(cost, lower, upper, integral, row_lower, row_upper, starts[:-1], index, value)
@@ -84,11 +92,9 @@ def matrices(model: Model) -> Matrices:
 def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
     """A HiGHS that holds these matrices."""
     highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", 1)
-    highs.setOptionValue("time_limit", max(time_limit_s, 0.0))
-    highs.setOptionValue("mip_rel_gap", gap)
-    highs.setOptionValue("mip_abs_gap", 1e-6)
+    options = {"output_flag": False, "threads": 1, "time_limit": max(time_limit_s, 0.0), "mip_rel_gap": gap, "mip_abs_gap": 1e-6}
+    for name, value in (options | HIGHS_SEARCHES).items():
+        highs.setOptionValue(name, value)
     highs.passModel(
         *(
             len(matrix.cost),
@@ -104,8 +110,8 @@ def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.High
     return highs
 
 
-def highs_outcome(highs: highspy.Highs) -> Outcome:
-    """What HiGHS found, by its own word: PuLP would call a solve that hit its time limit optimal."""
+def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
+    """What HiGHS found, by its own word (PuLP would call a solve that hit its time limit optimal); with duals if `priced`."""
     status, info = highs.getModelStatus(), highs.getInfo()
     if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
         return Outcome("infeasible")
@@ -113,15 +119,16 @@ def highs_outcome(highs: highspy.Highs) -> Outcome:
     if not optimal and info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Outcome("limit")
     solution = highs.getSolution()
+    priced = priced and solution.dual_valid
     bound = info.mip_dual_bound if info.mip_node_count >= 0 else info.objective_function_value if optimal else None
     return Outcome(
         status="optimal" if optimal else "limit",
         values=np.array(solution.col_value),
         objective=info.objective_function_value,
         bound=bound,
-        reduced_costs=np.array(solution.col_dual) if solution.dual_valid else None,
-        duals=np.array(solution.row_dual) if solution.dual_valid else None,
-        basis=highs.getBasis() if optimal else None,
+        reduced_costs=np.array(solution.col_dual) if priced else None,
+        duals=np.array(solution.row_dual) if priced else None,
+        basis=highs.getBasis() if priced and optimal else None,
     )
 
 
@@ -214,11 +221,12 @@ def merged(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[
 
 
 def fix_binaries(model: Model, values: np.ndarray) -> None:
-    """Turn a solved mixed-integer model into the linear programme of its choices."""
+    """Turn a solved mixed-integer model into the linear programme of its choices, without what these imply."""
     group = model.columns["binaries"]
     for variable, value in zip(group.variables, values[group.first :], strict=True):
         variable.cat = pulp.LpContinuous
         variable.bounds(round(value), round(value))
+    model.lp.drop("fit_")
 
 
 def hold_cost(model: Model, outcome: Outcome) -> None:
@@ -263,6 +271,7 @@ def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray,
     return stored / (sum(battery.capacity_kwh for battery in problem.batteries) or 1.0) + 0.0, bus
 
 
+@garbage_kept()
 def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, caps: dict[str, float] | None = None) -> Solution:
     """The cheapest schedule.
 
@@ -283,9 +292,12 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
         return problem.time_limit_s - (time.monotonic() - started)
 
     exclusive = paying_intervals(problem)
-    soft = any(bool((group.lower > group.upper).any()) for group in column_data(problem, soft=False).values())
+    soft = False
     while True:
         model = build(problem, soft, exclusive, caps)
+        if not soft and any((group.lower > group.upper).any() for group in model.columns.values()):
+            soft = True
+            continue
         outcome = run(model, left())
         if outcome.status == "infeasible":
             if soft:

@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pulp
 import pytest
 
 from battery import replay
+from schedule_model import MONEY_SCALE, build
 from schedule_problem import parse_problem
 from schedule_solver import _certificate, solve
 
@@ -183,6 +185,21 @@ def test_cycles_are_counted_by_local_day():
     fields = {"start": "2025-07-01T20:00:00Z", "time_zone": "Europe/Brussels"}
     _, result = scheduled([50, 40, 50, 40], battery, **fields)
     assert result.schedule.discharge_kw[0].tolist() == pytest.approx([1500, 0, 3000, 0])
+    # stored energy is left over and worth nothing, without losses and wear: it is the cycles that keep it
+    assert result.reason[1] == "hold: the day's cycles bring more at another time, 40.00 above stored value 0.00"
+
+
+def test_a_hold_is_explained_by_what_keeps_the_battery_still():
+    # 80 less 50 of wear is 30 for each MWh delivered, 27 for each stored, 24.30 for each bought: the 4.94 MWh for the last hour are
+    # bought at 20, as many as the battery can, and the rest at 21, which makes stored energy worth 21 / 0.9 = 23.33; 22 is too much
+    battery = {"eta_charge": 0.9, "eta_discharge": 0.9, "wear_eur_per_mwh": 50}
+    _, result = scheduled([20, 22, 21, 80], battery)
+    assert result.reason[1] == "hold: losses of charging exceed the spread, 22.00 below stored value 23.33"
+    # full, and charging would pay; full too, but kept from 60 for 90 because half a cycle, 3 MWh, is all there is
+    _, full = scheduled([10, 90, 90], {"soc_initial": 1})
+    assert full.reason[0] == "hold: full"
+    _, once = scheduled([60, 90], {"soc_initial": 1, "cycles_per_day_max": 0.5, "wear_eur_per_mwh": 2})
+    assert once.reason[0].startswith("hold: the day's cycles bring more at another time")
 
 
 def test_self_discharge_is_part_of_the_balance():
@@ -214,6 +231,17 @@ def test_ties_are_broken_by_least_throughput_and_always_alike():
     runs = [scheduled([10] * 4, {"soc_initial": 0.5}, load_kw=[0, 0, 1000, 1000])[1] for _ in range(2)]
     assert runs[0].schedule.charge_kw.sum() == 0
     assert runs[0].schedule.discharge_kw.tolist() == runs[1].schedule.discharge_kw.tolist()
+
+
+def test_the_model_is_one_that_pulp_writes_and_solves_by_itself(tmp_path):
+    problem, result = scheduled([10, -50, 10, 60], {"eta_charge": 0.9, "wear_eur_per_mwh": 1}, renewables_kw=[0, 1000, 0, 0])
+    lp = build(problem, soft=False, exclusive={"0": np.arange(4)}).lp
+    lp.solve(pulp.HiGHS(msg=False, gapRel=1e-9))
+    assert lp.objective.value() / MONEY_SCALE == pytest.approx(result.objective_eur)
+    lp.writeLP(tmp_path / "schedule.lp")
+    text = (tmp_path / "schedule.lp").read_text()
+    for name in ("balance_power_3:", "balance_energy_0_0:", "exclude_battery_0_first_1:", "fit_charge_0_2:", "only_charge_kw_0_3"):
+        assert name in text
 
 
 def test_without_time_the_incumbent_is_feasible_and_never_optimal():

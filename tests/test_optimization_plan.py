@@ -15,6 +15,7 @@ import db
 import optimization
 import schedule_solver
 from config import load_config
+from schedule_backtest import Outlook, made_at, windows
 from schedule_pareto import AIMS, front, least_co2
 from schedule_problem import SCHEMA_PATH, parse_problem
 from schedule_site import forecast_frame, on_steps, site_frame, terminal_price, with_terminal_value
@@ -191,6 +192,42 @@ def test_a_backtest_rolls_over_stored_forecasts(site, capsys):
         run, schedule, states = db.read_schedule(conn, kind="backtest")
     assert run["cost_eur"] == pytest.approx(rows["rolling plan"]["cost_eur"])
     assert len(schedule) == len(states) == 3 * 96
+
+
+def test_a_backtest_can_plan_whole_local_days_on_the_day_before(site, capsys):
+    path, config = site
+    arguments = ["--config", str(path), "backtest", "--days", "4", "--horizon-h", "24", "--issue-local", "11:00", "--json"]
+    with db.session(config) as conn:
+        for day in range(DAYS - 4, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day, hours=9), "backtest")  # 10:00 in Brussels
+    assert optimization.main(arguments) == 0
+    rows = {row["way"]: row for row in json.loads(capsys.readouterr().out)}
+    with db.session(config) as conn:
+        run, schedule, _ = db.read_schedule(conn, kind="backtest")
+    # the data ends at midnight UTC, the fourth day back has no forecast from the day before: three whole days and an hour
+    assert run["issue_time"] == START + pd.Timedelta(days=DAYS - 4, hours=23)
+    assert len(schedule) == 3 * 96 + 4
+    perfect = rows["rolling plan, perfect forecasts"]["cost_eur"]
+    assert rows["perfect foresight"]["cost_eur"] <= perfect + 1e-6
+    assert perfect < rows["rolling plan"]["cost_eur"]  # forecasts, not published prices, are what was planned with
+
+
+def test_a_plan_of_the_day_before_knows_no_later_price_or_forecast(site):
+    _, config = site
+    index = pd.date_range(START, periods=48, freq="60min")
+    made = ((made_at(index, "11:00", "Europe/Brussels") - START) / pd.Timedelta(hours=1)).to_numpy()
+    # 11:00 in Brussels is 10:00 UTC; the hour from 23:00 UTC on is the first of the next local day
+    assert made[[0, 22, 23, 46, 47]].tolist() == [-14, -14, 10, 10, 34]
+    values = np.arange(48.0)
+    frame = pd.DataFrame({"load_kw": values, "renewables_kw": 0 * values, "price_eur_per_mwh": 500 + values}, index)
+    published = np.where(index < START + pd.Timedelta(hours=23), -12, 12)  # at 13:00 of the day before
+    outlooks = [Outlook(first, *np.full((3, 48), 1.0 + first)) for first in (0, 10, 11)]
+    problem = windows(config, frame, made, published, outlooks, 24, 60)(23, ())
+    assert (problem.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == [11.0] * 24
+    assert problem.load_kw.tolist() == [11.0] * 24
+    later = windows(config, frame, np.arange(48), published, outlooks, 24, 60)(23, ())
+    assert (later.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == (500 + values[23:47]).tolist()
+    assert later.load_kw.tolist() == [12.0] * 24
 
 
 def test_forecasts_that_end_early_shorten_the_plan_and_say_whose(site, caplog):
