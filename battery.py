@@ -150,8 +150,25 @@ def settle(problem: Problem, charge_kw: np.ndarray, discharge_kw: np.ndarray, cu
     return Schedule(charge_kw, discharge_kw, curtailed_kw, np.maximum(net, 0.0), np.maximum(-net, 0.0), soc)
 
 
+def within_grid(problem: Problem, t: int, wanted_kw: Sequence[float]) -> list[float]:
+    """The powers wanted of the batteries in an interval [kW], cut back where charging would import, or discharging export, too much.
+
+    What load or must-run renewables exceed a limit by themselves, no battery is cut back for beyond 0.
+    """
+    load, renewables = float(problem.load_kw[t]), float(problem.renewables_kw[t])
+    total = sum(wanted_kw)
+    over = max(0.0, load - renewables + total - problem.grid.import_limit_kw)
+    under = max(0.0, (0.0 if problem.curtailable else renewables) - load - total - problem.grid.export_limit_kw)
+    charge, discharge = sum(max(power, 0.0) for power in wanted_kw), sum(max(-power, 0.0) for power in wanted_kw)
+    keep_charge = max(0.0, 1 - over / charge) if charge else 1.0
+    keep_discharge = max(0.0, 1 - under / discharge) if discharge else 1.0
+    return [power * (keep_charge if power > 0 else keep_discharge) for power in wanted_kw]
+
+
 def carry_out(problem: Problem, wanted_kw: Callable[[int, Sequence[Battery]], Sequence[float]]) -> Schedule:
     """The schedule that results where each battery is asked, interval by interval, for a power through `Battery.step`.
+
+    A battery is not asked for what would break a limit of the grid connection.
 
     Parameters
     ----------
@@ -160,7 +177,7 @@ def carry_out(problem: Problem, wanted_kw: Callable[[int, Sequence[Battery]], Se
     batteries = [Battery.of(battery) for battery in problem.batteries]
     charge, discharge = np.zeros((2, len(batteries), problem.intervals))
     for t in range(problem.intervals):
-        for b, power_kw in enumerate(wanted_kw(t, tuple(batteries))):
+        for b, power_kw in enumerate(within_grid(problem, t, wanted_kw(t, tuple(batteries)))):
             done = batteries[b].step(power_kw, problem.hours)
             batteries[b], charge[b, t], discharge[b, t] = done.battery, done.charge_kw, done.discharge_kw
     return settle(problem, charge, discharge)

@@ -594,10 +594,8 @@ def save_schedule(conn: connection, run: Mapping[str, object], schedule: pd.Data
         _copy_frame(cursor, "battery_states", states)
 
 
-def read_schedule(
-    conn: connection, run_id: str | None = None, kind: str = "plan", issue_time=None
-) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
-    """A run by its run_id, or the newest of a kind that was made (at this issue time); None where there is none.
+def read_schedule(conn: connection, run_id: str | None = None, kind: str = "plan") -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
+    """A run by its run_id, or the newest of a kind that was made; None where there is none.
 
     Returns
     -------
@@ -605,9 +603,6 @@ def read_schedule(
     """
     if run_id is not None:
         rows = _rows(conn, "SELECT * FROM schedule_runs WHERE run_id = %s", (run_id,))
-    elif issue_time is not None:
-        at = pd.Timestamp(issue_time).to_pydatetime()
-        rows = _rows(conn, "SELECT * FROM schedule_runs WHERE kind = %s AND issue_time = %s ORDER BY created_at DESC LIMIT 1", (kind, at))
     else:
         rows = _rows(conn, "SELECT * FROM schedule_runs WHERE kind = %s ORDER BY created_at DESC LIMIT 1", (kind,))
     if not rows:

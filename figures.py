@@ -49,13 +49,24 @@ MODEL_MARKS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "c
 class Money:
     """Cost of the plan's horizon [EUR], total and by interval, for each way of running the site.
 
-    `by_interval` has the columns no_battery, rule, plan, perfect as far as they are known; `basis` says at which values.
+    `by_interval`, None where it is not known, has the columns no_battery, rule, plan, perfect as far as they are; `basis` says at which
+    values; `label` what the run shown is.
     """
 
-    by_interval: pd.DataFrame
+    by_interval: pd.DataFrame | None
     total_eur: dict[str, float]
     basis: str
     captured_share: float | None = None
+    label: str = "The plan"
+
+    @property
+    def ways(self) -> list[tuple[str, str, str, str]]:
+        """Column, label, colour and dash of each way that is known, but no battery."""
+        return [
+            (name, self.label if name == "plan" else label, tint, dash)
+            for name, label, tint, dash in WAYS
+            if self.total_eur.get(name) is not None
+        ]
 
 
 @dataclass(frozen=True)
@@ -420,9 +431,9 @@ def cost_figure(money: Money, zone: str) -> dict:
         saved = saved.iloc[:: -int(np.ceil(len(saved) / MOST_INTERVALS))][::-1]
     start, end = saved.index[0], saved.index[-1] + step
     layout = time_layout(start, end, zone, height=300, narrow_height=280)
-    layout["yaxis"] = axis("Saved so far [EUR]", tickformat=",~g", zeroline=True)
+    layout["yaxis"] = axis("Saved so far [EUR]", tickformat=",.2~f", zeroline=True)
     data = [times_trace(saved.index, zone, step)]
-    for name, label, tint, dash in WAYS:
+    for name, label, tint, dash in money.ways:
         if name in saved:
             line = {"color": colour(tint), "width": 2.5 if name == "plan" else 2, "dash": dash}
             x, y = saved.index.append(saved.index[-1:] + step), rounded([0.0, *saved[name]], 7)
@@ -436,7 +447,7 @@ def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[
     layout = plain_layout(height=70 + 44 * len(labels), narrow_height=70 + 44 * len(labels))
     layout["margin"] |= {"l": 10}
     span = [min(0.0, *values), max(0.0, *values) if any(values) else 1.0]
-    layout["xaxis"] = axis(title, range=rounded(1.04 * bound for bound in span), tickformat=",.2~f", fixedrange=True, nticks=6)
+    layout["xaxis"] = axis(title, range=rounded(1.04 * bound for bound in span), tickformat=",.2~f", fixedrange=True, nticks=4, tickangle=0)
     layout["yaxis"] = axis("", fixedrange=True, autorange="reversed", showgrid=False, ticks="outside", ticklen=4, tickcolor="rgba(0,0,0,0)")
     names = [f"{label}<br><b>{text}</b>" for label, text in zip(labels, texts, strict=True)]
     bar = {"type": "bar", "orientation": "h", "x": rounded(values, 7), "y": names, "width": 0.6, "hoverinfo": "skip"}
@@ -445,10 +456,9 @@ def bars_figure(labels: Sequence[str], values: Sequence[float], texts: Sequence[
 
 def savings_figure(money: Money) -> dict:
     """What each way of running the site saves against no battery."""
-    ways = [way for way in WAYS if way[0] in money.total_eur]
-    saved = [money.total_eur["no_battery"] - money.total_eur[name] for name, *_ in ways]
-    texts = [euro(value) for value in saved]
-    return bars_figure([label for _, label, *_ in ways], saved, texts, [tint for *_, tint, _ in ways], "Saved against no battery [EUR]")
+    saved = [money.total_eur["no_battery"] - money.total_eur[name] for name, *_ in money.ways]
+    labels, tints = ([way[place] for way in money.ways] for place in (1, 2))
+    return bars_figure(labels, saved, [euro(value) for value in saved], tints, "Saved against no battery [EUR]")
 
 
 def leaderboard_figure(rows: Sequence[dict]) -> dict:

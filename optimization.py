@@ -115,11 +115,11 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
 def value_plan(config: Config, run_id: str | None = None) -> dict:
     """What a stored plan costs at the actual load, renewables and prices, beside its alternatives.
 
-    The batteries do what was planned as far as `Battery.step` lets them; curtailment is decided at actual prices and the grid
-    takes the rest. The rule charges on surplus and discharges on deficit. Perfect foresight is the optimum for the actual
-    values. All four cost energy, peak, CO2, wear and penalties, less the value of the energy added to the batteries at the
-    plan's terminal price, so that none costs less than perfect foresight. Stores perfect foresight as a run of kind `perfect` and
-    the plan as it was carried out as one of kind `actual`.
+    The batteries do what was planned as far as `Battery.step` and the limits of the grid connection let them; curtailment is decided
+    at actual prices and the grid takes the rest. The rule charges on surplus and discharges on deficit. Perfect foresight is the
+    optimum for the actual values. All four cost energy, peak, CO2, wear and penalties, less the value of the energy
+    added to the batteries at the plan's terminal price, so that none costs less than perfect foresight. Stores perfect foresight as a
+    run of kind `perfect` and the plan as it was carried out as one of kind `actual`.
 
     Parameters
     ----------

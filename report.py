@@ -29,7 +29,6 @@ from figures import (
     DAY,
     DEMAND,
     SUPPLY,
-    WAYS,
     SourceView,
     amount,
     clock,
@@ -44,6 +43,12 @@ from report_content import Content, ReportError, read_content
 
 OUTPUT = Path("report.html")
 TEMPLATE = Path(__file__).resolve().parent / "report_template.html"
+ISSUED = {
+    "plan": "Plan issued",
+    "actual": "Plan as carried out, issued",
+    "backtest": "Rolling plan from",
+    "perfect": "Plan with perfect foresight, from",
+}
 MOST_FANS = 12  # sources beyond these have a line in a table
 
 
@@ -106,7 +111,8 @@ def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) ->
             more = f" (and {len(own) - 3} smaller)" if len(own) > 3 else ""
             words[what] = f"{spans}{more}: {energy(total)} at {price:,.0f} EUR/MWh on average"
     if not words:
-        words["Batteries"] = "hold: no price difference pays for the losses"
+        none = "none: add a section [battery:NAME] to the configuration"
+        words["Batteries"] = "hold: no price difference pays for the losses" if len(fleet) else none
     if len(fleet):
         soc = fleet["soc"][fleet.index < schedule.index[0] + DAY]
         high, low = (f"{soc[time]:.0%} at {clock(time + step, zone, False)}" for time in (soc.idxmax(), soc.idxmin()))
@@ -169,7 +175,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "")
 
 
 def key(entries: Iterable[tuple[str, str, str]]) -> str:
-    """A legend: label, colour and shape ("", "rule" or "dash") of each entry."""
+    """A legend: label, colour and shape ("", "rule", "dash" or "dot") of each entry."""
     spans = "".join(
         f'<li><span class="{shape}" style="--swatch: var(--{tint})">{escape(label)}</span></li>' for label, tint, shape in entries
     )
@@ -186,15 +192,17 @@ def numbers_section(content: Content) -> Section:
     total, body, drawn = money.total_eur if money else {}, "", {}
     if money:
         cards = [("Without battery", euro(total["no_battery"]), "cost of the horizon", "")]
-        for name, label, kind in (("plan", "With the plan", "plan"), ("perfect", "Perfect foresight", "")):
-            if name in total:
+        for name, label, *_ in money.ways:
+            if name != "rule" and len(content.states):
+                kind = "plan" if name == "plan" else ""
                 saved = total["no_battery"] - total[name]
                 share = f" ({saved / abs(total['no_battery']):.1%})" if abs(total["no_battery"]) > 0.005 else ""
                 cards.append(
                     (label, euro(total[name]), f"saves {euro(saved)}{share}" if saved > -0.005 else f"costs {euro(-saved)} more", kind)
                 )
         if money.captured_share is not None:
-            cards.append(("Captured share", f"{money.captured_share:.0%}", "of what perfect foresight saves", ""))
+            share = f"{money.captured_share:.0%}".replace("-", "−")
+            cards.append(("Captured share", share, "of what perfect foresight saves", ""))
         body += '<div class="cards">'
         for label, value, note, kind in cards:
             body += f'<div class="card {kind}">{quiet(label)}<b>{escape(value)}</b>{quiet(note)}</div>'
@@ -220,9 +228,14 @@ def dispatch_section(content: Content) -> Section:
         "Above the line is where power comes from, below it where it goes; both are equally high. "
         f"Load and renewables are {'as forecast' if content.run['kind'] == 'plan' else 'actual values'}. Point at an interval to see why."
     )
-    names = [(label, colour_of(name), "") for name, label in (*SUPPLY, *DEMAND)]
-    names += [("Price", "price", "rule"), ("State of charge", "soc", "rule"), ("its bounds", "quiet", "dash")]
     schedule = figures.with_battery_power(content.schedule, content.states)
+    battery = ("charge_kw", "discharge_kw")
+    names = [(label, colour_of(name), "") for name, label in (*SUPPLY, *DEMAND) if len(content.states) or name not in battery]
+    names.append(("Import price", "price", "rule"))
+    if not np.allclose(schedule["import_price_eur_per_mwh"], schedule["export_price_eur_per_mwh"], equal_nan=True):
+        names.append(("Export price", "price", "dot"))
+    if len(content.states):
+        names += [("State of charge", "soc", "rule"), ("its bounds", "quiet", "dash")]
     actions = battery_actions(schedule[schedule.index < schedule.index[0] + DAY])
     rows = [
         (
@@ -242,11 +255,15 @@ def forecasts_section(content: Content) -> Section:
     """The fan of each source against its actual values, with the error of the last 24 h."""
     title = "Forecasts against what came"
     shown = [view for view in content.views if view.forecast is not None]
+    if not shown and content.run is not None and content.run["kind"] == "backtest":
+        return Section(
+            "forecasts", title, paragraph("A rolling plan follows the forecasts of many issue times; a plan's page shows those of its own.")
+        )
     if not shown:
         return Section("forecasts", title, missing("There is no forecast for this issue time.", "python forecast_and_save.py"))
     entries = [
         ("Actual", "ink", "rule"),
-        ("Forecast", "quiet", "rule"),
+        ("Forecast, in its source's colour", "discharge", "rule"),
         ("50, 80 and 90 % of outcomes are expected in the bands", "band-load", ""),
     ]
     by_size = sorted(shown, key=lambda view: -(view.source.capacity_kw or np.inf))
@@ -292,19 +309,23 @@ def cost_section(content: Content) -> Section:
     if money is None:
         return Section("cost", title, missing("There is no plan to value.", "python optimization.py"))
     lead = "What has been saved so far, against running the site without a battery."
-    ways = [way for way in WAYS if way[0] in money.total_eur]
-    entries = [(label, tint, "dash" if dash != "solid" else "rule") for _, label, tint, dash in ways]
-    rows = [("Without battery", euro(money.total_eur["no_battery"]), "–")]
-    rows += [(label, euro(money.total_eur[name]), euro(money.total_eur["no_battery"] - money.total_eur[name])) for name, label, *_ in ways]
+    none = money.total_eur["no_battery"]
+    rows = [("Without battery", euro(none), "–")]
+    rows += [(label, euro(money.total_eur[name]), euro(none - money.total_eur[name])) for name, label, *_ in money.ways]
+    listed = table(("Way", "Cost|", "Saved|"), rows)
+    if money.by_interval is None:
+        return Section("cost", title, paragraph(money.basis, "quiet") + listed)
+    entries = [(label, tint, {"solid": "rule"}.get(dash, dash)) for _, label, tint, dash in money.ways]
     body = paragraph(lead + " " + money.basis, "quiet") + key(entries) + "<!--saved-->"
-    return Section("cost", title, body + table(("Way", "Cost|", "Saved|"), rows), {"saved": figures.cost_figure(money, content.zone)})
+    return Section("cost", title, body + listed, {"saved": figures.cost_figure(money, content.zone)})
 
 
 def leaderboard_section(content: Content) -> Section:
     """Each model's error beside last week's same hour, for each source."""
     title = "Leaderboard of models"
     if not content.leaderboard:
-        return Section("models", title, missing("No model has been trained yet.", "python train_forecast.py"))
+        what = "No models have been compared yet; that takes some weeks of data."
+        return Section("models", title, missing(what, "python train_forecast.py"))
     lead = "Mean absolute error over that of last week's same hour: left of the line is better. The filled mark is the champion."
     unit = {view.source.source_id: "EUR/MWh" if view.source.kind == "market" else "kW" for view in content.views}
     rows = [
@@ -358,7 +379,7 @@ def render(content: Content) -> str:
     if content.run is not None:
         issue, end = content.run["issue_time"], content.schedule.index[-1] + interval_length(content.schedule.index)
         line = (
-            f"Plan issued {clock(issue, content.zone, with_year=True)}, to {clock(end, content.zone)}; "
+            f"{ISSUED[content.run['kind']]} {clock(issue, content.zone, with_year=True)}, to {clock(end, content.zone)}; "
             f"measurements until {clock(content.data_end, content.zone, with_year=True)}. "
             f"Times in {figures.zone_name((issue, end), content.zone)}."
         )
@@ -395,7 +416,10 @@ def write_report(config: Config, run_id: str | None = None, output: Path | None 
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(output)
     except OSError as error:
-        raise ReportError(f"--output {output}: cannot be written: {error.strerror}; name a file in a folder that exists") from None
+        temporary.unlink(missing_ok=True)
+        raise ReportError(
+            f"{output}: cannot be written: {error.strerror}; name a file in a folder that exists, with report.py --output"
+        ) from None
     return output
 
 

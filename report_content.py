@@ -17,14 +17,16 @@ import pandas as pd
 import db
 import features
 import schedule_site
-from battery import carry_out, energy_kwh, idle, money_eur, self_consumption, stored_kwh
+from battery import carry_out, idle, money_eur, replay, self_consumption, stored_kwh
 from config import EMBEDDED, BatteryParameters, Config, VppError
-from figures import DAY, HISTORY, Money, SourceView, interval_length
+from figures import DAY, HISTORY, Money, SourceView, euro, interval_length
 from schedule_problem import Problem, Schedule
 from sources import Source
 
 log = logging.getLogger("report")
 KIND_ORDER = ("load", "solar", "wind", "market")
+LABELS = {"plan": "The plan", "actual": "The plan as carried out", "backtest": "The rolling plan", "perfect": "Perfect foresight"}
+AT_ACTUAL, AT_FORECAST = "at the actual load, renewables and prices", "at forecast values"
 
 
 class ReportError(VppError):
@@ -130,33 +132,53 @@ def read_error(conn, source: Source, end: pd.Timestamp, zone: str) -> dict | Non
 
 
 def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
-    """The ways of running the site compared: at actual values where perfect foresight is stored, else at forecast ones."""
-    perfect = db.read_schedule(conn, kind="perfect", issue_time=run["issue_time"])
-    known = perfect is not None and perfect[1].index.equals(schedule.index)
+    """What a run costs beside other ways of running the site.
+
+    A plan that has been valued is shown at actual values beside perfect foresight. A run that was made with another configuration
+    than the present one is shown with the money that was stored with it: what its batteries and its tariff were is not known any more.
+    """
     step = int(interval_length(schedule.index).total_seconds()) // 60
-    planned = set(states["battery_id"])
-    batteries = [battery for battery in config.batteries if battery.battery_id in planned]
+    label = LABELS[run["kind"]]
+    total = {"no_battery": run["cost_no_battery_eur"], "rule": run["cost_rule_eur"], "plan": run["cost_eur"]}
+    made = schedule_site.config_of(config, run, len(schedule) * step / 60)
+    if made is None:
+        basis = f"As stored when it was made, {AT_FORECAST if run['kind'] == 'plan' else AT_ACTUAL}: the configuration has changed since."
+        return Money(None, total, basis, label=label)
+    perfect = db.read_schedule(conn, schedule_site.run_id_of(made, "perfect", run["issue_time"])) if run["kind"] == "plan" else None
+    known = perfect is not None and perfect[1].index.equals(schedule.index)
+    batteries = [battery for battery in made.batteries if battery.battery_id in set(states["battery_id"])]
     batteries = schedule_site.starting_batteries(conn, batteries, run["issue_time"])
-    peak = schedule_site.peak_so_far(conn, config, run["issue_time"])
+    peak = schedule_site.peak_so_far(conn, made, run["issue_time"])
 
     def problem_of(frame: pd.DataFrame) -> Problem:
-        price = frame["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh
-        return schedule_site.site_problem(config, schedule.index[0], frame.assign(price_eur_per_mwh=price), step, batteries, peak)
+        price = frame["import_price_eur_per_mwh"] - made.grid.import_fee_eur_per_mwh
+        return schedule_site.site_problem(made, schedule.index[0], frame.assign(price_eur_per_mwh=price), step, batteries, peak)
 
     price = schedule_site.terminal_price(problem_of(schedule))
     problem = schedule_site.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
     wanted = by_battery(states, problem, "charge_kw") - by_battery(states, problem, "discharge_kw")
     alone = schedule_site.without_battery(problem)
-    ways = {"rule": self_consumption(problem), "plan": carry_out(problem, lambda t, _: wanted[:, t])}
+    ways = {"no_battery": (alone, idle(alone)), "rule": (problem, self_consumption(problem))}
+    if run["kind"] == "plan":
+        ways["plan"] = (problem, carry_out(problem, lambda t, _: wanted[:, t]))
+    else:  # carried out already
+        ways["plan"] = (problem, stored_schedule(problem, schedule, states))
     if known:
-        ways["perfect"] = stored_schedule(problem, *perfect[1:])
-    costs = {"no_battery": interval_costs(alone, idle(alone))} | {name: interval_costs(problem, way) for name, way in ways.items()}
-    by_interval = pd.DataFrame(costs, index=schedule.index)
-    total = by_interval.sum().to_dict()
+        ways["perfect"] = (problem, stored_schedule(problem, *perfect[1:]))
+    if known or run["kind"] == "plan":
+        total = {name: schedule_site.net_cost_eur(*way) for name, way in ways.items()}
+    by_interval = pd.DataFrame({name: interval_costs(*way, total[name]) for name, way in ways.items()}, index=schedule.index)
     share = schedule_site.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
-    at_actual = known or run["kind"] != "plan"
-    basis = "At the actual load, renewables and prices." if at_actual else "At forecast values."
-    return Money(by_interval, total, basis + " Energy added to the batteries counts at one price.", share)
+    basis = (
+        AT_ACTUAL if known or run["kind"] != "plan" else AT_FORECAST
+    ).capitalize() + ". Energy added to the batteries counts at one price."
+    penalties = {name: replay(*way).penalty_eur for name, way in ways.items()}
+    if max(penalties.values()) > 0.005:
+        basis += (
+            " Included are penalties for limits that could not be kept, which nobody pays: "
+            f"{euro(penalties['no_battery'])} without battery, {euro(penalties['plan'])} with it."
+        )
+    return Money(by_interval, total, basis, share, label)
 
 
 def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
@@ -173,20 +195,17 @@ def stored_schedule(problem: Problem, frame: pd.DataFrame, states: pd.DataFrame)
     return Schedule(charge, discharge, *grid, soc)
 
 
-def interval_costs(problem: Problem, schedule: Schedule) -> np.ndarray:
+def interval_costs(problem: Problem, schedule: Schedule, total_eur: float) -> np.ndarray:
     """What each interval of a schedule costs [EUR]: energy, CO2 and wear, less the value of the energy that it stores.
 
-    What belongs to no interval (peak and penalties) is in the last, so that the sum is `schedule_site.net_cost_eur`.
+    What belongs to no interval (peak and penalties) is in the last, so that the sum is `total_eur`.
     """
-    hours = problem.hours
-    costs = money_eur(energy_kwh(schedule.grid_import_kw, hours), problem.import_cost_eur_per_mwh)
-    costs = costs - money_eur(energy_kwh(schedule.grid_export_kw, hours), problem.export_price_eur_per_mwh)
+    costs = schedule_site.interval_costs_eur(problem, schedule)
     for number, battery in enumerate(problem.batteries):
-        charge, discharge = schedule.charge_kw[number], schedule.discharge_kw[number]
-        stored = np.diff(stored_kwh(battery, charge, discharge, hours), prepend=battery.soc_initial * battery.capacity_kwh)
-        costs += money_eur(energy_kwh(discharge, hours), battery.wear_eur_per_mwh)
+        levels = stored_kwh(battery, schedule.charge_kw[number], schedule.discharge_kw[number], problem.hours)
+        stored = np.diff(levels, prepend=battery.soc_initial * battery.capacity_kwh)
         costs -= money_eur(stored, battery.terminal_value_eur_per_mwh or 0.0)
-    costs[-1] += schedule_site.net_cost_eur(problem, schedule) - costs.sum()
+    costs[-1] += total_eur - costs.sum()
     return costs
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Battery, energy_kwh, idle, money_eur, self_consumption, settle
+from battery import Battery, energy_kwh, idle, self_consumption, settle, within_grid
 from config import Config, ConfigError
 from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
 from schedule_problem import Problem, Schedule, ScheduledBattery
@@ -28,6 +28,7 @@ from schedule_site import (
     actual_frame,
     captured_share,
     carried_out,
+    interval_costs_eur,
     net_cost_eur,
     on_steps,
     plan_step_min,
@@ -215,10 +216,11 @@ def roll(
                 problem = replace(problem, grid=replace(problem.grid, peak_so_far_kw=peak_kw))
             plan = rolling.solve(problem)
             end = min([t + problem.intervals, actual.intervals, *starts[starts > t][:1].tolist()])
-            for b in range(len(batteries)):
-                for k in range(end - t):
-                    done = batteries[b].step(plan.charge_kw[b, k] - plan.discharge_kw[b, k], actual.hours)
-                    batteries[b], charge[b, t + k], discharge[b, t + k] = done.battery, done.charge_kw, done.discharge_kw
+            planned = (plan.charge_kw - plan.discharge_kw).T.tolist()
+            for k in range(t, end):
+                for b, power_kw in enumerate(within_grid(actual, k, planned[k - t])):
+                    done = batteries[b].step(power_kw, actual.hours)
+                    batteries[b], charge[b, k], discharge[b, k] = done.battery, done.charge_kw, done.discharge_kw
             if actual.grid.peak_price_eur_per_kw:
                 first = int(np.searchsorted(blocks, blocks[t]))
                 imports = np.maximum(net[first:end] + charge[:, first:end].sum(axis=0) - discharge[:, first:end].sum(axis=0), 0.0)
@@ -304,15 +306,6 @@ def last_week(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> O
     past = actual_frame(conn, config, pd.date_range(local[0], local[-1], freq=f"{step_min}min", name="time"), step_min)
     frame = past.reindex(local).set_axis(index)
     return None if frame.isna().any(axis=None) else outlook_of(frame)
-
-
-def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
-    """Energy, CO2 and wear of each interval [EUR]."""
-    costs = money_eur(energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh)
-    costs -= money_eur(energy_kwh(schedule.grid_export_kw, problem.hours), problem.export_price_eur_per_mwh)
-    for battery, discharge in zip(problem.batteries, schedule.discharge_kw, strict=True):
-        costs += money_eur(energy_kwh(discharge, problem.hours), battery.wear_eur_per_mwh)
-    return costs
 
 
 @dataclass(frozen=True, eq=False)

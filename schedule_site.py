@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import idle, money_eur, replay, self_consumption
+from battery import energy_kwh, idle, money_eur, replay, self_consumption
 from config import BatteryParameters, Config
 from schedule_problem import Certificate, GridConnection, Problem, Result, Schedule, ScheduledBattery
 
@@ -112,6 +112,15 @@ def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
     """What a schedule costs: energy, peak, CO2, wear and penalties, less the value of the energy that it adds to the batteries."""
     start = sum(money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0) for b in problem.batteries)
     return replay(problem, schedule).objective_eur + start
+
+
+def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
+    """Energy, CO2 and wear of each interval [EUR]."""
+    costs = money_eur(energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh)
+    costs -= money_eur(energy_kwh(schedule.grid_export_kw, problem.hours), problem.export_price_eur_per_mwh)
+    for battery, discharge in zip(problem.batteries, schedule.discharge_kw, strict=True):
+        costs += money_eur(energy_kwh(discharge, problem.hours), battery.wear_eur_per_mwh)
+    return costs
 
 
 def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -> float | None:
@@ -247,13 +256,31 @@ def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> R
     )
 
 
-def run_row(config: Config, kind: str, issue_time: pd.Timestamp, problem: Problem, result: Result) -> dict:
-    """A row of the table `schedule_runs`. The run_id says which site and configuration were planned, for when: planning again replaces."""
+def run_id_of(config: Config, kind: str, issue_time: pd.Timestamp) -> str:
+    """The run_id of a schedule: it says which site and configuration were planned, for when."""
     import db
 
-    plan_of = (config.site, config.grid, config.optimization, config.batteries)
+    return db.run_id(kind, config.site.site_id, issue_time, config.site, config.grid, config.optimization, config.batteries)
+
+
+def config_of(config: Config, run: Mapping[str, object], hours: float) -> Config | None:
+    """The configuration that a stored run of this length [h] was made with; None where the present one is another.
+
+    The horizon alone may differ: the pipeline plans all that it holds back.
+    """
+    for horizon_h in (config.optimization.horizon_h, run["kind"] != "backtest" and round(hours)):
+        made = replace(config, optimization=replace(config.optimization, horizon_h=horizon_h)) if horizon_h else config
+        if run_id_of(made, run["kind"], run["issue_time"]) == run["run_id"]:
+            return made
+    return None
+
+
+def run_row(config: Config, kind: str, issue_time: pd.Timestamp, problem: Problem, result: Result) -> dict:
+    """A row of the table `schedule_runs`; planning again replaces it."""
+    import db
+
     return {
-        "run_id": db.run_id(kind, config.site.site_id, issue_time, *plan_of),
+        "run_id": run_id_of(config, kind, issue_time),
         "site_id": config.site.site_id,
         "issue_time": issue_time,
         "kind": kind,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import battery
-from battery import Battery, carry_out, energy_kwh, idle, money_eur, replay, self_consumption, settle
+from battery import Battery, carry_out, energy_kwh, idle, money_eur, replay, self_consumption, settle, within_grid
 from config import BatteryParameters, FieldError
 from schedule_problem import Schedule, parse_problem
 
@@ -245,3 +245,19 @@ def test_a_picture_that_cannot_be_drawn_is_refused_in_one_line(capsys, tmp_path)
     assert capsys.readouterr().err.endswith("day.html: expected a file name that ends in .png, .svg, .pdf\n")
     assert battery.main(["--config", str(path), "--plot", str(path / "day.png")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_carrying_out_keeps_to_the_grid_connection():
+    """4 kW are wanted of a battery where the load already takes 3 of the 5 kW that may be imported: it charges with 2."""
+    problem = a_problem(grid={"import_limit_kw": 5, "export_limit_kw": 1}, renewables_kw=[0, 0])
+    schedule = carry_out(problem, lambda t, batteries: [4.0 if t == 0 else -5.0])
+    assert schedule.charge_kw[0].tolist() == [2.0, 0.0]
+    assert schedule.discharge_kw[0].tolist() == [0.0, 4.0]  # 3 kW serve the load, 1 kW may be exported
+    assert replay(problem, schedule).bends == ()
+    # a load beyond the limit is not the battery's doing: it only does not add to it, and may help
+    heavy = a_problem(grid={"import_limit_kw": 2})
+    assert within_grid(heavy, 0, [4.0]) == [0.0]
+    assert within_grid(heavy, 0, [-1.0]) == [-1.0]
+    # of two batteries both are cut back alike; one that discharges makes room for the other
+    assert within_grid(problem, 0, [3.0, 1.0]) == [1.5, 0.5]
+    assert within_grid(problem, 0, [3.0, -1.0]) == [3.0, -1.0]

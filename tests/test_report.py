@@ -100,8 +100,12 @@ def filled(servers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(filled):
-    models = (("prophet", 0.7, True), ("seasonal_naive", 1.0, False), ("arima", 3.2, False))
-    rows = [{"source_id": "load-1", "model": name, "champion": best, "mae": 100 * r, "mae_ratio_naive": r} for name, r, best in models]
+    models = (("random_forest", 0.7, True), ("seasonal_naive", 1.0, False), ("arima", 3.2, False))
+    rows = [
+        {"source_id": source, "model": name, "champion": best, "mae": 141.3 * r, "mae_ratio_naive": r}
+        for source in ("load-1", "market-1")
+        for name, r, best in models
+    ]
     return dataclasses.replace(report_content.read_content(filled), leaderboard=rows)
 
 
@@ -143,6 +147,8 @@ def test_the_page_in_a_browser(browser, page, width, dark):
     }
     assert all(height > 100 for _, heights in drawn for height in heights)
     assert browser.run("document.documentElement.scrollWidth") == width
+    wide = "[...document.querySelectorAll('.scroll')].filter(table => table.scrollWidth > table.clientWidth).map(table => table.innerText)"
+    assert browser.run(wide) == []  # no column is cut off
     # text and page are far apart in both schemes (a contrast of 7 is WCAG's AAA)
     texts = browser.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     assert contrast(*texts) > 7
@@ -206,6 +212,55 @@ def test_the_numbers_are_those_of_the_plan_s_value(filled, content, page):
     assert f"<b>{value['captured_share']:.0%}</b>" in text
 
 
+def test_a_plan_of_another_configuration_is_shown_with_the_money_stored_with_it(filled):
+    smaller = dataclasses.replace(filled.batteries[0], capacity_kwh=filled.batteries[0].capacity_kwh / 2)
+    changed = dataclasses.replace(filled, batteries=(smaller, *filled.batteries[1:]))
+    content = report_content.read_content(changed)
+    assert content.money.total_eur["plan"] == content.run["cost_eur"]
+    assert content.money.captured_share is None
+    assert "the configuration has changed since" in report.render(content)
+    # the horizon alone may be another one, as the pipeline's is
+    longer = dataclasses.replace(filled, optimization=dataclasses.replace(filled.optimization, horizon_h=100))
+    assert report_content.read_content(longer).money.captured_share is not None
+
+
+@pytest.mark.parametrize(("kind", "title"), [("perfect", "Plan with perfect foresight, from"), ("actual", "Plan as carried out, issued")])
+def test_a_run_that_is_no_plan_says_so_and_shows_its_own_money(filled, kind, title):
+    with db.session(filled) as session:
+        run = db.read_schedule(session, kind=kind)[0]
+    content = report_content.read_content(filled, run["run_id"])
+    assert content.money.total_eur == {"no_battery": run["cost_no_battery_eur"], "rule": run["cost_rule_eur"], "plan": run["cost_eur"]}
+    assert content.money.by_interval.sum().to_dict() == pytest.approx(content.money.total_eur)
+    assert content.money.captured_share is None
+    text = report.render(content)
+    assert title in text and "Plan issued" not in text and "With the plan" not in text
+
+
+def test_penalties_are_told_apart_from_what_is_paid(filled):
+    """A load of up to 2,100 kW behind a connection of 1,000 kW: the battery cannot help all day long."""
+    tight = dataclasses.replace(filled, grid=dataclasses.replace(filled.grid, import_limit_kw=1000.0))
+    run_id = optimization.plan(tight, ISSUE)["run_id"]
+    money = report_content.read_content(tight, run_id).money
+    assert "penalties for limits that could not be kept, which nobody pays" in money.basis
+    with db.session(filled) as session, session.cursor() as cursor:
+        cursor.execute("DELETE FROM schedule_runs WHERE run_id = %s", (run_id,))
+
+
+def test_yesterdays_error_is_that_of_a_forecast_a_day_old(filled, content):
+    """Forecasts are off by 0.12 sin(i / 5) in their i-th hour; the newest that is 24 h old at the end is ISSUE's, in its hours 24 to 47."""
+    view = next(view for view in content.views if view.source.kind == "load")
+    hours = np.arange(24, 48)
+    with db.session(filled) as session:
+        series = db.read_series(session, view.source)
+    actual = series[ISSUE + pd.to_timedelta(hours, unit="h")].to_numpy()
+    week_before = series[ISSUE + pd.to_timedelta(hours - 168, unit="h")].to_numpy()
+    assert view.error["end"] == ISSUE + pd.Timedelta(hours=48) and view.error["issue_time"] == ISSUE
+    assert view.error["mae"] == pytest.approx(np.abs(actual * 0.12 * np.sin(hours / 5)).mean())
+    assert view.error["naive"] == pytest.approx(np.abs(actual - week_before).mean())
+    words = report.error_in_words(view, "UTC")
+    assert f"mean absolute error {figures.amount(view.error['mae'], 'kW')}, {view.error['mae'] / 2500:.1%} of capacity" in words
+
+
 def test_what_comes_in_goes_out(content):
     data = figures.dispatch_figure(content.schedule, content.states, content.batteries, content.zone)["data"]
     bars = np.array([[value or 0.0 for value in trace["y"]] for trace in data if trace["type"] == "bar"])
@@ -240,6 +295,10 @@ def test_expected_failures_are_one_line(filled, tmp_path, capsys):
     assert "--run nothing" in error and "the newest plan is" in error
     assert report.main([*arguments, "--output", str(tmp_path / "no" / "where.html")]) == 1
     assert "No such file or directory" in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    assert report.main([*arguments, "--output", str(tmp_path / "folder")]) == 1
+    assert "Is a directory" in capsys.readouterr().err
+    (tmp_path / "folder").rmdir()
     assert report.main([*arguments, "--output", str(tmp_path / "r.html")]) == 0
     assert capsys.readouterr().out.strip().endswith("r.html")
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
@@ -314,7 +373,10 @@ def test_the_next_day_in_words():
 def test_without_a_battery_there_is_a_page(content):
     alone = dataclasses.replace(content, states=content.states.iloc[:0], batteries=())
     text = report.render(alone)
-    assert "hold: no price difference" in text
+    assert "none: add a section [battery:NAME]" in text
+    assert "hold: no price difference" not in text
+    for gone in ("State of charge", ">Charge<", "saves 0.00"):
+        assert gone not in text
 
 
 def test_days_of_23_and_25_hours():
