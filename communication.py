@@ -46,8 +46,9 @@ from broker import (
     wait_for_topics,
 )
 from config import Config, ConfigError
-from sink import Count, Incoming, Sink, Writer, run_sink
+from sink import Count, Sink, run_sink
 from sources import SOURCES_FILE, Source, read_sources
+from writer import Writer
 
 # librdkafka's own broker drops the oldest of more than 5 MiB a partition. We count messages uncompressed, which is the worst case,
 # and leave room for the batch that is being sent.
@@ -369,7 +370,8 @@ def replay_dead_letters(config: Config) -> list[dict]:
             whole = [letter for letter in mine if letter.truncated is None]
             if not mine:
                 continue
-            outcome = writer.write({kind: Incoming([letter.value for letter in whole], [letter.sent_ms for letter in whole])})[kind]
+            decoded = records.decode(kind, [letter.value for letter in whole], [letter.sent_ms for letter in whole])
+            outcome = writer.write({kind: decoded})[kind]
             refused = {place for place, _ in outcome.refused}
             for place, letter in enumerate(whole):
                 if place not in refused:

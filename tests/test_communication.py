@@ -192,7 +192,7 @@ NOW_US = 1_750_000_000_000_000  # 2025-06-15
 
 def reasons(kind, *values):
     values = [value if value is None or isinstance(value, bytes) else json.dumps(value).encode() for value in values]
-    checked = records.check(kind, values, [0] * len(values), records.Registry(SOURCES), LIMITS, NOW_US)
+    checked = records.check(records.decode(kind, values, [0] * len(values)), records.Registry(SOURCES), LIMITS, NOW_US)
     found = dict(checked.refused)
     assert sorted([*found, *checked.places]) == list(range(len(values)))
     return [found.get(place) for place in range(len(values))]
@@ -239,7 +239,8 @@ def test_bounds_of_a_record():
 
 
 def test_a_message_from_the_future_is_refused():
-    checked = records.check("solar", [json.dumps(power(iso(0, 15), 1)).encode()] * 2, [0, 9**18], records.Registry(SOURCES), LIMITS, NOW_US)
+    decoded = records.decode("solar", [json.dumps(power(iso(0, 15), 1)).encode()] * 2, [0, 9**18])
+    checked = records.check(decoded, records.Registry(SOURCES), LIMITS, NOW_US)
     assert list(checked.places) == [0] and "lies ahead" in checked.refused[0][1]
 
 
@@ -282,7 +283,7 @@ RECORDS = st.fixed_dictionaries({}, optional={"source_id": TEXTS | SCALARS, "tim
 )
 @settings(max_examples=300, deadline=None)
 def test_no_message_stops_the_checks(values, sent_ms):
-    checked = records.check("solar", values, [sent_ms] * len(values), records.Registry(SOURCES), LIMITS, NOW_US)
+    checked = records.check(records.decode("solar", values, [sent_ms] * len(values)), records.Registry(SOURCES), LIMITS, NOW_US)
     assert sorted([*checked.places, *(place for place, _ in checked.refused)]) == list(range(len(values)))
     for _, reason in checked.refused:
         assert 0 < len(reason.encode()) < 500  # it becomes a header
