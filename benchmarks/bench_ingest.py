@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,9 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import broker  # noqa: E402
-import communication  # noqa: E402
 import db  # noqa: E402
 import embedded  # noqa: E402
+import producer  # noqa: E402
 import sink  # noqa: E402
 from config import EMBEDDED, Config, load_config  # noqa: E402
 from sources import Source, write_sources  # noqa: E402
@@ -98,13 +99,14 @@ def fill(config: Config, rows: int) -> int:
     """Put that many messages into the topic, or as many as the broker can hold."""
     settings = broker.kafka_settings(config)
     topic = broker.topic_names(config)["load"]
-    producer = broker.new_producer(settings, 60, sink.Counter())
-    broker.wait_for_topics(producer, [topic], 20)
+    client = broker.new_producer(settings, 60, Counter())
+    broker.wait_for_topics(client, [topic], 20)
     with tempfile.TemporaryDirectory() as folder:
         write_csv(Path(folder) / "load.csv", rows)
-        for _, key, value in communication.read_messages(Path(folder) / "load.csv", "load"):
-            broker.send(producer, topic, value, key)
-    producer.flush(60)
+        for _, keys, values in producer.read_messages(Path(folder) / "load.csv", "load"):
+            for key, value in zip(keys, values, strict=True):
+                broker.send(client, topic, value, key)
+    client.flush(60)
     observer = broker.new_consumer(settings, config.kafka.group_id)
     found = broker.lags(observer, broker.wait_for_topics(observer, [topic], 20))
     observer.close()

@@ -1,5 +1,6 @@
 """The stream end to end on real servers: what is stored, what is dead-lettered and why, what is replayed, how commands end."""
 
+import csv
 import dataclasses
 import json
 import logging
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 import broker
 import communication
 import db
+import producer
 import records
 import sink
 from config import load_config
@@ -78,18 +80,18 @@ def register(config, sources=SOURCES):
 def send(config, kind, values, timestamps=None):
     """Messages to the topic of a kind, all with the key "k", so that they keep their order."""
     settings = broker.kafka_settings(config)
-    producer = Producer(settings | {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000})
+    client = Producer(settings | {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000})
     topic = broker.topic_names(config)[kind]
-    broker.wait_for_topics(producer, [topic], 20)
+    broker.wait_for_topics(client, [topic], 20)
     for place, value in enumerate(values):
         data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
         while True:
             try:
-                producer.produce(topic, data, "k", **({"timestamp": timestamps[place]} if timestamps else {}))
+                client.produce(topic, data, "k", **({"timestamp": timestamps[place]} if timestamps else {}))
                 break
             except BufferError:
-                producer.poll(0.1)
-    assert producer.flush(30) == 0
+                client.poll(0.1)
+    assert client.flush(30) == 0
 
 
 def drain(config):
@@ -141,7 +143,7 @@ def test_a_csv_without_a_column_is_refused(make_config):
     write_csvs(config)
     (config.paths.data_dir / "wind.csv").write_text("time,source_id,power\n")
     with pytest.raises(broker.StreamError, match=r"wind\.csv: no column power_kw; expected source_id,time,power_kw"):
-        communication.produce(config, ["wind"])
+        producer.produce(config, ["wind"])
 
 
 @pytest.mark.parametrize(
@@ -155,30 +157,48 @@ def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, exp
     path = tmp_path / "load.csv"
     path.write_bytes(b"time,source_id,power_kw\n" + content)
     with pytest.raises(broker.StreamError, match=expected):
-        list(communication.read_messages(path, "load"))
+        list(producer.read_messages(path, "load"))
 
 
 def test_no_csv_names_the_command_that_makes_them(make_config):
     with pytest.raises(broker.StreamError, match=r"run python generation\.py"):
-        communication.produce(make_config(), list(broker.TOPICS))
+        producer.produce(make_config(), list(broker.TOPICS))
+
+
+def read_one_by_one(path, kind):
+    return [
+        (key, json.loads(value)) for _, keys, values in producer.read_messages(path, kind) for key, value in zip(keys, values, strict=True)
+    ]
 
 
 def test_what_is_no_number_is_sent_for_the_sink_to_refuse(tmp_path):
     path = tmp_path / "load.csv"
     path.write_text("power_kw,extra,time,source_id\n1.50,x,2025-01-01T00:00Z,a\n,x,2025-01-01T01:00Z,a\n\nnan,,t,a\n7\n")
-    assert [(key, json.loads(value)["power_kw"]) for _, key, value in communication.read_messages(path, "load")] == [
-        ("a", 1.5),
-        ("a", ""),
-        ("a", None),
-        ("", 7.0),
-    ]
+    assert [(key, record["power_kw"]) for key, record in read_one_by_one(path, "load")] == [("a", 1.5), ("a", ""), ("a", None), ("", 7.0)]
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.floats().map(repr) | st.text(max_size=3)), max_size=1200))
+@settings(max_examples=50, deadline=None)
+def test_every_line_of_a_csv_is_sent_in_its_order(tmp_path_factory, lines):
+    """Whatever the cells hold, and wherever the lines are divided for sending."""
+    path = tmp_path_factory.mktemp("csv") / "load.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("time", "source_id", "power_kw"), *lines])
+    expected = []
+    for at, source_id, cell in lines:
+        try:
+            number = float(cell) if math.isfinite(float(cell)) else None
+        except ValueError:
+            number = cell
+        expected.append((source_id, {"source_id": source_id, "time": at, "power_kw": number}))
+    assert read_one_by_one(path, "load") == expected
 
 
 def test_speed_sends_in_the_order_of_time(make_config):
     config = make_config()
     write_csvs(config, 3)
     began = time.monotonic()
-    sent = list(communication._messages(config, ["solar", "load"], 7200 * 10, lambda: False))  # two hours in 0.1 s
+    sent = list(producer._messages(config, ["solar", "load"], 7200 * 10, lambda: False))  # two hours in 0.1 s
     assert time.monotonic() - began >= 0.1
     assert [kind for kind, _, _ in sent] == ["solar", "load", "solar", "solar", "load", "load"]
 
@@ -349,12 +369,12 @@ def test_dead_letters_are_stored_once_their_cause_is_mended(make_config):
 def test_a_dead_letter_sent_twice_is_listed_once(make_config):
     config = make_config()
     settings = broker.kafka_settings(config)
-    producer = broker.new_producer(settings, 10, Counter())
+    client = broker.new_producer(settings, 10, Counter())
     letter = broker.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
     for _ in range(3):
-        broker.send_dead_letter(producer, letter)
-    broker.send_dead_letter(producer, dataclasses.replace(letter, offset=8))
-    assert producer.flush(10) == 0
+        broker.send_dead_letter(client, letter)
+    broker.send_dead_letter(client, dataclasses.replace(letter, offset=8))
+    assert client.flush(10) == 0
     found = broker.read_dead_letters(config, settings)
     assert [item.offset for item in found] == [7, 8] and found[0] == letter
 
@@ -405,11 +425,11 @@ def test_messages_dropped_by_the_broker_are_counted(make_config, servers, caplog
     if not own_broker:
         pytest.skip("needs the embedded broker, which drops more than 5 MiB a partition; leave VPP_TEST_KAFKA unset")
     noise = [power(iso(n % 5000, 15), n % 100) | {"pad": f"{math.sin(n) * 1e16:.0f}" * 12} for n in range(40_000)]
-    producer = Producer(broker.kafka_settings(config))  # uncompressed, 300 bytes each: 12 MB into one partition
+    client = Producer(broker.kafka_settings(config))  # uncompressed, 300 bytes each: 12 MB into one partition
     topic = broker.topic_names(config)["solar"]
     for value in noise:
-        broker.send(producer, topic, json.dumps(value).encode(), "k")
-    assert producer.flush(30) == 0
+        broker.send(client, topic, json.dumps(value).encode(), "k")
+    assert client.flush(30) == 0
     with caplog.at_level(logging.ERROR):
         counts = drain(config)["solar"]
     assert counts.lost > 0 and counts.lost + counts.stored + counts.unchanged == 40_000
@@ -425,7 +445,7 @@ def test_the_producer_refuses_what_the_embedded_broker_would_drop(make_config):
     with pytest.raises(
         broker.StreamError, match=r"topic .*load-topic is full: the embedded broker keeps 5 MiB a partition and [\d,]+ messages wait"
     ):
-        communication.produce(config, ["load"])
+        producer.produce(config, ["load"])
     rows = communication.stream(dataclasses.replace(config, database=dataclasses.replace(config.database, wait_s=30.0)))
     assert rows[0]["produced"] == 60_000 == rows[0]["in_database"]  # and what waited was stored before
     assert rows[0]["lost"] == 0
@@ -446,7 +466,7 @@ def test_two_sinks_share_the_work(make_config):
         deadline = time.monotonic() + 30  # both have joined and each has some of the partitions
         while not all(member.positions for member in members) and time.monotonic() < deadline:
             time.sleep(0.05)
-        communication.produce(config, list(broker.TOPICS))
+        producer.produce(config, list(broker.TOPICS))
     finally:
         produced.set()
         for thread in threads:
