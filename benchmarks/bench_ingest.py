@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import broker  # noqa: E402
+import bulk  # noqa: E402
 import db  # noqa: E402
 import embedded  # noqa: E402
 import producer  # noqa: E402
@@ -82,14 +83,16 @@ def bare_copy(config: Config, rows: int, batch: int) -> float:
 
 
 def upsert(config: Config, rows: int, batch: int) -> float:
-    """Rows/s of COPY into a temporary table and INSERT ... ON CONFLICT from ready columns: what a sink can reach at most."""
-    columns = make_columns(rows)
+    """Rows/s of COPY into a temporary table and INSERT ... ON CONFLICT from ready columns."""
+    columns, source_ids = make_columns(rows), [source.source_id for source in SOURCES]
     with db.session(config) as conn:
 
         def store() -> None:
             for start in range(0, rows, batch):
                 part = {name: column[start : start + batch] for name, column in columns.items()}
-                db.store_measurements(conn, "load", [source.source_id for source in SOURCES], part)
+                with conn.cursor() as cursor:
+                    newest, _ = bulk.newest_rows(db.MEASUREMENTS["load"], source_ids, conn.encoding, part)
+                    bulk.upsert(cursor, "load", source_ids, newest)
                 conn.commit()
 
         return rows / timed(store)
