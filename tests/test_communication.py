@@ -5,11 +5,13 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import psycopg2
@@ -24,6 +26,7 @@ import db
 import producer
 import records
 import sink
+from benchmarks import bench_crash
 from config import load_config
 from sources import Source, write_sources
 
@@ -264,25 +267,7 @@ def test_a_message_from_the_future_is_refused():
     assert list(checked.places) == [0] and "lies ahead" in checked.refused[0][1]
 
 
-BAD = {  # kind of fault -> message, part of its reason
-    "not JSON": (b"{solar-1}", "not JSON"),
-    "not UTF-8": (b'{"source_id":"\xff\xfe","time":"2025-01-01T00:00:00Z","power_kw":1}', "not JSON"),
-    "wrong type": (power(iso(0, 15), "12"), "wrong field: Expected `float`, got `str` - at `$.power_kw`"),
-    "NaN": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":NaN}', "not JSON"),
-    "infinity": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":Infinity}', "not JSON"),
-    "1e400": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":1e400}', "out of range"),
-    "naive time": (power("2025-01-01T00:00:00", 1), "wrong field: Expected `datetime` with a timezone component"),
-    "year 9999": (power("9999-12-31T00:00:00Z", 1), "time 9999-12-31T00:00:00Z is after"),
-    "year 10000": (power("10000-01-01T00:00:00Z", 1), "wrong field: Invalid RFC3339"),
-    "unknown source": (power(iso(0, 15), 1, "solar-9"), "unknown source 'solar-9'"),
-    "negative power": (power(iso(0, 15), -50), "power_kw -50 is below -2"),
-    "twice the capacity": (power(iso(0, 15), 200), "power_kw 200 is above 120"),
-    "empty": (b"", "empty message"),
-    "null": (None, "null message"),
-    "900 kB": (power(iso(0, 15), 1, "x" * 900_000), "unknown source 'xxx"),
-    "missing field": ({"source_id": "solar-1", "time": iso(0, 15)}, "wrong field: Object missing required field `power_kw`"),
-    "array": (b"[1,2]", "wrong field"),
-}
+BAD = bench_crash.POISON | {"array": (b"[1,2]", "wrong field")}
 
 
 def test_every_kind_of_fault_has_its_reason():
@@ -316,7 +301,7 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     config = make_config(kafka={"batch_rows": 5000})
     register(config)
     good, bad = 20_000, 200
-    names = list(BAD)[:16]
+    names = list(bench_crash.POISON)
     values, expected, every = [], Counter(), good // bad
     for number in range(good):
         values.append(power(iso(number, 15), number % 100))
@@ -548,6 +533,78 @@ def wait_for_rows(config, count, source=SOURCES[0]):
     while time.monotonic() < deadline and len(read(config, source)) < count:
         time.sleep(0.05)
     assert len(read(config, source)) == count
+
+
+@pytest.fixture
+def long_stream(make_config, script):
+    """`communication.py` at work on more than the embedded broker can hold, so that its producer still waits; and that process."""
+    config = make_config()
+    write_sources(config.paths.data_dir / "sources.csv", SOURCES)
+    lines = ["time,source_id,power_kw"] + [f"{iso(-n, 60)},load-1,{n % 50}" for n in range(100_000)]
+    (config.paths.data_dir / "load.csv").write_text("\n".join(lines))
+    command = script("communication.py", "--config", config.path)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := children(running.pid)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield config, running, found[0]
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def children(number):
+    paths = Path(f"/proc/{number}/task").glob("*/children")
+    numbers = [int(child) for path in paths for child in path.read_text().split()]
+    return [child for child in numbers if b"producer.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def is_running(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_end(number):
+    deadline = time.monotonic() + 30
+    while is_running(number) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(number)
+
+
+def stream_again(config, count):
+    row, *_ = communication.stream(config)
+    assert (row["produced"], row["in_database"], row["dead_lettered"]) == (count, count, 0)
+
+
+def test_a_killed_producer_ends_the_stream_and_the_next_completes_it(long_stream):
+    config, running, producing = long_stream
+    os.kill(producing, signal.SIGKILL)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert errors == "communication.py: the producer's process ended with -9 before all was sent; run the same command again\n"
+    stream_again(config, 100_000)
+
+
+@pytest.mark.parametrize("stored", [0, 1])
+def test_ctrl_c_ends_a_stream_with_one_line_and_its_producer(long_stream, stored):
+    config, running, producing = long_stream
+    if stored:
+        deadline = time.monotonic() + 60
+        while not len(read(config, SOURCES[2])) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, "communication.py: interrupted; run the same command again to complete it\n")
+    wait_for_end(producing)
+
+
+def test_a_producer_does_not_outlive_its_stream(long_stream):
+    _, running, producing = long_stream
+    running.kill()
+    wait_for_end(producing)
 
 
 def test_no_secret_is_shown(make_config, config_file, capsys):
