@@ -158,6 +158,8 @@ def upsert(cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[
                 incoming, names, target
             )
         )
+    else:  # of an earlier call in the same transaction
+        cur.execute(sql.SQL("DELETE FROM {}").format(incoming))
     _copy_in(cur, f"incoming_{table}", ("source", *shape.columns), COPY_HEADER + _encode_rows(columns) + COPY_TRAILER)
     # Two messages of one millisecond have the same sent_at: then the one that comes later in its partition is the newer one.
     cur.execute(
