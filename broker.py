@@ -93,7 +93,7 @@ def new_consumer(settings: dict[str, object], group_id: str, on_error: Callable[
             "heartbeat.interval.ms": SESSION_MS // 4,
             "fetch.wait.max.ms": 50,
             "topic.metadata.refresh.interval.ms": 10_000,
-            "queued.max.messages.kbytes": 4_096,
+            "queued.max.messages.kbytes": 2_048,  # some 25,000 messages, which take 0.4 kB each
             "fetch.queue.backoff.ms": 10,  # the default, 1 s, leaves us without messages after each time that the queue was full
             "error_cb": on_error,
         }

@@ -114,20 +114,22 @@ def _holds_any(cur: cursor, table: str, source_ids: Sequence[str], columns: Mapp
     first = np.flatnonzero(np.diff(source, prepend=-1))
     last = np.append(first[1:], len(source)) - 1
     bounds = [columns[times[0]][rows].tolist() for rows in (first, last)]
-    within = [sql.SQL("{} BETWEEN to_timestamp(%s) AND to_timestamp(%s)").format(sql.Identifier(name)) for name in times]  # picks chunks
     cur.execute(
         sql.SQL(
             "SELECT EXISTS (SELECT FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS incoming (source_id, first, last), "
             "LATERAL (SELECT FROM {table} AS stored WHERE stored.source_id = incoming.source_id AND {within} "
             "AND {time} BETWEEN to_timestamp(first / 1e6) AND to_timestamp(last / 1e6) ORDER BY {time} LIMIT 1) AS found)"
-        ).format(table=sql.Identifier(table), time=sql.Identifier(times[0]), within=sql.SQL(" AND ").join(within)),
-        (
-            [source_ids[place] for place in source[first]],
-            *bounds,
-            *(float(bound) / 1e6 for name in times for bound in (columns[name].min(), columns[name].max())),
-        ),
+        ).format(table=sql.Identifier(table), time=sql.Identifier(times[0]), within=_within(times, columns)),
+        ([source_ids[place] for place in source[first]], *bounds),
     )
     return cur.fetchone()[0]
+
+
+def _within(times: Sequence[str], columns: Mapping[str, np.ndarray]) -> sql.Composable:
+    """The condition that times lie between the first and the last of these columns, by which the chunks are known beforehand."""
+    part = "{0} BETWEEN to_timestamp({1}) AND to_timestamp({2})"
+    bounds = [(sql.Identifier(name), *(sql.Literal(int(f(columns[name])) / 1e6) for f in (np.min, np.max))) for name in times]
+    return sql.SQL(" AND ").join(sql.SQL(part).format(*bound) for bound in bounds)
 
 
 def _copy_straight(cur: cursor, table: str, names: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
@@ -162,21 +164,37 @@ def upsert(cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[
         cur.execute(sql.SQL("DELETE FROM {}").format(incoming))
     _copy_in(cur, f"incoming_{table}", ("source", *shape.columns), COPY_HEADER + _encode_rows(columns) + COPY_TRAILER)
     # Two messages of one millisecond have the same sent_at: then the one that comes later in its partition is the newer one.
+    newer = sql.SQL("{new}.sent_at > {old}.sent_at OR ({new}.sent_at = {old}.sent_at AND ({new_values}) IS DISTINCT FROM ({old_values}))")
+
+    def is_newer(new: str, old: str) -> sql.Composable:
+        qualified = {
+            f"{key}_values": sql.SQL(", ").join(sql.Identifier(row, name) for name in values) for key, row in (("new", new), ("old", old))
+        }
+        return newer.format(new=sql.Identifier(new), old=sql.Identifier(old), **qualified)
+
+    # ON CONFLICT locks each row that is there, and so writes it, before it looks. What is not newer is left out before: a stored
+    # row only ever becomes newer. LIMIT makes this one look into the key for each row, however large the table.
     cur.execute(
         sql.SQL(
-            "INSERT INTO {target} AS stored (source_id, {names}) "
-            "SELECT source_id, {names} FROM {incoming} "
+            "INSERT INTO {target} AS stored (source_id, {names}) SELECT s.source_id, {incoming_names} FROM {incoming} AS incoming "
             "JOIN unnest(%s::text[]) WITH ORDINALITY AS s(source_id, place) ON place = source + 1 "
-            "ON CONFLICT (source_id, {times}) DO UPDATE SET {sets} WHERE excluded.sent_at > stored.sent_at "
-            "OR (excluded.sent_at = stored.sent_at AND ({new}) IS DISTINCT FROM ({old}))"
+            "LEFT JOIN LATERAL (SELECT * FROM {target} AS old "
+            "WHERE old.source_id = s.source_id AND {same_times} AND {within} LIMIT 1) AS known ON true "
+            "WHERE known.source_id IS NULL OR {newer_than_known} "
+            "ON CONFLICT (source_id, {times}) DO UPDATE SET {sets} WHERE {newer_than_stored}"
         ).format(
             target=target,
             incoming=incoming,
             names=names,
+            incoming_names=sql.SQL(", ").join(sql.Identifier("incoming", name) for name in shape.columns),
+            same_times=sql.SQL(" AND ").join(
+                sql.SQL("{} = {}").format(sql.Identifier("old", name), sql.Identifier("incoming", name)) for name in shape.times
+            ),
+            within=_within(shape.times, columns),
             times=sql.SQL(", ").join(map(sql.Identifier, shape.times)),
             sets=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in updates),
-            new=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in values),
-            old=sql.SQL(", ").join(sql.Identifier("stored", name) for name in values),
+            newer_than_known=is_newer("incoming", "known"),
+            newer_than_stored=is_newer("excluded", "stored"),
         ),
         (list(source_ids),),
     )
