@@ -130,9 +130,9 @@ class Round:
         with db.session(self.config) as conn:
             return sum(db.count_measurements(conn).values())
 
-    def send_and_wait(self, count: int, seconds: float = 90) -> None:
-        """Send messages and wait until some of them are stored: a sink has joined its group and is at work."""
-        before, until = self.count_rows(), time.monotonic() + seconds
+    def send_and_wait(self, count: int, before: int | None = None, seconds: float = 90) -> None:
+        """Send messages and wait until there are more rows than before: a sink has joined its group and is at work."""
+        before, until = self.count_rows() if before is None else before, time.monotonic() + seconds
         self.send(count)
         while self.count_rows() <= before:
             assert time.monotonic() < until, f"no new rows in {seconds} s"
@@ -183,7 +183,7 @@ def kill_sink(test: Round, sinks: int = 1) -> None:
     running[0].kill()
     if sinks == 1:
         test.start_sink()
-    test.send_and_wait(500)
+    test.send_and_wait(500, before=len(test.newest))  # more than the killed one can have stored with its last breath
 
 
 def kill_postgres(test: Round) -> None:
