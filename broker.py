@@ -93,7 +93,8 @@ def new_consumer(settings: dict[str, object], group_id: str, on_error: Callable[
             "heartbeat.interval.ms": SESSION_MS // 4,
             "fetch.wait.max.ms": 50,
             "topic.metadata.refresh.interval.ms": 10_000,
-            "queued.max.messages.kbytes": 4_096,
+            "queued.max.messages.kbytes": 2_048,  # some 25,000 messages, which take 0.4 kB each
+            "fetch.queue.backoff.ms": 10,  # the default, 1 s, leaves us without messages after each time that the queue was full
             "error_cb": on_error,
         }
     )
@@ -106,7 +107,7 @@ def send(producer: Producer, topic: str, value: bytes | None, key: bytes | str |
             producer.produce(topic, value, key, headers=headers) if headers else producer.produce(topic, value, key)
             return
         except BufferError:  # the broker is slower than we are
-            producer.poll(0.1)
+            producer.poll(0.01)
 
 
 def wait_for_topics(client: Producer | Consumer, topics: Sequence[str], wait_s: float) -> dict[str, list[int]]:

@@ -14,24 +14,18 @@ may be killed and run again: the newest valid value of every key is stored once 
 """
 
 import argparse
-import csv
-import operator
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
-import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
 import db
 import records
 import terminal
 from broker import (
-    MOCK_CLUSTER,
     REQUEST_S,
     TOPICS,
     StreamError,
@@ -40,28 +34,16 @@ from broker import (
     new_consumer,
     new_producer,
     read_dead_letters,
-    send,
     send_dead_letter,
     topic_names,
-    wait_for_topics,
 )
 from config import Config, ConfigError
-from sink import Count, Incoming, Sink, Writer, run_sink
+from producer import count_lines, produce, produce_aside
+from sink import Count, Sink, run_sink
 from sources import SOURCES_FILE, Source, read_sources
+from writer import Writer
 
-# librdkafka's own broker drops the oldest of more than 5 MiB a partition. We count messages uncompressed, which is the worst case,
-# and leave room for the batch that is being sent.
-ROOM_BYTES = 4 * 2**20
-MESSAGE_OVERHEAD_BYTES = 30
-CHECK_EVERY = 1_000  # messages between looks at delivery reports and for a signal to stop
-
-
-# --- producer ----------------------------------------------------------------------------------------------------------------
-
-
-def csv_path(config: Config, kind: str) -> Path:
-    """The file of the data folder with the messages of a kind."""
-    return config.paths.data_dir / f"{kind.replace('-', '_')}.csv"
+# --- commands and reports ----------------------------------------------------------------------------------------------------
 
 
 def register_sources(config: Config) -> list[Source]:
@@ -71,187 +53,6 @@ def register_sources(config: Config) -> list[Source]:
     with db.session(config) as conn:
         db.upsert_sources(conn, sources)
     return sources
-
-
-def read_messages(path: Path, kind: str) -> Iterator[tuple[str, str, bytes]]:
-    """The messages of a CSV file: time as written, key and value.
-
-    A cell that is no number is sent as it is, so that the sink dead-letters it with its reason.
-
-    Raises
-    ------
-    StreamError : the file lacks a column, is not UTF-8 or has a cell of more than 128 KiB.
-    """
-    try:
-        yield from _read_messages(path, kind)
-    except UnicodeDecodeError:
-        with path.open("rb") as file:
-            line = next((number for number, text in enumerate(file, 1) if text != text.decode(errors="ignore").encode()), 1)
-        raise StreamError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
-
-
-def _read_messages(path: Path, kind: str) -> Iterator[tuple[str, str, bytes]]:
-    fields = records.RECORDS[kind].__struct_fields__
-    texts = sum(name == "source_id" or name.endswith("time") for name in fields)  # they come first
-    encode = msgspec.json.Encoder().encode
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        header = next(_rows(rows, path), [])
-        if missing := [name for name in fields if name not in header]:
-            raise StreamError(f"{path}: no column {', '.join(missing)}; expected {','.join(fields)}")
-        pick = operator.itemgetter(*(header.index(name) for name in fields))
-        record = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
-        for row in _rows(rows, path):
-            if len(row) < len(header):
-                if not row:
-                    continue
-                row += [""] * (len(header) - len(row))
-            cells = pick(row)
-            try:
-                value = encode(record(*cells[:texts], *map(float, cells[texts:])))
-            except ValueError:
-                value = encode(record(*cells))
-            yield cells[1], cells[0], value
-
-
-def _rows(reader, path: Path) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise StreamError(f"{path}, line {reader.line_num}: {error}; expected a CSV file") from None
-
-
-def count_lines(config: Config, kinds: Sequence[str]) -> int:
-    """Lines of the files of these kinds after their headers, for a progress bar."""
-    total = 0
-    for path in (csv_path(config, kind) for kind in kinds):
-        if path.exists():
-            with path.open("rb") as file:
-                total += max(0, sum(block.count(b"\n") for block in iter(lambda file=file: file.read(1 << 20), b"")) - 1)
-    return total
-
-
-class Room:
-    """Keeps what is unread in a topic of librdkafka's own broker below what that can hold; a real Kafka has room enough."""
-
-    def __init__(self, config: Config, settings: dict[str, object], producer: Producer, topic: str):
-        self.wait_s, self.producer, self.topic = config.database.wait_s, producer, topic
-        self.largest = self.left = 0
-        self.consumer = new_consumer(settings, config.kafka.group_id)
-
-    def wait(self, size: int, stop: Callable[[], bool]) -> None:
-        """Wait until there is room for a message of `size` [bytes], and set `left`.
-
-        Raises
-        ------
-        StreamError : there is none, and nothing was read for `wait_s`.
-        """
-        self.largest = max(self.largest, size)
-        least, since = None, time.monotonic()
-        while not stop():
-            unread = self.unread()
-            self.left = ROOM_BYTES - (unread + len(self.producer)) * self.largest
-            if self.left >= size or not unread:
-                break
-            if least is None or unread < least:
-                least, since = unread, time.monotonic()
-            if time.monotonic() - since > self.wait_s:
-                raise StreamError(
-                    f"topic {self.topic} is full: the embedded broker keeps 5 MiB a partition and {unread:,} messages wait to be stored; "
-                    "run python communication.py consume beside, or python communication.py, which stores while it produces"
-                )
-            self.producer.poll(0.02)
-
-    def unread(self) -> int:
-        """Messages that the group has not stored, in the fullest partition."""
-        return max(item.unread for item in lags(self.consumer, wait_for_topics(self.consumer, [self.topic], REQUEST_S)))
-
-
-def produce(
-    config: Config,
-    kinds: Sequence[str],
-    speed: float | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    advance: Callable[[float], None] = lambda amount: None,
-) -> dict[str, int]:
-    """Send the CSV files of these kinds to their topics; a kind without a file is left out.
-
-    Parameters
-    ----------
-    speed : times real time, by the messages' times; None for as fast as possible.
-    stop : asked now and then; True ends it early.
-    advance : told how many more were sent.
-
-    Returns
-    -------
-    Kind -> number of messages, all acknowledged by the broker.
-
-    Raises
-    ------
-    StreamError : there is no file, the broker is away, or messages were not delivered; says how many.
-    """
-    kinds = [kind for kind in kinds if csv_path(config, kind).exists()]
-    if not kinds:
-        raise StreamError(f"no CSV files in {terminal.shown(config.paths.data_dir)}; run python generation.py or python sources.py import")
-    settings, topics, wait_s = kafka_settings(config), topic_names(config), config.database.wait_s
-    failures, sent, rooms = Counter(), Counter(dict.fromkeys(kinds, 0)), {}
-    producer = new_producer(settings, wait_s, failures)
-    wait_for_topics(producer, [topics[kind] for kind in kinds], wait_s)
-    number = 0
-    try:
-        with ExitStack() as stack:
-            if (producer.list_topics(timeout=REQUEST_S).cluster_id or "").startswith(MOCK_CLUSTER):
-                rooms = {kind: Room(config, settings, producer, topics[kind]) for kind in kinds}
-                for room in rooms.values():
-                    stack.callback(room.consumer.close)
-            for kind, key, value in _messages(config, kinds, speed, stop):
-                if rooms:
-                    room, size = rooms[kind], len(key) + len(value) + MESSAGE_OVERHEAD_BYTES
-                    if room.left < size or room.largest < size:
-                        room.wait(size, stop)
-                    room.left -= size
-                send(producer, topics[kind], value, key)
-                sent[kind] += 1
-                number += 1
-                if number % CHECK_EVERY == 0 or speed:
-                    producer.poll(0)
-                    advance(1 if speed else CHECK_EVERY)
-                    if failures or stop():
-                        break
-    except KafkaException as error:
-        raise StreamError(f"Kafka: {error.args[0].str()}; {number} messages sent; produce again") from None
-    finally:
-        left = producer.flush(wait_s + 1)
-    if failures or left:
-        causes = ", ".join(f"{count} × {cause}" for cause, count in failures.items()) or "no answer"
-        raise StreamError(f"Kafka did not acknowledge {failures.total() + left} of {number} messages ({causes}); produce again")
-    return dict(sent)
-
-
-def _messages(config: Config, kinds: Sequence[str], speed: float | None, stop: Callable[[], bool]) -> Iterator[tuple[str, str, bytes]]:
-    """Kind, key and value of all messages: file by file, or at `speed` in the order of their times, each when it is due."""
-    if not speed:
-        for kind in kinds:
-            for _, key, value in read_messages(csv_path(config, kind), kind):
-                yield kind, key, value
-        return
-    timed = []
-    for kind in kinds:
-        for text, key, value in read_messages(csv_path(config, kind), kind):
-            try:
-                timed.append((datetime.fromisoformat(text).timestamp(), kind, key, value))
-            except ValueError:  # the sink says what is wrong with it
-                timed.append((timed[-1][0] if timed else 0.0, kind, key, value))
-    timed.sort(key=lambda item: item[0])
-    began = time.monotonic()
-    for at, kind, key, value in timed:
-        due = began + (at - timed[0][0]) / speed
-        while (wait := due - time.monotonic()) > 0 and not stop():
-            time.sleep(min(wait, 0.2))
-        yield kind, key, value
-
-
-# --- both, and reports -------------------------------------------------------------------------------------------------------
 
 
 def stream(config: Config) -> list[dict]:
@@ -266,7 +67,7 @@ def stream(config: Config) -> list[dict]:
     began, produced = time.monotonic(), {}
     with terminal.progress("storing", count_lines(config, list(TOPICS))) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
-        run_sink(sink, lambda: produced.update(produce(config, list(TOPICS), stop=sink.stop.is_set)))
+        run_sink(sink, lambda: produced.update(produce_aside(config, list(TOPICS), sink.stop.is_set)))
     seconds = time.monotonic() - began
     return summary(config, sink.counts, produced, seconds)
 
@@ -369,7 +170,8 @@ def replay_dead_letters(config: Config) -> list[dict]:
             whole = [letter for letter in mine if letter.truncated is None]
             if not mine:
                 continue
-            outcome = writer.write({kind: Incoming([letter.value for letter in whole], [letter.sent_ms for letter in whole])})[kind]
+            decoded = records.decode(kind, [letter.value for letter in whole], [letter.sent_ms for letter in whole])
+            outcome = writer.write({kind: decoded})[kind]
             refused = {place for place, _ in outcome.refused}
             for place, letter in enumerate(whole):
                 if place not in refused:

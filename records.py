@@ -1,8 +1,9 @@
 """What a message of the stream must say to be stored: decoding and checks, batch by batch.
 
-`check(kind, values, sent_ms, registry, limits, now_us)` turns the values of one topic's messages into columns for the database and a
-list of refused messages, each with its reason. A message is JSON: `{"source_id", "time", "power_kw"}`; market
-`"price_eur_per_mwh"`; weather `ghi dni dhi temp_air wind_speed`; weather forecasts `issue_time` and `valid_time` for `time`.
+`decode(kind, values, sent_ms)` turns the values of one topic's messages into columns, and `check(decoded, registry, limits, now_us)`
+those into what the database may store; both list the refused messages, each with its reason. A message is JSON:
+`{"source_id", "time", "power_kw"}`; market `"price_eur_per_mwh"`; weather `ghi dni dhi temp_air wind_speed`; weather forecasts
+`issue_time` and `valid_time` for `time`.
 Nothing is read or written here. Times are int64 [µs since 1970 UTC].
 """
 
@@ -106,6 +107,17 @@ class Registry:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """The well-formed records of one kind, with their places among the messages, and place and reason of the others."""
+
+    kind: str
+    names: list[str]
+    columns: dict[str, np.ndarray]
+    places: np.ndarray
+    refused: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
 class Checked:
     """The outcome for one topic's messages: columns of the good ones, their places in the batch, and place and reason of the bad."""
 
@@ -115,14 +127,50 @@ class Checked:
     unknown: set[str]
 
 
-def check(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int], registry: Registry, limits: Limits, now_us: int) -> Checked:
-    """Decode and check the values of messages of one kind.
+def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) -> Decoded:
+    """Decode the values of messages of one kind.
 
     Parameters
     ----------
     kind : a key of `TABLES`.
     values : the messages' bytes, None for a null.
     sent_ms : the messages' times [ms since 1970 UTC].
+
+    Returns
+    -------
+    Decoded : its columns are the record's times, its numbers and `sent_at`.
+    """
+    decoder, refused = DECODERS[kind].decode, []
+    try:
+        records, places = list(map(decoder, values)), np.arange(len(values))
+    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):  # one of them is bad: look at each
+        records, places = [], []
+        for place, value in enumerate(values):
+            try:
+                records.append(decoder(value))
+                places.append(place)
+            except msgspec.ValidationError as error:
+                refused.append((place, f"wrong field: {error}"))
+            except (msgspec.DecodeError, ValueError) as error:
+                refused.append((place, "empty message" if value == b"" else f"not JSON: {error}"))
+            except (TypeError, AttributeError):
+                refused.append((place, "null message"))
+        places = np.array(places, np.int64)
+    columns = {}
+    for field in RECORDS[kind].__struct_fields__[1:]:
+        if field.endswith("time"):
+            columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
+        else:
+            columns[field] = np.array([getattr(record, field) for record in records], float)
+    columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
+    return Decoded(kind, [record.source_id for record in records], columns, places, refused)
+
+
+def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> Checked:
+    """Check records against the known sources.
+
+    Parameters
+    ----------
     registry : the known sources.
     now_us : time of receipt [µs since 1970 UTC].
 
@@ -130,48 +178,18 @@ def check(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int], reg
     -------
     Columns as `db.store_measurements` takes them, with `source` an index into `registry.ids`.
     """
-    records, places, refused = decode(kind, values)
-    names = [record.source_id for record in records]
+    names, places, refused = decoded.names, decoded.places, list(decoded.refused)
     source = np.array([registry.place.get(name, -1) for name in names], np.int64)
     unknown = {names[place] for place in np.flatnonzero(source < 0)}
-    columns = {"source": source}
-    for field in RECORDS[kind].__struct_fields__[1:]:
-        if field.endswith("time"):
-            columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
-        else:
-            columns[field] = np.array([getattr(record, field) for record in records], float)
-    columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
-    good = np.ones(len(records), bool)
-    for bad, reason in problems(kind, columns, registry, limits, now_us):
-        for place in np.flatnonzero(bad & good):
-            refused.append((int(places[place]), reason(int(place), names[place])))
+    columns = {"source": source} | decoded.columns
+    good = np.ones(len(names), bool)
+    for bad, reason in problems(decoded.kind, columns, registry, limits, now_us):
+        refused += [(int(places[place]), reason(int(place), names[place])) for place in np.flatnonzero(bad & good)]
         good &= ~bad
     columns = {name: column[good] for name, column in columns.items()}
-    places = places[good]
-    if kind == "market":
+    if decoded.kind == "market":
         columns["available_at"] = _available_at(columns, registry, limits)
-    return Checked(columns, places, refused, unknown)
-
-
-def decode(kind: str, values: Sequence[bytes | None]) -> tuple[list, np.ndarray, list[tuple[int, str]]]:
-    """The records that are well formed, their places, and place and reason of the others."""
-    decoder, records, refused = DECODERS[kind].decode, [], []
-    try:
-        return [decoder(value) for value in values], np.arange(len(values)), refused
-    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):
-        pass  # one of them is bad: look at each
-    places = []
-    for place, value in enumerate(values):
-        try:
-            records.append(decoder(value))
-            places.append(place)
-        except msgspec.ValidationError as error:
-            refused.append((place, f"wrong field: {error}"))
-        except (msgspec.DecodeError, ValueError) as error:
-            refused.append((place, "empty message" if value == b"" else f"not JSON: {error}"))
-        except (TypeError, AttributeError):
-            refused.append((place, "null message"))
-    return records, np.array(places, np.int64), refused
+    return Checked(columns, places[good], refused, unknown)
 
 
 def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_us: int):

@@ -1,23 +1,22 @@
 """The sink: reads all topics as a member of a consumer group and stores what is valid.
 
-For each batch: check the records, write the good ones in one database transaction, have the dead letters of the others acknowledged,
-then commit the offsets. Whatever is killed in between, the batch is read again, and what is read again changes nothing
-(db.store_measurements). A service outlives its servers: while one is away it tries again with growing pauses, stays a member of its
-group and writes one log line a minute. A sink that runs until drained gives up after `[database] wait_s`.
+For each batch: check the records, write the good ones in one database transaction (writer.py), have the dead letters of the others
+acknowledged, then commit the offsets. Whatever is killed in between, the batch is read again, and what is read again changes nothing
+(db.store_measurements). While the database works on a full batch the next one is read and decoded; it is handed over when all of the
+one before is done, its offsets included. A service outlives its servers: while one is away it tries again with growing pauses, stays a
+member of its group and writes one log line a minute. A sink that runs until drained gives up after `[database] wait_s`.
 """
 
 import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import psycopg2
 import tenacity
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from psycopg2.extensions import connection
 
 import db
 import records
@@ -34,14 +33,13 @@ from broker import (
     wait_for_topics,
 )
 from config import Config, VppError
-from sources import Source
+from writer import Outcome, Writer
 
 log = logging.getLogger("sink")
 
 POLL_ROWS = 2_000  # asked of the client at once
 LULL_S = 0.1  # a batch is written when nothing more comes for so long: the producer may be waiting for it
 BATCH_BYTES = 32 * 2**20
-SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
 STOP_S = 4.0  # a stopped sink has this long to finish its batch
 LOG_EVERY_S = 60.0
 
@@ -56,134 +54,40 @@ class Count:
     lost: int = 0
 
 
-@dataclass(frozen=True)
-class Incoming:
-    """Messages of one kind: their bytes and times [ms since 1970 UTC]."""
-
-    values: Sequence[bytes | None]
-    sent_ms: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Rows inserted or replaced, and place and reason of each refused message."""
-
-    stored: int
-    refused: list[tuple[int, str]]
-
-
-# --- the database's side -----------------------------------------------------------------------------------------------------
-
-
-class Writer:
-    """Checks messages against the registered sources and writes the good ones."""
-
-    def __init__(self, config: Config, conn: connection):
-        self.config, self.conn, self.limits = config, conn, limits(config)
-        self.read_at = 0.0
-        self.registry = records.Registry([])
-
-    def write(self, batch: dict[str, Incoming]) -> dict[str, Outcome]:
-        """Store the good messages of a batch in one transaction; where the database refuses a record, it is found by halving."""
-        checked = self._check(batch)
-        try:
-            stored = self._store(checked)
-            return {kind: Outcome(stored[kind], item.refused) for kind, item in checked.items()}
-        except db.RECORD_REFUSED:
-            self.conn.rollback()
-        outcome = {}
-        for kind, item in checked.items():
-            refused = list(item.refused)
-            outcome[kind] = Outcome(self._store_halves(kind, item, refused), refused)
-        return outcome
-
-    def _check(self, batch: dict[str, Incoming]) -> dict[str, records.Checked]:
-        now_us = time.time_ns() // 1000
-
-        def check() -> dict[str, records.Checked]:
-            return {
-                kind: records.check(kind, item.values, item.sent_ms, self.registry, self.limits, now_us) for kind, item in batch.items()
-            }
-
-        if time.monotonic() - self.read_at > SOURCES_S:
-            self.read_sources()
-        checked = check()
-        if any(item.refused for item in checked.values()) and self.read_sources():  # registered or corrected since we looked
-            checked = check()
-        unknown = {name: kind for kind, item in checked.items() for name in item.unknown}
-        if unknown and self.config.kafka.unknown_sources == "register":
-            self._register(unknown)
-            checked = check()
-        return checked
-
-    def read_sources(self) -> bool:
-        """Read the registered sources; whether they have changed."""
-        sources = db.read_sources(self.conn)
-        self.conn.commit()
-        self.read_at = time.monotonic()
-        if sources == self.registry.sources:
-            return False
-        self.registry = records.Registry(sources)
-        return True
-
-    def _register(self, names: dict[str, str]) -> None:
-        """Register unknown sources provisionally: their step and capacity are not checked until sources.csv states them."""
-        site, found = self.config.site, []
-        for name, kind in names.items():
-            kind = "weather" if kind == "weather-forecast" else kind
-            capacity = 1.0 if kind in ("solar", "wind", "load") else None
-            place = (site.latitude, site.longitude, site.time_zone)
-            try:
-                found.append(Source(name, kind, name, site.site_id, capacity, 60, *place, {"provisional": True}))
-            except VppError:  # no possible name: stays unknown
-                continue
-        db.upsert_sources(self.conn, found)
-        self.conn.commit()
-        self.read_sources()
-
-    def _store(self, checked: dict[str, records.Checked]) -> Counter:
-        stored = Counter()
-        for kind, item in checked.items():
-            if len(item.places):
-                stored[kind] = db.store_measurements(self.conn, records.TABLES[kind], self.registry.ids, item.columns)
-        self.conn.commit()
-        return stored
-
-    def _store_halves(self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]) -> int:
-        """Store what the database takes, halving what it refuses down to the single record; returns the rows stored."""
-        try:
-            return self._store({kind: checked})[kind]
-        except db.RECORD_REFUSED as error:
-            self.conn.rollback()
-            if len(checked.places) == 1:
-                refused.append((int(checked.places[0]), f"refused by the database: {db.first_line(error)}"))
-                return 0
-        middle, total = len(checked.places) // 2, 0
-        for part in (slice(None, middle), slice(middle, None)):
-            columns = {name: column[part] for name, column in checked.columns.items()}
-            total += self._store_halves(kind, records.Checked(columns, checked.places[part], [], set()), refused)
-        return total
-
-
-def limits(config: Config) -> records.Limits:
-    """The bounds of records that the configuration states."""
-    kafka = config.kafka
-    earliest = datetime.combine(kafka.earliest_time, datetime.min.time(), UTC)
-    return records.Limits(
-        round(earliest.timestamp() * 1e6),
-        round(kafka.latest_days_ahead * 86400e6),
-        kafka.price_min_eur_per_mwh,
-        kafka.price_max_eur_per_mwh,
-        config.forecast.price_publication,
-        config.forecast.price_publication_zone,
-    )
-
-
-# --- Kafka's side ------------------------------------------------------------------------------------------------------------
-
-
 class Stopped(Exception):
     """The sink was told to stop while it was waiting for a server."""
+
+
+class Work(threading.Thread):
+    """A call in a thread of its own; `result` waits for it, and returns what it returned or raises what it raised."""
+
+    def __init__(self, action: Callable[[], object]):
+        super().__init__(name="database", daemon=True)
+        self.action, self.returned, self.error = action, None, None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.returned = self.action()
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> object:
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.returned
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Messages by kind as the database stores them: `work` is under way, `store` does it again."""
+
+    generation: int  # of the assignment of partitions they were read under
+    messages: dict[str, list[Message]]
+    sent_ms: dict[str, list[int]]
+    store: Callable[[], dict[str, Outcome]]
+    work: Work
 
 
 @dataclass
@@ -209,7 +113,10 @@ class Sink:
         self.consumer: Consumer | None = None
         self.dead_letters, self.dlq_failures = None, Counter()
         self.positions: dict[tuple[str, int], int] = {}  # assigned partition -> the offset before which all is stored
-        self.revoked = self.waiting = self.imported = False
+        self.generation = 0  # counts the assignments of partitions that have ended
+        self.notices: list[Message] = []  # that the broker has nothing at our position
+        self.pending: Batch | None = None
+        self.waiting = self.imported = False
         self.broker_error: KafkaError | None = None
         self.log_at = 0.0
 
@@ -227,6 +134,7 @@ class Sink:
                 try:
                     rows = self._next()
                     if self.broker_error is not None:
+                        self._finish()
                         self._retry("Kafka", self._reach_broker)
                     elif rows < POLL_ROWS and not self.imported and self.produced.is_set() and self._is_drained():
                         self._retry("database", self._end_import)
@@ -234,11 +142,16 @@ class Sink:
                             break
                 except KafkaException as error:
                     log.debug("Kafka: %s", error)
+                    self._finish()
                     self._leave()
                     self._retry("Kafka", self._reach_broker)
+            self._finish()
         except Stopped:
             pass
         finally:
+            if self.pending is not None:  # we end by an error that is not of its making
+                self.cancel()
+                self.pending.work.join()
             self._leave()
             if self.writer is not None:
                 self.writer.conn.close()
@@ -288,7 +201,7 @@ class Sink:
                 if message is not None and message.error() is None:
                     self.consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
                 elif message is not None and message.error().code() == KafkaError._AUTO_OFFSET_RESET:
-                    self._restart(message)
+                    self.notices.append(message)
             time.sleep(min(left, 0.1))
 
     # servers
@@ -322,7 +235,13 @@ class Sink:
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
             consumer.close()
+        self._end_assignment()
+
+    def _end_assignment(self) -> None:
+        """What was read is another's now, or will be read again."""
+        self.generation += 1
         self.positions.clear()
+        self.notices.clear()
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
@@ -339,8 +258,7 @@ class Sink:
             consumer.pause(starts)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.revoked = True
-        self.positions.clear()
+        self._end_assignment()
 
     def _start(self, consumer: Consumer, item: TopicPartition, position: int) -> int:
         """Where to read on: reports messages that retention has dropped, and a topic that was made anew."""
@@ -356,29 +274,30 @@ class Sink:
 
     def _poll(self) -> list[Message]:
         """The messages of one batch: `batch_rows`, or what came in `batch_s`, or until no more come for a moment."""
-        kafka, batch, size = self.config.kafka, [], 0
+        kafka, batch, size, generation = self.config.kafka, [], 0, self.generation
         until = time.monotonic() + kafka.batch_s
         while len(batch) < kafka.batch_rows and size < BATCH_BYTES and (left := until - time.monotonic()) > 0:
-            if self.stop.is_set() or self.broker_error is not None:
+            if self.stop.is_set() or self.broker_error is not None or self.notices:
                 break
-            got = self.consumer.consume(min(POLL_ROWS, kafka.batch_rows - len(batch)), min(left, LULL_S) if batch else left)
-            if batch and not got:
+            held = batch or self.pending is not None  # not to be kept waiting
+            got = self.consumer.consume(min(POLL_ROWS, kafka.batch_rows - len(batch)), min(left, LULL_S) if held else left)
+            if held and not got:
                 break
-            if self.revoked:  # what was read before is another's now, or will be read again
-                batch, size, self.revoked = [], 0, False
+            if self.generation != generation:
+                batch, size, generation = [], 0, self.generation
             for message in got:
                 error = message.error()
                 if error is None:
                     batch.append(message)
                     size += len(message)
                 elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                    self._restart(message)
+                    self.notices.append(message)
                 else:
                     self._on_error(error)
         return batch
 
     def _restart(self, notice: Message) -> None:
-        """Read on where messages are, after the broker has none at our position."""
+        """Read on where messages are, after the broker has none at our position; all that was read is stored."""
         place = (notice.topic(), notice.partition())
         if notice.offset() >= self.positions.get(place, notice.offset() + 1):
             item = TopicPartition(*place)
@@ -392,6 +311,7 @@ class Sink:
         self.imported = True
 
     def _is_drained(self) -> bool:
+        self._finish()
         self._commit()
         observer = new_consumer(self.settings, self.config.kafka.group_id)  # our own consumer answers only between its fetches
         try:
@@ -412,51 +332,62 @@ class Sink:
     # batch
 
     def _next(self) -> int:
-        """Read and store one batch; returns the number of its messages."""
-        batch = self._poll()
-        if batch:
-            self._write(batch)
-        return len(batch)
-
-    def _write(self, batch: list[Message]) -> None:
-        """Store a batch: database transaction, then dead letters, then offsets."""
-        groups = defaultdict(list)
-        for message in batch:
+        """Read a batch, complete the one before, and hand it to the database; returns the number of its messages."""
+        messages, generation = self._poll(), self.generation
+        groups, sent_ms, decoded = defaultdict(list), {}, {}
+        for message in messages:
             groups[self.kinds[message.topic()]].append(message)
         now_ms = time.time_ns() // 1_000_000
-        incoming = {}
-        for kind, messages in groups.items():
-            times = [message.timestamp()[1] for message in messages]
-            incoming[kind] = Incoming([message.value() for message in messages], [at if at >= 0 else now_ms for at in times])
-        outcome = {}
+        for kind, group in groups.items():
+            sent_ms[kind] = [at if at >= 0 else now_ms for _, at in map(Message.timestamp, group)]
+            decoded[kind] = records.decode(kind, list(map(Message.value, group)), sent_ms[kind])
+        self._finish()
+        if messages and generation == self.generation and not self.stop.is_set():
 
-        def store() -> None:
-            self._reach_database()
-            try:
-                outcome.update(self.writer.write(incoming))
-            except (psycopg2.Error, db.DatabaseError):
-                self.writer.conn.close()
-                raise
+            def store() -> dict[str, Outcome]:
+                self._reach_database()
+                try:
+                    return self.writer.write(decoded)
+                except (psycopg2.Error, db.DatabaseError):
+                    self.writer.conn.close()
+                    raise
 
-        self._retry("database", store)
+            self.pending = Batch(generation, groups, sent_ms, store, Work(store))
+            if len(messages) < self.config.kafka.batch_rows or self.notices:
+                self._finish()
+        if self.pending is None and not self.stop.is_set():
+            notices, self.notices = self.notices, []
+            for notice in notices:
+                self._restart(notice)
+        return len(messages)
+
+    def _finish(self) -> None:
+        """Complete the batch that the database is working on: its transaction, then its dead letters, then its offsets."""
+        batch, outcome = self.pending, {}
+        if batch is None:
+            return
+        attempts = iter([batch.work.result])
+        self._retry("database", lambda: outcome.update(next(attempts, batch.store)()))
+        self.pending = None
         letters = []
         for kind, item in outcome.items():
             for place, reason in item.refused:
-                m = groups[kind][place]
-                origin = (m.topic(), m.partition(), m.offset(), incoming[kind].sent_ms[place])
+                m = batch.messages[kind][place]
+                origin = (m.topic(), m.partition(), m.offset(), batch.sent_ms[kind][place])
                 letters.append(DeadLetter(*origin, reason, m.key(), m.value(), None))
         if letters:
             self._retry("Kafka", lambda: self._dead_letter(letters))
         for kind, item in outcome.items():
-            count, refused = self.counts[kind], len(item.refused)
+            count, refused, total = self.counts[kind], len(item.refused), len(batch.messages[kind])
             count.stored += item.stored
             count.dead_lettered += refused
-            count.unchanged += len(groups[kind]) - item.stored - refused
-        for place, offset in {(m.topic(), m.partition()): m.offset() for m in batch}.items():  # the last of each partition
-            if place in self.positions:
-                self.positions[place] = max(self.positions[place], offset + 1)
+            count.unchanged += total - item.stored - refused
+            self.advance(total)
+        if batch.generation == self.generation:
+            for messages in batch.messages.values():
+                for place, offset in {(m.topic(), m.partition()): m.offset() for m in messages}.items():  # the last of each partition
+                    self.positions[place] = max(self.positions[place], offset + 1)
         self._commit()
-        self.advance(len(batch))
 
     def _dead_letter(self, letters: list[DeadLetter]) -> None:
         """Send dead letters and wait until they are acknowledged."""

@@ -1,9 +1,10 @@
 """Kill -9 in the middle of the stream, round after round, and count what is in the database and in the dead letters afterwards.
 
-    python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5] [--pair 5]
+    python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5] [--pair 5] [--poison 1]
 
 Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py produce` killed and run again; one of
-two sinks killed. Each prints its seed. After each, the rows must be the distinct keys with their newest values, and the dead
+two sinks killed; and without a kill, 100,000 messages of which 1,000 are bad in all ways of `POISON`, each to be dead-lettered with
+its reason. Each prints its seed. After each, the rows must be the distinct keys with their newest values, and the dead
 letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder; exit 1 if a round fails.
 """
 
@@ -41,13 +42,38 @@ SOURCES = [
 ]
 
 
+def _power(time_text: str, value: object, source_id: str = "solar-1") -> bytes:
+    return json.dumps({"source_id": source_id, "time": time_text, "power_kw": value}).encode()
+
+
+HOUR = "2025-01-01T00:00:00Z"
+POISON = {  # kind of fault -> message of solar-1, part of the reason
+    "not JSON": (b"{solar-1}", "not JSON"),
+    "not UTF-8": (_power(HOUR, 1).replace(b"solar-1", b"\xff\xfe"), "not JSON"),
+    "wrong type": (_power(HOUR, "12"), "wrong field: Expected `float`, got `str` - at `$.power_kw`"),
+    "NaN": (_power(HOUR, float("nan")), "not JSON"),
+    "infinity": (_power(HOUR, float("inf")), "not JSON"),
+    "1e400": (_power(HOUR, 1).replace(b": 1}", b": 1e400}"), "out of range"),
+    "naive time": (_power("2025-01-01T00:00:00", 1), "wrong field: Expected `datetime` with a timezone component"),
+    "year 9999": (_power("9999-12-31T00:00:00Z", 1), "time 9999-12-31T00:00:00Z is after"),
+    "year 10000": (_power("10000-01-01T00:00:00Z", 1), "wrong field: Invalid RFC3339"),
+    "unknown source": (_power(HOUR, 1, "solar-9"), "unknown source 'solar-9'"),
+    "negative power": (_power(HOUR, -50), "power_kw -50 is below"),
+    "twice the capacity": (_power(HOUR, 2000), "power_kw 2000 is above"),
+    "empty": (b"", "empty message"),
+    "null": (None, "null message"),
+    "900 kB": (_power(HOUR, 1, "x" * 900_000), "unknown source 'xxx"),
+    "missing field": (json.dumps({"source_id": "solar-1", "time": HOUR}).encode(), "wrong field: Object missing required field `power_kw`"),
+}
+
+
 class Round:
     """Messages of one seed, and what must be left of them."""
 
     def __init__(self, config: Config, seed: int):
         self.config, self.random = config, random.Random(seed)
         self.newest: dict[tuple[str, str, str], tuple[int, int, float]] = {}  # kind, source, time -> sent, sequence, value
-        self.invalid: set[tuple[str, int, int]] = set()
+        self.invalid: dict[tuple[str, int, int], str] = {}  # topic, partition, offset -> part of the reason
         self.sequence = 0
         self.processes: list[subprocess.Popen] = []
         with db.session(config) as conn:
@@ -82,7 +108,7 @@ class Round:
                 if error is not None:
                     raise RuntimeError(error)
                 if invalid:
-                    self.invalid.add((delivered.topic(), delivered.partition(), delivered.offset()))
+                    self.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = ""
 
             self.producer.produce(broker.topic_names(self.config)[kind], message, name, timestamp=sent, on_delivery=report)
             self.producer.poll(0)
@@ -104,9 +130,9 @@ class Round:
         with db.session(self.config) as conn:
             return sum(db.count_measurements(conn).values())
 
-    def send_and_wait(self, count: int, seconds: float = 90) -> None:
-        """Send messages and wait until some of them are stored: a sink has joined its group and is at work."""
-        before, until = self.count_rows(), time.monotonic() + seconds
+    def send_and_wait(self, count: int, before: int | None = None, seconds: float = 90) -> None:
+        """Send messages and wait until there are more rows than before: a sink has joined its group and is at work."""
+        before, until = self.count_rows() if before is None else before, time.monotonic() + seconds
         self.send(count)
         while self.count_rows() <= before:
             assert time.monotonic() < until, f"no new rows in {seconds} s"
@@ -138,6 +164,8 @@ class Round:
         assert sorted(letter.origin[:3] for letter in letters) == sorted(self.invalid), (
             f"{len(letters)} dead letters, {len(self.invalid)} due"
         )
+        wrong = [letter.error for letter in letters if self.invalid[letter.origin[:3]] not in letter.error]
+        assert not wrong, f"{len(wrong)} dead letters with another reason, among them: {wrong[0]}"
         return f"{self.sequence} messages, {len(expected)} rows, {len(letters)} dead letters"
 
     def stop(self) -> None:
@@ -155,7 +183,7 @@ def kill_sink(test: Round, sinks: int = 1) -> None:
     running[0].kill()
     if sinks == 1:
         test.start_sink()
-    test.send_and_wait(500)
+    test.send_and_wait(500, before=len(test.newest))  # more than the killed one can have stored with its last breath
 
 
 def kill_postgres(test: Round) -> None:
@@ -190,6 +218,33 @@ def kill_producer(test: Round, sinks: int = 1) -> None:
     first.kill()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     test.sequence += rows
+
+
+def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
+    """Bad messages of all kinds at random places among good ones."""
+    test.start_sink()
+    faults = [list(POISON.values())[number % len(POISON)] for number in range(bad)]
+    messages = [*faults, *([None] * good)]
+    test.random.shuffle(messages)
+    topic, hours = broker.topic_names(test.config)["solar"], 0
+
+    def report(error, delivered, part):
+        if error is not None:
+            raise RuntimeError(error)
+        test.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = part
+
+    for fault in messages:
+        test.sequence += 1
+        if fault:
+            value, part = fault
+            test.producer.produce(topic, value, "solar-1", on_delivery=lambda error, message, part=part: report(error, message, part))
+            test.producer.poll(0)
+            continue
+        hours += 1
+        hour = (START - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        test.newest["solar", "solar-1", hour] = (2**60, 0, hours % 1000.0)
+        broker.send(test.producer, topic, _power(hour, hours % 1000), "solar-1")
+    assert test.producer.flush(60) == 0
 
 
 def kill_each(test: Round) -> None:
@@ -242,11 +297,12 @@ def new_config(folder: Path, number: int) -> Config:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5)):
+    for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5), ("poison", 1)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
     args = parser.parse_args(argv)
     plan = [("sink killed", kill_sink, {})] * args.sink + [("PostgreSQL killed", kill_postgres, {})] * args.postgres
     plan += [("producer killed", kill_producer, {})] * args.producer + [("one of two sinks killed", kill_sink, {"sinks": 2})] * args.pair
+    plan += [("poison", poison, {})] * args.poison
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -2,19 +2,23 @@
 
     python benchmarks/bench_ingest.py [--rows 200000] [--stream-rows 2000000] [--config FILE]
 
-Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit; the sink alone on a filled topic, for
-new rows and reading them again; end to end from CSV by one `communication.py`, with its memory; and the seconds to read a year of
-ten sources at 15 minutes. Runs on embedded servers in a temporary folder, or those of a configuration, whose tables it empties.
+Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit; `db.store_measurements`, which spares
+new rows the upsert; the sink alone on a filled topic, for new rows and reading them again; end to end from CSV by one
+`communication.py`, with the memory of its sink, the CPU of all processes together and what others had of the machine meanwhile; and
+the seconds to read a year of ten sources at 15 minutes. Runs on embedded servers in a temporary folder, or those of a configuration,
+whose tables it empties.
 """
 
 import argparse
 import dataclasses
 import io
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,13 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import broker  # noqa: E402
-import communication  # noqa: E402
+import bulk  # noqa: E402
 import db  # noqa: E402
 import embedded  # noqa: E402
+import producer  # noqa: E402
 import sink  # noqa: E402
 from config import EMBEDDED, Config, load_config  # noqa: E402
 from sources import Source, write_sources  # noqa: E402
 
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START = pd.Timestamp("2020-01-01T00:00Z")
 SOURCES = [Source(f"load-{n}", "load", f"Load {n}", "site-1", 1000.0, 15, 49.6, 6.1, "Europe/Brussels") for n in range(50)]
 
@@ -80,31 +86,37 @@ def bare_copy(config: Config, rows: int, batch: int) -> float:
         return rows / timed(copy)
 
 
-def upsert(config: Config, rows: int, batch: int) -> float:
-    """Rows/s of COPY into a temporary table and INSERT ... ON CONFLICT from ready columns: what a sink can reach at most."""
-    columns = make_columns(rows)
+def store(config: Config, rows: int, batch: int, write: Callable) -> float:
+    """Rows/s of a way to write ready columns."""
+    columns, source_ids = make_columns(rows), [source.source_id for source in SOURCES]
     with db.session(config) as conn:
 
         def store() -> None:
             for start in range(0, rows, batch):
-                part = {name: column[start : start + batch] for name, column in columns.items()}
-                db.store_measurements(conn, "load", [source.source_id for source in SOURCES], part)
+                write(conn, "load", source_ids, {name: column[start : start + batch] for name, column in columns.items()})
                 conn.commit()
 
         return rows / timed(store)
+
+
+def upsert(conn, table: str, source_ids: Sequence[str], columns: dict[str, np.ndarray]) -> None:
+    """COPY into a temporary table and INSERT ... ON CONFLICT."""
+    with conn.cursor() as cursor:
+        bulk.upsert(cursor, table, source_ids, bulk.newest_rows(db.MEASUREMENTS[table], source_ids, conn.encoding, columns)[0])
 
 
 def fill(config: Config, rows: int) -> int:
     """Put that many messages into the topic, or as many as the broker can hold."""
     settings = broker.kafka_settings(config)
     topic = broker.topic_names(config)["load"]
-    producer = broker.new_producer(settings, 60, sink.Counter())
-    broker.wait_for_topics(producer, [topic], 20)
+    client = broker.new_producer(settings, 60, Counter())
+    broker.wait_for_topics(client, [topic], 20)
     with tempfile.TemporaryDirectory() as folder:
         write_csv(Path(folder) / "load.csv", rows)
-        for _, key, value in communication.read_messages(Path(folder) / "load.csv", "load"):
-            broker.send(producer, topic, value, key)
-    producer.flush(60)
+        for _, keys, values in producer.read_messages(Path(folder) / "load.csv", "load"):
+            for key, value in zip(keys, values, strict=True):
+                broker.send(client, topic, value, key)
+    client.flush(60)
     observer = broker.new_consumer(settings, config.kafka.group_id)
     found = broker.lags(observer, broker.wait_for_topics(observer, [topic], 20))
     observer.close()
@@ -122,13 +134,14 @@ def drain(config: Config, group: str) -> tuple[float, sink.Count]:
 
 
 def stream(config: Config, rows: int) -> dict[str, float]:
-    """`communication.py` on a CSV file, in a process of its own: rows/s, and its memory [MB] at a fifth, a half and at its most."""
+    """`communication.py` on a CSV file: rows/s, CPU, and the memory [MB] of its sink at a fifth, a half and at its most."""
     config.paths.data_dir.mkdir(parents=True, exist_ok=True)
     write_sources(config.paths.data_dir / "sources.csv", SOURCES)
     write_csv(config.paths.data_dir / "load.csv", rows)
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)], stdout=subprocess.DEVNULL)
-    memory, first, cpu = {}, None, cpu_of_children()
+    memory, first = {}, None
+    servers, machine, cpu = server_pids(config), cpu_of_machine(), cpu_of(server_pids(config)) + cpu_of_children()
     with db.session(config) as conn, conn.cursor() as cursor:
         while process.poll() is None:
             cursor.execute("SELECT pg_relation_size('load')")
@@ -146,12 +159,14 @@ def stream(config: Config, rows: int) -> dict[str, float]:
             time.sleep(0.2)
         process.wait()
         ended = time.perf_counter()
+        cpu, machine = cpu_of(servers) + cpu_of_children() - cpu, cpu_of_machine() - machine
         stored = db.count_rows(conn)["load"]
     if process.returncode or stored != rows:
         raise SystemExit(f"communication.py ended with {process.returncode}, {stored} of {rows} rows stored")
     curve = list(memory.values())
     return {
-        "cpu_us": (cpu_of_children() - cpu) / rows * 1e6,
+        "cpu_us": cpu / rows * 1e6,
+        "others": (machine - cpu) / (ended - began) / os.cpu_count(),
         "rows_per_s": rows / (ended - began),
         "rows_per_s_after_joining": rows / (ended - (first or began)),
         "at a fifth": curve[len(curve) // 5][0],
@@ -164,6 +179,30 @@ def cpu_of_children() -> float:
     """Seconds of CPU of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def cpu_of(pids: Sequence[int]) -> float:
+    """Seconds of CPU that these processes and their children, also those that have ended, have used."""
+    ticks = 0
+    for pid in pids:
+        try:
+            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
+            tasks = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+            ticks += cpu_of([int(child) for children in tasks for child in children]) * TICKS_PER_S
+        except FileNotFoundError:
+            continue
+    return ticks / TICKS_PER_S
+
+
+def cpu_of_machine() -> float:
+    """Seconds of CPU that the machine was busy."""
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
+    return (user + nice + system + sum(interrupts)) / TICKS_PER_S
+
+
+def server_pids(config: Config) -> list[int]:
+    """The daemon of the embedded servers, whose child PostgreSQL is; none for others."""
+    return [int(embedded.find_places(config.paths.state_dir).lock.read_text())] if config.database.url == EMBEDDED else []
 
 
 def read_year(config: Config) -> tuple[int, float]:
@@ -208,9 +247,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             empty()
             print(f"bare COPY                    {bare_copy(config, args.rows, batch):9,.0f} rows/s")
             empty()
-            limit = upsert(config, args.rows, batch)
+            limit = store(config, args.rows, batch, upsert)
             print(f"COPY + upsert (the limit)    {limit:9,.0f} rows/s, batches of {batch:,}")
-            print(f"  the same rows again        {upsert(config, args.rows, batch):9,.0f} rows/s")
+            print(f"  the same rows again        {store(config, args.rows, batch, upsert):9,.0f} rows/s")
+            empty()
+            print(f"store_measurements           {store(config, args.rows, batch, db.store_measurements):9,.0f} rows/s")
             held = fill(config, args.rows)
             empty()
             rate, count = drain(config, f"bench{time.time_ns()}")
@@ -223,9 +264,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 result = stream(config, args.stream_rows)
                 print(
                     f"{title:28} {result['rows_per_s']:9,.0f} rows/s, {result['rows_per_s_after_joining']:,.0f} after joining the group, "
-                    f"{result['cpu_us']:.1f} µs of CPU a row; "
-                    f"memory of producer and sink {result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at half, "
-                    f"{result['most']:.0f} at most"
+                    f"{result['cpu_us']:.1f} µs of CPU a row, others had {result['others']:.0%} of the machine; memory of the sink "
+                    f"{result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at half, {result['most']:.0f} at most"
                 )
             empty()
             size, seconds = read_year(config)

@@ -1,14 +1,17 @@
 """The stream end to end on real servers: what is stored, what is dead-lettered and why, what is replayed, how commands end."""
 
+import csv
 import dataclasses
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import psycopg2
@@ -20,8 +23,10 @@ from hypothesis import strategies as st
 import broker
 import communication
 import db
+import producer
 import records
 import sink
+from benchmarks import bench_crash
 from config import load_config
 from sources import Source, write_sources
 
@@ -78,18 +83,18 @@ def register(config, sources=SOURCES):
 def send(config, kind, values, timestamps=None):
     """Messages to the topic of a kind, all with the key "k", so that they keep their order."""
     settings = broker.kafka_settings(config)
-    producer = Producer(settings | {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000})
+    client = Producer(settings | {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000})
     topic = broker.topic_names(config)[kind]
-    broker.wait_for_topics(producer, [topic], 20)
+    broker.wait_for_topics(client, [topic], 20)
     for place, value in enumerate(values):
         data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
         while True:
             try:
-                producer.produce(topic, data, "k", **({"timestamp": timestamps[place]} if timestamps else {}))
+                client.produce(topic, data, "k", **({"timestamp": timestamps[place]} if timestamps else {}))
                 break
             except BufferError:
-                producer.poll(0.1)
-    assert producer.flush(30) == 0
+                client.poll(0.1)
+    assert client.flush(30) == 0
 
 
 def drain(config):
@@ -141,7 +146,7 @@ def test_a_csv_without_a_column_is_refused(make_config):
     write_csvs(config)
     (config.paths.data_dir / "wind.csv").write_text("time,source_id,power\n")
     with pytest.raises(broker.StreamError, match=r"wind\.csv: no column power_kw; expected source_id,time,power_kw"):
-        communication.produce(config, ["wind"])
+        producer.produce(config, ["wind"])
 
 
 @pytest.mark.parametrize(
@@ -155,30 +160,48 @@ def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, exp
     path = tmp_path / "load.csv"
     path.write_bytes(b"time,source_id,power_kw\n" + content)
     with pytest.raises(broker.StreamError, match=expected):
-        list(communication.read_messages(path, "load"))
+        list(producer.read_messages(path, "load"))
 
 
 def test_no_csv_names_the_command_that_makes_them(make_config):
     with pytest.raises(broker.StreamError, match=r"run python generation\.py"):
-        communication.produce(make_config(), list(broker.TOPICS))
+        producer.produce(make_config(), list(broker.TOPICS))
+
+
+def read_one_by_one(path, kind):
+    return [
+        (key, json.loads(value)) for _, keys, values in producer.read_messages(path, kind) for key, value in zip(keys, values, strict=True)
+    ]
 
 
 def test_what_is_no_number_is_sent_for_the_sink_to_refuse(tmp_path):
     path = tmp_path / "load.csv"
     path.write_text("power_kw,extra,time,source_id\n1.50,x,2025-01-01T00:00Z,a\n,x,2025-01-01T01:00Z,a\n\nnan,,t,a\n7\n")
-    assert [(key, json.loads(value)["power_kw"]) for _, key, value in communication.read_messages(path, "load")] == [
-        ("a", 1.5),
-        ("a", ""),
-        ("a", None),
-        ("", 7.0),
-    ]
+    assert [(key, record["power_kw"]) for key, record in read_one_by_one(path, "load")] == [("a", 1.5), ("a", ""), ("a", None), ("", 7.0)]
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.floats().map(repr) | st.text(max_size=3)), max_size=1200))
+@settings(max_examples=50, deadline=None)
+def test_every_line_of_a_csv_is_sent_in_its_order(tmp_path_factory, lines):
+    """Whatever the cells hold, and wherever the lines are divided for sending."""
+    path = tmp_path_factory.mktemp("csv") / "load.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("time", "source_id", "power_kw"), *lines])
+    expected = []
+    for at, source_id, cell in lines:
+        try:
+            number = float(cell) if math.isfinite(float(cell)) else None
+        except ValueError:
+            number = cell
+        expected.append((source_id, {"source_id": source_id, "time": at, "power_kw": number}))
+    assert read_one_by_one(path, "load") == expected
 
 
 def test_speed_sends_in_the_order_of_time(make_config):
     config = make_config()
     write_csvs(config, 3)
     began = time.monotonic()
-    sent = list(communication._messages(config, ["solar", "load"], 7200 * 10, lambda: False))  # two hours in 0.1 s
+    sent = list(producer._messages(config, ["solar", "load"], 7200 * 10, lambda: False))  # two hours in 0.1 s
     assert time.monotonic() - began >= 0.1
     assert [kind for kind, _, _ in sent] == ["solar", "load", "solar", "solar", "load", "load"]
 
@@ -192,7 +215,7 @@ NOW_US = 1_750_000_000_000_000  # 2025-06-15
 
 def reasons(kind, *values):
     values = [value if value is None or isinstance(value, bytes) else json.dumps(value).encode() for value in values]
-    checked = records.check(kind, values, [0] * len(values), records.Registry(SOURCES), LIMITS, NOW_US)
+    checked = records.check(records.decode(kind, values, [0] * len(values)), records.Registry(SOURCES), LIMITS, NOW_US)
     found = dict(checked.refused)
     assert sorted([*found, *checked.places]) == list(range(len(values)))
     return [found.get(place) for place in range(len(values))]
@@ -239,29 +262,12 @@ def test_bounds_of_a_record():
 
 
 def test_a_message_from_the_future_is_refused():
-    checked = records.check("solar", [json.dumps(power(iso(0, 15), 1)).encode()] * 2, [0, 9**18], records.Registry(SOURCES), LIMITS, NOW_US)
+    decoded = records.decode("solar", [json.dumps(power(iso(0, 15), 1)).encode()] * 2, [0, 9**18])
+    checked = records.check(decoded, records.Registry(SOURCES), LIMITS, NOW_US)
     assert list(checked.places) == [0] and "lies ahead" in checked.refused[0][1]
 
 
-BAD = {  # kind of fault -> message, part of its reason
-    "not JSON": (b"{solar-1}", "not JSON"),
-    "not UTF-8": (b'{"source_id":"\xff\xfe","time":"2025-01-01T00:00:00Z","power_kw":1}', "not JSON"),
-    "wrong type": (power(iso(0, 15), "12"), "wrong field: Expected `float`, got `str` - at `$.power_kw`"),
-    "NaN": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":NaN}', "not JSON"),
-    "infinity": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":Infinity}', "not JSON"),
-    "1e400": (b'{"source_id":"solar-1","time":"2025-01-01T00:00:00Z","power_kw":1e400}', "out of range"),
-    "naive time": (power("2025-01-01T00:00:00", 1), "wrong field: Expected `datetime` with a timezone component"),
-    "year 9999": (power("9999-12-31T00:00:00Z", 1), "time 9999-12-31T00:00:00Z is after"),
-    "year 10000": (power("10000-01-01T00:00:00Z", 1), "wrong field: Invalid RFC3339"),
-    "unknown source": (power(iso(0, 15), 1, "solar-9"), "unknown source 'solar-9'"),
-    "negative power": (power(iso(0, 15), -50), "power_kw -50 is below -2"),
-    "twice the capacity": (power(iso(0, 15), 200), "power_kw 200 is above 120"),
-    "empty": (b"", "empty message"),
-    "null": (None, "null message"),
-    "900 kB": (power(iso(0, 15), 1, "x" * 900_000), "unknown source 'xxx"),
-    "missing field": ({"source_id": "solar-1", "time": iso(0, 15)}, "wrong field: Object missing required field `power_kw`"),
-    "array": (b"[1,2]", "wrong field"),
-}
+BAD = bench_crash.POISON | {"array": (b"[1,2]", "wrong field")}
 
 
 def test_every_kind_of_fault_has_its_reason():
@@ -282,7 +288,7 @@ RECORDS = st.fixed_dictionaries({}, optional={"source_id": TEXTS | SCALARS, "tim
 )
 @settings(max_examples=300, deadline=None)
 def test_no_message_stops_the_checks(values, sent_ms):
-    checked = records.check("solar", values, [sent_ms] * len(values), records.Registry(SOURCES), LIMITS, NOW_US)
+    checked = records.check(records.decode("solar", values, [sent_ms] * len(values)), records.Registry(SOURCES), LIMITS, NOW_US)
     assert sorted([*checked.places, *(place for place, _ in checked.refused)]) == list(range(len(values)))
     for _, reason in checked.refused:
         assert 0 < len(reason.encode()) < 500  # it becomes a header
@@ -295,7 +301,7 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     config = make_config(kafka={"batch_rows": 5000})
     register(config)
     good, bad = 20_000, 200
-    names = list(BAD)[:16]
+    names = list(bench_crash.POISON)
     values, expected, every = [], Counter(), good // bad
     for number in range(good):
         values.append(power(iso(number, 15), number % 100))
@@ -348,12 +354,12 @@ def test_dead_letters_are_stored_once_their_cause_is_mended(make_config):
 def test_a_dead_letter_sent_twice_is_listed_once(make_config):
     config = make_config()
     settings = broker.kafka_settings(config)
-    producer = broker.new_producer(settings, 10, Counter())
+    client = broker.new_producer(settings, 10, Counter())
     letter = broker.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
     for _ in range(3):
-        broker.send_dead_letter(producer, letter)
-    broker.send_dead_letter(producer, dataclasses.replace(letter, offset=8))
-    assert producer.flush(10) == 0
+        broker.send_dead_letter(client, letter)
+    broker.send_dead_letter(client, dataclasses.replace(letter, offset=8))
+    assert client.flush(10) == 0
     found = broker.read_dead_letters(config, settings)
     assert [item.offset for item in found] == [7, 8] and found[0] == letter
 
@@ -404,11 +410,11 @@ def test_messages_dropped_by_the_broker_are_counted(make_config, servers, caplog
     if not own_broker:
         pytest.skip("needs the embedded broker, which drops more than 5 MiB a partition; leave VPP_TEST_KAFKA unset")
     noise = [power(iso(n % 5000, 15), n % 100) | {"pad": f"{math.sin(n) * 1e16:.0f}" * 12} for n in range(40_000)]
-    producer = Producer(broker.kafka_settings(config))  # uncompressed, 300 bytes each: 12 MB into one partition
+    client = Producer(broker.kafka_settings(config))  # uncompressed, 300 bytes each: 12 MB into one partition
     topic = broker.topic_names(config)["solar"]
     for value in noise:
-        broker.send(producer, topic, json.dumps(value).encode(), "k")
-    assert producer.flush(30) == 0
+        broker.send(client, topic, json.dumps(value).encode(), "k")
+    assert client.flush(30) == 0
     with caplog.at_level(logging.ERROR):
         counts = drain(config)["solar"]
     assert counts.lost > 0 and counts.lost + counts.stored + counts.unchanged == 40_000
@@ -424,7 +430,7 @@ def test_the_producer_refuses_what_the_embedded_broker_would_drop(make_config):
     with pytest.raises(
         broker.StreamError, match=r"topic .*load-topic is full: the embedded broker keeps 5 MiB a partition and [\d,]+ messages wait"
     ):
-        communication.produce(config, ["load"])
+        producer.produce(config, ["load"])
     rows = communication.stream(dataclasses.replace(config, database=dataclasses.replace(config.database, wait_s=30.0)))
     assert rows[0]["produced"] == 60_000 == rows[0]["in_database"]  # and what waited was stored before
     assert rows[0]["lost"] == 0
@@ -445,7 +451,7 @@ def test_two_sinks_share_the_work(make_config):
         deadline = time.monotonic() + 30  # both have joined and each has some of the partitions
         while not all(member.positions for member in members) and time.monotonic() < deadline:
             time.sleep(0.05)
-        communication.produce(config, list(broker.TOPICS))
+        producer.produce(config, list(broker.TOPICS))
     finally:
         produced.set()
         for thread in threads:
@@ -527,6 +533,78 @@ def wait_for_rows(config, count, source=SOURCES[0]):
     while time.monotonic() < deadline and len(read(config, source)) < count:
         time.sleep(0.05)
     assert len(read(config, source)) == count
+
+
+@pytest.fixture
+def long_stream(make_config, script):
+    """`communication.py` at work on more than the embedded broker can hold, so that its producer still waits; and that process."""
+    config = make_config()
+    write_sources(config.paths.data_dir / "sources.csv", SOURCES)
+    lines = ["time,source_id,power_kw"] + [f"{iso(-n, 60)},load-1,{n % 50}" for n in range(100_000)]
+    (config.paths.data_dir / "load.csv").write_text("\n".join(lines))
+    command = script("communication.py", "--config", config.path)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := children(running.pid)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield config, running, found[0]
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def children(number):
+    paths = Path(f"/proc/{number}/task").glob("*/children")
+    numbers = [int(child) for path in paths for child in path.read_text().split()]
+    return [child for child in numbers if b"producer.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def is_running(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_end(number):
+    deadline = time.monotonic() + 30
+    while is_running(number) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(number)
+
+
+def stream_again(config, count):
+    row, *_ = communication.stream(config)
+    assert (row["produced"], row["in_database"], row["dead_lettered"]) == (count, count, 0)
+
+
+def test_a_killed_producer_ends_the_stream_and_the_next_completes_it(long_stream):
+    config, running, producing = long_stream
+    os.kill(producing, signal.SIGKILL)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert errors == "communication.py: the producer's process ended with -9 before all was sent; run the same command again\n"
+    stream_again(config, 100_000)
+
+
+@pytest.mark.parametrize("stored", [0, 1])
+def test_ctrl_c_ends_a_stream_with_one_line_and_its_producer(long_stream, stored):
+    config, running, producing = long_stream
+    if stored:
+        deadline = time.monotonic() + 60
+        while not len(read(config, SOURCES[2])) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, "communication.py: interrupted; run the same command again to complete it\n")
+    wait_for_end(producing)
+
+
+def test_a_producer_does_not_outlive_its_stream(long_stream):
+    _, running, producing = long_stream
+    running.kill()
+    wait_for_end(producing)
 
 
 def test_no_secret_is_shown(make_config, config_file, capsys):

@@ -15,7 +15,7 @@ LAYERS = (
         *("schedule_backtest", "schedule_pareto", "optimization"),
         *("features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),
-    ("embedded_postgres", "embedded", "schema", "db", "broker", "sink", "communication"),
+    ("embedded_postgres", "embedded", "schema", "bulk", "db", "broker", "writer", "sink", "producer", "communication"),
     ("model_registry", "model_selection", "train_forecast", "forecast_and_save", "figures", "report_content", "report"),
     ("pipeline",),
 )

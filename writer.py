@@ -1,0 +1,130 @@
+"""The database's side of the sink: checks decoded records against the registered sources and stores the good ones.
+
+    python -c "import config, writer; print(writer.limits(config.load_config()))"
+
+Where the database refuses a batch, the record that is to blame is found by halving. Not a script.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from psycopg2.extensions import connection
+
+import db
+import records
+from config import Config, VppError
+from sources import Source
+
+SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Rows inserted or replaced, and place and reason of each refused message."""
+
+    stored: int
+    refused: list[tuple[int, str]]
+
+
+class Writer:
+    """Checks records against the registered sources and writes the good ones."""
+
+    def __init__(self, config: Config, conn: connection):
+        self.config, self.conn, self.limits = config, conn, limits(config)
+        self.read_at = 0.0
+        self.registry = records.Registry([])
+
+    def write(self, batch: dict[str, records.Decoded]) -> dict[str, Outcome]:
+        """Store the good records of a batch in one transaction; where the database refuses a record, it is found by halving."""
+        checked = self._check(batch)
+        try:
+            stored = self._store(checked)
+            return {kind: Outcome(stored[kind], item.refused) for kind, item in checked.items()}
+        except db.RECORD_REFUSED:
+            self.conn.rollback()
+        outcome = {}
+        for kind, item in checked.items():
+            refused = list(item.refused)
+            outcome[kind] = Outcome(self._store_halves(kind, item, refused), refused)
+        return outcome
+
+    def _check(self, batch: dict[str, records.Decoded]) -> dict[str, records.Checked]:
+        now_us = time.time_ns() // 1000
+
+        def check() -> dict[str, records.Checked]:
+            return {kind: records.check(item, self.registry, self.limits, now_us) for kind, item in batch.items()}
+
+        if time.monotonic() - self.read_at > SOURCES_S:
+            self.read_sources()
+        checked = check()
+        if any(item.refused for item in checked.values()) and self.read_sources():  # registered or corrected since we looked
+            checked = check()
+        unknown = {name: kind for kind, item in checked.items() for name in item.unknown}
+        if unknown and self.config.kafka.unknown_sources == "register":
+            self._register(unknown)
+            checked = check()
+        return checked
+
+    def read_sources(self) -> bool:
+        """Read the registered sources; whether they have changed."""
+        sources = db.read_sources(self.conn)
+        self.conn.commit()
+        self.read_at = time.monotonic()
+        if sources == self.registry.sources:
+            return False
+        self.registry = records.Registry(sources)
+        return True
+
+    def _register(self, names: dict[str, str]) -> None:
+        """Register unknown sources provisionally: their step and capacity are not checked until sources.csv states them."""
+        site, found = self.config.site, []
+        for name, kind in names.items():
+            kind = "weather" if kind == "weather-forecast" else kind
+            capacity = 1.0 if kind in ("solar", "wind", "load") else None
+            place = (site.latitude, site.longitude, site.time_zone)
+            try:
+                found.append(Source(name, kind, name, site.site_id, capacity, 60, *place, {"provisional": True}))
+            except VppError:  # no possible name: stays unknown
+                continue
+        db.upsert_sources(self.conn, found)
+        self.conn.commit()
+        self.read_sources()
+
+    def _store(self, checked: dict[str, records.Checked]) -> Counter:
+        stored = Counter()
+        for kind, item in checked.items():
+            if len(item.places):
+                stored[kind] = db.store_measurements(self.conn, records.TABLES[kind], self.registry.ids, item.columns)
+        self.conn.commit()
+        return stored
+
+    def _store_halves(self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]) -> int:
+        """Store what the database takes, halving what it refuses down to the single record; returns the rows stored."""
+        try:
+            return self._store({kind: checked})[kind]
+        except db.RECORD_REFUSED as error:
+            self.conn.rollback()
+            if len(checked.places) == 1:
+                refused.append((int(checked.places[0]), f"refused by the database: {db.first_line(error)}"))
+                return 0
+        middle, total = len(checked.places) // 2, 0
+        for part in (slice(None, middle), slice(middle, None)):
+            columns = {name: column[part] for name, column in checked.columns.items()}
+            total += self._store_halves(kind, records.Checked(columns, checked.places[part], [], set()), refused)
+        return total
+
+
+def limits(config: Config) -> records.Limits:
+    """The bounds of records that the configuration states."""
+    kafka = config.kafka
+    earliest = datetime.combine(kafka.earliest_time, datetime.min.time(), UTC)
+    return records.Limits(
+        round(earliest.timestamp() * 1e6),
+        round(kafka.latest_days_ahead * 86400e6),
+        kafka.price_min_eur_per_mwh,
+        kafka.price_max_eur_per_mwh,
+        config.forecast.price_publication,
+        config.forecast.price_publication_zone,
+    )
