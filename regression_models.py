@@ -17,6 +17,7 @@ from features import (
     LAG_DAYS,
     Known,
     Lookup,
+    aligned,
     design,
     first_known,
     local_lag,
@@ -165,22 +166,19 @@ class HourlyRidge(ForecastModel):
             "outlier": trial.suggest_float("outlier", 0.5, 10.0, log=True),
         }
 
-    def _table(self, known: Known, origins, times) -> tuple[np.ndarray, np.ndarray]:
+    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
         """Features and the level that targets are relative to, transformed."""
         table, _ = design(known, origins, times)
-        kind = known.source.kind
-        weather = [] if known.weather_forecasts is None else [name for name in known.weather_forecasts if name in table]
-        if kind in ("solar", "wind"):
-            chosen = [name for name in table if name not in ("horizon_h", "hour", "weekday")]
-            return table[chosen].to_numpy(dtype=float), np.zeros(len(table))
-        flags = day_flags(times, known.zone, known.holidays_country).to_numpy()
-        if kind == "market":
-            lags = [*LEVELS, "mean_week"]
-            levels = asinh(table[lags].to_numpy(), *self.scale)
-            return np.hstack([levels, flags, table[weather].to_numpy()]), np.zeros(len(table))
+        if known.source.kind in ("solar", "wind"):
+            return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
+        rest = day_flags(times, known.zone, known.holidays_country)
+        if known.weather_forecasts is not None:
+            rest = rest.join(table[[name for name in known.weather_forecasts if name in table]])
+        if known.source.kind == "market":
+            return asinh(table[[*LEVELS, "mean_week"]], *self.scale).join(rest), np.zeros(len(table))
         off = deviations(known, origins, times)
-        typical = off.pop("typical").to_numpy()
-        return np.hstack([off.to_numpy(), flags, table[weather].to_numpy()]), typical
+        level = off.pop("typical").to_numpy()
+        return off.join(rest), level
 
     def _fit(self, known):
         origins, times = daily_pairs(known, self.horizon_h)
@@ -188,6 +186,7 @@ class HourlyRidge(ForecastModel):
             raise ModelError(f"{self.name}: {known.source.source_id}: no pairs to train on, {FEWEST_DAYS} days needed")
         self.scale = robust_scale(known.targets.to_numpy())
         table, level = self._table(known, origins, times)
+        self.columns, table = list(table), table.to_numpy(dtype=float)
         target = known.series.reindex(times).to_numpy()
         target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
         usable = np.isfinite(table).all(axis=1) & np.isfinite(target)
@@ -229,6 +228,7 @@ class HourlyRidge(ForecastModel):
     def _forecast(self, known, times):
         origins = pd.DatetimeIndex([known.issue_time] * len(times))
         table, level = self._table(known, origins, times)
+        table = aligned(table, self.columns).to_numpy(dtype=float)
         result = np.empty((len(times), 1 + len(QUANTILES)))
         for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
             group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
@@ -305,7 +305,7 @@ class LightGbm(ForecastModel):
 
     def _forecast(self, known, times):
         table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
-        rows = table.reindex(columns=self.columns).to_numpy(dtype=np.float32)
+        rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         result = np.column_stack([booster.predict(rows, num_threads=1) for booster in self.boosters])
         result = (np.sinh(result) * self.scale if self.scale else result) + level[:, None]
         return np.column_stack([result[:, QUANTILES.index(0.5)], result])

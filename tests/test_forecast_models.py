@@ -154,6 +154,20 @@ def test_what_is_not_known_yet_changes_neither_fit_nor_forecast(name, kind):
         assert (values[night] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["solar", "wind", "market"])
+@pytest.mark.parametrize("name", [name for name in NAMES if "naive" not in name and name != "lear"])  # which asks for a week of them
+def test_weather_forecasts_that_come_no_more_do_not_stop_a_fitted_model(name, kind):
+    data = data_of(lambda hour, day: noisy(hour, day) * (1.0 if kind != "solar" else (hour > 8) & (hour < 17)), kind)
+    forecasts = forecasts_of_weather()
+    known = known_at(dataclasses.replace(data, weather_forecasts=forecasts), NOW)
+    model, newest = make(name).fit(known), known.weather_forecasts["issue_time"].max()
+    single = known_at(dataclasses.replace(data, weather_forecasts=forecasts[forecasts["issue_time"] == newest]), NOW)
+    for left in (single, known_at(data, NOW)):
+        frame = model.predict(left, 48)
+        check_shape(frame, 48)
+        assert abs(frame["value"] - data.series.reindex(frame.index)).mean() < 30  # the level is about 100, or 30 over a solar day
+
+
 @pytest.mark.parametrize("name", HERE)
 def test_a_loaded_model_gives_the_same_forecast(name):
     known = known_at(data_of(noisy), NOW)
