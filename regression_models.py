@@ -35,7 +35,7 @@ LOWEST_SCALE = 1e-6
 TYPICAL_HALF_LIFE_DAYS = 14.0
 BEYOND = 1.0  # transformed prices may go so far beyond those learnt from: sinh makes an explosion of what is further off
 MOST_STEPS = 100  # of least angle regression: the penalty with the least AIC comes long before
-LARGEST_COEFFICIENT = 100.0  # on regressors scaled to about 1
+MOST_ROUNDS = 2500  # of coordinate descent, as in the paper's code
 FEWEST_DAYS = 10  # that an hour's regression learns from
 
 
@@ -319,8 +319,8 @@ class Lear(ForecastModel):
 
     Regressors: the prices of the last three days and of a week before, the forecasts (load, renewables, weather) for the day itself,
     the day before and a week before, all 24 hours of each, and a dummy for each weekday. Prices and forecasts are transformed by
-    asinh. The penalty is the one on the lasso's path (least angle regression) with the least AIC: with the variance of the target as
-    that of the noise, as LassoLarsIC had it then, or, in windows with fewer days than regressors, AICc (Hurvich and Tsai 1989).
+    asinh. The penalty is the one with the least AIC on the path of regressors of unit length, and the lasso is then fitted with it to the
+    regressors as they are: the recipe of the paper's code, which penalises far less than the AIC by itself would.
     Later days are forecast with earlier forecasts in place of values not known yet.
     """
 
@@ -380,7 +380,10 @@ class Lear(ForecastModel):
         x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
         x, y = x - x_mean, y - y_mean
         gram, products = x.T @ x, x.T @ y
-        beta = np.stack([lasso_by_aic(gram, products[:, slot], y[:, slot] @ y[:, slot], len(x)) for slot in range(y.shape[1])], axis=1)
+        x, beta = np.asfortranarray(x), np.empty((x.shape[1], y.shape[1]))
+        for slot, target_of_slot in enumerate(y.T):
+            penalty = penalty_by_aic(gram, products[:, slot], target_of_slot @ target_of_slot, len(x))
+            beta[:, slot] = lasso(x, target_of_slot, gram, products[:, slot], penalty)
         residuals = np.quantile(y - x @ beta, QUANTILES, axis=0).T
         limits = (y + y_mean).min(axis=0)[:, None] - BEYOND, (y + y_mean).max(axis=0)[:, None] + BEYOND
         return inputs, target, beta, y_mean - x_mean @ beta, residuals, limits
@@ -410,29 +413,38 @@ class Lear(ForecastModel):
         return sinh(np.clip(np.column_stack([y, y[:, None] + residuals]), *limits), centre[:, None], scale[:, None])
 
 
-def lasso_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> np.ndarray:
-    """Coefficients of the lasso whose penalty has the least AIC.
+def penalty_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> float:
+    """The penalty with the least AIC on the lasso's path of regressors scaled to unit length, as LassoLarsIC had it in 2021.
 
     Parameters
     ----------
     gram, products, total : X'X, X'y and y'y of centred regressors and target.
     rows : number of observations.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lars_path_gram
 
     if total < 1e-9 * rows:
-        return np.zeros(len(gram))
+        return np.inf
+    length = np.sqrt(np.diag(gram))
+    length = np.where(length > 1e-9, length, np.inf)
+    gram, products = gram / np.outer(length, length), products / length
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a path that ends early is used as far as it goes
-        _, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=MOST_STEPS)
+        warnings.simplefilter("ignore")  # a path that ends early is used as far as it goes
+        penalties, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=MOST_STEPS)
     squares = np.maximum(total - 2 * products @ path + ((gram @ path) * path).sum(axis=0), 1e-9 * total)
-    squares = np.where(np.abs(path).max(axis=0) < LARGEST_COEFFICIENT, squares, np.inf)  # copies of a regressor may blow each other up
-    used = (np.abs(path) > 0).sum(axis=0) + 1
-    if rows > len(gram):
-        return path[:, np.argmin(rows * squares / total + 2 * used)]
-    spare = np.maximum(rows - used - 1, 1e-3)
-    return path[:, np.argmin(rows * np.log(squares / rows) + 2 * used * rows / spare)]
+    # the variance of the target stands for that of the noise
+    return float(penalties[np.argmin(rows * squares / total + 2 * (np.abs(path) > 0).sum(axis=0))])
+
+
+def lasso(x: np.ndarray, y: np.ndarray, gram: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
+    """Coefficients of the lasso of centred regressors and target by coordinate descent."""
+    from sklearn.linear_model import lasso_path
+
+    if np.isinf(penalty):
+        return np.zeros(x.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as far as MOST_ROUNDS bring it
+        return lasso_path(x, y, alphas=[penalty], precompute=gram, Xy=products, max_iter=MOST_ROUNDS)[1][:, 0]
 
 
 # Several models
