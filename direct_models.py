@@ -6,7 +6,7 @@ python -c "import direct_models; print(direct_models.RandomForest().parameters)"
 import numpy as np
 import pandas as pd
 
-from features import Known, design, pseudo_origins
+from features import Known, aligned, design, pseudo_origins
 from forecast_base import QUANTILES, ForecastModel, ModelError, with_band
 
 LEVELS = ("recent_1", "recent_2", "mean_7_days", "week_1", "week_2", "mean_4_weeks", "last", "mean_day")
@@ -63,7 +63,7 @@ class RandomForest(ForecastModel):
         self.columns = list(table)
 
     def _trees(self, table: pd.DataFrame) -> np.ndarray:
-        rows = table.reindex(columns=self.columns).to_numpy(dtype=np.float32)
+        rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         return np.stack([tree.tree_.predict(rows)[:, 0] for tree in self.forest.estimators_])
 
     def _forecast(self, known, times):

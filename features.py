@@ -391,6 +391,15 @@ def weather_ensemble(known: Known, origins: pd.DatetimeIndex, times: pd.Datetime
     return pd.DataFrame(np.hstack([values[0], mean]), index=times, columns=names), used
 
 
+def aligned(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A table with the columns that a model was fitted with, though its weather forecasts are others now.
+
+    Of a single issue the newest is the mean as well; what there is no forecast of any more is NaN.
+    """
+    missing = {name: table.get(name.removesuffix("_mean"), np.nan) for name in columns if name not in table}
+    return table.assign(**missing)[list(columns)]
+
+
 def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
     """What a linear model adds for each time: same hours before, working day and holidays, sun, weather forecasts.
 

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from config import VppError
-from features import Known, dark
+from features import Known, dark, sin_elevation
 from sources import Source
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 COLUMNS = ("value", *QUANTILE_COLUMNS)
 SMALL_GROUP = 40  # errors; a group of so many counts half, the wider group around it the other half
+LOWEST_SUN = 0.05  # sine of the elevation; errors below are measured in it
 FEWEST_ERRORS = 20  # below them nothing is calibrated
 
 
@@ -69,7 +70,15 @@ def _towards(shift: np.ndarray, errors: np.ndarray, levels: np.ndarray) -> np.nd
     return shift + (quantile - shift) * rows / (rows + SMALL_GROUP)
 
 
-def calibration_of(backtest: pd.DataFrame, zone: str, levels=QUANTILES) -> Calibration | None:
+def size_of_errors(source: Source, times: pd.DatetimeIndex) -> np.ndarray:
+    """What errors at these times are measured in, as a column: for a solar plant the height of the sun, so that bands close with it [-]."""
+    if source.kind != "solar" or source.latitude is None or source.longitude is None:
+        return np.ones((len(times), 1))
+    height = sin_elevation(times, pd.Timedelta(minutes=source.step_min), source.latitude, source.longitude)
+    return np.maximum(height, LOWEST_SUN)[:, None]
+
+
+def calibration_of(backtest: pd.DataFrame, source: Source, zone: str, levels=QUANTILES) -> Calibration | None:
     """What the errors of a backtest ask for; None where it holds too few.
 
     Rows whose band is a point (night, published prices) do not count.
@@ -77,9 +86,10 @@ def calibration_of(backtest: pd.DataFrame, zone: str, levels=QUANTILES) -> Calib
     rows = backtest[backtest["actual"].notna() & (backtest["q95"] > backtest["q05"])]
     if len(rows) < FEWEST_ERRORS:
         return None
-    errors = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
+    times = pd.DatetimeIndex(rows["valid_time"])
+    errors = (rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()) / size_of_errors(source, times)
     horizon_h = ((rows["valid_time"] - rows["issue_time"]) / pd.Timedelta(hours=1)).to_numpy()
-    return Calibration.from_errors(errors, horizon_h, pd.DatetimeIndex(rows["valid_time"]).tz_convert(zone).hour.to_numpy(), levels)
+    return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone).hour.to_numpy(), levels)
 
 
 def calibrated(
@@ -87,7 +97,8 @@ def calibrated(
 ) -> np.ndarray:
     """Quantiles shifted, sorted and within limits; those that agree (night, published prices) stay."""
     horizon_h = ((times - issue_time) / pd.Timedelta(hours=1)).to_numpy()
-    shifted = calibration.apply(quantiles, horizon_h, times.tz_convert(zone).hour.to_numpy())
+    size = size_of_errors(source, times)
+    shifted = calibration.apply(quantiles / size, horizon_h, times.tz_convert(zone).hour.to_numpy()) * size
     certain = quantiles[:, 0] == quantiles[:, -1]
     return np.where(certain[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
 
@@ -147,9 +158,9 @@ class ForecastModel:
         self.trained_until = known.issue_time
         return self
 
-    def calibrate(self, backtest: pd.DataFrame, zone: str) -> "ForecastModel":
+    def calibrate(self, backtest: pd.DataFrame, source: Source, zone: str) -> "ForecastModel":
         """Calibrate the quantiles on the errors of earlier origins: a backtest of this model, itself not calibrated."""
-        self.calibration = calibration_of(backtest, zone)
+        self.calibration = calibration_of(backtest, source, zone)
         return self
 
     def predict(self, known: Known, steps: int) -> pd.DataFrame:

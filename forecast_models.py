@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from direct_models import RandomForest
-from features import DAY, Known, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
+from features import DAY, Known, aligned, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
 from regression_models import Combination, HourlyRidge, Lear, LightGbm
 
@@ -74,6 +74,7 @@ class Regressors:
         from sklearn.isotonic import IsotonicRegression
 
         table, self.curves = regressors(known, times), {}
+        self.columns = list(table)
         targets = known.targets.reindex(times).to_numpy()
         for name in table.columns.intersection(["wind_speed", "wind_speed_mean"]) if known.source.kind == "wind" else ():
             speed = table[name].to_numpy()
@@ -86,7 +87,7 @@ class Regressors:
         return self._scale(table)
 
     def of(self, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
-        return self._scale(self._shape(regressors(known, times)))
+        return self._scale(self._shape(aligned(regressors(known, times), self.columns)))
 
     def _shape(self, table: pd.DataFrame) -> pd.DataFrame:
         for name, curve in self.curves.items():
@@ -95,7 +96,7 @@ class Regressors:
         return table
 
     def _scale(self, table: pd.DataFrame) -> pd.DataFrame:
-        scaled = (table.reindex(columns=self.mean.index) - self.mean) / self.std
+        scaled = (table[self.mean.index] - self.mean) / self.std
         return scaled.fillna(0.0)  # no forecast then: the mean
 
 

@@ -138,7 +138,7 @@ def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: floa
             below = np.where(reality == values[past], QUANTILES, reality < values[past])  # both 0 at dusk, or at capacity, says nothing
             levels = levels + ADAPTATION * (QUANTILES - below.mean(axis=0))
         earlier = (when <= now) & (issued < now) & (issued >= now - int(window_days * DAY.value))
-        calibration = calibration_of(frame[earlier], data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS))
+        calibration = calibration_of(frame[earlier], data.source, data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS))
         if calibration is not None:
             times = pd.DatetimeIndex(frame["valid_time"].iloc[rows])
             values[rows] = calibrated(values[rows], calibration, issue_time, times, data.source, data.zone)
@@ -160,7 +160,7 @@ def fit_calibrated(
     past = backtest(factory, data, origins, steps, refit_days=np.inf, history_days=history_days)
     # what the origins' horizons reach beyond the issue time is not known yet
     past["actual"] = past["actual"].where(past["valid_time"].isin(known.targets.index))
-    return model.calibrate(past, data.zone)
+    return model.calibrate(past, data.source, data.zone)
 
 
 # Scores

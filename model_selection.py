@@ -364,7 +364,7 @@ def assess(task: Task, model: type[ForecastModel], origins: Origins, deadline: f
         result.parameters = make(task, model, parameters).parameters
         if earlier is None:
             earlier = backtest(task, model, result.parameters, origins.tuning)
-        calibration = calibration_of(earlier, task.data.zone)
+        calibration = calibration_of(earlier, task.data.source, task.data.zone)
         result.frame = backtest(task, model, result.parameters, origins.selection, calibration=calibration)
         result.scores = scores(result.frame, task.data.source, task.data.zone)
         result.score = score_of(result.frame, task.data, task.training.select_by)
@@ -396,7 +396,7 @@ def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[Forecast
     """Calibrate on the calibration origins, score on the test origins, and fit to all that is known at the issue time."""
     model = MODELS[winner.model]
     earlier = backtest(task, model, winner.parameters, origins.calibration)
-    fitted = make(task, model, winner.parameters).calibrate(earlier, task.data.zone)
+    fitted = make(task, model, winner.parameters).calibrate(earlier, task.data.source, task.data.zone)
     tested = backtest(task, model, winner.parameters, origins.test, calibration=fitted.calibration)
     known = known_at(task.data, task.issue_time, task.training.history_days)
     fitted.fit(known)

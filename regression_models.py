@@ -17,6 +17,7 @@ from features import (
     LAG_DAYS,
     Known,
     Lookup,
+    aligned,
     design,
     first_known,
     local_lag,
@@ -34,7 +35,7 @@ LOWEST_SCALE = 1e-6
 TYPICAL_HALF_LIFE_DAYS = 14.0
 BEYOND = 1.0  # transformed prices may go so far beyond those learnt from: sinh makes an explosion of what is further off
 MOST_STEPS = 100  # of least angle regression: the penalty with the least AIC comes long before
-LARGEST_COEFFICIENT = 100.0  # on regressors scaled to about 1
+MOST_ROUNDS = 2500  # of coordinate descent, as in the paper's code
 FEWEST_DAYS = 10  # that an hour's regression learns from
 
 
@@ -165,22 +166,19 @@ class HourlyRidge(ForecastModel):
             "outlier": trial.suggest_float("outlier", 0.5, 10.0, log=True),
         }
 
-    def _table(self, known: Known, origins, times) -> tuple[np.ndarray, np.ndarray]:
+    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
         """Features and the level that targets are relative to, transformed."""
         table, _ = design(known, origins, times)
-        kind = known.source.kind
-        weather = [] if known.weather_forecasts is None else [name for name in known.weather_forecasts if name in table]
-        if kind in ("solar", "wind"):
-            chosen = [name for name in table if name not in ("horizon_h", "hour", "weekday")]
-            return table[chosen].to_numpy(dtype=float), np.zeros(len(table))
-        flags = day_flags(times, known.zone, known.holidays_country).to_numpy()
-        if kind == "market":
-            lags = [*LEVELS, "mean_week"]
-            levels = asinh(table[lags].to_numpy(), *self.scale)
-            return np.hstack([levels, flags, table[weather].to_numpy()]), np.zeros(len(table))
+        if known.source.kind in ("solar", "wind"):
+            return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
+        rest = day_flags(times, known.zone, known.holidays_country)
+        if known.weather_forecasts is not None:
+            rest = rest.join(table[[name for name in known.weather_forecasts if name in table]])
+        if known.source.kind == "market":
+            return asinh(table[[*LEVELS, "mean_week"]], *self.scale).join(rest), np.zeros(len(table))
         off = deviations(known, origins, times)
-        typical = off.pop("typical").to_numpy()
-        return np.hstack([off.to_numpy(), flags, table[weather].to_numpy()]), typical
+        level = off.pop("typical").to_numpy()
+        return off.join(rest), level
 
     def _fit(self, known):
         origins, times = daily_pairs(known, self.horizon_h)
@@ -188,6 +186,7 @@ class HourlyRidge(ForecastModel):
             raise ModelError(f"{self.name}: {known.source.source_id}: no pairs to train on, {FEWEST_DAYS} days needed")
         self.scale = robust_scale(known.targets.to_numpy())
         table, level = self._table(known, origins, times)
+        self.columns, table = list(table), table.to_numpy(dtype=float)
         target = known.series.reindex(times).to_numpy()
         target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
         usable = np.isfinite(table).all(axis=1) & np.isfinite(target)
@@ -229,6 +228,7 @@ class HourlyRidge(ForecastModel):
     def _forecast(self, known, times):
         origins = pd.DatetimeIndex([known.issue_time] * len(times))
         table, level = self._table(known, origins, times)
+        table = aligned(table, self.columns).to_numpy(dtype=float)
         result = np.empty((len(times), 1 + len(QUANTILES)))
         for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
             group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
@@ -305,7 +305,7 @@ class LightGbm(ForecastModel):
 
     def _forecast(self, known, times):
         table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
-        rows = table.reindex(columns=self.columns).to_numpy(dtype=np.float32)
+        rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         result = np.column_stack([booster.predict(rows, num_threads=1) for booster in self.boosters])
         result = (np.sinh(result) * self.scale if self.scale else result) + level[:, None]
         return np.column_stack([result[:, QUANTILES.index(0.5)], result])
@@ -319,8 +319,8 @@ class Lear(ForecastModel):
 
     Regressors: the prices of the last three days and of a week before, the forecasts (load, renewables, weather) for the day itself,
     the day before and a week before, all 24 hours of each, and a dummy for each weekday. Prices and forecasts are transformed by
-    asinh. The penalty is the one on the lasso's path (least angle regression) with the least AIC: with the variance of the target as
-    that of the noise, as LassoLarsIC had it then, or, in windows with fewer days than regressors, AICc (Hurvich and Tsai 1989).
+    asinh. The penalty is the one with the least AIC on the path of regressors of unit length, and the lasso is then fitted with it to the
+    regressors as they are: the recipe of the paper's code, which penalises far less than the AIC by itself would.
     Later days are forecast with earlier forecasts in place of values not known yet.
     """
 
@@ -380,7 +380,10 @@ class Lear(ForecastModel):
         x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
         x, y = x - x_mean, y - y_mean
         gram, products = x.T @ x, x.T @ y
-        beta = np.stack([lasso_by_aic(gram, products[:, slot], y[:, slot] @ y[:, slot], len(x)) for slot in range(y.shape[1])], axis=1)
+        x, beta = np.asfortranarray(x), np.empty((x.shape[1], y.shape[1]))
+        for slot, target_of_slot in enumerate(y.T):
+            penalty = penalty_by_aic(gram, products[:, slot], target_of_slot @ target_of_slot, len(x))
+            beta[:, slot] = lasso(x, target_of_slot, gram, products[:, slot], penalty)
         residuals = np.quantile(y - x @ beta, QUANTILES, axis=0).T
         limits = (y + y_mean).min(axis=0)[:, None] - BEYOND, (y + y_mean).max(axis=0)[:, None] + BEYOND
         return inputs, target, beta, y_mean - x_mean @ beta, residuals, limits
@@ -410,29 +413,38 @@ class Lear(ForecastModel):
         return sinh(np.clip(np.column_stack([y, y[:, None] + residuals]), *limits), centre[:, None], scale[:, None])
 
 
-def lasso_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> np.ndarray:
-    """Coefficients of the lasso whose penalty has the least AIC.
+def penalty_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> float:
+    """The penalty with the least AIC on the lasso's path of regressors scaled to unit length, as LassoLarsIC had it in 2021.
 
     Parameters
     ----------
     gram, products, total : X'X, X'y and y'y of centred regressors and target.
     rows : number of observations.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lars_path_gram
 
     if total < 1e-9 * rows:
-        return np.zeros(len(gram))
+        return np.inf
+    length = np.sqrt(np.diag(gram))
+    length = np.where(length > 1e-9, length, np.inf)
+    gram, products = gram / np.outer(length, length), products / length
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a path that ends early is used as far as it goes
-        _, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=MOST_STEPS)
+        warnings.simplefilter("ignore")  # a path that ends early is used as far as it goes
+        penalties, _, path = lars_path_gram(products, gram, n_samples=rows, method="lasso", max_iter=MOST_STEPS)
     squares = np.maximum(total - 2 * products @ path + ((gram @ path) * path).sum(axis=0), 1e-9 * total)
-    squares = np.where(np.abs(path).max(axis=0) < LARGEST_COEFFICIENT, squares, np.inf)  # copies of a regressor may blow each other up
-    used = (np.abs(path) > 0).sum(axis=0) + 1
-    if rows > len(gram):
-        return path[:, np.argmin(rows * squares / total + 2 * used)]
-    spare = np.maximum(rows - used - 1, 1e-3)
-    return path[:, np.argmin(rows * np.log(squares / rows) + 2 * used * rows / spare)]
+    # the variance of the target stands for that of the noise
+    return float(penalties[np.argmin(rows * squares / total + 2 * (np.abs(path) > 0).sum(axis=0))])
+
+
+def lasso(x: np.ndarray, y: np.ndarray, gram: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
+    """Coefficients of the lasso of centred regressors and target by coordinate descent."""
+    from sklearn.linear_model import lasso_path
+
+    if np.isinf(penalty):
+        return np.zeros(x.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as far as MOST_ROUNDS bring it
+        return lasso_path(x, y, alphas=[penalty], precompute=gram, Xy=products, max_iter=MOST_ROUNDS)[1][:, 0]
 
 
 # Several models

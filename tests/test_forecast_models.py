@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from features import DAY, SourceData, known_at
-from forecast_base import QUANTILE_COLUMNS, QUANTILES, Calibration, ForecastModel, ModelError, calibration_of
+from forecast_base import (
+    QUANTILE_COLUMNS,
+    QUANTILES,
+    Calibration,
+    ForecastModel,
+    ModelError,
+    calibrated,
+    calibration_of,
+    size_of_errors,
+)
 from forecast_models import COLUMNS, MODELS
 from sources import Source
 
@@ -154,6 +163,20 @@ def test_what_is_not_known_yet_changes_neither_fit_nor_forecast(name, kind):
         assert (values[night] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["solar", "wind", "market"])
+@pytest.mark.parametrize("name", [name for name in NAMES if "naive" not in name and name != "lear"])  # which asks for a week of them
+def test_weather_forecasts_that_come_no_more_do_not_stop_a_fitted_model(name, kind):
+    data = data_of(lambda hour, day: noisy(hour, day) * (1.0 if kind != "solar" else (hour > 8) & (hour < 17)), kind)
+    forecasts = forecasts_of_weather()
+    known = known_at(dataclasses.replace(data, weather_forecasts=forecasts), NOW)
+    model, newest = make(name).fit(known), known.weather_forecasts["issue_time"].max()
+    single = known_at(dataclasses.replace(data, weather_forecasts=forecasts[forecasts["issue_time"] == newest]), NOW)
+    for left in (single, known_at(data, NOW)):
+        frame = model.predict(left, 48)
+        check_shape(frame, 48)
+        assert abs(frame["value"] - data.series.reindex(frame.index)).mean() < 30  # the level is about 100, or 30 over a solar day
+
+
 @pytest.mark.parametrize("name", HERE)
 def test_a_loaded_model_gives_the_same_forecast(name):
     known = known_at(data_of(noisy), NOW)
@@ -219,7 +242,7 @@ class TestCalibration:
         raw = np.zeros((hours, len(QUANTILES))) + np.linspace(-1, 1, len(QUANTILES))  # far too narrow
         frame = frame.join(pd.DataFrame(raw, columns=QUANTILE_COLUMNS)).assign(actual=generator.normal(scale=20, size=hours))
         early, late = frame[: hours // 2], frame[hours // 2 :]
-        calibration = calibration_of(early, "UTC")
+        calibration = calibration_of(early, source(), "UTC")
         shifted = calibration.apply(raw[hours // 2 :], np.tile(np.arange(24.0), 100), np.tile(np.arange(24), 100))
         inside = (late["actual"] >= shifted[:, 1]) & (late["actual"] <= shifted[:, 5])
         assert 0.77 < inside.mean() < 0.83
@@ -227,8 +250,24 @@ class TestCalibration:
     def test_certain_rows_do_not_count_and_few_errors_calibrate_nothing(self):
         frame = pd.DataFrame({"issue_time": [NOW] * 50, "valid_time": pd.date_range(NOW, periods=50, freq="h"), "actual": 1.0})
         frame[list(QUANTILE_COLUMNS)] = 0.0
-        assert calibration_of(frame, "UTC") is None
-        assert calibration_of(frame.assign(q95=1.0)[:5], "UTC") is None
+        assert calibration_of(frame, source(), "UTC") is None
+        assert calibration_of(frame.assign(q95=1.0)[:5], source(), "UTC") is None
+
+    def test_the_band_of_a_solar_plant_opens_and_closes_with_the_sun(self):
+        known = known_at(data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar"), NOW)
+        times = known.valid_times(24)
+        height = size_of_errors(known.source, times)[:, 0]
+        past = pd.date_range(NOW - 20 * DAY, NOW, freq="h", inclusive="left")
+        frame = pd.DataFrame({"issue_time": past.floor("D"), "valid_time": past})
+        error = size_of_errors(known.source, past)[:, 0] * np.random.default_rng(3).normal(scale=40, size=len(past))
+        frame = frame.join(pd.DataFrame(np.linspace(99, 101, len(QUANTILES)) * np.ones((len(past), 1)), columns=QUANTILE_COLUMNS))
+        calibration = calibration_of(frame.assign(actual=100 + error), known.source, "UTC")
+        raw = np.linspace(99, 101, len(QUANTILES)) * np.ones((24, 1))
+        band = calibrated(raw, calibration, NOW, times, known.source, "UTC")
+        width = (band[:, 5] - band[:, 1]) / height
+        # errors of 40 times the sun's height: an 80 % band is 2 x 1.28 x 40 = 103 wide at a height of 1, and as much per height at dawn
+        assert ((width > 60) & (width < 160)).all()
+        assert height.max() > 5 * height.min()
 
     def test_a_calibrated_forecast_stays_within_what_is_possible(self):
         known = known_at(data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar"), NOW)

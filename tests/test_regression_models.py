@@ -13,7 +13,8 @@ from regression_models import (
     LightGbm,
     asinh,
     day_kinds,
-    lasso_by_aic,
+    lasso,
+    penalty_by_aic,
     robust_scale,
     sinh,
     weighted_quantiles,
@@ -68,26 +69,31 @@ def test_weighted_quantiles():
     assert weighted_quantiles(np.array([1.0, 2.0]), np.array([1.0, 3.0]), [0.625]) == pytest.approx([2.0])
 
 
-def test_lasso_by_aic_is_that_of_scikit_learn():
+def test_penalty_by_aic_is_that_of_scikit_learn():
     from sklearn.linear_model import LassoLarsIC
 
     rng = np.random.default_rng(3)
-    x = rng.normal(size=(300, 20))
+    x = rng.normal(size=(300, 20)) * np.arange(1, 21)
     y = x @ np.where(np.arange(20) < 3, 2.0, 0.0) + rng.normal(size=300)
     x, y = x - x.mean(axis=0), y - y.mean()
-    expected = LassoLarsIC("aic", noise_variance=y @ y / 300, fit_intercept=False).fit(x, y).coef_
-    np.testing.assert_allclose(lasso_by_aic(x.T @ x, x.T @ y, y @ y, 300), expected, atol=1e-10)
+    unit = x / np.linalg.norm(x, axis=0)
+    expected = LassoLarsIC("aic", noise_variance=y @ y / 300, fit_intercept=False).fit(unit, y).alpha_
+    assert penalty_by_aic(x.T @ x, x.T @ y, y @ y, 300) == pytest.approx(expected, rel=1e-9)
+    assert penalty_by_aic(x.T @ x, x.T @ (0 * y), 0.0, 300) == np.inf  # a constant target
 
 
-def test_lasso_with_more_regressors_than_rows_finds_the_three_that_count():
+def test_lasso_is_that_of_scikit_learn_and_finds_the_three_that_count_of_more_regressors_than_rows():
+    from sklearn.linear_model import Lasso
+
     rng = np.random.default_rng(4)
     x = rng.normal(size=(49, 247))
     y = x[:, :3] @ [3.0, -2.0, 2.0] + 0.1 * rng.normal(size=49)
-    x, y = x - x.mean(axis=0), y - y.mean()
-    beta = lasso_by_aic(x.T @ x, x.T @ y, y @ y, 49)
+    x, y = np.asfortranarray(x - x.mean(axis=0)), y - y.mean()
+    beta = lasso(x, y, x.T @ x, x.T @ y, 0.05)
+    np.testing.assert_allclose(beta, Lasso(0.05, fit_intercept=False, tol=1e-8, max_iter=100000).fit(x, y).coef_, atol=0.02)
     assert set(np.argsort(-np.abs(beta))[:3]) == {0, 1, 2}
-    np.testing.assert_allclose(beta[:3], [3, -2, 2], atol=0.5)
-    assert not lasso_by_aic(x.T @ x, x.T @ (0 * y), 0.0, 49).any()  # a constant target
+    np.testing.assert_allclose(beta[:3], [3, -2, 2], atol=0.2)
+    assert not lasso(x, y, x.T @ x, x.T @ y, np.inf).any()
 
 
 def test_lear_recovers_a_linear_structure():
