@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
+from lookups import Lookup, WeatherForecasts, nanoseconds
 from sources import Source
 
 DAY = pd.Timedelta(days=1)
@@ -24,7 +25,6 @@ LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
 FLAT_DAYS = 7
 LAGGED_ISSUES = 6  # of weather forecasts, averaged
-SECOND_NS = 10**9
 DARK_SHARE = 0.01  # of the energy: more of it at night than this says that the coordinates are wrong
 
 
@@ -120,7 +120,7 @@ class Known:
         return self.series[~self.filled].dropna()
 
     @cached_property
-    def forecasts(self) -> "WeatherForecasts":
+    def forecasts(self) -> WeatherForecasts:
         """The weather forecasts, which there must be, ordered to be looked up."""
         return WeatherForecasts(self.weather_forecasts, self.step)
 
@@ -186,10 +186,6 @@ def history_problem(known: Known) -> str | None:
 # Times
 
 
-def _ns(times) -> np.ndarray:
-    return pd.DatetimeIndex(times).as_unit("ns").asi8
-
-
 def local_lag(times: pd.DatetimeIndex, days: int | np.ndarray, zone: str) -> pd.DatetimeIndex:
     """The same local clock time some days earlier [UTC]; the first of two where the clock went back, an hour on where it went ahead."""
     naive = times.tz_convert(zone).tz_localize(None) - pd.to_timedelta(days, unit="D")
@@ -235,7 +231,7 @@ def sin_elevation(times: pd.DatetimeIndex, step: pd.Timedelta, latitude: float, 
     """Mean over the interval of the sine of the sun's elevation, 0 below the horizon; exactly 0 where the sun stays down [-]."""
     from pvlib.solarposition import ephemeris
 
-    parts = _ns(times) + np.array([[0], [step.value // 2], [step.value]])
+    parts = nanoseconds(times) + np.array([[0], [step.value // 2], [step.value]])
     unique, place = np.unique(parts, return_inverse=True)
     elevation = ephemeris(pd.DatetimeIndex(unique, tz="UTC"), latitude, longitude)["apparent_elevation"].to_numpy()
     height = np.sin(np.radians(np.maximum(elevation, 0.0)))[place].reshape(parts.shape)
@@ -257,37 +253,14 @@ def dark(known: Known, times: pd.DatetimeIndex) -> np.ndarray:
 # Lags, weather
 
 
-class Lookup:
-    """Values on a regular grid that answer only what was available at an origin."""
-
-    def __init__(self, series: pd.Series, available_at: pd.DatetimeIndex, step: pd.Timedelta):
-        self.values = series.to_numpy(dtype=float)
-        self.available = _ns(available_at)
-        self.start, self.step = (series.index[0].value if len(series) else 0), step.value
-
-    def at(self, times: np.ndarray, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values at times as known at origins (NaN where not), and when they became known; all times in ns."""
-        place = (times - self.start) // self.step
-        inside = (place >= 0) & (place < len(self.values))
-        place = np.where(inside, place, 0)
-        if not len(self.values):
-            return np.full(times.shape, np.nan), np.full(times.shape, np.iinfo(np.int64).min)
-        known = inside & (self.available[place] <= origins)
-        return np.where(known, self.values[place], np.nan), np.where(known, self.available[place], np.iinfo(np.int64).min)
-
-    def newest(self, origins: np.ndarray) -> np.ndarray:
-        """Position of the newest value known at each origin; -1 for none."""
-        return np.searchsorted(self.available, origins, side="right") - 1
-
-
 def same_hours(lookup: Lookup, origins: pd.DatetimeIndex, times: pd.DatetimeIndex, days, zone: str) -> tuple[np.ndarray, np.ndarray]:
     """Values of the same local hour some days before, as known at the origins: arrays (pair, day), and when they became known [ns]."""
-    unique, place = np.unique(_ns(times), return_inverse=True)
+    unique, place = np.unique(nanoseconds(times), return_inverse=True)
     unique = pd.DatetimeIndex(unique, tz="UTC")
     days = np.asarray(days)
     repeated = pd.DatetimeIndex(np.repeat(unique.asi8, len(days)), tz="UTC")
-    lagged = _ns(local_lag(repeated, np.tile(days, len(unique)), zone)).reshape(-1, len(days))[place]
-    return lookup.at(lagged, _ns(origins)[:, None])
+    lagged = nanoseconds(local_lag(repeated, np.tile(days, len(unique)), zone)).reshape(-1, len(days))[place]
+    return lookup.at(lagged, nanoseconds(origins)[:, None])
 
 
 def first_known(values: np.ndarray, rank: int = 1) -> np.ndarray:
@@ -316,52 +289,6 @@ def seasonal_naive(known: Known, times: pd.DatetimeIndex, days: int = 7) -> np.n
     return first_known(values)
 
 
-class WeatherForecasts:
-    """Issued forecasts, ordered once, that answer what was known at an origin."""
-
-    def __init__(self, frame: pd.DataFrame, step: pd.Timedelta):
-        self.columns = [name for name in frame.columns if name not in ("issue_time", "valid_time")]
-        issued, valid, values = _ns(frame["issue_time"]), _ns(frame["valid_time"]), frame[self.columns].to_numpy(dtype=float)
-        if not np.all((np.diff(issued) > 0) | ((np.diff(issued) == 0) & (np.diff(valid) > 0))):  # the database gives them in order
-            order = np.lexsort((valid, issued))
-            issued, valid, values = issued[order], valid[order], values[order]
-        self.values = values
-        self.issues, self.starts, number = np.unique(issued, return_index=True, return_inverse=True)
-        self.lasts = np.append(self.starts[1:], len(issued)) - 1
-        following = valid[np.minimum(self.starts + 1, self.lasts)] - valid[self.starts]
-        self.steps = np.where(self.lasts > self.starts, following, step.value)
-        self.points, self.half_step = valid + self.steps[number] // 2, step.value // 2
-        # one ascending key for all issues finds the points on both sides
-        self.low, self.span = self.points.min(), (self.points.max() - self.points.min()) // SECOND_NS + 1
-        self.keys = number * self.span + (self.points - self.low) // SECOND_NS
-
-    @cached_property
-    def overlap(self) -> bool:
-        """Whether an issue begins before the one before it ends."""
-        return bool((self.points[self.starts[1:]] <= self.points[self.lasts[:-1]]).any())
-
-    def newest(self, origins: pd.DatetimeIndex) -> np.ndarray:
-        """Number of the newest issue known at each origin; below 0 for none."""
-        return np.searchsorted(self.issues, _ns(origins), side="right") - 1
-
-    def at(self, issue: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values in the middle of intervals [ns] by the issues of these numbers, NaN below 0, and whether an issue reaches so far.
-
-        Beyond the end of an issue the same hour of its last day stands in.
-        """
-        issue = np.maximum(issue, -1)  # which takes any, and becomes NaN in the end
-        start, last = self.starts[issue], self.lasts[issue]
-        middle = times + self.half_step
-        beyond = middle - self.points[last] - self.steps[issue]
-        middle = np.where(beyond > 0, middle + (-beyond // DAY.value) * DAY.value, middle)
-        inside = np.clip((middle - self.low) // SECOND_NS, 0, self.span - 1)
-        left = np.clip(np.searchsorted(self.keys, issue * self.span + inside, side="right") - 1, start, last)
-        right = np.minimum(left + 1, last)
-        part = np.clip((middle - self.points[left]) / np.maximum(self.points[right] - self.points[left], 1), 0, 1)[:, None]
-        values = np.where(issue[:, None] >= 0, self.values[left] * (1 - part) + self.values[right] * part, np.nan)
-        return values, (issue >= 0) & (beyond <= 0)
-
-
 def weather_at(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> tuple[pd.DataFrame, np.ndarray]:
     """Weather forecasts for each (origin, time) pair from the newest issue known at the origin, interpolated to the middle of the interval.
 
@@ -370,7 +297,7 @@ def weather_at(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
     forecasts = known.forecasts
     newest = forecasts.newest(origins)
     used = np.where(newest >= 0, forecasts.issues[newest], np.iinfo(np.int64).min)
-    return pd.DataFrame(forecasts.at(newest, _ns(times))[0], index=times, columns=forecasts.columns), used
+    return pd.DataFrame(forecasts.at(newest, nanoseconds(times))[0], index=times, columns=forecasts.columns), used
 
 
 def weather_ensemble(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> tuple[pd.DataFrame, np.ndarray]:
@@ -382,7 +309,7 @@ def weather_ensemble(known: Known, origins: pd.DatetimeIndex, times: pd.Datetime
     if not forecasts.overlap:
         return weather_at(known, origins, times)
     issues = forecasts.newest(origins) - np.arange(LAGGED_ISSUES)[:, None]
-    values, reaches = forecasts.at(issues.ravel(), np.tile(_ns(times), LAGGED_ISSUES))
+    values, reaches = forecasts.at(issues.ravel(), np.tile(nanoseconds(times), LAGGED_ISSUES))
     values, reaches = values.reshape(*issues.shape, -1), reaches.reshape(issues.shape)
     reaches[0] = True  # the newest also where the same hour of its last day stands in
     mean = np.where(reaches[:, :, None], values, 0.0).sum(axis=0) / reaches.sum(axis=0)[:, None]
@@ -406,7 +333,7 @@ def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
     A past time gets what was known a day before it, as good as what a forecast for the next two days has; a time to come the newest.
     """
     kind, source = known.source.kind, known.source
-    origins = pd.DatetimeIndex(np.minimum(_ns(times) - DAY.value, known.issue_time.value), tz="UTC")
+    origins = pd.DatetimeIndex(np.minimum(nanoseconds(times) - DAY.value, known.issue_time.value), tz="UTC")
     lags, _ = same_hours(series_lookup(known), origins, times, range(1, LAG_DAYS // 2 + 1), known.zone)
     table = pd.DataFrame(
         {"recent_1": first_known(lags), "mean_7_days": mean_known(lags, 7), "week_1": first_known(lags[:, 6::7])}, index=times
@@ -455,14 +382,14 @@ def design(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> 
     Lags of the same local hour (the newest two known, one and two weeks, means of 7 days and of 4 weeks), the newest values,
     calendar, horizon [h], weather forecasts as issued at the origin, the sun for solar plants, and other series' newest same hour.
     """
-    started, hour = _ns(origins), pd.Timedelta(hours=1).value
+    started, hour = nanoseconds(origins), pd.Timedelta(hours=1).value
     table, available = {}, {}
 
     def add(name, values, when=None):
         table[name], available[name] = values, when
 
-    add("horizon_h", (_ns(times) - started) / hour)
-    unique, place = np.unique(_ns(times), return_inverse=True)
+    add("horizon_h", (nanoseconds(times) - started) / hour)
+    unique, place = np.unique(nanoseconds(times), return_inverse=True)
     days = calendar(pd.DatetimeIndex(unique, tz="UTC"), known.zone, known.holidays_country)
     for name in days:
         add(name, days[name].to_numpy()[place])

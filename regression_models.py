@@ -16,7 +16,6 @@ from features import (
     DAY,
     LAG_DAYS,
     Known,
-    Lookup,
     aligned,
     design,
     first_known,
@@ -29,6 +28,7 @@ from features import (
     weather_at,
 )
 from forecast_base import QUANTILES, ForecastModel, ModelError
+from lookups import Lookup
 
 MAD_TO_SIGMA = 1.4826  # the standard deviation of a normal distribution in units of its median absolute deviation
 LOWEST_SCALE = 1e-6

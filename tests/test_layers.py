@@ -13,7 +13,7 @@ LAYERS = (
         *("weather", "plants", "generation"),
         *("schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
         *("schedule_backtest", "schedule_pareto", "optimization"),
-        *("features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
+        *("lookups", "features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),
     ("embedded_postgres", "embedded", "schema", "bulk", "db", "broker", "writer", "sink", "producer", "communication"),
     ("model_registry", "model_selection", "train_forecast", "forecast_and_save", "figures", "report_content", "report"),
