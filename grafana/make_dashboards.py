@@ -384,9 +384,14 @@ def stream() -> Dashboard:
 def value() -> Dashboard:
     board = Dashboard("Value", GENERATED, ("battery",))
     one = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"}
-    valued = """SELECT a.issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur, p.cost_eur AS perfect_eur
-        FROM schedule_runs AS a JOIN schedule_runs AS p USING (site_id, issue_time)
-        WHERE a.kind = 'actual' AND p.kind = 'perfect' AND $__timeFilter(a.issue_time)"""
+    # the run of each kind that was made last for an issue time, as plans of other batteries or inputs stay beside it
+    last = {
+        kind: f"""SELECT DISTINCT ON (site_id, issue_time) * FROM schedule_runs WHERE kind = '{kind}' AND $__timeFilter(issue_time)
+            ORDER BY site_id, issue_time, created_at DESC"""
+        for kind in ("plan", "actual", "perfect")
+    }
+    valued = f"""SELECT issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur, p.cost_eur AS perfect_eur
+        FROM ({last["actual"]}) AS a JOIN ({last["perfect"]}) AS p USING (site_id, issue_time)"""
     newest_data(board)
     for title, expression, unit in (
         ("Captured share", "sum(cost_no_battery_eur - cost_eur) / nullif(sum(cost_no_battery_eur - perfect_eur), 0)", "percentunit"),
@@ -401,7 +406,7 @@ def value() -> Dashboard:
             f"SELECT {expression} FROM ({valued}) AS valued",
             unit=unit,
             options=one,
-            description="Plans issued in the chosen time, at actual values (python optimization.py value).",
+            description="Plans issued in the chosen time, the last of each issue time, at actual values (python optimization.py value).",
         )
     board.add(
         "Cost against the baselines",
@@ -419,8 +424,8 @@ def value() -> Dashboard:
         "barchart",
         12,
         9,
-        """SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
-           cost_eur AS "plan" FROM schedule_runs WHERE kind = 'plan' AND $__timeFilter(issue_time) ORDER BY issue_time""",
+        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
+            cost_eur AS "plan" FROM ({last["plan"]}) AS plans ORDER BY issue_time""",
         unit="currencyEUR",
         options={"xField": "issued"},
         description="What each plan expected when it was made.",
