@@ -161,6 +161,22 @@ def test_figures_are_those_worked_out_by_hand(query):
     assert {row["source"] for row in ask("stream", "Last message by source")} == {source.source_id for source in SOURCES}
 
 
+def test_a_variable_narrows_what_its_dashboard_shows(query):
+    for name, board in DASHBOARDS.items():
+        texts = " ".join(target["rawSql"] for item in board["panels"] for target in item["targets"])
+        for variable in board["templating"]["list"]:
+            assert f"${{{variable['name']}:sqlstring}}" in texts, f"{name}: no panel uses {variable['name']}"
+    offered = query(DASHBOARDS["stream"]["templating"]["list"][0]["query"])  # weather is streamed too
+    assert {row["source_id"] for row in offered} == {source.source_id for source in SOURCES}
+    found = {}
+    for title in ("Rows stored per second", "Rows stored", "Last message by source"):
+        text = panel("stream", title)["targets"][0]["rawSql"].replace("${source:sqlstring}", "'load-1'")
+        found[title] = query(expand(text, DASHBOARDS["stream"]))
+    assert {row["metric"] for row in found["Rows stored per second"]} == {"load"}
+    assert float(found["Rows stored"][0]["stored"]) == 48
+    assert [row["source"] for row in found["Last message by source"]] == ["load-1"]
+
+
 def test_a_panel_lies_in_its_row_and_asks_the_provisioned_data_source():
     provisioned = yaml.safe_load((FOLDER / "provisioning" / "datasources" / "timescaledb.yaml").read_text())["datasources"][0]
     for name, board in DASHBOARDS.items():
