@@ -46,6 +46,7 @@ class Dashboard:
 
     def __init__(self, title: str, time: dict, variables: dict[str, str]):
         self.title, self.time, self.variables = title, time, variables
+        self.uid = f"vpp-{title.lower()}"
         self.panels: list[dict] = []
         self.x = self.y = self.row = 0
 
@@ -91,7 +92,7 @@ class Dashboard:
     def build(self) -> dict:
         """The dashboard as Grafana's JSON."""
         return {
-            "uid": f"vpp-{self.title.lower()}",
+            "uid": self.uid,
             "title": self.title,
             "tags": ["vpp"],
             "timezone": "browser",
@@ -139,6 +140,8 @@ def in_unit(field: str, unit: str, **custom) -> dict:
 
 def newest_data(dashboard: Dashboard) -> None:
     """A line that tells where the data ends, with a link to its last week."""
+    # with the dashboard's own path: as the home page it has another, from which a bare "?from=" leads elsewhere
+    url = f"/d/{dashboard.uid}?from=${{__data.fields.begins.numeric}}&to=${{__data.fields.ends.numeric}}"
     dashboard.add(
         "Newest data",
         "stat",
@@ -150,7 +153,7 @@ def newest_data(dashboard: Dashboard) -> None:
         unit="dateTimeAsIso",
         description="Click it for the last week of data and the two days after.",
         options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^newest$/"}, "graphMode": "none", "colorMode": "none"},
-        links=[{"title": "Show the last week of data", "url": "?from=${__data.fields.begins.numeric}&to=${__data.fields.ends.numeric}"}],
+        links=[{"title": "Show the last week of data", "url": url}],
     )
 
 

@@ -177,6 +177,12 @@ def test_a_variable_narrows_what_its_dashboard_shows(query):
     assert [row["source"] for row in found["Last message by source"]] == ["load-1"]
 
 
+def test_the_link_to_the_newest_data_stays_on_its_dashboard():
+    for name in ("operations", "forecasts", "value"):
+        [link] = panel(name, "Newest data")["fieldConfig"]["defaults"]["links"]
+        assert link["url"].startswith(f"/d/{DASHBOARDS[name]['uid']}?from=${{__data.fields.begins.numeric}}&to="), name
+
+
 def test_a_panel_lies_in_its_row_and_asks_the_provisioned_data_source():
     provisioned = yaml.safe_load((FOLDER / "provisioning" / "datasources" / "timescaledb.yaml").read_text())["datasources"][0]
     for name, board in DASHBOARDS.items():
