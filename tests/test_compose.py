@@ -21,6 +21,7 @@ from conftest import PROJECT
 import config
 import db
 import embedded
+import report
 import schema
 
 ALWAYS = {"kafka", "timescaledb"}
@@ -205,6 +206,13 @@ def test_images_hold_the_scripts_and_no_secret_and_run_as_a_user():
     assert ignored[0] == "*" and ignored[-1] == ".env"
     copied = {part for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE) for part in line.split()}
     assert copied == {line[1:] for line in ignored[1:-1]}
+    sources = "".join(path.read_text() for path in PROJECT.glob("*.py"))
+    read = set(re.findall(r'Path\(__file__\)\.resolve\(\)\.parent / "([^"]+)"', sources))  # what lies beside the scripts
+    assert "config.ini" in read and read <= copied, f"the image lacks {read - copied}"
+    # pipeline.py --watch writes its page into the working folder
+    assert not report.OUTPUT.is_absolute() and report.OUTPUT.parent == Path()
+    folder = re.search(r"^WORKDIR (\S+)$", dockerfile, re.MULTILINE)[1]
+    assert re.search(rf"chown( \S+)*? vpp {folder}( |$)", dockerfile, re.MULTILINE), f"user vpp cannot write {folder}/{report.OUTPUT}"
     for script in (PROJECT / "docker").glob("*.sh"):
         subprocess.run(["sh", "-n", script], check=True)
 
