@@ -89,7 +89,8 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
         texts.append(aligned(values))
     for cells in zip(*texts, strict=True):
         table.add_row(*cells)
-    console = Console(width=None if terminal else 200, highlight=False, markup=False)
+    # a pipe has no width: what reads it may want a whole address, or fold it itself
+    console = Console(width=None if terminal else 1_000_000, highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
     print("\n".join([title] * (title is not None) + [line.rstrip() for line in capture.get().splitlines()]))
