@@ -37,16 +37,19 @@ def new_parser(documentation: str) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse, with `--config` allowed before and after a subcommand."""
+    """Parse, with `--config`, and `--json` of a script that has it, allowed before and after a subcommand."""
+    prints_json = "--json" in parser._option_string_actions
 
-    def add_config(inner: argparse.ArgumentParser) -> None:
+    def share_options(inner: argparse.ArgumentParser) -> None:
         for action in inner._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for command in set(action.choices.values()):
                     command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
-                    add_config(command)
+                    if prints_json:
+                        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+                    share_options(command)
 
-    add_config(parser)
+    share_options(parser)
     return parser.parse_args(argv)
 
 

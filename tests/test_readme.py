@@ -26,6 +26,9 @@ BLOCKS = re.findall(r"```(?:sh|console)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if "def build_parser" in path.read_text(encoding="utf-8"))
 
+# those that print a table, but for pipeline.py, whose --json takes a file
+TABULAR = [name for name in SCRIPTS if name != "pipeline" and "print_rows(" in (ROOT / f"{name}.py").read_text(encoding="utf-8")]
+
 
 def parser_of(script: str) -> argparse.ArgumentParser:
     return importlib.import_module(script).build_parser()
@@ -141,6 +144,20 @@ def save_plan(settings: config.Config) -> None:
 def test_files_that_it_links_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("script", TABULAR)
+def test_json_is_accepted_before_and_after_a_subcommand(script):
+    for words, inner in subparsers(parser_of(script)):
+        needed = list(words)
+        for action in inner._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                needed += [] if not action.required else [next(iter(action.choices))]
+            elif action.required:
+                needed += [*action.option_strings[:1], next(iter(action.choices or ["1"]))]
+        assert terminal.parse(parser_of(script), needed).json is False
+        assert terminal.parse(parser_of(script), ["--json", *needed]).json is True
+        assert terminal.parse(parser_of(script), [*needed, "--json"]).json is True
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
