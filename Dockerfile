@@ -1,14 +1,15 @@
 # Two images from one file: `sink` stores the stream and has only what that needs; `planner` forecasts and plans with all models.
-# No secret is copied: .dockerignore admits the scripts only, and docker-compose.yml gives addresses and passwords at run time.
+# No secret is copied: .dockerignore admits the scripts and what they read beside them, and docker-compose.yml gives addresses and
+# passwords at run time.
 FROM python:3.11-slim-bookworm AS sink
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --create-home --uid 10001 vpp && mkdir -p /app/data /app/.vpp && chown vpp /app/data /app/.vpp
+RUN useradd --create-home --uid 10001 vpp && mkdir -p /app/data /app/.vpp && chown vpp /app /app/data /app/.vpp
 WORKDIR /app
 COPY requirements.txt .
 # the versions of requirements.txt, of these packages only
 RUN sed 's/\[.*\]//' requirements.txt > /tmp/constraints.txt \
     && pip install -c /tmp/constraints.txt pandas confluent-kafka psycopg2-binary msgspec tenacity rich
-COPY *.py config.ini ./
+COPY *.py config.ini problem.schema.json report_template.html ./
 USER vpp
 CMD ["python", "communication.py", "consume"]
 

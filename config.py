@@ -337,7 +337,7 @@ def _section(cls, raw: Mapping[str, str], path: Path, name: str, folder: Path, o
         defaults = {key: folder / item.default for key, item in cls.__dataclass_fields__.items() if isinstance(item.default, Path)}
         return cls(**given, **(defaults | values))
     except FieldError as error:
-        raise refuse(error.key, error.value, error.expected) from None
+        raise refuse(error.key, raw.get(error.key, error.value), error.expected) from None  # as written: 95, not 95.0
 
 
 def _convert(text: str, kind: type, folder: Path, unlimited: bool = False):

@@ -343,12 +343,12 @@ def describe(places: Places) -> list[dict]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
+    parser.add_argument("--json", action="store_true", help="print the state of both as JSON")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{start,stop,status}")
     commands.add_parser("start", help="start both servers and print their addresses")
     stopping = commands.add_parser("stop", help="shut both down; the broker's messages are gone then")
     stopping.add_argument("--delete", action="store_true", help="also remove the database and the logs")
-    status = commands.add_parser("status", help="what runs, where, and what it keeps")
-    status.add_argument("--json", action="store_true", help="as JSON")
+    commands.add_parser("status", help="what runs, where, and what it keeps")
     return parser
 
 
@@ -356,10 +356,12 @@ def run(args: argparse.Namespace, config: Config) -> None:
     state_dir = config.paths.state_dir
     if args.command == "start":
         addresses = ensure_running(state_dir, config.database.wait_s)
-        print(f"PostgreSQL    {addresses.database_url}\nKafka broker  {addresses.bootstrap_servers}")
+        told = f"PostgreSQL    {addresses.database_url}\nKafka broker  {addresses.bootstrap_servers}"
     elif args.command == "stop":
         was_running = stop(state_dir, args.delete)
-        print(("stopped" if was_running else "was not running") + ("; its state is deleted" if args.delete else ""))
+        told = ("stopped" if was_running else "was not running") + ("; its state is deleted" if args.delete else "")
+    if args.command != "status" and not args.json:
+        print(told)
     else:
         places = find_places(state_dir)
         with _errors_of_files(places):

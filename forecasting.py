@@ -381,7 +381,7 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
             db.save_forecasts(conn, runs)
     if args.plot:  # of the one source, after its forecast is saved
         plot_forecast(frame, data.series, f"{source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}", _unit(source), args.plot)
-    terminal.print_rows(rows, f"{'not saved' if args.no_save else 'saved with role manual'}")
+    terminal.print_rows(rows, f"{'not saved' if args.no_save else 'saved with role manual'}", as_json=args.json)
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:
@@ -455,6 +455,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", metavar="ID", action="append", help="a source to forecast; may be repeated (default: all)")
     parser.add_argument("--no-save", action="store_true", help="do not store the forecasts")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="picture of the forecast of one source")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(function=run_forecast)
     commands = parser.add_subparsers(title="commands", metavar="backtest")
     walk = commands.add_parser("backtest", help="forecast past origins with what was known then, and score")
@@ -465,7 +466,6 @@ def build_parser() -> argparse.ArgumentParser:
     walk.add_argument("--issue-local", metavar="HH:MM", default="11:00", help="local time of issue on the day before (default: 11:00)")
     walk.add_argument("--refit-days", metavar="N", type=float, default=REFIT_DAYS, help=f"days between fits (default: {REFIT_DAYS})")
     walk.add_argument("--output", metavar="FILE", type=Path, help="CSV file to write")
-    walk.add_argument("--json", action="store_true", help="print the scores as JSON")
     walk.set_defaults(function=run_backtest)
     for command in (parser, walk):
         command.add_argument("--model", metavar="NAME", default="prophet", help=f"one of {', '.join(MODELS)} (default: prophet)")

@@ -292,10 +292,10 @@ def add_source(args: argparse.Namespace, config: Config) -> None:
     if source.source_id in {other.source_id for other in sources}:
         raise SourceError(f"source {source.source_id} exists already; choose another name, or name it with --id")
     write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])
-    print(f"{source.source_id} added to {terminal.shown(config.paths.data_dir / SOURCES_FILE)}")
     if args.connect:
-        connect(source, config)
+        connect(source, config, args.json)
     else:
+        print(f"{source.source_id} added to {terminal.shown(config.paths.data_dir / SOURCES_FILE)}")
         print(f"its series: python sources.py connect {source.source_id}")
 
 
@@ -343,10 +343,10 @@ def new_source(args: argparse.Namespace, config: Config) -> Source:
 
 
 def connect_source(args: argparse.Namespace, config: Config) -> None:
-    connect(find_source(config, args.source_id), config)
+    connect(find_source(config, args.source_id), config, args.json)
 
 
-def connect(source: Source, config: Config) -> None:
+def connect(source: Source, config: Config, as_json: bool) -> None:
     """Generate a source's series for the configured period, put it into its CSV file, and stream it into the database.
 
     Raises
@@ -369,7 +369,7 @@ def connect(source: Source, config: Config) -> None:
         save_series(Path(name), [(source, frame)])
         alone = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=Path(name)))
         rows = communication.stream(alone)
-    terminal.print_rows(rows, f"{source.source_id} connected")
+    terminal.print_rows(rows, f"{source.source_id} connected", as_json)
 
 
 def remove_source(args: argparse.Namespace, config: Config) -> None:
@@ -485,8 +485,6 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--output", metavar="DIR", help="the folder to write to (default: data_dir of the configuration)")
     command.add_argument("--strict", action="store_true", help="refuse the file if any cell cannot be used")
     command.set_defaults(command=import_file)
-    for name in ("list", "show", "import"):
-        commands.choices[name].add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     return parser
 
 

@@ -37,16 +37,19 @@ def new_parser(documentation: str) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse, with `--config` allowed before and after a subcommand."""
+    """Parse, with `--config`, and `--json` of a script that has it, allowed before and after a subcommand."""
+    prints_json = "--json" in parser._option_string_actions
 
-    def add_config(inner: argparse.ArgumentParser) -> None:
+    def share_options(inner: argparse.ArgumentParser) -> None:
         for action in inner._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for command in set(action.choices.values()):
                     command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
-                    add_config(command)
+                    if prints_json:
+                        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+                    share_options(command)
 
-    add_config(parser)
+    share_options(parser)
     return parser.parse_args(argv)
 
 
@@ -89,7 +92,8 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
         texts.append(aligned(values))
     for cells in zip(*texts, strict=True):
         table.add_row(*cells)
-    console = Console(width=None if terminal else 200, highlight=False, markup=False)
+    # a pipe has no width: what reads it may want a whole address, or fold it itself
+    console = Console(width=None if terminal else 1_000_000, highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
     print("\n".join([title] * (title is not None) + [line.rstrip() for line in capture.get().splitlines()]))

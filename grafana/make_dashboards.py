@@ -7,7 +7,6 @@ embedded server. Grafana replaces `$__timeFilter(column)`, `$__interval` and the
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
@@ -20,6 +19,10 @@ COLOURS = {"solar": "#E69F00", "wind": "#56B4E9", "load": "#0072B2", "price": "#
 BIN = "date_bin('$__interval', {}, TIMESTAMPTZ '2000-01-01 00:00Z')"
 SOURCES = "source_id IN (${source:sqlstring})"
 BATTERIES = "battery_id IN (${battery:sqlstring})"
+# what the variables offer
+MEASURED = {"source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id"}
+STREAMED = {"source": "SELECT source_id FROM sources ORDER BY kind, source_id"}
+OWNED = {"battery": "SELECT battery_id FROM batteries ORDER BY battery_id"}
 # measured values of the chosen sources: source_id, time, value
 ACTUALS = " UNION ALL ".join(
     f"SELECT source_id, time, {value} AS value FROM {table} WHERE $__timeFilter(time) AND {SOURCES}"
@@ -41,8 +44,9 @@ NEWEST_PLAN = "(SELECT run_id FROM schedule_runs WHERE kind = 'plan' ORDER BY is
 class Dashboard:
     """A dashboard that is laid out from left to right and from top to bottom, 24 columns wide."""
 
-    def __init__(self, title: str, time: dict, variables: Sequence[str]):
+    def __init__(self, title: str, time: dict, variables: dict[str, str]):
         self.title, self.time, self.variables = title, time, variables
+        self.uid = f"vpp-{title.lower()}"
         self.panels: list[dict] = []
         self.x = self.y = self.row = 0
 
@@ -87,12 +91,8 @@ class Dashboard:
 
     def build(self) -> dict:
         """The dashboard as Grafana's JSON."""
-        query = {
-            "source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id",
-            "battery": "SELECT battery_id FROM batteries ORDER BY battery_id",
-        }
         return {
-            "uid": f"vpp-{self.title.lower()}",
+            "uid": self.uid,
             "title": self.title,
             "tags": ["vpp"],
             "timezone": "browser",
@@ -111,14 +111,14 @@ class Dashboard:
                         "label": name.capitalize(),
                         "type": "query",
                         "datasource": DATA_SOURCE,
-                        "query": query[name],
-                        "definition": query[name],
+                        "query": query,
+                        "definition": query,
                         "refresh": 2,
                         "multi": True,
                         "includeAll": True,
                         "current": {"text": ["All"], "value": ["$__all"]},
                     }
-                    for name in self.variables
+                    for name, query in self.variables.items()
                 ]
             },
             "panels": self.panels,
@@ -140,6 +140,8 @@ def in_unit(field: str, unit: str, **custom) -> dict:
 
 def newest_data(dashboard: Dashboard) -> None:
     """A line that tells where the data ends, with a link to its last week."""
+    # with the dashboard's own path: as the home page it has another, from which a bare "?from=" leads elsewhere
+    url = f"/d/{dashboard.uid}?from=${{__data.fields.begins.numeric}}&to=${{__data.fields.ends.numeric}}"
     dashboard.add(
         "Newest data",
         "stat",
@@ -151,12 +153,12 @@ def newest_data(dashboard: Dashboard) -> None:
         unit="dateTimeAsIso",
         description="Click it for the last week of data and the two days after.",
         options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^newest$/"}, "graphMode": "none", "colorMode": "none"},
-        links=[{"title": "Show the last week of data", "url": "?from=${__data.fields.begins.numeric}&to=${__data.fields.ends.numeric}"}],
+        links=[{"title": "Show the last week of data", "url": url}],
     )
 
 
 def operations() -> Dashboard:
-    board = Dashboard("Operations", GENERATED, ("source", "battery"))
+    board = Dashboard("Operations", GENERATED, MEASURED | OWNED)
     newest_data(board)
     for title, column, unit in (
         ("Cost of the newest plan", "cost_eur", "currencyEUR"),
@@ -247,7 +249,7 @@ def operations() -> Dashboard:
 
 
 def forecasts() -> Dashboard:
-    board = Dashboard("Forecasts", GENERATED, ("source",))
+    board = Dashboard("Forecasts", GENERATED, MEASURED)
     newest_data(board)
     board.add(
         "Coverage of the 80 % band",
@@ -311,15 +313,15 @@ def forecasts() -> Dashboard:
 
 
 def stream() -> Dashboard:
-    board = Dashboard("Stream", {"from": "now-24h", "to": "now"}, ("source",))
+    board = Dashboard("Stream", {"from": "now-24h", "to": "now"}, STREAMED)
     tables = ("renewables", "load", "market_prices", "weather", "weather_forecasts")
     rate = "count(*) / extract(epoch FROM interval '$__interval')"
     stored = " UNION ALL ".join(
         f"SELECT {BIN.format('sent_at')} AS time, '{table}' AS metric, {rate} AS rows_per_s FROM {table} "
-        "WHERE $__timeFilter(sent_at) GROUP BY 1"
+        f"WHERE $__timeFilter(sent_at) AND {SOURCES} GROUP BY 1"
         for table in tables
     )
-    newest = " UNION ALL ".join(f"SELECT max(sent_at) AS sent_at, count(*) AS stored FROM {table}" for table in tables)
+    newest = " UNION ALL ".join(f"SELECT max(sent_at) AS sent_at, count(*) AS stored FROM {table} WHERE {SOURCES}" for table in tables)
     board.add(
         "Last message",
         "stat",
@@ -375,18 +377,23 @@ def stream() -> Dashboard:
         f"""SELECT s.source_id AS "source", s.kind, newest.time AS "newest interval", newest.sent_at AS "sent",
             newest.sent_at - newest.time - make_interval(mins => s.step_min) AS delay, now() - newest.sent_at AS "silent for"
             FROM sources AS s LEFT JOIN LATERAL (SELECT time, sent_at FROM ({latest}) AS rows ORDER BY time DESC LIMIT 1) AS newest ON true
-            ORDER BY newest.sent_at NULLS FIRST""",
+            WHERE s.{SOURCES} ORDER BY newest.sent_at NULLS FIRST""",
         description="delay: from the end of the newest interval until its message was sent. Sources without a message come first.",
     )
     return board
 
 
 def value() -> Dashboard:
-    board = Dashboard("Value", GENERATED, ("battery",))
+    board = Dashboard("Value", GENERATED, OWNED)
     one = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"}
-    valued = """SELECT a.issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur, p.cost_eur AS perfect_eur
-        FROM schedule_runs AS a JOIN schedule_runs AS p USING (site_id, issue_time)
-        WHERE a.kind = 'actual' AND p.kind = 'perfect' AND $__timeFilter(a.issue_time)"""
+    # the run of each kind that was made last for an issue time, as plans of other batteries or inputs stay beside it
+    last = {
+        kind: f"""SELECT DISTINCT ON (site_id, issue_time) * FROM schedule_runs WHERE kind = '{kind}' AND $__timeFilter(issue_time)
+            ORDER BY site_id, issue_time, created_at DESC"""
+        for kind in ("plan", "actual", "perfect")
+    }
+    valued = f"""SELECT issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur, p.cost_eur AS perfect_eur
+        FROM ({last["actual"]}) AS a JOIN ({last["perfect"]}) AS p USING (site_id, issue_time)"""
     newest_data(board)
     for title, expression, unit in (
         ("Captured share", "sum(cost_no_battery_eur - cost_eur) / nullif(sum(cost_no_battery_eur - perfect_eur), 0)", "percentunit"),
@@ -401,7 +408,7 @@ def value() -> Dashboard:
             f"SELECT {expression} FROM ({valued}) AS valued",
             unit=unit,
             options=one,
-            description="Plans issued in the chosen time, at actual values (python optimization.py value).",
+            description="Plans issued in the chosen time, the last of each issue time, at actual values (python optimization.py value).",
         )
     board.add(
         "Cost against the baselines",
@@ -419,8 +426,8 @@ def value() -> Dashboard:
         "barchart",
         12,
         9,
-        """SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
-           cost_eur AS "plan" FROM schedule_runs WHERE kind = 'plan' AND $__timeFilter(issue_time) ORDER BY issue_time""",
+        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
+            cost_eur AS "plan" FROM ({last["plan"]}) AS plans ORDER BY issue_time""",
         unit="currencyEUR",
         options={"xField": "issued"},
         description="What each plan expected when it was made.",

@@ -21,6 +21,7 @@ from conftest import PROJECT
 import config
 import db
 import embedded
+import report
 import schema
 
 ALWAYS = {"kafka", "timescaledb"}
@@ -89,16 +90,28 @@ def test_make_writes_env_with_passwords_that_only_the_user_reads(folder):
     assert len(set(passwords)) == len(passwords) == 4 and all(len(value) >= 32 for value in passwords)
 
 
-def test_images_are_pinned_and_ports_are_on_loopback_and_in_the_readme(services):
-    readme = (PROJECT / "README.md").read_text()
+def test_images_are_pinned_and_ports_are_on_loopback(services):
     for name, image in IMAGES.items():
         found, _, tag = services[name]["image"].partition(":")
         assert found == image and re.search(r"\d+\.\d+\.\d+", tag), services[name]["image"]
         assert services[name]["ports"] == [f"127.0.0.1:{PORTS[name]}:{PORTS[name]}"]
-        assert str(PORTS[name]) in readme, f"the README does not tell port {PORTS[name]} of {name}"
     assert services["timescaledb"]["image"].endswith("-pg17") and int(services["kafka"]["image"].split(":")[1][0]) >= 4
     for name in ("sink", "planner"):
         assert "ports" not in services[name] and services[name]["build"]["target"] == name
+
+
+def test_the_readme_tells_each_image_port_and_volume(services):
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    told = {name: cells for name, *cells in rows if name in services}
+    assert told.keys() == services.keys()
+    for name, (profiles, image, address, volumes) in told.items():
+        service = services[name]
+        assert profiles == ", ".join(service.get("profiles", ["always"])), name
+        assert image.split(",")[0] == ("built here" if "build" in service else service["image"])
+        published = re.findall(r"127\.0\.0\.1:\d+", address)
+        assert published == [port.rpartition(":")[0] for port in service.get("ports", [])], name
+        named = [volume.split(":")[0] for volume in service["volumes"] if not volume.startswith(".")]
+        assert re.findall(r"`([\w-]+)`", volumes) == named, name
 
 
 def test_every_service_has_a_health_check_and_limits_and_dependencies_that_wait(services):
@@ -146,6 +159,10 @@ def test_scripts_find_the_servers_through_variables_that_the_configuration_knows
     settings = config.load_config(PROJECT / "config.ini", environment)
     assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
     assert settings.database.url == f"postgresql://vpp_app:{found['VPP_APP_PASSWORD']}@127.0.0.1:5432/vpp"
+    # until it is uncommented MLflow's files stay on this machine, as its server is of a profile
+    assert settings.mlflow.tracking_uri == config.EMBEDDED
+    offered = re.search(r"^# (VPP_MLFLOW_TRACKING_URI)=(\S+)$", (folder / ".env").read_text(), re.MULTILINE)
+    assert offered and offered[2] == f"http://{services['mlflow']['ports'][0].rpartition(':')[0]}"
 
 
 def test_variables_of_compose_are_those_of_the_env_file():
@@ -205,6 +222,13 @@ def test_images_hold_the_scripts_and_no_secret_and_run_as_a_user():
     assert ignored[0] == "*" and ignored[-1] == ".env"
     copied = {part for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE) for part in line.split()}
     assert copied == {line[1:] for line in ignored[1:-1]}
+    sources = "".join(path.read_text() for path in PROJECT.glob("*.py"))
+    read = set(re.findall(r'Path\(__file__\)\.resolve\(\)\.parent / "([^"]+)"', sources))  # what lies beside the scripts
+    assert "config.ini" in read and read <= copied, f"the image lacks {read - copied}"
+    # pipeline.py --watch writes its page into the working folder
+    assert not report.OUTPUT.is_absolute() and report.OUTPUT.parent == Path()
+    folder = re.search(r"^WORKDIR (\S+)$", dockerfile, re.MULTILINE)[1]
+    assert re.search(rf"chown( \S+)*? vpp {folder}( |$)", dockerfile, re.MULTILINE), f"user vpp cannot write {folder}/{report.OUTPUT}"
     for script in (PROJECT / "docker").glob("*.sh"):
         subprocess.run(["sh", "-n", script], check=True)
 

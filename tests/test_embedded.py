@@ -111,6 +111,7 @@ def test_scripts_start_use_and_stop_the_servers_from_any_folder(tmp_path, script
         assert [row["state"] for row in json.loads(call("status", "--json"))] == ["stopped", "stopped"]
         first = call("start")
         assert call("start", cwd=tmp_path) == first
+        assert all(row["address"] in first for row in json.loads(call("start", "--json")))
         postgres, broker = json.loads(call("status", "--json", cwd=tmp_path))
         assert postgres["state"] == broker["state"] == "running"
         assert postgres["address"] in first and broker["address"] in first and broker["address"].startswith("127.0.0.1:")

@@ -226,7 +226,9 @@ class TestCommandLine:
         command = ["--config", str(path), "--model", "arima", "--horizon-h", "24"]
         assert forecasting.main(command) == 0
         assert "load-1" in capsys.readouterr().out
-        assert forecasting.main([*command, "--source", "load-1", "--plot", str(picture)]) == 0  # again: nothing doubles
+        again = [*command, "--source", "load-1", "--plot", str(picture), "--json"]
+        assert forecasting.main(again) == 0  # again: nothing doubles
+        assert [(row["source_id"], row["rows"]) for row in json.loads(capsys.readouterr().out)] == [("load-1", 24)]
         assert picture.stat().st_size > 10_000
         with db.session(settings) as conn:
             runs = db.read_forecast_runs(conn)

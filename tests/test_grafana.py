@@ -43,7 +43,7 @@ def fill(conn) -> None:
     """Two days of measurements, and a forecast and a plan of the second day, which was valued at what came.
 
     Load 500 kW, solar 200, wind 100, price 80 EUR/MWh: without a battery 200 kW are imported. The plan discharges 100 kW in the
-    first hour of the day and charges 100 kW in the second.
+    first hour of the day and charges 100 kW in the second. A plan of the same time with another battery was valued before it.
     """
     db.upsert_sources(conn, SOURCES)
     db.upsert_batteries(conn, [BATTERY])
@@ -64,9 +64,11 @@ def fill(conn) -> None:
     schedule = schedule.assign(load_kw=500.0, renewables_kw=300.0, curtailed_kw=0.0, stored_value_eur_per_mwh=80.0, reason="because")
     schedule = schedule.assign(import_price_eur_per_mwh=np.r_[100.0, 50.0, np.full(22, 80.0)], export_price_eur_per_mwh=40.0)
     states = pd.DataFrame({"battery_id": "battery-1", "soc": 0.5, "energy_kwh": 100.0, "charge_kw": charge, "discharge_kw": discharge}, day)
-    for kind, cost in (("plan", -8.0), ("actual", -6.0), ("perfect", -10.0)):
-        run = {"run_id": kind, "site_id": "site-1", "issue_time": ISSUE_TIME, "kind": kind, "status": "optimal", "certificate": "lp-exact"}
-        run |= {"gap": 0.0, "objective_eur": cost, "cost_eur": cost, "cost_no_battery_eur": 0.0, "cost_rule_eur": -2.0, "seconds": 0.1}
+    before = [(f"{kind} before", kind, cost) for kind, cost in (("plan", -1.0), ("actual", -1.0), ("perfect", -2.0))]
+    for run_id, kind, cost in [*before, ("plan", "plan", -8.0), ("perfect", "perfect", -10.0), ("actual", "actual", -6.0)]:
+        run = {"run_id": run_id, "site_id": "site-1", "issue_time": ISSUE_TIME, "kind": kind, "status": "optimal"}
+        run |= {"certificate": "lp-exact", "gap": 0.0, "objective_eur": cost, "cost_eur": cost, "seconds": 0.1}
+        run |= {"cost_no_battery_eur": 0.0, "cost_rule_eur": -2.0}
         db.save_schedule(conn, run, schedule, states)
     db.save_stream_status(conn, {"load-topic": (7, 2)})
     measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
@@ -144,6 +146,9 @@ def test_figures_are_those_worked_out_by_hand(query):
     # (0 - -6) / (0 - -10) = 60 % captured; 100 kWh at 100 saved, 100 kWh at 50 paid: 10 - 5 = 5 EUR; 100 / 200 kWh = half a cycle
     assert ask("value", "Captured share")[0].popitem()[1] == pytest.approx(0.6)
     assert ask("value", "Saved against the simple rule")[0].popitem()[1] == pytest.approx(4.0)
+    assert ask("value", "Saved against no battery")[0].popitem()[1] == pytest.approx(6.0)
+    assert [row["plan"] for row in ask("value", "Cost against the baselines")] == [-6.0]
+    assert [row["plan"] for row in ask("value", "Cost at forecast values")] == [-8.0]
     saved = [row["saved"] for row in ask("value", "Planned saving, added up")]
     assert saved == pytest.approx([10.0] + [5.0] * 23)
     assert [row["cycles"] for row in ask("value", "Cycles by day")] == pytest.approx([0.5])
@@ -154,6 +159,28 @@ def test_figures_are_those_worked_out_by_hand(query):
     assert [(row["metric"], row["lag"]) for row in ask("stream", "Lag")] == [("load-topic", 7)]
     assert [(row["metric"], row["dead_letters"]) for row in ask("stream", "Dead letters")] == [("load-topic", 2)]
     assert {row["source"] for row in ask("stream", "Last message by source")} == {source.source_id for source in SOURCES}
+
+
+def test_a_variable_narrows_what_its_dashboard_shows(query):
+    for name, board in DASHBOARDS.items():
+        texts = " ".join(target["rawSql"] for item in board["panels"] for target in item["targets"])
+        for variable in board["templating"]["list"]:
+            assert f"${{{variable['name']}:sqlstring}}" in texts, f"{name}: no panel uses {variable['name']}"
+    offered = query(DASHBOARDS["stream"]["templating"]["list"][0]["query"])  # weather is streamed too
+    assert {row["source_id"] for row in offered} == {source.source_id for source in SOURCES}
+    found = {}
+    for title in ("Rows stored per second", "Rows stored", "Last message by source"):
+        text = panel("stream", title)["targets"][0]["rawSql"].replace("${source:sqlstring}", "'load-1'")
+        found[title] = query(expand(text, DASHBOARDS["stream"]))
+    assert {row["metric"] for row in found["Rows stored per second"]} == {"load"}
+    assert float(found["Rows stored"][0]["stored"]) == 48
+    assert [row["source"] for row in found["Last message by source"]] == ["load-1"]
+
+
+def test_the_link_to_the_newest_data_stays_on_its_dashboard():
+    for name in ("operations", "forecasts", "value"):
+        [link] = panel(name, "Newest data")["fieldConfig"]["defaults"]["links"]
+        assert link["url"].startswith(f"/d/{DASHBOARDS[name]['uid']}?from=${{__data.fields.begins.numeric}}&to="), name
 
 
 def test_a_panel_lies_in_its_row_and_asks_the_provisioned_data_source():

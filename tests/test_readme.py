@@ -1,23 +1,33 @@
 """What the README tells must exist, and what exists must be told: scripts, commands, flags, make targets, configuration keys."""
 
 import argparse
+import errno
 import importlib
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import config
+import db
+import embedded
+import pipeline
 import terminal
+from sources import Source
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(?:sh|console)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if "def build_parser" in path.read_text(encoding="utf-8"))
+
+# those that print a table, but for pipeline.py, whose --json takes a file
+TABULAR = [name for name in SCRIPTS if name != "pipeline" and "print_rows(" in (ROOT / f"{name}.py").read_text(encoding="utf-8")]
 
 
 def parser_of(script: str) -> argparse.ArgumentParser:
@@ -78,9 +88,76 @@ def test_every_configuration_key_is_told():
         assert variable in README
 
 
+def test_troubleshooting_shows_the_messages_as_they_come(config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    state, found = tmp_path / "elsewhere", []
+
+    def provoke(script: str, *arguments: str) -> None:
+        assert importlib.import_module(script).main(["--config", "config.ini", *arguments]) in (1, 2)
+        found.append(capsys.readouterr().err.splitlines()[-1].partition(": ")[2])
+
+    def refuse(places):
+        raise PermissionError(errno.EACCES, "Permission denied", str(places.control))
+
+    config_file()
+    provoke("communication")
+    provoke("forecast_and_save")
+    provoke("sources", "list")
+    provoke("optimization", "value")
+    rows = [{"topic": "solar-topic", "produced": 4320, "dead_lettered": 0, "in_database": 8640}]
+    with pytest.raises(config.VppError) as raised:
+        pipeline.check_stored(config.load_config("config.ini"), rows)
+    found.append(str(raised.value))
+    save_plan(config.load_config("config.ini"))
+    provoke("optimization", "value")
+    for spawn in (lambda places: SimpleNamespace(poll=lambda: None, returncode=None), refuse):
+        monkeypatch.setattr(embedded, "_spawn_daemon", spawn)
+        with pytest.raises(embedded.EmbeddedError) as raised:
+            embedded.ensure_running(state, 0)
+        found.append(str(raised.value))
+    config_file(database={"url": "postgresql://vpp@127.0.0.1:1/vpp", "wait_s": 0})
+    provoke("db")
+    config_file(**{"battery:battery-1": {"eta_charge": 95}})
+    provoke("battery")
+
+    told = re.findall(r"^\| `([^`]+)` \|", README.partition("## Troubleshooting")[2].partition("\n## ")[0], re.MULTILINE)
+    assert len(told) == len(found) == 10
+    for text in told:
+        pattern = re.sub(r"…|HOST:PORT/DB|PATH", ".+", re.sub(r"\d+", r"\\d+", re.escape(text)))
+        assert [message for message in found if re.fullmatch(pattern, message)], f"{text}\nis none of\n" + "\n".join(found)
+
+
+def save_plan(settings: config.Config) -> None:
+    """Store a plan of 48 h for which nothing has been measured."""
+    hours = pd.date_range("2025-03-30", periods=48, freq="h", tz="UTC")
+    names = ["grid_import_kw", "grid_export_kw", "load_kw", "renewables_kw", "curtailed_kw"]
+    names += ["import_price_eur_per_mwh", "export_price_eur_per_mwh", "stored_value_eur_per_mwh"]
+    run = {"run_id": "r", "site_id": "site-1", "issue_time": hours[0], "kind": "plan", "status": "optimal", "certificate": "lp-exact"}
+    state = {"battery_id": "battery-1", "soc": 0.5, "energy_kwh": 1000.0, "charge_kw": 0.0, "discharge_kw": 0.0}
+    with db.session(settings) as connection:
+        db.upsert_sources(connection, [Source("load-1", "load", "Load", "site-1", 1.0, 60, 49.6, 6.1, "UTC", {})])
+        db.upsert_sources(connection, [Source("market-1", "market", "Market", "site-1", None, 60, 49.6, 6.1, "UTC", {})])
+        db.upsert_batteries(connection, settings.batteries)
+        db.save_schedule(connection, run, pd.DataFrame(0.0, hours, names).assign(reason=""), pd.DataFrame(state, hours))
+
+
 def test_files_that_it_links_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("script", TABULAR)
+def test_json_is_accepted_before_and_after_a_subcommand(script):
+    for words, inner in subparsers(parser_of(script)):
+        needed = list(words)
+        for action in inner._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                needed += [] if not action.required else [next(iter(action.choices))]
+            elif action.required:
+                needed += [*action.option_strings[:1], next(iter(action.choices or ["1"]))]
+        assert terminal.parse(parser_of(script), needed).json is False
+        assert terminal.parse(parser_of(script), ["--json", *needed]).json is True
+        assert terminal.parse(parser_of(script), [*needed, "--json"]).json is True
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

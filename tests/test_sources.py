@@ -178,7 +178,9 @@ def test_an_added_plant_is_generated_streamed_stored_and_removed(config_file, ca
         code = sources.main(["--config", str(path), *map(str, arguments)])
         return code, capsys.readouterr()
 
-    assert command("add", "--kind", "solar", "--name", "Roof", "--capacity-kw", 250, "--connect")[0] == 0
+    code, streams = command("add", "--kind", "solar", "--name", "Roof", "--capacity-kw", 250, "--connect", "--json")
+    assert code == 0 and [(row["produced"], row["stored"]) for row in json.loads(streams.out)] == [(48, 48)]
+    assert command("connect", "roof", "--json")[0] == 0
     with db.session(config) as connection:
         (roof,) = (source for source in db.read_sources(connection) if source.source_id == "roof")
         stored = db.read_series(connection, roof)

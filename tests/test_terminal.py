@@ -35,3 +35,8 @@ def test_a_table_is_plain_text_when_piped_and_json_when_asked(capsys):
     assert json.loads(capsys.readouterr().out) == rows
     terminal.print_rows([])
     assert "(nothing)" in capsys.readouterr().out
+
+
+def test_a_long_cell_stays_on_its_line_when_piped(capsys):
+    terminal.print_rows([{"server": "PostgreSQL", "address": "x" * 500, "log": "y z " * 100}])
+    assert capsys.readouterr().out.splitlines()[2] == f" PostgreSQL | {'x' * 500} | {('y z ' * 100).rstrip()}"
