@@ -100,12 +100,14 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
 
 
 def aligned(values: Sequence[object]) -> list[str]:
-    """A column's values as a person reads them, its numbers with the same decimals: 5 significant digits of the largest, at most 3."""
-    numbers = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value)]
-    largest = max(numbers, default=0.0)
-    if not 0.01 <= largest < math.inf:  # a gap of 1e-9 has no use for decimals
+    """A column's values as a person reads them, its numbers with the same decimals.
+
+    As many as leave 5 significant digits of the largest, at most 3, and one where small numbers stand beside large ones.
+    """
+    numbers = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
+    if not numbers or not 0.01 <= max(numbers) < math.inf:  # a gap of 1e-9 has no use for decimals
         return [shown(value) for value in values]
-    decimals = min(3, max(0, 4 - math.floor(math.log10(largest))))
+    decimals = min(3, max(int(min(numbers) < 100), 4 - math.floor(math.log10(max(numbers)))))
     return [  # adding 0 turns a -0 into 0
         f"{round(value, decimals) + 0.0:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else shown(value)
         for value in values

@@ -1,6 +1,6 @@
 """LEAR and the other models on the open benchmark of electricity price forecasting (Lago et al., Applied Energy 293 (2021) 116983).
 
-    python benchmarks/bench_epf.py                    first 8 weeks of the published test windows, NP and DE: 6 minutes
+    python benchmarks/bench_epf.py                    first 8 weeks of the published test windows, NP and DE: 10 minutes
     python benchmarks/bench_epf.py --days 728 --markets DE --models lear
 
 Reads epf/ of the folder VPP_TEST_DATA (default ../shared/data): hourly prices with two day-ahead forecasts (load, wind and solar), and
