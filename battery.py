@@ -362,14 +362,12 @@ def run(args: argparse.Namespace, config: Config) -> int:
         raise ConfigError(f"{config.path}: no [battery:NAME] section; expected one to simulate")
     if args.battery not in (None, *names):
         raise ConfigError(f"--battery {args.battery}: expected one of {', '.join(names)}")
+    path = args.plot or config.paths.data_dir / "battery.png"
+    terminal.check_picture(path, "--plot")
     battery = config.batteries[names.index(args.battery or names[0])]
     rows = simulate_day(battery)
-    path = args.plot or config.paths.data_dir / "battery.png"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        plot_day(rows, f"{battery.battery_id}: a day through its limits", path)
-    except OSError as error:
-        raise ConfigError(f"--plot {path}: cannot be written: {error.strerror or error}") from None
+    with terminal.replacing_file(path, "--plot") as partial:
+        plot_day(rows, f"{battery.battery_id}: a day through its limits", partial)
     terminal.print_rows(rows, f"{battery.battery_id}: {battery.capacity_kwh:g} kWh, full power from 10 to 16 and from 17 to 23", args.json)
     if not args.json:
         charged, discharged = (math.fsum(row[name] for row in rows) for name in ("charge_kw", "discharge_kw"))

@@ -35,7 +35,6 @@ CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by t
 ADAPTATION = 0.03  # of the level of a quantile, for each share that an origin's actual values were off it
 LEVEL_LIMITS = (0.005, 0.995)
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95  # the battery that prices forecasts, empty at both ends of a local day
-PICTURES = (".png", ".svg", ".pdf")
 FORECAST_KINDS = ("solar", "wind", "load", "market")
 
 
@@ -350,8 +349,8 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
     """Forecast each source and save it with role manual."""
     import db
 
-    if args.plot and args.plot.suffix.lower() not in PICTURES:
-        raise ConfigError(f"--plot {args.plot}: expected a file that ends in {', '.join(PICTURES)}")
+    if args.plot:
+        terminal.check_picture(args.plot, "--plot")
     factory = _factory(args, config)
     steps_h = args.horizon_h or config.forecast.horizon_h
     rows, runs = [], []
@@ -380,7 +379,9 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
         if not args.no_save:
             db.save_forecasts(conn, runs)
     if args.plot:  # of the one source, after its forecast is saved
-        plot_forecast(frame, data.series, f"{source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}", _unit(source), args.plot)
+        title = f"{source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}"
+        with terminal.replacing_file(args.plot, "--plot") as partial:
+            plot_forecast(frame, data.series, title, _unit(source), partial)
     terminal.print_rows(rows, f"{'not saved' if args.no_save else 'saved with role manual'}", as_json=args.json)
 
 
@@ -390,6 +391,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
 
     if bool(args.first) != bool(args.last) or bool(args.first) == bool(args.origins):
         raise ConfigError("backtest: expected either --origins N, or --from DATE and --to DATE")
+    if args.output:
+        terminal.check_writable(args.output, "--output")
     with db.session(config) as conn:
         [source] = pick_sources(conn, [args.source])
         data = load_source_data(conn, config, source)
@@ -419,8 +422,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
     frame = frame[frame["issue_time"] >= origins[0]]
     if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        frame.drop(columns="naive").to_csv(args.output, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+        with terminal.replacing_file(args.output, "--output") as partial:
+            frame.drop(columns="naive").to_csv(partial, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
     result = {"source_id": source.source_id, "model": args.model, "origins": len(origins)} | scores(frame, source, data.zone)
     terminal.print_rows([result], "backtest", as_json=args.json)
 

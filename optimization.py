@@ -14,10 +14,8 @@ Powers are means over [time, time + step) [kW]; SOC is at the end of that interv
 """
 
 import argparse
-import contextlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from pathlib import Path
@@ -29,7 +27,7 @@ import schedule_backtest
 import schedule_pareto
 import terminal
 from battery import carry_out
-from config import Config, ConfigError
+from config import Config
 from schedule_problem import Problem, Result, read_problem, result_json
 from schedule_site import (
     actual_frame,
@@ -255,16 +253,11 @@ def local_time(text: str) -> str:
 
 def run_solve(args: argparse.Namespace, config: Config) -> int:
     problem = read_problem(args.input)
+    terminal.check_writable(args.output, "--output")
     result = solve(problem, config.optimization.solver)
     text = json.dumps(result_json(problem, result), indent=1, allow_nan=False)
-    partial = args.output.parent / f"{args.output.name}.partial"
-    try:
+    with terminal.replacing_file(args.output, "--output") as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, args.output)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise ConfigError(f"--output {args.output}: cannot be written: {error.strerror}") from None
     if result.schedule is None:
         raise InfeasibleScheduleError(f"{args.input}: infeasible: {result.cause}")
     row = {"status": result.status, "certificate": result.certificate.kind, "binaries": result.certificate.binaries}
@@ -328,12 +321,10 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
         logger.warning("co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] or in the problem file")
     rows = schedule_pareto.front(problem, args.points, config.optimization.solver)
     folder = args.output or config.paths.state_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(folder / "pareto.csv", index=False)
-        schedule_pareto.plot_front(rows, folder / "pareto.png")
-    except OSError as error:
-        raise ConfigError(f"--output {folder}: cannot be written: {error.strerror or error}") from None
+    with terminal.replacing_file(folder / "pareto.csv", "--output") as table:
+        with terminal.replacing_file(folder / "pareto.png", "--output") as picture:
+            schedule_pareto.plot_front(rows, picture)
+        pd.DataFrame(rows).to_csv(table, index=False)
     terminal.print_rows(rows, "better in one aim is worse in another", args.json)
     if not args.json:
         print(f"written: {terminal.shown(folder / 'pareto.csv')}, {terminal.shown(folder / 'pareto.png')}")

@@ -29,7 +29,7 @@ import report
 import sources
 import train_forecast
 from config import Config, ConfigError, VppError
-from terminal import new_parser, print_rows, run_script, shown
+from terminal import check_writable, new_parser, print_rows, replacing_file, run_script, shown
 
 log = logging.getLogger("pipeline")
 
@@ -173,8 +173,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
                 f"{args.data}: holds no {sources.SOURCES_FILE}; make the folder with python sources.py import or generation.py"
             )
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
-    if args.json and not args.json.parent.is_dir():
-        raise ConfigError(f"--json {args.json}: no folder {args.json.parent}; name a file in a folder that exists")
+    check_writable(report.OUTPUT)
+    if args.json:
+        check_writable(args.json, "--json")
     if args.watch is not None:
         if not 0 < args.watch < float("inf") or args.json:
             raise ConfigError(f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which is of a single run")
@@ -183,9 +184,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     summary = run_stages(config, generate=not args.data)
     print_summary(summary)
     if args.json:
-        temporary = args.json.with_name(args.json.name + ".part")
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(args.json)
+        with replacing_file(args.json, "--json") as partial:
+            partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 def main(argv=None) -> int:

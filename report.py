@@ -39,7 +39,7 @@ from figures import (
     interval_length,
     power,
 )
-from report_content import Content, ReportError, read_content
+from report_content import Content, read_content
 
 OUTPUT = Path("report.html")
 TEMPLATE = Path(__file__).resolve().parent / "report_template.html"
@@ -411,15 +411,8 @@ def write_report(config: Config, run_id: str | None = None, output: Path | None 
     """Write the page of a run, or of the newest plan, in one step; returns its path."""
     output = Path(output or OUTPUT)
     page = render(read_content(config, run_id))
-    temporary = output.with_name(output.name + ".part")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(output)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ReportError(
-            f"{output}: cannot be written: {error.strerror}; name a file in a folder that exists, with report.py --output"
-        ) from None
+    with terminal.replacing_file(output, "--output" if output != OUTPUT else "") as partial:
+        partial.write_text(page, encoding="utf-8")
     return output
 
 

@@ -13,13 +13,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 
-from config import Config, VppError, load_config
+from config import Config, ConfigError, VppError, load_config
 
 CHATTY_LOGGERS = ("alembic", "cmdstanpy", "mlflow", "pytorch_lightning", "optuna", "matplotlib", "darts", "prophet", "urllib3")
+PICTURES = (".png", ".svg", ".pdf")
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,6 +132,48 @@ def shown(value: object) -> str:
     if isinstance(value, Path):
         return os.path.relpath(value) if not os.path.relpath(value).startswith("../..") else str(value)
     return str(value)
+
+
+@contextmanager
+def _partial(path: Path, option: str) -> Iterator[Path]:
+    partial = path.parent / f".partial-{path.name}"  # with the ending that tells a picture's format
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(0, "is a folder")
+        yield partial
+    except OSError as error:
+        where = f"{option} {shown(path)}".strip()
+        raise ConfigError(f"{where}: cannot be written: {error.strerror or error}; name a file in a folder you may write") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def replacing_file(path: Path, option: str = "") -> Iterator[Path]:
+    """Yield a file beside `path` to write to, which takes its place when the block ends well: `path` is whole or as it was.
+
+    Raises
+    ------
+    ConfigError : it cannot be written there; the message names `option`, by which the user chose `path`.
+    """
+    with _partial(path, option) as partial:
+        yield partial
+        partial.replace(path)
+
+
+def check_writable(path: Path, option: str = "") -> None:
+    """Refuse a file that cannot be written before the long work whose result it is to hold; errors as `replacing_file`."""
+    with _partial(path, option) as partial:
+        partial.touch()
+
+
+def check_picture(path: Path, option: str) -> None:
+    """As `check_writable` for a picture; its ending names its format."""
+    if path.suffix.lower() not in PICTURES:
+        raise ConfigError(f"{option} {path}: expected a file that ends in {', '.join(PICTURES)}")
+    check_writable(path, option)
 
 
 @contextmanager

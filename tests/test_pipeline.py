@@ -168,11 +168,17 @@ def test_data_folder_without_sources(config_file, tmp_path, capsys):
     assert "sources.csv" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "wrong", [["--json", "nowhere/s.json"], ["--watch", "0"], ["--watch", "nan"], ["--watch", "5", "--json", "s.json"]]
-)
+@pytest.mark.parametrize("wrong", [["--json", "."], ["--watch", "0"], ["--watch", "nan"], ["--watch", "5", "--json", "s.json"]])
 def test_wrong_arguments_are_refused_before_any_work(wrong, config_file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert pipeline.main(["--config", str(config_file()), *wrong]) == 2
     assert wrong[0] in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report.html").mkdir()
+    assert pipeline.main(["--config", str(config_file())]) == 2
+    assert capsys.readouterr().err.endswith("report.html: cannot be written: is a folder; name a file in a folder you may write\n")
     assert not (tmp_path / "data").exists()

@@ -3,6 +3,7 @@ import json
 import pytest
 
 import terminal
+from config import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,29 @@ def test_a_table_is_plain_text_when_piped_and_json_when_asked(capsys):
 def test_a_long_cell_stays_on_its_line_when_piped(capsys):
     terminal.print_rows([{"server": "PostgreSQL", "address": "x" * 500, "log": "y z " * 100}])
     assert capsys.readouterr().out.splitlines()[2] == f" PostgreSQL | {'x' * 500} | {('y z ' * 100).rstrip()}"
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new folder" / "result.csv"
+    with terminal.replacing_file(path, "--output") as partial:
+        partial.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with pytest.raises(RuntimeError), terminal.replacing_file(path, "--output") as partial:
+        partial.write_text("half of the sec")
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert [entry.name for entry in path.parent.iterdir()] == ["result.csv"]
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(ConfigError, match=r"--output .*report\.html: cannot be written: is a folder"):
+        terminal.check_writable(tmp_path / "report.html", "--output")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ConfigError, match=r"--json .*cannot be written"):
+        terminal.check_writable(tmp_path / "file" / "summary.json", "--json")
+    terminal.check_writable(tmp_path / "file", "--json")
+    assert (tmp_path / "file").read_text() == "kept"
+    with pytest.raises(ConfigError, match=r"--plot .*day\.bmp: expected a file that ends in \.png"):
+        terminal.check_picture(tmp_path / "day.bmp", "--plot")
