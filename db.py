@@ -1,4 +1,4 @@
-"""The database: schema, bulk writes, reads and reset. SQL only.
+"""The database: connection, sources, reads of measurements, reset; and, by their own modules, bulk writes and results. SQL only.
 
 TimescaleDB where the extension is there (hypertables; with its Community licence also compression and continuous aggregates),
 else plain PostgreSQL with the same tables, keys and views. The schema is made and migrated on every connect, so no command has to
@@ -12,14 +12,10 @@ come first. All times are UTC; a time labels the start of its interval. Ranges a
 
 import argparse
 import dataclasses
-import hashlib
-import io
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -32,17 +28,27 @@ from psycopg2.extensions import connection
 
 import schema
 import terminal
-from bulk import copy_out
-from bulk import store_measurements as store_measurements
-from config import EMBEDDED, BatteryParameters, Config, VppError
-from schema import MEASUREMENTS, QUANTILES, TABLES, WEATHER, DatabaseError, first_line
-from schema import after_import as after_import  # others know these three by db.
-from schema import count_rows as count_rows
-from schema import reset as reset
+from bulk import copy_out, store_measurements  # noqa: F401 - others know what it offers, results and schema by db
+from config import EMBEDDED, Config, VppError
+from queries import between, explained, select_rows, upsert_rows
+from results import (  # noqa: F401
+    ForecastRun,
+    read_forecast_runs,
+    read_forecasts,
+    read_last_state,
+    read_schedule,
+    run_id,
+    save_battery_states,
+    save_forecasts,
+    save_schedule,
+    upsert_batteries,
+)
+from schema import MEASUREMENTS, TABLES, WEATHER, DatabaseError, after_import, count_rows, first_line, reset  # noqa: F401
 from sources import Source
 
 log = logging.getLogger("db")
 
+STREAM_STATUS_KEPT = "30 days"
 # What a record itself is to blame for: out of range, against a constraint, or refused by a trigger. All else is the server's.
 RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
 # kind of a source -> its table and value column
@@ -118,20 +124,6 @@ def _may_pass(error: BaseException) -> bool:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn what the server refuses or cannot do into a DatabaseError that names `what`; errors in the SQL keep their traceback."""
-    try:
-        yield
-    except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.DataError, psycopg2.IntegrityError) as error:
-        table = getattr(getattr(error, "diag", None), "table_name", None) or what
-        if table.startswith("_hyper"):  # a chunk of a hypertable
-            table = what
-        raise DatabaseError(f"database, {table}: {first_line(error)}") from error
-    except psycopg2.errors.InsufficientPrivilege as error:
-        raise DatabaseError(f"database, {what}: {first_line(error)}; grant it to the role of [database] url") from error
-
-
-@contextmanager
 def session(config: Config) -> Iterator[connection]:
     """A connection for one block: committed at its end, rolled back if it fails, closed in any case."""
     conn = connect(config)
@@ -148,89 +140,11 @@ def is_compressing(conn: connection) -> bool:
     return schema.timescale_licence(conn) == schema.COMMUNITY
 
 
-def run_id(*parts: object) -> str:
-    """A stable identifier of what the parts say: the same parts give the same 16 characters on any machine."""
-    text = json.dumps([_stable(part) for part in parts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _stable(part: object) -> object:
-    if dataclasses.is_dataclass(part):
-        return _stable(dataclasses.asdict(part))
-    if isinstance(part, Mapping):
-        return {str(key): _stable(value) for key, value in part.items()}
-    if isinstance(part, (pd.Series, pd.DataFrame)):
-        return hashlib.sha256(pd.util.hash_pandas_object(part).to_numpy().tobytes()).hexdigest()
-    if isinstance(part, np.ndarray):
-        return part.tolist()
-    if isinstance(part, (list, tuple)):
-        return [_stable(item) for item in part]
-    if isinstance(part, pd.Timestamp) and part.tzinfo is not None:
-        return part.tz_convert("UTC").isoformat()
-    return part
-
-
 def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
     return pd.DatetimeIndex(microseconds.astype("M8[us]").astype("M8[ns]"), name=name).tz_localize("UTC")
 
 
-def _copy_frame(cursor, table: str, frame: pd.DataFrame) -> None:
-    """Append a frame to a table through COPY; NaN becomes NULL."""
-    names = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
-    text = io.StringIO(frame.to_csv(index=False, header=False, na_rep="\\N", date_format="%Y-%m-%dT%H:%M:%S.%f%z"))
-    cursor.copy_expert(sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL '\\N')").format(sql.Identifier(table), names), text)
-
-
-def _upsert(cursor, table: str, keys: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert or replace a few rows with the same columns."""
-    if not rows:
-        return
-    columns = list(rows[0])
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES %s ON CONFLICT ({}) DO UPDATE SET {}").format(
-        sql.Identifier(table),
-        sql.SQL(", ").join(map(sql.Identifier, columns)),
-        sql.SQL(", ").join(map(sql.Identifier, keys)),
-        sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns),
-    )
-    values = [tuple(_plain(row[name]) for name in columns) for row in rows]
-    psycopg2.extras.execute_values(cursor, statement, values)
-
-
-def _plain(value: object) -> object:
-    """A value that psycopg2 knows: numpy scalars, NaN, NaT and dictionaries are not among them."""
-    if isinstance(value, Mapping):
-        return psycopg2.extras.Json(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is pd.NaT or value != value:
-        return None
-    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
-
-
-def _rows(conn: connection, query: sql.Composable | str, parameters: Sequence = ()) -> list[dict]:
-    with conn.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-        cursor.execute(query, parameters)
-        return [dict(row) for row in cursor.fetchall()]
-
-
-def _frame(conn: connection, query: sql.Composable | str, parameters: Sequence, index: str | None = None) -> pd.DataFrame:
-    """The rows of a query as a frame, its times in UTC."""
-    with conn.cursor() as cursor:
-        cursor.execute(query, parameters)
-        names = [column.name for column in cursor.description]
-        times = [column.name for column in cursor.description if column.type_code == 1184]  # timestamptz
-        numbers = [column.name for column in cursor.description if column.type_code == 701]  # double precision
-        frame = pd.DataFrame(cursor.fetchall(), columns=names)
-    for name in times:
-        frame[name] = pd.to_datetime(frame[name], utc=True)
-    frame[numbers] = frame[numbers].astype(float)
-    return frame.set_index(index) if index else frame
-
-
 # --- sources and measurements ------------------------------------------------------------------------------------------------
-
-
-STREAM_STATUS_KEPT = "30 days"
 
 
 def save_stream_status(conn: connection, topics: Mapping[str, tuple[int | None, int]]) -> None:
@@ -245,7 +159,7 @@ def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
     """Register sources, or bring registered ones up to date."""
     rows = [dataclasses.asdict(source) | {"price_area": source.parameters.get("price_area")} for source in sources]
     with explained("sources"), conn.cursor() as cursor:
-        _upsert(cursor, "sources", ["source_id"], rows)
+        upsert_rows(cursor, "sources", ["source_id"], rows)
 
 
 def delete_source(conn: connection, source_id: str) -> int:
@@ -265,26 +179,13 @@ def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
     """The registered sources in the order of their names; only one kind if given."""
     names = [item.name for item in dataclasses.fields(Source)]
     query = sql.SQL("SELECT {} FROM sources WHERE %s IS NULL OR kind = %s ORDER BY source_id")
-    return [Source(**row) for row in _rows(conn, query.format(sql.SQL(", ").join(map(sql.Identifier, names))), (kind, kind))]
-
-
-def _between(column: str, start, end) -> tuple[sql.Composable, list]:
-    """A condition `AND column in [start, end)` and its parameters."""
-    parts, values = [sql.SQL("")], []
-    for operator, bound in ((">=", start), ("<", end)):
-        if bound is not None:
-            bound = pd.Timestamp(bound)
-            if bound.tzinfo is None:
-                raise ValueError(f"{column} {operator} {bound}: expected a time with a time zone")
-            parts.append(sql.SQL(" AND {} " + operator + " %s").format(sql.Identifier(column)))
-            values.append(bound.to_pydatetime())
-    return sql.Composed(parts), values
+    return [Source(**row) for row in select_rows(conn, query.format(sql.SQL(", ").join(map(sql.Identifier, names))), (kind, kind))]
 
 
 def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Series:
     """The measurements of a source [kW or EUR/MWh], in the order of time, named by its source_id."""
     table, column = SERIES[source.kind]
-    condition, values = _between("time", start, end)
+    condition, values = between("time", start, end)
     query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
         sql.Identifier(column), sql.Identifier(table), condition
     )
@@ -296,13 +197,13 @@ def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] 
     """The newest measurement of a source: start of its interval and value [kW or EUR/MWh]; None where there is none."""
     table, column = SERIES[source.kind]
     query = sql.SQL("SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1")
-    rows = _rows(conn, query.format(sql.Identifier(column), sql.Identifier(table)), (source.source_id,))
+    rows = select_rows(conn, query.format(sql.Identifier(column), sql.Identifier(table)), (source.source_id,))
     return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
 
 
 def read_weather(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
     """Measured weather of a weather source: ghi, dni, dhi [W/m²], temp_air [°C], wind_speed [m/s]."""
-    condition, values = _between("time", start, end)
+    condition, values = between("time", start, end)
     names = sql.SQL(", ").join(map(sql.Identifier, WEATHER))
     query = sql.SQL("SELECT time, {} FROM weather WHERE source_id = %s{} ORDER BY time").format(names, condition)
     data = copy_out(conn, query, (source_id, *values), ("time", *WEATHER))
@@ -311,7 +212,7 @@ def read_weather(conn: connection, source_id: str, start=None, end=None) -> pd.D
 
 def read_weather_forecasts(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
     """Weather forecasts whose valid time is in the range: issue_time, valid_time and the columns of `read_weather`."""
-    condition, values = _between("valid_time", start, end)
+    condition, values = between("valid_time", start, end)
     columns = ("issue_time", "valid_time", *WEATHER)
     query = sql.SQL("SELECT {} FROM weather_forecasts WHERE source_id = %s{} ORDER BY issue_time, valid_time")
     data = copy_out(conn, query.format(sql.SQL(", ").join(map(sql.Identifier, columns)), condition), (source_id, *values), columns)
@@ -372,151 +273,6 @@ def count_measurements(conn: connection) -> dict[str, int]:
             cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
             counts[kind] = cursor.fetchone()[0]
     return counts
-
-
-# --- forecasts ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ForecastRun:
-    """Which model forecast what, when: role is champion, fallback, candidate, backtest or manual."""
-
-    source_id: str
-    model: str
-    model_version: str | None
-    trained_until: pd.Timestamp | None
-    issue_time: pd.Timestamp
-    role: str
-
-    @property
-    def run_id(self) -> str:
-        return run_id("forecast", self.role, self.source_id, self.model, pd.Timestamp(self.issue_time))
-
-
-def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFrame]]) -> None:
-    """Write forecasts in one transaction; a run with the same run_id is replaced.
-
-    Parameters
-    ----------
-    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75, q90, q95 [kW or EUR/MWh].
-    """
-    with explained("forecasts"), conn, conn.cursor() as cursor:
-        ids = [run.run_id for run, _ in runs]
-        if any(frame.index.tz is None for _, frame in runs):
-            raise ValueError("forecasts without a time zone: expected valid_time in UTC as index")
-        cursor.execute("DELETE FROM forecasts WHERE run_id = ANY(%s)", (ids,))
-        cursor.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
-        for run, frame in runs:
-            _upsert(cursor, "forecast_runs", ["run_id"], [{"run_id": run.run_id, **dataclasses.asdict(run)}])
-            rows = frame[["value", *(name for name in QUANTILES if name in frame)]].rename_axis("valid_time").reset_index()
-            rows.insert(0, "run_id", run.run_id)
-            _copy_frame(cursor, "forecasts", rows)
-
-
-def read_forecasts(
-    conn: connection, source_id: str, issue_time, roles: Sequence[str] = ("champion", "fallback")
-) -> tuple[ForecastRun, pd.DataFrame] | None:
-    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none."""
-    names = [item.name for item in dataclasses.fields(ForecastRun)]
-    query = sql.SQL(
-        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time = %s AND role = ANY(%s) ORDER BY created_at DESC LIMIT 1"
-    ).format(sql.SQL(", ").join(map(sql.Identifier, names)))
-    rows = _rows(conn, query, (source_id, pd.Timestamp(issue_time).to_pydatetime(), list(roles)))
-    if not rows:
-        return None
-    times = {
-        key: pd.Timestamp(value).tz_convert("UTC") for key, value in rows[0].items() if key in ("trained_until", "issue_time") and value
-    }
-    run = ForecastRun(**(rows[0] | times))
-    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES)))
-    query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time").format(columns)
-    return run, _frame(conn, query, (run.run_id,), "valid_time")
-
-
-def read_forecast_runs(conn: connection, source_id: str | None = None, roles: Sequence[str] | None = None) -> pd.DataFrame:
-    """The runs in the order they were made, one a row; only of a source or of some roles if given."""
-    condition, values = sql.SQL("true"), []
-    if source_id is not None:
-        condition, values = condition + sql.SQL(" AND source_id = %s"), [source_id]
-    if roles is not None:
-        condition, values = condition + sql.SQL(" AND role = ANY(%s)"), [*values, list(roles)]
-    return _frame(conn, sql.SQL("SELECT * FROM forecast_runs WHERE {} ORDER BY created_at").format(condition), values)
-
-
-# --- batteries and schedules -------------------------------------------------------------------------------------------------
-
-
-def upsert_batteries(conn: connection, batteries: Iterable[BatteryParameters]) -> None:
-    """Register batteries, or bring registered ones up to date."""
-    with explained("batteries"), conn.cursor() as cursor:
-        _upsert(cursor, "batteries", ["battery_id"], [dataclasses.asdict(battery) for battery in batteries])
-
-
-def _with_time_column(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame if "time" in frame else frame.rename_axis("time").reset_index()
-
-
-def save_battery_states(conn: connection, frame: pd.DataFrame) -> None:
-    """Write states, replacing those with the same battery, kind, run and time.
-
-    Parameters
-    ----------
-    frame : battery_id, kind (measured, simulated or planned), soc [fraction, at the end of its interval], optionally run_id,
-        energy_kwh, charge_kw, discharge_kw; time (UTC) as index or column.
-    """
-    frame = _with_time_column(frame)
-    if "run_id" not in frame:
-        frame = frame.assign(run_id="")
-    with explained("battery_states"), conn.cursor() as cursor:
-        _upsert(cursor, "battery_states", ["battery_id", "kind", "run_id", "time"], frame.to_dict("records"))
-
-
-def read_last_state(conn: connection, battery_id: str, at) -> tuple[pd.Timestamp, float] | None:
-    """Time and state of charge [fraction] of the last state that is not planned at or before `at`; None where there is none."""
-    query = "SELECT time, soc FROM battery_states WHERE battery_id = %s AND kind <> 'planned' AND time <= %s ORDER BY time DESC LIMIT 1"
-    rows = _rows(conn, query, (battery_id, pd.Timestamp(at).to_pydatetime()))
-    return (pd.Timestamp(rows[0]["time"]).tz_convert("UTC"), rows[0]["soc"]) if rows else None
-
-
-def save_schedule(conn: connection, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame) -> None:
-    """Write a schedule with its battery states in one transaction; a run with the same run_id is replaced.
-
-    Parameters
-    ----------
-    run : columns of `schedule_runs`.
-    schedule : columns of `schedules` but run_id; time (UTC) as index or column.
-    states : battery_id, soc, energy_kwh, charge_kw, discharge_kw, kind ("planned" where missing); time (UTC) as index or column.
-    """
-    identifier = run["run_id"]
-    schedule, states = (_with_time_column(frame).assign(run_id=identifier) for frame in (schedule, states))
-    if "kind" not in states:
-        states = states.assign(kind="planned")
-    with explained("schedules"), conn, conn.cursor() as cursor:
-        for table in ("schedules", "battery_states", "schedule_runs"):
-            cursor.execute(sql.SQL("DELETE FROM {} WHERE run_id = %s").format(sql.Identifier(table)), (identifier,))
-        _upsert(cursor, "schedule_runs", ["run_id"], [dict(run)])
-        _copy_frame(cursor, "schedules", schedule)
-        _copy_frame(cursor, "battery_states", states)
-
-
-def read_schedule(conn: connection, run_id: str | None = None, kind: str = "plan") -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
-    """A run by its run_id, or the newest of a kind that was made; None where there is none.
-
-    Returns
-    -------
-    The run, its schedule and its battery states, as in `save_schedule`, with time as index.
-    """
-    if run_id is not None:
-        rows = _rows(conn, "SELECT * FROM schedule_runs WHERE run_id = %s", (run_id,))
-    else:
-        rows = _rows(conn, "SELECT * FROM schedule_runs WHERE kind = %s ORDER BY created_at DESC LIMIT 1", (kind,))
-    if not rows:
-        return None
-    run = rows[0] | {"issue_time": pd.Timestamp(rows[0]["issue_time"]).tz_convert("UTC")}
-    run.pop("created_at")
-    schedule = _frame(conn, "SELECT * FROM schedules WHERE run_id = %s ORDER BY time", (run["run_id"],), "time")
-    states = _frame(conn, "SELECT * FROM battery_states WHERE run_id = %s ORDER BY battery_id, time", (run["run_id"],), "time")
-    return run, schedule.drop(columns="run_id"), states.drop(columns="run_id")
 
 
 # --- command ----------------------------------------------------------------------------------------------------------------

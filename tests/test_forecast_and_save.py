@@ -10,6 +10,7 @@ from small_world import END, LOAD, MARKET, crown, fill, load_data, make_store, s
 import db
 import forecast_and_save
 import model_registry
+import results
 from config import load_config
 from features import known_at
 from forecast_and_save import forecast_all
@@ -196,7 +197,7 @@ def test_all_or_nothing_is_saved(world, monkeypatch):
     fill(world, MARKET)
     for source in (LOAD, MARKET):
         crown(world, source, "daily_naive")
-    real, calls = db._copy_frame, []
+    real, calls = results.copy_frame, []
 
     def die(cursor, table, frame):
         calls.append(table)
@@ -204,7 +205,7 @@ def test_all_or_nothing_is_saved(world, monkeypatch):
             raise KeyboardInterrupt
         real(cursor, table, frame)
 
-    monkeypatch.setattr(db, "_copy_frame", die)
+    monkeypatch.setattr(results, "copy_frame", die)
     with pytest.raises(KeyboardInterrupt):
         forecast_all(world)
     monkeypatch.undo()
