@@ -20,7 +20,10 @@ from sources import Source
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 COLUMNS = ("value", *QUANTILE_COLUMNS)
-SMALL_GROUP = 40  # errors; a group of so many counts half, the wider group around it the other half
+# Errors of one day are alike: it is days that make a group of errors trustworthy, not rows. All errors of so many days count half of what
+# is asked for, nothing the other half; the errors of a group of so many days count half, the wider group around it the other half.
+ALL_DAYS, GROUP_DAYS = 5, 20
+ERRORS_A_DAY = 3  # that are independent of each other, about
 LOWEST_SUN = 0.05  # sine of the elevation; errors below are measured in it
 FEWEST_ERRORS = 20  # below them nothing is calibrated
 
@@ -34,23 +37,29 @@ class Calibration:
     """Shifts of the quantiles by day of the horizon and local hour (conformalised quantiles, Romano et al. 2019, each level by itself).
 
     A group's shift is the level's quantile of (actual − forecast quantile) over the errors of that day of the horizon at the local
-    hour and its two neighbours; the fewer those are, the more it is that of all hours of the day, of all errors, and none.
+    hour and its two neighbours; the fewer days those are of, the more it is that of all hours of the day, of all errors, and none, and
+    the wider the band, as a quantile of n errors leaves out more than it says of the next one.
     """
 
     shifts: np.ndarray  # day of horizon × local hour × quantile
 
     @classmethod
-    def from_errors(cls, errors: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray, levels=QUANTILES) -> "Calibration":
-        """Errors: actual − forecast quantile (row × quantile); horizon [h] and local hour of each row; levels to take of the errors."""
-        day, levels = (horizon_h // 24).astype(int), np.asarray(levels)
-        overall = _towards(np.zeros(len(levels)), errors, levels)
-        shifts = np.zeros((day.max() + 1, 24, len(levels)))
+    def from_errors(cls, errors: np.ndarray, horizon_h: np.ndarray, times: pd.DatetimeIndex, levels=QUANTILES) -> "Calibration":
+        """Errors: actual − forecast quantile (row × quantile); horizon [h] and local time of each row; levels to take of the errors."""
+        ahead, levels = (horizon_h // 24).astype(int), np.asarray(levels)
+        hour, date = times.hour.to_numpy(), times.tz_localize(None).normalize().asi8
+
+        def towards(shift: np.ndarray, rows: np.ndarray, half_days: float) -> np.ndarray:
+            return _towards(shift, errors[rows], len(np.unique(date[rows])), levels, half_days)
+
+        overall = towards(np.zeros(len(levels)), np.ones(len(errors), bool), ALL_DAYS)
+        shifts = np.zeros((ahead.max() + 1, 24, len(levels)))
         for this_day in range(len(shifts)):
-            on_day = day == this_day
-            of_day = _towards(overall, errors[on_day], levels)
+            on_day = ahead == this_day
+            of_day = towards(overall, on_day, GROUP_DAYS)
             for this_hour in range(24):
                 near = on_day & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
-                shifts[this_day, this_hour] = _towards(of_day, errors[near], levels)
+                shifts[this_day, this_hour] = towards(of_day, near, GROUP_DAYS)
         return cls(shifts)
 
     def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
@@ -58,16 +67,18 @@ class Calibration:
         return quantiles + self.shifts[day, hour]
 
 
-def _towards(shift: np.ndarray, errors: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """From a shift towards each level's quantile of a column of errors, the further the more errors there are."""
+def _towards(shift: np.ndarray, errors: np.ndarray, days: int, levels: np.ndarray, half_days: float) -> np.ndarray:
+    """From a shift towards each level's quantile of a column of errors, the further the more days they are of."""
     rows = len(errors)
     if not rows:
         return shift
-    position = np.clip(levels * (rows + 1) - 1, 0, rows - 1)  # what makes a future error fall below with the level's probability
+    # what makes a future error fall below with the level's probability, were so many errors independent
+    levels = 0.5 + (levels - 0.5) * (1 + 1 / (ERRORS_A_DAY * days))
+    position = np.clip(levels * (rows + 1) - 1, 0, rows - 1)
     low, column, ordered = position.astype(int), np.arange(len(levels)), np.sort(errors, axis=0)
     part = position - low
     quantile = ordered[low, column] * (1 - part) + ordered[np.minimum(low + 1, rows - 1), column] * part
-    return shift + (quantile - shift) * rows / (rows + SMALL_GROUP)
+    return shift + (quantile - shift) * days / (days + half_days)
 
 
 def size_of_errors(source: Source, times: pd.DatetimeIndex) -> np.ndarray:
@@ -89,7 +100,7 @@ def calibration_of(backtest: pd.DataFrame, source: Source, zone: str, levels=QUA
     times = pd.DatetimeIndex(rows["valid_time"])
     errors = (rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()) / size_of_errors(source, times)
     horizon_h = ((rows["valid_time"] - rows["issue_time"]) / pd.Timedelta(hours=1)).to_numpy()
-    return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone).hour.to_numpy(), levels)
+    return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone), levels)
 
 
 def calibrated(

@@ -26,7 +26,7 @@ import model_registry
 import terminal
 from config import Training, VppError
 from features import DAY, SourceData, known_at
-from forecast_base import calibration_of
+from forecast_base import calibrated, calibration_of
 from forecast_models import MODELS, QUANTILE_COLUMNS, QUANTILES, ForecastModel
 from forecasting import scores, walk
 
@@ -393,17 +393,21 @@ def decide(task: Task, results: list[Result], incumbent: Result | None) -> Outco
 
 
 def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[ForecastModel, dict]:
-    """Calibrate on the calibration origins, score on the test origins, and fit to all that is known at the issue time."""
-    model = MODELS[winner.model]
-    earlier = backtest(task, model, winner.parameters, origins.calibration)
-    fitted = make(task, model, winner.parameters).calibrate(earlier, task.data.source, task.data.zone)
-    tested = backtest(task, model, winner.parameters, origins.test, calibration=fitted.calibration)
+    """Score on the test origins, calibrated on the origins before them; then fit to, and calibrate on, all known at the issue time."""
+    model, source, zone = MODELS[winner.model], task.data.source, task.data.zone
+    earlier, test = (backtest(task, model, winner.parameters, phase) for phase in (origins.calibration, origins.test))
+    tested, calibration = test.copy(), calibration_of(earlier, source, zone)
+    if calibration is not None:
+        issue_times, times = (pd.DatetimeIndex(test[name]) for name in ("issue_time", "valid_time"))
+        tested[list(QUANTILE_COLUMNS)] = calibrated(test[list(QUANTILE_COLUMNS)].to_numpy(), calibration, issue_times, times, source, zone)
     known = known_at(task.data, task.issue_time, task.training.history_days)
-    fitted.fit(known)
+    past = pd.concat([earlier, test])
+    past = past[past["valid_time"].isin(known.targets.index)]  # the last values may not be known yet
+    fitted = make(task, model, winner.parameters).fit(known).calibrate(past, source, zone)
     loaded, steps = pickle.loads(pickle.dumps(fitted)), int(pd.Timedelta(hours=task.horizon_h) / task.data.step)
     if not np.array_equal(loaded.predict(known, steps), fitted.predict(known, steps)):
         raise SelectionError("saved and loaded it forecasts something else")
-    return fitted, scores(tested, task.data.source, task.data.zone)
+    return fitted, scores(tested, source, zone)
 
 
 def draw(frame: pd.DataFrame, title: str, data: SourceData) -> bytes:

@@ -220,20 +220,34 @@ def test_models_are_quiet(capfd):
 
 class TestCalibration:
     def test_shifts_are_the_quantiles_of_the_errors(self):
-        # 999 errors 1..999 at noon: the 10 % quantile of a future one is the 100th of them (k = 0.1 × 1000)
+        # 999 errors 1..999 at noon of as many days: the 10 % quantile of a future one is the 100th of them (k = 0.1 × 1000)
         errors = np.repeat(np.arange(1.0, 1000.0)[:, None], len(QUANTILES), axis=1)
-        calibration = Calibration.from_errors(errors, np.full(999, 5.0), np.full(999, 12))
+        noons = pd.date_range("2022-01-01T12:00Z", periods=999, freq="D")
+        calibration = Calibration.from_errors(errors, np.full(999, 5.0), noons)
         shift = calibration.shifts[0, 12]
         np.testing.assert_allclose(shift, 1000 * np.array(QUANTILES), rtol=0.05)
         assert (np.diff(shift) > 0).all()
 
     def test_days_of_the_horizon_and_hours_differ(self):
         horizon, hour = np.repeat([5.0, 30.0], 500), np.tile([3, 15], 500)
+        times = pd.Timestamp("2025-01-01T00:00Z") + pd.to_timedelta(np.repeat(np.tile(np.arange(250) * 24, 2), 2) + hour, unit="h")
         size = np.where(horizon > 24, 10.0, 1.0) * np.where(hour == 15, 3.0, 1.0)
         errors = np.repeat((np.random.default_rng(0).normal(size=1000) * size)[:, None], len(QUANTILES), axis=1)
-        shifts = Calibration.from_errors(errors, horizon, hour).shifts
+        shifts = Calibration.from_errors(errors, horizon, times).shifts
         width = shifts[:, :, -1] - shifts[:, :, 0]
         assert width[1, 15] > 2 * width[1, 3] > 4 * width[0, 3]
+
+    def test_errors_of_few_days_move_little_and_widen(self):
+        """A day's 24 errors of 100: of all errors 1/(1 + 5) of the way, then 1/(1 + 20) of the rest, twice: 100 × (1 − 5/6 × (20/21)²)."""
+        errors, one_day = np.full((24, len(QUANTILES)), 100.0), pd.date_range("2025-01-01T00:00Z", periods=24, freq="h")
+        shifts = Calibration.from_errors(errors, np.arange(24.0), one_day).shifts
+        np.testing.assert_allclose(shifts, 100 * (1 - 5 / 6 * (20 / 21) ** 2))
+        # errors 1..24: of 10 % and 90 % become 0.5 ∓ 0.4 × (1 + 1/3) < 0 and > 1: the least and the largest error, at first
+        errors = np.repeat(np.arange(1.0, 25.0)[:, None], 2, axis=1)
+        low, high = Calibration.from_errors(errors, np.arange(24.0), one_day, levels=(0.1, 0.9)).shifts[0, 12]
+        # noon's own are 12, 13, 14
+        assert low == pytest.approx(((1 / 6) * 20 / 21 + 1 / 21) * 20 / 21 + 12 / 21)
+        assert high == pytest.approx(((24 / 6) * 20 / 21 + 24 / 21) * 20 / 21 + 14 / 21)
 
     def test_a_calibrated_band_covers_what_it_says(self):
         generator, hours = np.random.default_rng(2), 24 * 200

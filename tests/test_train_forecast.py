@@ -17,7 +17,7 @@ from config import ConfigError, load_config
 from features import known_at
 from forecast_base import COLUMNS, QUANTILE_COLUMNS
 from forecast_models import MODELS, DailyNaive
-from model_selection import Result, Task, decide, diebold_mariano, split_origins
+from model_selection import Result, Task, decide, diebold_mariano, fit_champion, split_origins
 
 DAY = pd.Timedelta(days=1)
 QUICK = {"training": {"models": "daily_naive", "trials": 1, "jobs": 1, "origins": 4}, "forecast": {"horizon_h": 24}}
@@ -295,6 +295,23 @@ def test_nothing_known_after_the_issue_time_is_used(world):
     client = model_registry.open_store(world)
     hashes = {run.data.tags["data_hash"] for run in client.search_runs([client.get_experiment_by_name("vpp").experiment_id])}
     assert len(hashes) == 1
+
+
+def test_the_band_of_a_champion_knows_all_errors_that_are_known_and_no_other(world):
+    """With a delay of 5 h, so many values are stored but not known; those before them, of the test origins, shift the band."""
+    made, origins = task(world), split_origins(START, END, 24, 4)
+
+    def champion(changed: slice):
+        values = load_data(world, LOAD).series
+        values.iloc[changed] *= 3
+        delayed = replace(made, data=replace(made.data, series=values, measurement_delay_min=300))
+        fitted, scores = fit_champion(delayed, Result("daily_naive", {}), origins)
+        return fitted.calibration.shifts, scores["coverage_80"]
+
+    shifts, coverage = champion(slice(0, 0))
+    assert np.array_equal(champion(slice(-5, None))[0], shifts)
+    assert not np.array_equal(champion(slice(-8, -5))[0], shifts)
+    assert 0 < coverage < 1
 
 
 @pytest.mark.parametrize(("values", "reason"), [(lambda s: s * 0 + 500.0, "flat line"), (lambda s: s[-24 * 10 :], "days of history")])
