@@ -142,6 +142,11 @@ class Site(Section):
     def __post_init__(self):
         super().__post_init__()
         _check_zone("time_zone", self.time_zone)
+        if self.holidays_country not in ("", Site.holidays_country):  # the library takes a while to import
+            import holidays
+
+            if self.holidays_country not in holidays.list_supported_countries():
+                raise FieldError("holidays_country", self.holidays_country, "a country's code such as LU, or nothing")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,17 @@ from results import (  # noqa: F401
     save_schedule,
     upsert_batteries,
 )
-from schema import MEASUREMENTS, TABLES, WEATHER, DatabaseError, after_import, count_rows, first_line, reset  # noqa: F401
+from schema import (  # noqa: F401
+    MEASUREMENTS,
+    QUANTILES,
+    TABLES,
+    WEATHER,
+    DatabaseError,
+    after_import,
+    count_rows,
+    first_line,
+    reset,
+)
 from sources import Source
 
 log = logging.getLogger("db")
@@ -240,23 +250,28 @@ def read_resampled(conn: connection, sources: Sequence[Source], start, end, step
 def data_end(conn: connection) -> pd.Timestamp:
     """End of the newest interval that every solar, wind and load source has: the default "now" of forecasts and plans.
 
+    Where steps differ it is that of the longest, so that each forecast begins with an interval of its source.
+
     Raises
     ------
     DataGapError : no such source is registered, or one of them has no measurement.
     """
     ends, empty = [], []
-    for source in read_sources(conn):
-        if source.kind in ("solar", "wind", "load"):
+    sources = [source for source in read_sources(conn) if source.kind in SERIES]
+    for source in sources:
+        if source.kind != "market":
             latest = read_latest(conn, source)
             if latest:
                 ends.append(latest[0] + pd.Timedelta(minutes=source.step_min))
             else:
                 empty.append(source.source_id)
+    if not ends and not empty and sources:
+        raise DataGapError("the database holds prices only, which have no data end; name a time with --issue-time")
     if not ends:
         raise DataGapError("the database holds no measurements yet; run python communication.py (after python generation.py)")
     if empty:
         raise DataGapError(f"no measurement of {', '.join(empty)} in the database; run python communication.py with their data")
-    return min(ends).tz_convert("UTC")
+    return min(ends).tz_convert("UTC").floor(f"{max(source.step_min for source in sources)}min")
 
 
 def count_measurements(conn: connection) -> dict[str, int]:

@@ -24,7 +24,7 @@ import pandas as pd
 import db
 import model_registry
 import terminal
-from config import Config, ConfigError
+from config import Config
 from features import DAY, SourceData, history_problem, known_at
 from forecast_base import COLUMNS, ForecastModel
 from forecast_models import MODELS
@@ -32,11 +32,11 @@ from forecasting import (
     CALIBRATION_DAYS,
     REFIT_DAYS,
     ForecastError,
+    check_issue_time,
     fit_calibrated,
     load_source_data,
     pick_sources,
     rolling_calibration,
-    utc_time,
     walk,
 )
 from model_selection import NAIVE, explain, silence
@@ -131,12 +131,7 @@ def answer(request: Request, choice: Choice, model: ForecastModel, frame: pd.Dat
 
 
 def fit_and_predict(request: Request) -> Answer:
-    """Fit and forecast with the first choice that works; runs in a process of its own.
-
-    Raises
-    ------
-    ForecastError : none works.
-    """
+    """Fit and forecast with the first choice that works; runs in a process of its own. Without a run where none works."""
     silence()
     notes = list(request.notes)
     known = known_at(request.data, request.issue_times[0], request.history_days)
@@ -146,7 +141,7 @@ def fit_and_predict(request: Request) -> Answer:
             return answer(request, choice, model, predict(model, request), notes)
         except Exception as error:  # whatever its library raises, the next stands in
             notes.append(f"{choice.model}: {explain(error)}")
-    raise ForecastError(f"{request.data.source.source_id}: no forecast from {request.issue_times[0]:%Y-%m-%dT%H:%MZ}: {'; '.join(notes)}")
+    return Answer(request, [], tuple(notes))
 
 
 def backfill(request: Request) -> Answer:
@@ -221,11 +216,12 @@ def forecast_all(
 
     Raises
     ------
-    VppError : no data, an unknown source, or one that no model can forecast.
+    VppError : no data, an unknown source, or one that no model can forecast; the forecasts of the others are saved then.
     """
     with db.session(config) as connection:
         issue_time = pd.Timestamp(issue_time).tz_convert("UTC") if issue_time is not None else db.data_end(connection)
         stored = [load_source_data(connection, config, item) for item in pick_sources(connection, [source] if source else None)]
+    check_issue_time(issue_time, [data.source for data in stored])
     champions, trouble = read_champions(config, stored)
     answers: dict[str, Answer] = {}
     to_fit = []
@@ -261,7 +257,12 @@ def forecast_all(
     with db.session(config) as connection:
         runs = [run for item in ordered for run in item.runs]
         db.save_forecasts(connection, [(run, frame) for run, frame in runs if is_new(connection, run, frame)])
-        return [summary_row(connection, item, issue_time) for item in ordered]
+        rows = [summary_row(connection, item, issue_time) for item in ordered]
+    failed = [f"{row['source_id']} ({row['note']})" for row in rows if not row["runs"]]
+    if failed and not backfill_days:
+        saved = "the other sources' forecasts are saved" if len(failed) < len(rows) else "nothing is saved"
+        raise ForecastError(f"no forecast from {issue_time:%Y-%m-%dT%H:%MZ} of {', '.join(failed)}; {saved}")
+    return rows
 
 
 def read_champions(config: Config, stored: Sequence[SourceData]) -> tuple[dict[str, model_registry.Champion], tuple[str, ...]]:
@@ -286,13 +287,19 @@ def is_new(connection, run: db.ForecastRun, frame: pd.DataFrame) -> bool:
 
 
 def yesterday_mae(connection, data: SourceData, issue_time: pd.Timestamp) -> float | None:
-    """MAE of the newest forecast that was a day old at the issue time, over its first day, as far as actual values are known by now."""
+    """MAE of the last day as it was forecast a day before, as far as actual values are known by now; prices two days before.
+
+    A day before, the prices of a day are mostly published; those that were are not counted.
+    """
+    issued = issue_time - (2 if data.source.kind == "market" else 1) * DAY
     runs = db.read_forecast_runs(connection, data.source.source_id, (*PLANNED_ROLES, "backtest"))
-    runs = runs[runs["issue_time"] == issue_time - DAY]
+    runs = runs[runs["issue_time"] == issued]
     if runs.empty:
         return None
-    found = db.read_forecasts(connection, data.source.source_id, issue_time - DAY, (runs["role"].iloc[-1],))
-    frame = found[1][found[1].index < issue_time]
+    _, frame = db.read_forecasts(connection, data.source.source_id, issued, (runs["role"].iloc[-1],))
+    frame = frame[(frame.index >= issue_time - DAY) & (frame.index < issue_time)]
+    if data.source.kind == "market":
+        frame = frame[frame["q95"] > frame["q05"]]
     error = (known_at(data, issue_time).targets - frame["value"]).abs().mean()
     return None if np.isnan(error) else float(error)
 
@@ -319,23 +326,19 @@ def summary_row(connection, item: Answer, issue_time: pd.Timestamp) -> dict:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
-    parser.add_argument("--issue-time", metavar="T", help="forecast from here, with nothing known later (default: the data end)")
-    parser.add_argument("--horizon-h", metavar="H", type=int, help="hours to forecast (default: [forecast] horizon_h)")
-    parser.add_argument("--backfill-days", metavar="N", type=int, default=0, help="forecast from the past issue times of N days instead")
-    parser.add_argument("--every-h", metavar="H", type=int, default=24, help="hours between those (default: 24)")
+    parser.add_argument(
+        "--issue-time", metavar="T", type=terminal.utc_time, help="forecast from here, with nothing known later (default: the data end)"
+    )
+    parser.add_argument("--horizon-h", metavar="H", type=terminal.whole, help="hours to forecast (default: [forecast] horizon_h)")
+    parser.add_argument("--backfill-days", metavar="N", type=terminal.whole, help="forecast from the past issue times of N days instead")
+    parser.add_argument("--every-h", metavar="H", type=terminal.whole, default=24, help="hours between those (default: 24)")
     parser.add_argument("--source", metavar="ID", help="only this source")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    for name, value in (("--horizon-h", args.horizon_h), ("--every-h", args.every_h)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} {value}: expected 1 or more")
-    if args.backfill_days < 0:
-        raise ConfigError(f"--backfill-days {args.backfill_days}: expected 0 or more")
-    issue_time = args.issue_time and utc_time(args.issue_time)
-    rows = forecast_all(config, issue_time, args.horizon_h, args.source, args.backfill_days, args.every_h)
+    rows = forecast_all(config, args.issue_time, args.horizon_h, args.source, args.backfill_days or 0, args.every_h)
     terminal.print_rows(rows, None if args.json else "Forecasts saved (yesterday_mae in kW or EUR/MWh)", as_json=args.json)
 
 

@@ -114,6 +114,11 @@ def calibrated(
     return np.where(certain[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
 
 
+def within_band(value: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """A value within its own 80 % band, which knows the newest errors where it does not."""
+    return np.clip(value, quantiles[:, QUANTILES.index(0.1)], quantiles[:, QUANTILES.index(0.9)])
+
+
 def possible(values: np.ndarray, source: Source) -> np.ndarray:
     """Power that is physically possible: not negative, and of a plant not above its capacity."""
     if source.kind == "market":
@@ -180,6 +185,7 @@ class ForecastModel:
         values = within_limits(self._forecast(known, times), known, times)
         if self.calibration is not None:
             values[:, 1:] = calibrated(values[:, 1:], self.calibration, known.issue_time, times, known.source, known.zone)
+            values[:, 0] = within_band(values[:, 0], values[:, 1:])
         return pd.DataFrame(values, index=times, columns=COLUMNS)
 
     def _fit(self, known: Known) -> None:

@@ -23,7 +23,7 @@ import pandas as pd
 import terminal
 from config import Config, ConfigError, VppError
 from features import DAY, Known, SourceData, history_problem, known_at, seasonal_naive
-from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, calibrated, calibration_of
+from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, calibrated, calibration_of, within_band
 from forecast_models import MODELS
 from sources import Source
 
@@ -125,7 +125,8 @@ def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: floa
     place = data.grid.index.get_indexer(pd.DatetimeIndex(frame["valid_time"]))
     when = np.where(place >= 0, data.available_at.asi8[place], np.iinfo(np.int64).max)
     issued = pd.DatetimeIndex(frame["issue_time"]).as_unit("ns").asi8
-    result, values, actual = frame.copy(), frame[list(QUANTILE_COLUMNS)].to_numpy(), frame["actual"].to_numpy()
+    result, actual = frame.copy(), frame["actual"].to_numpy()
+    value, values = frame["value"].to_numpy(copy=True), frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
     uncertain = (values[:, -1] > values[:, 0]) & ~np.isnan(actual)
     levels, pending = np.array(QUANTILES), []
     for issue_time, rows in sorted(frame.groupby("issue_time").indices.items()):
@@ -141,9 +142,11 @@ def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: floa
         if calibration is not None:
             times = pd.DatetimeIndex(frame["valid_time"].iloc[rows])
             values[rows] = calibrated(values[rows], calibration, issue_time, times, data.source, data.zone)
+            value[rows] = within_band(value[rows], values[rows])
         if uncertain[rows].any():
             pending.append(rows[uncertain[rows]])
     result[list(QUANTILE_COLUMNS)] = values
+    result["value"] = value
     return result
 
 
@@ -309,20 +312,19 @@ def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:
     return [source for source in known if not wanted or source.source_id in wanted]
 
 
-def utc_time(text: str) -> pd.Timestamp:
-    """A time of the command line; one without a zone is refused.
+def check_issue_time(issue_time: pd.Timestamp, sources: Iterable[Source]) -> None:
+    """Refuse an issue time within an interval of a source: its forecast would begin with another interval than its values.
 
     Raises
     ------
-    ConfigError : it is not a time, or has no zone.
+    ConfigError : there is such a source.
     """
-    try:
-        time = pd.Timestamp(text)
-    except ValueError:
-        time = pd.NaT
-    if time is pd.NaT or time.tzinfo is None:
-        raise ConfigError(f"time {text}: expected ISO-8601 with its zone, such as 2025-03-30T00:00Z")
-    return time.tz_convert("UTC")
+    for source in sources:
+        if issue_time != issue_time.floor(f"{source.step_min}min"):
+            raise ConfigError(
+                f"--issue-time {issue_time:%Y-%m-%dT%H:%M:%SZ}: expected the start of an interval of {source.source_id}, "
+                f"one in {source.step_min} min"
+            )
 
 
 def plot_forecast(frame: pd.DataFrame, history: pd.Series, title: str, unit: str, path: Path) -> None:
@@ -355,8 +357,9 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
     steps_h = args.horizon_h or config.forecast.horizon_h
     rows, runs = [], []
     with db.session(config) as conn:
-        issue_time = utc_time(args.issue_time) if args.issue_time else db.data_end(conn)
         picked = pick_sources(conn, args.source)
+        issue_time = args.issue_time or db.data_end(conn)
+        check_issue_time(issue_time, picked)
         if args.plot and len(picked) > 1:
             raise ConfigError(f"--plot {args.plot}: expected one source, named by --source; there are {len(picked)}")
         with terminal.progress("forecast", len(picked)) as advance:
@@ -391,12 +394,18 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
 
     if bool(args.first) != bool(args.last) or bool(args.first) == bool(args.origins):
         raise ConfigError("backtest: expected either --origins N, or --from DATE and --to DATE")
+    if args.first and args.first > args.last:
+        raise ConfigError(f"backtest: --from {args.first} is after --to {args.last}")
+    if not args.refit_days > 0:
+        raise ConfigError(f"--refit-days {args.refit_days:g}: expected more than 0")
     if args.output:
         terminal.check_writable(args.output, "--output")
     with db.session(config) as conn:
         [source] = pick_sources(conn, [args.source])
         data = load_source_data(conn, config, source)
-        end = utc_time(args.issue_time) if args.issue_time else db.data_end(conn)
+        end = args.issue_time if args.first or args.issue_time else db.data_end(conn)
+    if end:
+        check_issue_time(end, [source])
     steps_h = args.horizon_h or config.forecast.horizon_h
     if args.first:  # with origins before the first day asked for, whose errors calibrate it
         warm_up = args.first - timedelta(days=CALIBRATION_DAYS)
@@ -406,8 +415,6 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         latest, steps = end - pd.Timedelta(hours=steps_h), int(steps_h * 60 // source.step_min)
         everything = pd.DatetimeIndex([latest - day * DAY for day in reversed(range(args.origins + CALIBRATION_DAYS))])
         origins = everything[-args.origins :]
-    if origins.empty:
-        raise ConfigError("backtest: no origins; expected --origins of 1 or more, and --from not after --to")
     problem = history_problem(known_at(data, origins[0], config.training.history_days))
     if problem:
         raise ForecastError(
@@ -463,23 +470,29 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="backtest")
     walk = commands.add_parser("backtest", help="forecast past origins with what was known then, and score")
     walk.add_argument("--source", metavar="ID", required=True, help="the source")
-    walk.add_argument("--origins", metavar="N", type=int, help="so many origins, a day apart, ending a horizon before the newest data")
-    walk.add_argument("--from", dest="first", metavar="DATE", type=date.fromisoformat, help="first local day to forecast")
-    walk.add_argument("--to", dest="last", metavar="DATE", type=date.fromisoformat, help="last local day to forecast")
-    walk.add_argument("--issue-local", metavar="HH:MM", default="11:00", help="local time of issue on the day before (default: 11:00)")
+    walk.add_argument(
+        "--origins", metavar="N", type=terminal.whole, help="so many origins, a day apart, the last a horizon before the data end"
+    )
+    walk.add_argument("--from", dest="first", metavar="DATE", type=terminal.local_day, help="first local day to forecast")
+    walk.add_argument("--to", dest="last", metavar="DATE", type=terminal.local_day, help="last local day to forecast")
+    walk.add_argument(
+        "--issue-local",
+        metavar="HH:MM",
+        type=terminal.local_time,
+        default="11:00",
+        help="local time of issue the day before (default: 11:00)",
+    )
     walk.add_argument("--refit-days", metavar="N", type=float, default=REFIT_DAYS, help=f"days between fits (default: {REFIT_DAYS})")
     walk.add_argument("--output", metavar="FILE", type=Path, help="CSV file to write")
     walk.set_defaults(function=run_backtest)
     for command in (parser, walk):
         command.add_argument("--model", metavar="NAME", default="prophet", help=f"one of {', '.join(MODELS)} (default: prophet)")
-        command.add_argument("--issue-time", metavar="T", help="ISO-8601 with zone (default: data end)")
-        command.add_argument("--horizon-h", metavar="H", type=int, help="hours to forecast (default: [forecast] horizon_h)")
+        command.add_argument("--issue-time", metavar="T", type=terminal.utc_time, help="ISO-8601 with zone (default: data end)")
+        command.add_argument("--horizon-h", metavar="H", type=terminal.whole, help="hours to forecast (default: [forecast] horizon_h)")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    if args.horizon_h is not None and args.horizon_h < 1:
-        raise ConfigError(f"--horizon-h {args.horizon_h}: expected 1 or more")
     args.function(args, config)
 
 

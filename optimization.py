@@ -17,7 +17,6 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from datetime import date, datetime, time
 from pathlib import Path
 
 import numpy as np
@@ -194,20 +193,20 @@ def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float)
 
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
-    parser.add_argument("--issue-time", type=parse_time, metavar="TIME", help="plan from this time on (default: the data end)")
+    parser.add_argument("--issue-time", type=terminal.utc_time, metavar="TIME", help="plan from this time on (default: the data end)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (default: plan)")
     past = commands.add_parser("backtest", help="rolling horizon over the past, with stored forecasts")
-    past.add_argument("--days", type=whole, required=True, metavar="N", help="the last N days of the data")
+    past.add_argument("--days", type=terminal.whole, required=True, metavar="N", help="the last N days of the data")
     often = past.add_mutually_exclusive_group()
-    often.add_argument("--every-h", type=whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
-    often.add_argument("--issue-local", type=local_time, metavar="HH:MM", help="plan whole local days at this time of the day before")
-    past.add_argument("--horizon-h", type=whole, default=36, metavar="H", help="hours planned ahead (default: 36)")
-    past.add_argument("--step-min", type=whole, metavar="M", help="step of the plans (default: the finest of the sources)")
-    past.add_argument("--without-day", type=local_day, metavar="DATE", help="also the shares without this local day")
+    often.add_argument("--every-h", type=terminal.whole, default=1, metavar="H", help="hours carried out of each plan (default 1)")
+    often.add_argument("--issue-local", type=terminal.local_time, metavar="HH:MM", help="plan whole local days at this time the day before")
+    past.add_argument("--horizon-h", type=terminal.whole, default=36, metavar="H", help="hours planned ahead (default: 36)")
+    past.add_argument("--step-min", type=terminal.whole, metavar="M", help="step of the plans (default: the finest of the sources)")
+    past.add_argument("--without-day", type=terminal.local_day, metavar="DATE", help="also the shares without this local day")
     aims = commands.add_parser("pareto", help="the front of cost, CO2 and battery cycles, as table, CSV and picture")
     aims.add_argument("--input", type=Path, metavar="FILE", help="problem file (default: what would be planned)")
-    aims.add_argument("--points", type=whole, default=5, metavar="N", help="caps tried for each of CO2 and cycles (default 5)")
+    aims.add_argument("--points", type=terminal.whole, default=5, metavar="N", help="caps tried for each of CO2 and cycles (default 5)")
     aims.add_argument("--output", type=Path, metavar="DIR", help="folder for pareto.csv and pareto.png (default: state_dir)")
     one = commands.add_parser("solve", help="solve a problem file, without a database")
     one.add_argument("--input", type=Path, required=True, metavar="FILE", help="problem, as problem.schema.json describes it")
@@ -215,40 +214,6 @@ def build_parser() -> argparse.ArgumentParser:
     value = commands.add_parser("value", help="what a stored plan costs at actual values")
     value.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     return parser
-
-
-def parse_time(text: str) -> pd.Timestamp:
-    """An ISO-8601 time with its zone, in UTC."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None or not 1900 <= found.year <= 2200:
-        raise argparse.ArgumentTypeError(f"{text}: expected an ISO-8601 time with its zone, such as 2025-03-01T00:00:00Z")
-    return pd.Timestamp(found).tz_convert("UTC")
-
-
-def whole(text: str) -> int:
-    """A whole number above 0."""
-    if not (text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
-    return int(text)
-
-
-def local_day(text: str) -> date:
-    """A date such as 2024-06-26."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: expected a date such as 2024-06-26") from None
-
-
-def local_time(text: str) -> str:
-    """A time of day such as 11:00."""
-    try:
-        return f"{time.fromisoformat(text):%H:%M}"
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: expected a time of day such as 11:00") from None
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> int:

@@ -14,10 +14,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config import Config, ConfigError, VppError, load_config
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHATTY_LOGGERS = ("alembic", "cmdstanpy", "mlflow", "pytorch_lightning", "optuna", "matplotlib", "darts", "prophet", "urllib3")
 PICTURES = (".png", ".svg", ".pdf")
@@ -35,6 +39,48 @@ def new_parser(documentation: str) -> argparse.ArgumentParser:
     parser = Parser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="FILE", help="configuration file (default: config.ini beside the scripts)")
     return parser
+
+
+# Types of arguments
+
+
+def utc_time(text: str) -> "pd.Timestamp":
+    """An ISO-8601 time with its zone, in UTC."""
+    import pandas as pd
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 1900 <= found.year <= 2200:
+        raise argparse.ArgumentTypeError(f"{text}: expected an ISO-8601 time with its zone, such as 2025-03-01T00:00:00Z")
+    return pd.Timestamp(found).tz_convert("UTC")
+
+
+def whole(text: str) -> int:
+    """A whole number above 0."""
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
+    return int(text)
+
+
+def local_day(text: str) -> date:
+    """A date such as 2024-06-26."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a date such as 2024-06-26") from None
+
+
+def local_time(text: str) -> str:
+    """A time of day such as 11:00."""
+    try:
+        return f"{time.fromisoformat(text):%H:%M}"
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a time of day such as 11:00") from None
+
+
+# A script
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

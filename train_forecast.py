@@ -34,7 +34,7 @@ import terminal
 from config import EMBEDDED, Config, ConfigError, FieldError
 from features import SourceData, known_at
 from forecast_models import MODELS
-from forecasting import load_source_data, pick_sources, utc_time
+from forecasting import check_issue_time, load_source_data, pick_sources
 from model_selection import NAIVE, Outcome, Result, Task, data_hash, open_storage, train_source
 
 log = logging.getLogger("train_forecast")
@@ -78,6 +78,7 @@ def train(
     with db.session(config) as connection:
         issue_time = pd.Timestamp(issue_time).tz_convert("UTC") if issue_time is not None else db.data_end(connection)
         sources = pick_sources(connection, [source] if source else None)
+        check_issue_time(issue_time, sources)
         stored = [cut(load_source_data(connection, config, item), issue_time) for item in sources]
         storage = prepare_storage(config, connection)
     loaded = time.monotonic()
@@ -249,7 +250,7 @@ def code_version() -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
-    parser.add_argument("--issue-time", metavar="T", help="use nothing known later (default: the data end)")
+    parser.add_argument("--issue-time", metavar="T", type=terminal.utc_time, help="use nothing known later (default: the data end)")
     parser.add_argument("--source", metavar="ID", help="only this source")
     parser.add_argument(
         "--models", metavar="A,B", type=lambda text: text.split(","), help=f"instead of [training] models; of {', '.join(MODELS)}"
@@ -277,7 +278,7 @@ SHOWN = (
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    rows = train(config, args.issue_time and utc_time(args.issue_time), args.source, args.models, args.trials, args.timeout, args.jobs)
+    rows = train(config, args.issue_time, args.source, args.models, args.trials, args.timeout, args.jobs)
     if args.json:
         print(json.dumps(rows, indent=2))
     else:

@@ -51,6 +51,7 @@ def test_environment_wins(tmp_path):
     [
         ("[databse]\nurl = x", ["[databse]", "database"]),
         ("[database]\nulr = x", ["[database]", "ulr", "url"]),
+        ("[site]\nholidays_country = XX", ["[site]", "holidays_country", "XX", "a country's code"]),
         ("[generation]\ndays = many", ["[generation]", "days", "many", "whole number"]),
         ("[generation]\ndays = -3", ["[generation]", "days", "-3", "1 or more"]),
         ("[generation]\nstep_min = 7", ["[generation]", "step_min", "7", "5, 15, 30, 60"]),

@@ -316,10 +316,17 @@ def test_the_data_end_is_that_of_the_slowest(conn):
     store(conn, solar, [1, 2, 3, 4, 5])  # ends 01:15
     with pytest.raises(db.DataGapError, match="load-1"):
         db.data_end(conn)
-    store(conn, load, [1])  # ends 01:00; the price, which has none, does not count
-    assert db.data_end(conn) == START + pd.Timedelta("1h")
+    store(conn, load, [1, 2])  # ends 02:00; the price, which has none, does not count
+    assert db.data_end(conn) == START + pd.Timedelta("1h")  # not 01:15, which is within an hour of the load
     assert db.read_latest(conn, solar) == (START + pd.Timedelta("1h"), 5)
     assert db.count_measurements(conn)["solar"] == 5 and db.count_measurements(conn)["wind"] == 0
+
+
+def test_prices_alone_have_no_data_end(conn):
+    market = make_source("market-1", "market")
+    db.upsert_sources(conn, [market])
+    with pytest.raises(db.DataGapError, match=r"prices only.* --issue-time"):
+        db.data_end(conn)
 
 
 def test_sources_are_read_as_they_were_written(conn):

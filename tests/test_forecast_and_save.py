@@ -16,6 +16,7 @@ from features import known_at
 from forecast_and_save import forecast_all
 from forecast_base import COLUMNS
 from forecast_models import MODELS, DailyNaive
+from forecasting import ForecastError
 
 DAY = pd.Timedelta(days=1)
 
@@ -157,6 +158,35 @@ def test_the_error_of_yesterday(world):
     assert row["yesterday_mae"] == pytest.approx(np.abs(yesterday[:24] - actual[yesterday.index[:24]]).mean())
 
 
+def test_the_error_of_yesterdays_prices_is_that_of_a_forecast_made_before_they_were_published(world):
+    fill(world, MARKET)
+    crown(world, MARKET, "daily_naive", END - 3 * DAY)
+    forecast_all(world, END - DAY, source="market-1")  # knows all but the last hour of the day that follows, in UTC
+    assert forecast_all(world, END, source="market-1")[0]["yesterday_mae"] is None
+    forecast_all(world, END - 2 * DAY, source="market-1")
+    (row,) = forecast_all(world, END, source="market-1")
+    frame, actual = stored(world, MARKET, END - 2 * DAY)[1], series(MARKET)
+    late = frame.index[frame.index >= END - DAY]
+    assert len(late) == 24
+    assert row["yesterday_mae"] == pytest.approx(np.abs(frame["value"][late] - actual[late]).mean())
+
+
+def test_a_source_that_cannot_be_forecast_does_not_keep_the_others_from_it(world, monkeypatch):
+    fill(world, MARKET)
+    for source in (LOAD, MARKET):
+        crown(world, source, "daily_naive")
+    load_data_of = forecast_and_save.load_source_data
+
+    def emptied(connection, config, source):
+        data = load_data_of(connection, config, source)
+        return replace(data, series=data.series[:0]) if source.kind == "market" else data
+
+    monkeypatch.setattr(forecast_and_save, "load_source_data", emptied)
+    with pytest.raises(ForecastError, match=r"^no forecast from .* of market-1 \(.*\); the other sources' forecasts are saved$"):
+        forecast_all(world)
+    assert stored(world)[0].role == "champion"
+
+
 def test_horizon_and_steps(world):
     crown(world, LOAD, "daily_naive")
     assert forecast_all(world, horizon_h=5)[0]["rows"] == 5
@@ -226,13 +256,16 @@ def test_the_script_prints_its_table_and_nothing_else(world, script):
     [
         (["--issue-time", "2025-02-20T00:00"], 2, "with its zone"),
         (["--source", "load-9"], 1, "load-9"),
-        (["--horizon-h", "0"], 2, "--horizon-h 0"),
-        (["--backfill-days", "-1"], 2, "--backfill-days -1"),
+        (["--issue-time", "2025-02-20T00:17Z"], 2, "the start of an interval of load-1"),
+        (["--horizon-h", "0"], 2, "--horizon-h: 0: expected"),
+        (["--backfill-days", "-1"], 2, "--backfill-days: -1: expected"),
         (["--issue-time", "2024-01-01T00:00Z"], 1, "load-1"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(world, capsys, arguments, code, part):
-    assert forecast_and_save.main(["--config", str(world.path), *arguments]) == code
+    with pytest.raises(SystemExit) as left:
+        raise SystemExit(forecast_and_save.main(["--config", str(world.path), *arguments]))
+    assert left.value.code == code
     error = capsys.readouterr().err
     assert part in error
     assert len(error.splitlines()) == 1

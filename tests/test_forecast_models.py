@@ -283,6 +283,15 @@ class TestCalibration:
         assert ((width > 60) & (width < 160)).all()
         assert height.max() > 5 * height.min()
 
+    def test_a_value_is_within_its_own_calibrated_band(self):
+        known = known_at(data_of(noisy), NOW)
+        model = make("seasonal_naive").fit(known)
+        bare = model.predict(known, 24)
+        model.calibration = Calibration(np.full((1, 24, len(QUANTILES)), 1000.0))  # it forecast 1000 kW too little of late
+        frame = model.predict(known, 24)
+        assert (bare["value"] < frame["q10"]).all()
+        pd.testing.assert_series_equal(frame["value"], frame["q10"], check_names=False)
+
     def test_a_calibrated_forecast_stays_within_what_is_possible(self):
         known = known_at(data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar"), NOW)
         model = make("seasonal_naive").fit(known)

@@ -270,18 +270,26 @@ class TestCommandLine:
         [
             (["--source", "load-9"], 1, "unknown source load-9; expected one of load-1, market-1"),
             (["--model", "oracle"], 2, "expected one of seasonal_naive"),
-            (["--issue-time", "2025-04-01T00:00"], 2, "expected ISO-8601 with its zone"),
+            (["--issue-time", "2025-04-01T00:00"], 2, "expected an ISO-8601 time with its zone"),
+            (["--issue-time", "2025-03-20T00:17Z"], 2, "00:17:00Z: expected the start of an interval of load-1, one in 60 min"),
             (["--plot", "x.png"], 2, "expected one source"),
             (["--source", "load-1", "--plot", "x.html"], 2, "expected a file that ends in .png, .svg, .pdf"),
-            (["--horizon-h", "-1"], 2, "--horizon-h -1: expected 1 or more"),
+            (["--horizon-h", "-1"], 2, "--horizon-h: -1: expected a whole number above 0"),
             (["--issue-time", "2020-01-01T00:00Z"], 1, "nothing measured before"),
             (["backtest", "--source", "load-1"], 2, "expected either --origins"),
+            (["backtest", "--source", "load-1", "--origins", "-5"], 2, "-5: expected a whole number above 0"),
+            (["backtest", "--source", "load-1", "--from", "2025-03-02", "--to", "2025-03-01"], 2, "2025-03-02 is after --to 2025-03-01"),
+            (["backtest", "--source", "load-1", "--origins", "2", "--refit-days", "nan"], 2, "--refit-days nan: expected more than 0"),
+            (["backtest", "--source", "load-1", "--origins", "2", "--issue-local", "25:00"], 2, "expected a time of day such as 11:00"),
+            (["backtest", "--source", "load-1", "--origins", "2", "--output", "/dev/null/a.csv"], 2, "cannot be written"),
             (["backtest", "--source", "load-1", "--origins", "40"], 1, "choose later or fewer origins"),
         ],
     )
     def test_what_cannot_be_done_is_said_in_one_line(self, filled, capsys, arguments, code, message):
         path, _ = filled
-        assert forecasting.main(["--config", str(path), *arguments]) == code
+        with pytest.raises(SystemExit) as left:
+            raise SystemExit(forecasting.main(["--config", str(path), *arguments]))
+        assert left.value.code == code
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1 or "seasonal naive stands in" in error

@@ -1,6 +1,5 @@
 """Plans from a real database, their value at actual values, the rolling backtest, problem files and the Pareto front."""
 
-import argparse
 import json
 import subprocess
 from dataclasses import replace
@@ -246,13 +245,6 @@ def test_more_hours_carried_out_than_planned_are_refused(tmp_path, capsys):
     arguments = ["--config", str(tmp_path / "config.ini"), "backtest", "--days", "3", "--every-h", "24", "--horizon-h", "12"]
     assert optimization.main(arguments) == 2
     assert capsys.readouterr().err.endswith("--every-h 24: expected at most the hours planned ahead, --horizon-h 12\n")
-
-
-@pytest.mark.parametrize("text", ["12:00Z", "2025-03-01", "2025-03-01T00:00", "0001-01-01T00:00+05:00", "now"])
-def test_an_issue_time_is_a_date_and_a_time_with_its_zone(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected an ISO-8601 time with its zone"):
-        optimization.parse_time(text)
-    assert optimization.parse_time("2025-03-01T01:00+01:00") == pd.Timestamp("2025-03-01T00:00Z")
 
 
 def test_a_start_without_data_says_what_to_run(config_file, capsys):

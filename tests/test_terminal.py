@@ -1,4 +1,6 @@
+import argparse
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -68,3 +70,10 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
     with pytest.raises(ConfigError, match=r"--plot .*day\.bmp: expected a file that ends in \.png"):
         terminal.check_picture(tmp_path / "day.bmp", "--plot")
+
+
+@pytest.mark.parametrize("text", ["12:00Z", "2025-03-01", "2025-03-01T00:00", "0001-01-01T00:00+05:00", "now"])
+def test_an_issue_time_is_a_date_and_a_time_with_its_zone(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected an ISO-8601 time with its zone"):
+        terminal.utc_time(text)
+    assert terminal.utc_time("2025-03-01T01:00+01:00") == datetime(2025, 3, 1, tzinfo=UTC)
