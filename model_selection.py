@@ -27,8 +27,9 @@ import terminal
 from config import Training, VppError
 from features import DAY, SourceData, known_at
 from forecast_base import calibrated, calibration_of
-from forecast_models import MODELS, QUANTILE_COLUMNS, QUANTILES, ForecastModel
+from forecast_models import MODELS, QUANTILE_COLUMNS, ForecastModel
 from forecasting import scores, walk
+from model_comparison import diebold_mariano, losses, score_of
 
 NAIVE = "seasonal_naive"
 P_VALUE = 0.1
@@ -88,62 +89,6 @@ def split_origins(first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: floa
         calibration=phase(calibration, test, calibration),
         test=phase(test, 0, test),
     )
-
-
-# --- comparing -------------------------------------------------------------------------------------------------------------------
-
-
-def losses(frame: pd.DataFrame, select_by: str) -> pd.Series:
-    """Loss of each row of a backtest: absolute error, or the mean pinball loss of its quantiles [kW or EUR/MWh]."""
-    if select_by == "pinball":
-        error = frame["actual"].to_numpy()[:, None] - frame[list(QUANTILE_COLUMNS)].to_numpy()
-        levels = np.array(QUANTILES)
-        return pd.Series(np.maximum(levels * error, (levels - 1) * error).mean(axis=1), frame.index)
-    return (frame["actual"] - frame["value"]).abs()
-
-
-def scored(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
-    """The rows of a backtest that count: measured, and not a published price."""
-    known = frame["q95"] == frame["q05"] if data.source.kind == "market" else False
-    return frame[frame["actual"].notna() & ~known]
-
-
-def score_of(frame: pd.DataFrame, data: SourceData, select_by: str) -> float:
-    """What a model is tuned and selected by, smaller is better: mean loss, or minus the captured share of a price."""
-    if select_by == "value" and data.source.kind == "market":
-        share = scores(frame, data.source, data.zone)["captured_share"]
-        if share is not None:
-            return -share
-    return float(losses(scored(frame, data), select_by).mean())
-
-
-def diebold_mariano(worse: pd.DataFrame, better: pd.DataFrame, select_by: str = "mae") -> float:
-    """p-value of the one-sided test that `better` has the smaller expected loss (Diebold and Mariano 1995).
-
-    The loss differences of the rows that both backtests have are averaged over each day of each window; their variance allows for
-    the correlation of the days of a window (Bartlett weights), and Student's t with the correction of Harvey, Leybourne and Newbold
-    (1997) allows for their small number.
-    """
-    from scipy.stats import t
-
-    keys = ["issue_time", "valid_time"]
-    pairs = worse.assign(loss=losses(worse, select_by)).merge(
-        better.assign(loss=losses(better, select_by)), on=keys, suffixes=("_worse", "_better")
-    )
-    pairs = pairs.dropna(subset=["loss_worse", "loss_better"])
-    day = (pairs["valid_time"] - pairs["issue_time"]) // DAY
-    difference = (pairs["loss_worse"] - pairs["loss_better"]).groupby([pairs["issue_time"], day]).mean().to_numpy()
-    count, lag = len(difference), int(day.max()) if len(day) else 0
-    if count < 2 or not difference.any():
-        return 1.0
-    centred = difference - difference.mean()
-    variance = centred @ centred / count
-    for step in range(1, min(lag + 1, count)):
-        variance += 2 * (1 - step / (lag + 1)) * (centred[step:] @ centred[:-step]) / count
-    correction = (count + 1 - 2 * (lag + 1) + lag * (lag + 1) / count) / count
-    if variance <= 0 or correction <= 0:
-        return 0.0 if difference.min() > 0 else 1.0
-    return float(t.sf(difference.mean() / np.sqrt(variance / count) * np.sqrt(correction), count - 1))
 
 
 # --- one model -------------------------------------------------------------------------------------------------------------------
@@ -384,9 +329,9 @@ def decide(task: Task, results: list[Result], incumbent: Result | None) -> Outco
         return Outcome(task, results, best, verdict="first champion")
     if incumbent is best:
         return Outcome(task, results, best, verdict="champion stays: still the best")
-    if incumbent.score >= naive.score and incumbent is not naive:
+    if incumbent.reason or (incumbent.score >= naive.score and incumbent is not naive):
         return Outcome(task, results, best, verdict=f"champion replaced: {incumbent.reason or 'it no longer beats seasonal naive'}")
-    p_value = diebold_mariano(*(scored(result.frame, task.data) for result in (incumbent, best)), task.training.select_by)
+    p_value = diebold_mariano(*(losses(result.frame, task.data, task.training.select_by) for result in (incumbent, best)))
     wins = p_value < P_VALUE
     verdict = f"{'champion replaced' if wins else 'champion stays'}: Diebold-Mariano p = {p_value:.3f} against {best.model}"
     return Outcome(task, results, best if wins else incumbent, p_value=p_value, verdict=verdict)

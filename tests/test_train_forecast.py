@@ -10,6 +10,7 @@ import pytest
 from small_world import END, LOAD, MARKET, START, crown, fill, load_data, make_store, series, store
 
 import db
+import model_comparison
 import model_registry
 import model_selection
 import train_forecast
@@ -17,7 +18,8 @@ from config import ConfigError, load_config
 from features import SourceData, known_at
 from forecast_base import COLUMNS, QUANTILE_COLUMNS
 from forecast_models import MODELS, DailyNaive
-from model_selection import Result, Task, decide, diebold_mariano, fit_champion, split_origins
+from model_comparison import losses, score_of
+from model_selection import Result, Task, decide, fit_champion, split_origins
 
 DAY = pd.Timedelta(days=1)
 QUICK = {"training": {"models": "daily_naive", "trials": 1, "jobs": 1, "origins": 4}, "forecast": {"horizon_h": 24}}
@@ -47,6 +49,11 @@ def frame(losses, windows=None):
         parts.append(pd.DataFrame({"issue_time": issue, "valid_time": times, "actual": 100.0, "value": 100.0 - np.asarray(errors, float)}))
     made = pd.concat(parts, ignore_index=True)
     return made.assign(**{name: made["value"] + number for number, name in enumerate(QUANTILE_COLUMNS)}, naive=90.0)
+
+
+def diebold_mariano(worse, better):
+    """The test of two backtests by absolute errors."""
+    return model_comparison.diebold_mariano(*(losses(item, SourceData(LOAD, series(LOAD)), "mae") for item in (worse, better)))
 
 
 # --- origins ----------------------------------------------------------------------------------------------------------------------
@@ -154,6 +161,57 @@ def test_an_incumbent_that_fails_or_no_longer_beats_seasonal_naive_goes(bare_tas
     failed = decide(bare_task, [naive, good], Result("prophet", {}, reason="no convergence"))
     assert failed.champion is good
     assert "no convergence" in failed.verdict
+
+
+def alternating(actual):
+    return (-1.0) ** np.arange(len(actual))
+
+
+def of_price(errors, spread=1.0):
+    """Six days of a price, whose course wanders a little, forecast with these errors; quantiles lie `spread` apart."""
+    rng, parts = np.random.default_rng(0), []
+    for number in range(6):
+        issue = pd.Timestamp("2025-01-06T23:00Z") + number * 3 * DAY  # midnight of the market
+        actual = 60 + 40 * np.sin(np.arange(24) / 24 * 2 * np.pi) + rng.normal(0, 5, 24)
+        parts.append(pd.DataFrame({"issue_time": issue, "valid_time": pd.date_range(issue, periods=24, freq="h"), "actual": actual}))
+    made = pd.concat(parts, ignore_index=True)
+    made["value"] = made["actual"] + errors(made["actual"])
+    quantiles = {name: made["value"] + spread * (place - 3) for place, name in enumerate(QUANTILE_COLUMNS)}
+    return made.assign(**quantiles, naive=60.0)
+
+
+@pytest.mark.parametrize(
+    ("select_by", "incumbent", "challenger"),
+    [
+        # off by 2 with a band far too wide, against off by 4 with one of about the right width
+        ("pinball", (lambda actual: 2 * alternating(actual), 300.0), (lambda actual: 4 * alternating(actual), 2.0)),
+        # the mean of the days, rising a little, tells a battery nothing; the right course at the wrong level tells it all
+        ("value", (lambda actual: actual.mean() - actual + 1e-3 * np.arange(len(actual)), 1.0), (lambda actual: 80.0, 1.0)),
+    ],
+)
+def test_a_challenger_wins_by_the_score_that_was_chosen_though_its_errors_are_larger(bare_task, select_by, incumbent, challenger):
+    made = replace(bare_task, data=SourceData(MARKET, series(MARKET)), training=replace(bare_task.training, select_by=select_by))
+    frames = {"seasonal_naive": of_price(lambda actual: -2 * actual, 900.0), "prophet": of_price(*incumbent), "lear": of_price(*challenger)}
+
+    def outcome(chosen):
+        task = replace(made, training=replace(made.training, select_by=chosen))
+        naive, old, new = (Result(name, {}, made, score=score_of(made, task.data, chosen)) for name, made in frames.items())
+        return decide(task, [naive, old, new], old)
+
+    assert outcome(select_by).champion.model == "lear"
+    assert outcome(select_by).p_value < 0.1
+    assert outcome("mae").champion.model == "prophet"
+
+
+def test_the_value_that_a_forecast_misses_of_a_day():
+    """One hour at 100, all others at 0 EUR/MWh: 1 MW sold for that hour, bought for nothing, earns 100 EUR; sold at another hour, 0."""
+    data = SourceData(MARKET, series(MARKET))
+    made = of_price(lambda actual: 0.0)
+    made["actual"] = np.where(made["valid_time"].dt.hour == 12, 100.0, 0.0)
+    made["value"] = made["actual"]
+    assert losses(made, data, "value")["loss"].abs().max() < 1e-6
+    made["value"] = np.where(made["valid_time"].dt.hour == 3, 100.0, 1.0)
+    assert list(losses(made, data, "value")["loss"]) == pytest.approx([100.0] * 6)
 
 
 # --- tuning -----------------------------------------------------------------------------------------------------------------------
