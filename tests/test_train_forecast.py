@@ -245,6 +245,20 @@ def test_no_trial_starts_after_the_deadline(world):
     assert model_selection.tune(task(world, trials=3), MODELS["arima"], origins.tuning, -np.inf) == ({}, 0, None)
 
 
+def test_a_trial_that_the_deadline_cuts_short_is_made_again(world, monkeypatch):
+    model_selection.silence()
+    made, model, origins = task(world, trials=2), MODELS["arima"], split_origins(START, END, 24, 4)
+    clock = iter(range(100))
+    with monkeypatch.context() as patched:
+        patched.setattr(model_selection.time, "monotonic", lambda: next(clock))
+        assert model_selection.tune(made, model, origins.tuning, 0.5) == ({}, 0, None)  # started at 0, after its first origin it is 1
+    once = replace(made, training=replace(made.training, trials=1))
+    best, count, _ = model_selection.tune(once, model, origins.tuning, np.inf)
+    assert count == 1
+    assert best == {key: model.defaults[key] for key in best}  # again with the defaults
+    assert model_selection.tune(made, model, origins.tuning, np.inf)[1] == 2
+
+
 def test_a_killed_process_leaves_no_lock(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(model_registry.__file__)!r}); from model_registry import FileLock; "
@@ -384,6 +398,73 @@ def test_a_flat_line_or_a_short_history_gives_seasonal_naive_as_fallback(config_
     assert model_registry.read_champion(model_registry.open_store(config), "load-1") is None
 
 
+@pytest.fixture
+def gap(config_file, tmp_path_factory):
+    """Makes a configuration with a price, and a load without values between two times."""
+
+    def make(start, end):
+        config = load_config(config_file(**QUICK))
+        fill(config, MARKET)
+        values = series(LOAD)
+        with db.session(config) as conn:
+            store(conn, LOAD, values[(values.index < start) | (values.index >= end)])
+        make_store(config, tmp_path_factory)
+        return config
+
+    return make
+
+
+def test_origins_without_an_actual_value_are_skipped(gap):
+    origins = split_origins(START, END, 24, 4)
+    config = gap(origins.selection[0] - DAY, origins.selection[1])  # tuning ends, and selection starts, in a gap
+    found = model_selection.train_source(task(config))
+    assert list(found.origins.selection) == list(origins.selection[1:])
+    assert found.champion.model == "daily_naive"
+    assert set(found.champion.frame["issue_time"]) == set(origins.selection[1:])
+
+
+def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_trained(gap):
+    origins = split_origins(START, END, 24, 4)
+    config = gap(origins.selection[0], origins.selection[-1] + DAY)
+    rows = {row["source_id"]: row for row in train_forecast.train(config) if row["champion"]}
+    assert (rows["load-1"]["model"], rows["load-1"]["mae"]) == ("seasonal_naive", None)
+    assert rows["load-1"]["note"].startswith("fallback: nothing measured after the selection origins, 2025-02-")
+    client = model_registry.open_store(config)
+    assert model_registry.read_champion(client, "load-1") is None
+    assert model_registry.read_champion(client, "market-1") is not None
+
+
+def test_where_no_model_at_all_can_be_compared_seasonal_naive_is_the_fallback(world, monkeypatch):
+    for name in ("seasonal_naive", "daily_naive"):
+        monkeypatch.setitem(MODELS, name, type("Named", (Broken,), {"name": name}))
+    rows = train_forecast.train(world)
+    assert [row["model"] for row in rows if row["champion"]] == ["seasonal_naive"]
+    assert rows[0]["note"] == "fallback: no model can be trained: LinAlgError: singular matrix"
+    assert rows[1]["note"] == "failed: LinAlgError: singular matrix"
+
+
+@pytest.mark.parametrize("where", ["train_source", "record"])
+def test_a_source_that_fails_is_said_in_one_line_and_the_others_are_registered(gap, monkeypatch, capsys, where):
+    config = gap(END, END)
+    module, name = {"train_source": (model_selection, "compare_models"), "record": (model_registry, "register")}[where]
+    whole = getattr(module, name)
+
+    def fails(*arguments):
+        if LOAD.name in repr(arguments):
+            raise RuntimeError("disk full")
+        return whole(*arguments)
+
+    monkeypatch.setattr(module, name, fails)
+    assert train_forecast.main(["--config", str(config.path)]) == 1
+    output = capsys.readouterr()
+    assert "market-1" in output.out
+    [line] = [line for line in output.err.splitlines() if "; the other sources (1) are trained" in line]
+    assert "load-1: failed: RuntimeError: disk full; " in line
+    client = model_registry.open_store(config)
+    assert model_registry.read_champion(client, "load-1") is None
+    assert model_registry.read_champion(client, "market-1") is not None
+
+
 def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, tmp_path_factory, script):
     path = config_file(**{**QUICK, "training": QUICK["training"] | {"jobs": 2}})
     config = load_config(path)
@@ -402,6 +483,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
         (["--source", "load-9"], 1, "load-9"),
         (["--trials", "0"], 2, "--trials 0"),
         (["--jobs", "0"], 2, "--jobs 0"),
+        (["--models", ""], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
     ):
         assert train_forecast.main(["--config", str(world.path), *arguments]) == code
         error = capsys.readouterr().err
