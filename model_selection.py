@@ -332,7 +332,7 @@ def compare_models(task: Task) -> Outcome:
         if winner.reason:
             naive = results[0]
             return Outcome(task, results, naive, origins, verdict=f"fallback: no model can be trained: {naive.reason}")
-        if winner.incumbent:
+        if winner.incumbent and task.incumbent.trained_until >= issue_time:  # then its version is as good
             return outcome
         try:
             outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)

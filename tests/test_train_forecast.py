@@ -347,6 +347,17 @@ def test_training_again_changes_nothing_and_a_worse_challenger_leaves_the_alias(
     assert len(client.search_model_versions("name='vpp-load-1'")) == 1
 
 
+def test_a_champion_that_stays_is_registered_as_fitted_now(world):
+    client = model_registry.open_store(world)
+    train_forecast.train(world, END - 2 * DAY)
+    rows = train_forecast.train(world)
+    assert [row["note"] for row in rows if row["champion"]] == ["champion stays: still the best"]
+    champion = model_registry.read_champion(client, "load-1")
+    assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "2", END)
+    train_forecast.train(world, END - DAY)  # the past is no reason to go back
+    assert model_registry.read_champion(client, "load-1") == champion
+
+
 def test_a_better_challenger_takes_the_alias(world):
     crown(world, LOAD, "mixed_naive")
     train_forecast.train(world, models=["daily_naive"])
