@@ -33,7 +33,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ALIAS = "champion"
 REQUIRED = ("pandas", "numpy", "scipy")  # by every model, beside its class's `requires`
-WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
+SIGNATURE_DAYS = 28  # of history show what the columns are
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class ModelStoreError(VppError):
@@ -153,7 +154,7 @@ def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str
     from mlflow.exceptions import MlflowException
 
     name = registered_name(data.source.source_id)
-    history = model_input(data, model.trained_until)
+    history = model_input(data, model.trained_until, SIGNATURE_DAYS)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "model.pkl"
@@ -187,24 +188,35 @@ def requirements(model: type[ForecastModel]) -> list[str]:
 
 
 def empty(data: SourceData) -> SourceData:
-    """The description of a source without its series."""
-    return replace(data, series=data.series.iloc[:0], weather_forecasts=None, others=None)
+    """The description of a source without its rows; the names of its columns stay."""
+    weather, others = (None if frame is None else frame.iloc[:0] for frame in (data.weather_forecasts, data.others))
+    return replace(data, series=data.series.iloc[:0], weather_forecasts=weather, others=others)
 
 
-def model_input(data: SourceData, issue_time: pd.Timestamp, days: int = 28) -> pd.DataFrame:
-    """What the registered model takes: time (text), value (empty after the issue time), and the newest weather forecast for each time."""
+def model_input(data: SourceData, issue_time: pd.Timestamp, days: float | None = None) -> pd.DataFrame:
+    """What the registered model takes: what is known at the issue time, of the last `days` (default: all).
+
+    Two kinds of rows, so that nothing is lost: measurements (time, value, and other series where there are any; no issue_time), and
+    weather forecasts (time, issue_time and their quantities). Times are text, as in JSON.
+    """
     known = known_at(data, issue_time, days)
-    frame = pd.DataFrame({"value": known.series.to_numpy()}, index=known.series.index.rename("time"))
-    weather = known.weather_forecasts
-    if weather is not None:
-        newest = weather.sort_values("issue_time").groupby("valid_time").last().drop(columns="issue_time")
-        frame = frame.join(newest, how="outer").loc[known.series.index[0] :]
-    frame.index = frame.index.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return frame.rename_axis("time").reset_index().astype({"value": float})
+    parts = [known.targets.to_frame("value")]
+    if known.others is not None:
+        parts[0] = parts[0].join(known.others, how="outer")
+    parts[0] = parts[0].rename_axis("time").reset_index()
+    if known.weather_forecasts is not None:
+        parts.append(known.weather_forecasts.rename(columns={"valid_time": "time"}))
+    frame = pd.concat(parts, ignore_index=True)
+    frame["time"] = frame["time"].dt.strftime(TIME)
+    frame["issue_time"] = frame["issue_time"].dt.strftime(TIME).fillna("") if "issue_time" in frame else ""
+    return frame[["time", "issue_time", *(name for name in frame if name not in ("time", "issue_time"))]]
 
 
 class PyfuncForecaster:
-    """A fitted model as MLflow serves it: rows of `model_input` in, valid_time, value and quantiles out."""
+    """A fitted model as MLflow serves it: rows of `model_input` in, valid_time, value and quantiles out.
+
+    Parameters: `steps` intervals from `issue_time`, by default the time at which the last measurement is known.
+    """
 
     def __init__(self, model: ForecastModel, data: SourceData):
         self.model, self.data = model, data
@@ -213,18 +225,20 @@ class PyfuncForecaster:
         return self.model
 
     def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
-        params = params or {}
-        frame = model_input.set_index(pd.DatetimeIndex(pd.to_datetime(model_input["time"], utc=True), name="time"))
-        series = frame["value"].astype(float).dropna()
-        delay = pd.Timedelta(minutes=self.data.measurement_delay_min)
-        issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + self.data.step + delay)
-        weather = None
-        if any(name in frame for name in WEATHER):
-            weather = frame[[name for name in frame if name not in ("time", "value")]].dropna()
-            weather = weather.rename_axis("valid_time").reset_index().assign(issue_time=frame.index[0])
-        known = known_at(replace(self.data, series=series, weather_forecasts=weather), issue_time)
+        params, data = params or {}, self.data
+        frame = model_input.assign(time=pd.DatetimeIndex(pd.to_datetime(model_input["time"], utc=True)).as_unit("ns"))
+        issued = pd.DatetimeIndex(pd.to_datetime(frame["issue_time"].replace("", None), utc=True)).as_unit("ns")
+        measured, weather, others = frame[issued.isna()].set_index("time"), data.weather_forecasts, data.others
+        series = measured["value"].astype(float).dropna()
+        if weather is not None:
+            weather = frame.assign(issue_time=issued)[issued.notna()].rename(columns={"time": "valid_time"})[list(weather.columns)]
+        if others is not None:
+            others = measured.reindex(columns=others.columns).dropna(how="all")
+        delay = pd.Timedelta(minutes=data.measurement_delay_min)
+        issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + data.step + delay)
+        known = known_at(replace(data, series=series, weather_forecasts=weather, others=others), issue_time)
         forecast = self.model.predict(known, int(params.get("steps", 48)))
-        forecast.index = forecast.index.strftime("%Y-%m-%dT%H:%M:%SZ")
+        forecast.index = forecast.index.strftime(TIME)
         return forecast.rename_axis("valid_time").reset_index()
 
 

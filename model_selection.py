@@ -3,7 +3,8 @@
 The history is cut into tuning, selection, calibration and test origins, disjoint in time and in that order. Optuna tunes each model
 on the first; the models are compared on the second, their bands calibrated on the first; the quantiles of the best are calibrated
 on the third; what it then scores on the last is reported and decides nothing. An incumbent, fitted anew, is compared on the same
-selection origins and stays unless the best is better by a test of Diebold and Mariano. Reads and writes nothing but Optuna's studies.
+selection origins and stays, fitted to what is known now, unless the best is better by a test of Diebold and Mariano. Reads and
+writes nothing but Optuna's studies.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import io
 import json
 import logging
 import pickle
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,10 +27,11 @@ import features
 import model_registry
 import terminal
 from config import Training, VppError
-from features import DAY, SourceData, known_at
+from features import DAY, Known, SourceData, known_at
 from forecast_base import calibrated, calibration_of
-from forecast_models import MODELS, QUANTILE_COLUMNS, QUANTILES, ForecastModel
+from forecast_models import MODELS, QUANTILE_COLUMNS, ForecastModel
 from forecasting import scores, walk
+from model_comparison import diebold_mariano, losses, score_of
 
 NAIVE = "seasonal_naive"
 P_VALUE = 0.1
@@ -90,60 +93,15 @@ def split_origins(first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: floa
     )
 
 
-# --- comparing -------------------------------------------------------------------------------------------------------------------
+def measured_origins(origins: Origins, known: Known, horizon_h: float) -> Origins:
+    """Those origins of each phase in whose window something was measured that was not known at the origin."""
+    measured = ~known.filled & known.series.notna().to_numpy()
+    times, when, window = known.series.index[measured], known.available_at[measured], pd.Timedelta(hours=horizon_h)
 
+    def kept(phase: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        return phase[[bool(((times >= at) & (times < at + window) & (when > at)).any()) for at in phase]]
 
-def losses(frame: pd.DataFrame, select_by: str) -> pd.Series:
-    """Loss of each row of a backtest: absolute error, or the mean pinball loss of its quantiles [kW or EUR/MWh]."""
-    if select_by == "pinball":
-        error = frame["actual"].to_numpy()[:, None] - frame[list(QUANTILE_COLUMNS)].to_numpy()
-        levels = np.array(QUANTILES)
-        return pd.Series(np.maximum(levels * error, (levels - 1) * error).mean(axis=1), frame.index)
-    return (frame["actual"] - frame["value"]).abs()
-
-
-def scored(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
-    """The rows of a backtest that count: measured, and not a published price."""
-    known = frame["q95"] == frame["q05"] if data.source.kind == "market" else False
-    return frame[frame["actual"].notna() & ~known]
-
-
-def score_of(frame: pd.DataFrame, data: SourceData, select_by: str) -> float:
-    """What a model is tuned and selected by, smaller is better: mean loss, or minus the captured share of a price."""
-    if select_by == "value" and data.source.kind == "market":
-        share = scores(frame, data.source, data.zone)["captured_share"]
-        if share is not None:
-            return -share
-    return float(losses(scored(frame, data), select_by).mean())
-
-
-def diebold_mariano(worse: pd.DataFrame, better: pd.DataFrame, select_by: str = "mae") -> float:
-    """p-value of the one-sided test that `better` has the smaller expected loss (Diebold and Mariano 1995).
-
-    The loss differences of the rows that both backtests have are averaged over each day of each window; their variance allows for
-    the correlation of the days of a window (Bartlett weights), and Student's t with the correction of Harvey, Leybourne and Newbold
-    (1997) allows for their small number.
-    """
-    from scipy.stats import t
-
-    keys = ["issue_time", "valid_time"]
-    pairs = worse.assign(loss=losses(worse, select_by)).merge(
-        better.assign(loss=losses(better, select_by)), on=keys, suffixes=("_worse", "_better")
-    )
-    pairs = pairs.dropna(subset=["loss_worse", "loss_better"])
-    day = (pairs["valid_time"] - pairs["issue_time"]) // DAY
-    difference = (pairs["loss_worse"] - pairs["loss_better"]).groupby([pairs["issue_time"], day]).mean().to_numpy()
-    count, lag = len(difference), int(day.max()) if len(day) else 0
-    if count < 2 or not difference.any():
-        return 1.0
-    centred = difference - difference.mean()
-    variance = centred @ centred / count
-    for step in range(1, min(lag + 1, count)):
-        variance += 2 * (1 - step / (lag + 1)) * (centred[step:] @ centred[:-step]) / count
-    correction = (count + 1 - 2 * (lag + 1) + lag * (lag + 1) / count) / count
-    if variance <= 0 or correction <= 0:
-        return 0.0 if difference.min() > 0 else 1.0
-    return float(t.sf(difference.mean() / np.sqrt(variance / count) * np.sqrt(correction), count - 1))
+    return Origins(**{name: kept(phase) for name, phase in vars(origins).items()})
 
 
 # --- one model -------------------------------------------------------------------------------------------------------------------
@@ -184,11 +142,11 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What came of one source: every model's result, the best, who is champion, and the fitted model where it is to be registered."""
+    """What came of one source: every model's result, the champion (None: it failed), and the fitted model where it is to be registered."""
 
     task: Task
     results: list[Result]
-    champion: Result
+    champion: Result | None
     origins: Origins | None = None
     p_value: float | None = None
     fitted: ForecastModel | None = None
@@ -225,7 +183,8 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
     """Search the parameters with Optuna on the tuning origins; returns the best, the number of trials and, if made now, the best backtest.
 
     The study is named by what it answers, so that running again, or on another machine, goes on where it is. The first trial has
-    the model's defaults; the sampler is seeded by the trial's number. No trial starts after `deadline` (of `time.monotonic`).
+    the model's defaults; the sampler is seeded by the trial's number. No trial starts after `deadline` (of `time.monotonic`); the one
+    that it cuts short does not count, and its parameters are the first to be tried when the study goes on.
     """
     import optuna
 
@@ -241,9 +200,7 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
     if not study.trials:
         study.enqueue_trial(model.defaults)
     reasons, backtests = [], {}
-    while len(study.get_trials(deepcopy=False, states=finished)) < task.training.trials:
-        if time.monotonic() > deadline:
-            break
+    while len(study.get_trials(deepcopy=False, states=finished)) < task.training.trials and time.monotonic() <= deadline:
         trial = study.ask()
         study.sampler = optuna.samplers.TPESampler(seed=task.training.seed + trial.number)
         parameters = model.search_space(trial)
@@ -252,8 +209,11 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
             for step, frame in enumerate(walk_origins(task, model, parameters, origins)):
                 frames.append(frame)
                 trial.report(score_of(pd.concat(frames), task.data, task.training.select_by), step)
-                if trial.should_prune() or (step + 1 < len(origins) and time.monotonic() > deadline):
+                if trial.should_prune():
                     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                    break
+                if step + 1 < len(origins) and time.monotonic() > deadline:
+                    study.enqueue_trial(trial.params)  # this one stays as a killed process leaves it
                     break
             else:
                 backtests[trial.number] = pd.concat(frames, ignore_index=True)
@@ -305,7 +265,7 @@ def open_storage(storage: str | Path):
 
 
 def explain(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = re.sub(r"://[^\s/]*@", "://(hidden)@", " ".join(str(error).split()))  # a password in the address of a server
     return (text if isinstance(error, VppError) else f"{type(error).__name__}: {text}")[:300]
 
 
@@ -313,17 +273,43 @@ def explain(error: BaseException) -> str:
 
 
 def train_source(task: Task) -> Outcome:
-    """Tune, compare and decide for one source; runs in a process of its own and writes nothing but its studies."""
+    """Tune, compare and decide for one source; runs in a process of its own and writes nothing but its studies.
+
+    Whatever goes wrong with one source is its outcome, without a champion, so that the others are trained.
+    """
     silence()
+    try:
+        return compare_models(task)
+    except Exception as error:
+        return failure(task, error)
+
+
+def failure(task: Task, error: Exception) -> Outcome:
+    reason = explain(error)
+    return Outcome(task, [Result(NAIVE, {}, reason=reason)], None, verdict=f"failed: {reason}")
+
+
+def fallback(task: Task, problem: str) -> Outcome:
+    naive = Result(NAIVE, {})
+    return Outcome(task, [naive], naive, verdict=f"fallback: {problem}")
+
+
+def compare_models(task: Task) -> Outcome:
+    """The outcome for one source; seasonal naive as a fallback where no model can be compared."""
     data, issue_time = task.data, task.issue_time
     known = known_at(data, issue_time, task.training.history_days)
     problem = features.history_problem(known)
-    origins = None if problem else split_origins(known.targets.index[0], issue_time, task.horizon_h, task.training.origins)
-    if problem is None and origins is None:
-        problem = f"{len(known.targets) * known.step / DAY:.1f} days of history are too few for tuning, selection, calibration and test"
     if problem:
-        naive = Result(NAIVE, {}, reason=None)
-        return Outcome(task, [naive], naive, verdict=f"fallback: {problem}")
+        return fallback(task, problem)
+    origins = split_origins(known.targets.index[0], issue_time, task.horizon_h, task.training.origins)
+    if origins is None:
+        days = len(known.targets) * known.step / DAY
+        return fallback(task, f"{days:.1f} days of history are too few for tuning, selection, calibration and test")
+    laid, origins = origins, measured_origins(origins, known, task.horizon_h)
+    for phase, left in vars(origins).items():
+        if left.empty:
+            first, last = vars(laid)[phase][[0, -1]]
+            return fallback(task, f"nothing measured after the {phase} origins, {first:%Y-%m-%dT%H:%MZ} to {last:%Y-%m-%dT%H:%MZ}")
     began = time.monotonic()
     names = [NAIVE, *(name for name in task.training.models if name != NAIVE)]
     results = []
@@ -344,8 +330,9 @@ def train_source(task: Task) -> Outcome:
         outcome = decide(task, results, incumbent)
         outcome.origins, winner = origins, outcome.champion
         if winner.reason:
-            raise SelectionError(f"{data.source.source_id}: no model can be trained: {winner.reason}")
-        if winner.incumbent:
+            naive = results[0]
+            return Outcome(task, results, naive, origins, verdict=f"fallback: no model can be trained: {naive.reason}")
+        if winner.incumbent and task.incumbent.trained_until >= issue_time:  # then its version is as good
             return outcome
         try:
             outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)
@@ -384,9 +371,9 @@ def decide(task: Task, results: list[Result], incumbent: Result | None) -> Outco
         return Outcome(task, results, best, verdict="first champion")
     if incumbent is best:
         return Outcome(task, results, best, verdict="champion stays: still the best")
-    if incumbent.score >= naive.score and incumbent is not naive:
+    if incumbent.reason or (incumbent.score >= naive.score and incumbent is not naive):
         return Outcome(task, results, best, verdict=f"champion replaced: {incumbent.reason or 'it no longer beats seasonal naive'}")
-    p_value = diebold_mariano(*(scored(result.frame, task.data) for result in (incumbent, best)), task.training.select_by)
+    p_value = diebold_mariano(*(losses(result.frame, task.data, task.training.select_by) for result in (incumbent, best)))
     wins = p_value < P_VALUE
     verdict = f"{'champion replaced' if wins else 'champion stays'}: Diebold-Mariano p = {p_value:.3f} against {best.model}"
     return Outcome(task, results, best if wins else incumbent, p_value=p_value, verdict=verdict)

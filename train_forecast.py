@@ -7,7 +7,8 @@
 Reads the series from the database as known at the issue time (default: the data end), tunes with Optuna and compares on origins of the
 past (`model_selection.py` says how), and writes to MLflow: a run for each source, in it one for each model with parameters, scores,
 backtest and picture. The alias `champion` of the registered model `vpp-<source_id>` moves only to a model that beats the one that
-has it. A run that was interrupted goes on where it was: the study lies in the database, or in `state_dir` with the embedded one.
+has it, or to that one fitted anew. A source that cannot be trained leaves the others be, and the exit code is 1. A run that was
+interrupted goes on where it was: the study lies in the database, or in `state_dir` with the embedded one.
 
 Power in kW, prices in EUR/MWh; `mae_ratio_naive` is the MAE over that of last week's same local hour.
 """
@@ -35,7 +36,7 @@ from config import EMBEDDED, Config, ConfigError, FieldError
 from features import SourceData, known_at
 from forecast_models import MODELS
 from forecasting import check_issue_time, load_source_data, pick_sources
-from model_selection import NAIVE, Outcome, Result, Task, data_hash, open_storage, train_source
+from model_selection import NAIVE, Outcome, Result, SelectionError, Task, data_hash, failure, open_storage, train_source
 
 log = logging.getLogger("train_forecast")
 
@@ -61,16 +62,21 @@ def train(
     Returns
     -------
     The leaderboard, a row for each source and model: source_id, model, champion, mae, mae_ratio_naive, pinball, coverage_80, ….
+    A source that cannot be trained has no row with champion; its note says why, and the others are trained.
 
     Raises
     ------
     VppError : no data, an unknown source or model, or no MLflow.
     """
-    given = {"models": tuple(models) if models else None, "trials": trials, "timeout_s": timeout_s, "jobs": jobs}
+    if models is not None:
+        models = tuple(name.strip() for name in models if name.strip())
+    given = {"models": models, "trials": trials, "timeout_s": timeout_s, "jobs": jobs}
     try:
         training = replace(config.training, **{key: value for key, value in given.items() if value is not None})
     except FieldError as error:
         raise ConfigError(f"--{error.key.removesuffix('_s')} {error.value}: expected {error.expected}") from None
+    if not training.models:
+        raise ConfigError(f"no model in [training] models or --models; expected some of {', '.join(MODELS)}")
     unknown = [name for name in training.models if name not in MODELS]
     if unknown:
         raise ConfigError(f"unknown model {unknown[0]} in [training] models or --models; expected some of {', '.join(MODELS)}")
@@ -93,9 +99,12 @@ def train(
     with terminal.progress("training", len(tasks)) as advance, parallel(train_source, tasks, training.jobs) as outcomes:
         for outcome in outcomes:
             source_id = outcome.task.data.source.source_id
-            record(client, outcome, version)
+            try:
+                record(client, outcome, version)
+            except Exception as error:  # whatever MLflow raises; the other sources are still to be registered
+                outcome = failure(outcome.task, error)
             rows[source_id] = leaderboard(outcome)
-            log.info("%s: %s (%s)", source_id, outcome.champion.model, outcome.verdict)
+            log.info("%s: %s (%s)", source_id, outcome.champion.model if outcome.champion else "no champion", outcome.verdict)
             advance(1)
     log.info(
         "%d sources in %.0f s: data %.1f, MLflow %.1f, models %.1f",
@@ -180,10 +189,10 @@ def leaderboard(outcome: Outcome) -> list[dict]:
 
 
 def note_of(outcome: Outcome, result: Result) -> str:
-    if result.reason:
-        return f"failed: {result.reason}"
     if result is outcome.champion:
         return outcome.verdict
+    if result.reason:
+        return f"failed: {result.reason}"
     return "former champion" if result.incumbent else ""
 
 
@@ -201,7 +210,7 @@ def record(client, outcome: Outcome, version: str) -> None:
         "data_hash": data_hash(task.data, task.issue_time),
         "code_version": version,
         "verdict": outcome.verdict,
-        "champion": outcome.champion.model,
+        "champion": outcome.champion.model if outcome.champion else "",
     }
     with mlflow.start_run(run_name=source_id, tags=tags):
         mlflow.log_params({key: str(value) for key, value in vars(task.training).items()})
@@ -283,6 +292,10 @@ def run(args: argparse.Namespace, config: Config) -> None:
         print(json.dumps(rows, indent=2))
     else:
         terminal.print_rows([{key: row[key] for key in SHOWN} for row in rows], "Selection origins (mae, pinball in kW or EUR/MWh)")
+    trained = {row["source_id"] for row in rows if row["champion"]}
+    failed = [f"{row['source_id']}: {row['note']}" for row in rows if row["source_id"] not in trained]
+    if failed:
+        raise SelectionError(f"{'; '.join(failed)}; the other sources ({len(trained)}) are trained; mend the cause, then run with --source")
 
 
 def main(argv=None) -> int:

@@ -29,7 +29,7 @@ LAYERS = (
         "producer",
         "communication",
     ),
-    ("model_registry", "model_selection", "train_forecast", "forecast_and_save", "figures", "report_content", "report"),
+    ("model_registry", "model_comparison", "model_selection", "train_forecast", "forecast_and_save", "figures", "report_content", "report"),
     ("pipeline",),
 )
 RANK = {name: (level, place) for level, names in enumerate(LAYERS) for place, name in enumerate(names)}

@@ -10,14 +10,16 @@ import pytest
 from small_world import END, LOAD, MARKET, START, crown, fill, load_data, make_store, series, store
 
 import db
+import model_comparison
 import model_registry
 import model_selection
 import train_forecast
 from config import ConfigError, load_config
-from features import known_at
+from features import SourceData, known_at
 from forecast_base import COLUMNS, QUANTILE_COLUMNS
 from forecast_models import MODELS, DailyNaive
-from model_selection import Result, Task, decide, diebold_mariano, fit_champion, split_origins
+from model_comparison import losses, score_of
+from model_selection import Result, Task, decide, fit_champion, split_origins
 
 DAY = pd.Timedelta(days=1)
 QUICK = {"training": {"models": "daily_naive", "trials": 1, "jobs": 1, "origins": 4}, "forecast": {"horizon_h": 24}}
@@ -47,6 +49,11 @@ def frame(losses, windows=None):
         parts.append(pd.DataFrame({"issue_time": issue, "valid_time": times, "actual": 100.0, "value": 100.0 - np.asarray(errors, float)}))
     made = pd.concat(parts, ignore_index=True)
     return made.assign(**{name: made["value"] + number for number, name in enumerate(QUANTILE_COLUMNS)}, naive=90.0)
+
+
+def diebold_mariano(worse, better):
+    """The test of two backtests by absolute errors."""
+    return model_comparison.diebold_mariano(*(losses(item, SourceData(LOAD, series(LOAD)), "mae") for item in (worse, better)))
 
 
 # --- origins ----------------------------------------------------------------------------------------------------------------------
@@ -120,7 +127,6 @@ def result(model, errors, **parameters):
 @pytest.fixture
 def bare_task():
     from config import Training
-    from features import SourceData
 
     return Task(SourceData(LOAD, series(LOAD)), END, 24, Training(), "", None)
 
@@ -157,6 +163,57 @@ def test_an_incumbent_that_fails_or_no_longer_beats_seasonal_naive_goes(bare_tas
     assert "no convergence" in failed.verdict
 
 
+def alternating(actual):
+    return (-1.0) ** np.arange(len(actual))
+
+
+def of_price(errors, spread=1.0):
+    """Six days of a price, whose course wanders a little, forecast with these errors; quantiles lie `spread` apart."""
+    rng, parts = np.random.default_rng(0), []
+    for number in range(6):
+        issue = pd.Timestamp("2025-01-06T23:00Z") + number * 3 * DAY  # midnight of the market
+        actual = 60 + 40 * np.sin(np.arange(24) / 24 * 2 * np.pi) + rng.normal(0, 5, 24)
+        parts.append(pd.DataFrame({"issue_time": issue, "valid_time": pd.date_range(issue, periods=24, freq="h"), "actual": actual}))
+    made = pd.concat(parts, ignore_index=True)
+    made["value"] = made["actual"] + errors(made["actual"])
+    quantiles = {name: made["value"] + spread * (place - 3) for place, name in enumerate(QUANTILE_COLUMNS)}
+    return made.assign(**quantiles, naive=60.0)
+
+
+@pytest.mark.parametrize(
+    ("select_by", "incumbent", "challenger"),
+    [
+        # off by 2 with a band far too wide, against off by 4 with one of about the right width
+        ("pinball", (lambda actual: 2 * alternating(actual), 300.0), (lambda actual: 4 * alternating(actual), 2.0)),
+        # the mean of the days, rising a little, tells a battery nothing; the right course at the wrong level tells it all
+        ("value", (lambda actual: actual.mean() - actual + 1e-3 * np.arange(len(actual)), 1.0), (lambda actual: 80.0, 1.0)),
+    ],
+)
+def test_a_challenger_wins_by_the_score_that_was_chosen_though_its_errors_are_larger(bare_task, select_by, incumbent, challenger):
+    made = replace(bare_task, data=SourceData(MARKET, series(MARKET)), training=replace(bare_task.training, select_by=select_by))
+    frames = {"seasonal_naive": of_price(lambda actual: -2 * actual, 900.0), "prophet": of_price(*incumbent), "lear": of_price(*challenger)}
+
+    def outcome(chosen):
+        task = replace(made, training=replace(made.training, select_by=chosen))
+        naive, old, new = (Result(name, {}, made, score=score_of(made, task.data, chosen)) for name, made in frames.items())
+        return decide(task, [naive, old, new], old)
+
+    assert outcome(select_by).champion.model == "lear"
+    assert outcome(select_by).p_value < 0.1
+    assert outcome("mae").champion.model == "prophet"
+
+
+def test_the_value_that_a_forecast_misses_of_a_day():
+    """One hour at 100, all others at 0 EUR/MWh: 1 MW sold for that hour, bought for nothing, earns 100 EUR; sold at another hour, 0."""
+    data = SourceData(MARKET, series(MARKET))
+    made = of_price(lambda actual: 0.0)
+    made["actual"] = np.where(made["valid_time"].dt.hour == 12, 100.0, 0.0)
+    made["value"] = made["actual"]
+    assert losses(made, data, "value")["loss"].abs().max() < 1e-6
+    made["value"] = np.where(made["valid_time"].dt.hour == 3, 100.0, 1.0)
+    assert list(losses(made, data, "value")["loss"]) == pytest.approx([100.0] * 6)
+
+
 # --- tuning -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +243,20 @@ def test_no_trial_starts_after_the_deadline(world):
     model_selection.silence()
     origins = split_origins(START, END, 24, 4)
     assert model_selection.tune(task(world, trials=3), MODELS["arima"], origins.tuning, -np.inf) == ({}, 0, None)
+
+
+def test_a_trial_that_the_deadline_cuts_short_is_made_again(world, monkeypatch):
+    model_selection.silence()
+    made, model, origins = task(world, trials=2), MODELS["arima"], split_origins(START, END, 24, 4)
+    clock = iter(range(100))
+    with monkeypatch.context() as patched:
+        patched.setattr(model_selection.time, "monotonic", lambda: next(clock))
+        assert model_selection.tune(made, model, origins.tuning, 0.5) == ({}, 0, None)  # started at 0, after its first origin it is 1
+    once = replace(made, training=replace(made.training, trials=1))
+    best, count, _ = model_selection.tune(once, model, origins.tuning, np.inf)
+    assert count == 1
+    assert best == {key: model.defaults[key] for key in best}  # again with the defaults
+    assert model_selection.tune(made, model, origins.tuning, np.inf)[1] == 2
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path):
@@ -276,6 +347,17 @@ def test_training_again_changes_nothing_and_a_worse_challenger_leaves_the_alias(
     assert len(client.search_model_versions("name='vpp-load-1'")) == 1
 
 
+def test_a_champion_that_stays_is_registered_as_fitted_now(world):
+    client = model_registry.open_store(world)
+    train_forecast.train(world, END - 2 * DAY)
+    rows = train_forecast.train(world)
+    assert [row["note"] for row in rows if row["champion"]] == ["champion stays: still the best"]
+    champion = model_registry.read_champion(client, "load-1")
+    assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "2", END)
+    train_forecast.train(world, END - DAY)  # the past is no reason to go back
+    assert model_registry.read_champion(client, "load-1") == champion
+
+
 def test_a_better_challenger_takes_the_alias(world):
     crown(world, LOAD, "mixed_naive")
     train_forecast.train(world, models=["daily_naive"])
@@ -327,6 +409,73 @@ def test_a_flat_line_or_a_short_history_gives_seasonal_naive_as_fallback(config_
     assert model_registry.read_champion(model_registry.open_store(config), "load-1") is None
 
 
+@pytest.fixture
+def gap(config_file, tmp_path_factory):
+    """Makes a configuration with a price, and a load without values between two times."""
+
+    def make(start, end):
+        config = load_config(config_file(**QUICK))
+        fill(config, MARKET)
+        values = series(LOAD)
+        with db.session(config) as conn:
+            store(conn, LOAD, values[(values.index < start) | (values.index >= end)])
+        make_store(config, tmp_path_factory)
+        return config
+
+    return make
+
+
+def test_origins_without_an_actual_value_are_skipped(gap):
+    origins = split_origins(START, END, 24, 4)
+    config = gap(origins.selection[0] - DAY, origins.selection[1])  # tuning ends, and selection starts, in a gap
+    found = model_selection.train_source(task(config))
+    assert list(found.origins.selection) == list(origins.selection[1:])
+    assert found.champion.model == "daily_naive"
+    assert set(found.champion.frame["issue_time"]) == set(origins.selection[1:])
+
+
+def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_trained(gap):
+    origins = split_origins(START, END, 24, 4)
+    config = gap(origins.selection[0], origins.selection[-1] + DAY)
+    rows = {row["source_id"]: row for row in train_forecast.train(config) if row["champion"]}
+    assert (rows["load-1"]["model"], rows["load-1"]["mae"]) == ("seasonal_naive", None)
+    assert rows["load-1"]["note"].startswith("fallback: nothing measured after the selection origins, 2025-02-")
+    client = model_registry.open_store(config)
+    assert model_registry.read_champion(client, "load-1") is None
+    assert model_registry.read_champion(client, "market-1") is not None
+
+
+def test_where_no_model_at_all_can_be_compared_seasonal_naive_is_the_fallback(world, monkeypatch):
+    for name in ("seasonal_naive", "daily_naive"):
+        monkeypatch.setitem(MODELS, name, type("Named", (Broken,), {"name": name}))
+    rows = train_forecast.train(world)
+    assert [row["model"] for row in rows if row["champion"]] == ["seasonal_naive"]
+    assert rows[0]["note"] == "fallback: no model can be trained: LinAlgError: singular matrix"
+    assert rows[1]["note"] == "failed: LinAlgError: singular matrix"
+
+
+@pytest.mark.parametrize("where", ["train_source", "record"])
+def test_a_source_that_fails_is_said_in_one_line_and_the_others_are_registered(gap, monkeypatch, capsys, where):
+    config = gap(END, END)
+    module, name = {"train_source": (model_selection, "compare_models"), "record": (model_registry, "register")}[where]
+    whole = getattr(module, name)
+
+    def fails(*arguments):
+        if LOAD.name in repr(arguments):
+            raise RuntimeError("disk full")
+        return whole(*arguments)
+
+    monkeypatch.setattr(module, name, fails)
+    assert train_forecast.main(["--config", str(config.path)]) == 1
+    output = capsys.readouterr()
+    assert "market-1" in output.out
+    [line] = [line for line in output.err.splitlines() if "; the other sources (1) are trained" in line]
+    assert "load-1: failed: RuntimeError: disk full; " in line
+    client = model_registry.open_store(config)
+    assert model_registry.read_champion(client, "load-1") is None
+    assert model_registry.read_champion(client, "market-1") is not None
+
+
 def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, tmp_path_factory, script):
     path = config_file(**{**QUICK, "training": QUICK["training"] | {"jobs": 2}})
     config = load_config(path)
@@ -345,6 +494,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
         (["--source", "load-9"], 1, "load-9"),
         (["--trials", "0"], 2, "--trials 0"),
         (["--jobs", "0"], 2, "--jobs 0"),
+        (["--models", ""], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
     ):
         assert train_forecast.main(["--config", str(world.path), *arguments]) == code
         error = capsys.readouterr().err
@@ -380,27 +530,40 @@ def test_a_refused_address_of_the_store_ends_in_one_line_without_its_password(tm
 SMALL = {"nbeats": {"width": 32, "epochs": 2}, "random_forest": {"trees": 10}, "lightgbm": {"trees": 20}}
 
 
-@pytest.mark.parametrize("name", list(MODELS))
-def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, name):
+WIND = replace(LOAD, source_id="wind-1", kind="wind")
+
+
+def data_with_all(source):
+    """A source with weather forecasts issued twice a day that overlap and differ, and a price with the power of a load."""
+    issues = pd.date_range(START, END - DAY, freq="12h")
+    leads = np.tile(pd.timedelta_range("0h", "59h", freq="h"), len(issues))
+    weather = pd.DataFrame({"issue_time": issues.repeat(60)})
+    weather["valid_time"] = weather["issue_time"] + leads
+    weather["wind_speed"] = np.random.default_rng(5).uniform(0, 12, len(weather))
+    values = series(source)
+    values.iloc[100:102] = np.nan  # a short gap, filled but not learnt from
+    return SourceData(source, values, weather, series(LOAD).to_frame("load-1") if source is MARKET else None)
+
+
+@pytest.mark.parametrize(("name", "source"), [*((name, MARKET if name == "lear" else WIND) for name in MODELS), ("random_forest", MARKET)])
+def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, name, source):
     import mlflow
 
-    from features import SourceData
-
-    data = SourceData(MARKET if name == "lear" else LOAD, series(MARKET if name == "lear" else LOAD))
+    data = data_with_all(source)
     known = known_at(data, END)
     parameters = {key: value for key, value in SMALL.get(name, {}).items() if key in MODELS[name].defaults}
     fitted = MODELS[name](horizon_h=24, **parameters).fit(known)
     expected = fitted.predict(known, 24)
     with mlflow.start_run():
         version = model_registry.register(model_store, data, fitted, {})
-    champion = model_registry.read_champion(model_store, data.source.source_id)
+    champion = model_registry.read_champion(model_store, source.source_id)
     assert (champion.model, champion.version) == (name, version)
     assert champion.parameters == fitted.parameters
     pd.testing.assert_frame_equal(model_registry.load_champion(champion).predict(known, 24), expected)
-    served = mlflow.pyfunc.load_model(f"models:/vpp-{data.source.source_id}@champion")
-    answer = served.predict(model_registry.model_input(data, END, 50), params={"steps": 24, "issue_time": END.isoformat()})
+    served = mlflow.pyfunc.load_model(f"models:/vpp-{source.source_id}@champion")
+    answer = served.predict(model_registry.model_input(data, END), params={"steps": 24, "issue_time": END.isoformat()})
     assert list(answer["valid_time"]) == [at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in expected.index]
-    np.testing.assert_allclose(answer[list(COLUMNS)], expected, rtol=1e-9)
+    np.testing.assert_array_equal(answer[list(COLUMNS)], expected)
     pinned = served.metadata.get_output_schema(), model_registry.requirements(MODELS[name])
     assert pinned[0].input_names()[0] == "valid_time"
     assert all("==" in item for item in pinned[1])
