@@ -93,6 +93,7 @@ class Known:
     """What is known about a source at `issue_time`, and nothing else.
 
     `series` is on a regular grid, short gaps filled (`filled` marks them), long ones NaN. Published prices may lie after `issue_time`.
+    A gap's `available_at` is that of the next measured value: only then is it known to end, and what fills it.
     """
 
     source: Source
@@ -140,7 +141,9 @@ def known_at(data: SourceData, issue_time: pd.Timestamp, history_days: float | N
     first = 0 if history_days is None else int(data.grid.index.searchsorted(issue_time - history_days * DAY))
     series = data.grid.iloc[min(first, count) : count]
     available = data.available_at[min(first, count) : count]
-    end = len(series) - int(np.argmax(series.notna().to_numpy()[::-1])) if series.notna().any() else 0
+    measured = np.flatnonzero(series.notna())
+    end = measured[-1] + 1 if len(measured) else 0
+    available = available[measured[np.searchsorted(measured, np.arange(end))]]
     series, filled = fill_short_gaps(series.iloc[:end], max(1, int(SHORT_GAP_H * 60 // data.source.step_min)))
     weather, others = data.weather_forecasts, data.others
     if weather is not None:
@@ -152,7 +155,7 @@ def known_at(data: SourceData, issue_time: pd.Timestamp, history_days: float | N
         others = others[others.index + data.step + delay <= issue_time]
         others = others if len(others) else None
     return Known(
-        data.source, issue_time, series, filled, available[:end], weather, others, data.zone, data.holidays_country, delay
+        data.source, issue_time, series, filled, available, weather, others, data.zone, data.holidays_country, delay
     )  # fmt: skip
 
 
