@@ -24,6 +24,7 @@ SHORT_GAP_H = 3  # gaps up to this long are filled and marked; longer ones are c
 LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
 FLAT_DAYS = 7
+STALE_DAYS = 2  # that the newest value may be old
 LAGGED_ISSUES = 6  # of weather forecasts, averaged
 DARK_SHARE = 0.01  # of the energy: more of it at night than this says that the coordinates are wrong
 
@@ -180,6 +181,9 @@ def history_problem(known: Known) -> str | None:
     days = len(known.targets) * known.step / DAY
     if days < MIN_HISTORY_DAYS:
         return f"{days:.1f} days of history, {MIN_HISTORY_DAYS} needed"
+    old = (known.issue_time - known.measurement_delay - known.targets.index[-1]) / DAY
+    if old > STALE_DAYS:
+        return f"the newest value is {old:.1f} days old"
     recent = known.targets[known.targets.index >= known.targets.index[-1] - FLAT_DAYS * DAY]
     if recent.max() == recent.min():
         return f"flat line at {recent.iloc[-1]:g} for {FLAT_DAYS} days"

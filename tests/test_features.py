@@ -120,6 +120,16 @@ def test_too_little_history_and_a_flat_line_are_problems():
     assert "flat line at 42" in features.history_problem(known_at(flat, at("2025-01-31T00:00")))
 
 
+@pytest.mark.parametrize("kind", ["load", "market"])
+def test_a_history_that_ended_days_ago_is_a_problem(kind):
+    data = SourceData(source(kind), hourly("2025-01-01", 24 * 30, 100 + np.sin(np.arange(24 * 30))))  # the newest: 30 January, 23:00
+    assert features.history_problem(known_at(data, at("2025-01-30T11:00"))) is None
+    assert features.history_problem(known_at(data, at("2025-02-01T23:00"))) is None
+    assert features.history_problem(known_at(data, at("2025-02-03T11:00"))) == "the newest value is 3.5 days old"
+    late = dataclasses.replace(data, measurement_delay_min=2 * 24 * 60)  # values that come two days late are not old
+    assert features.history_problem(known_at(late, at("2025-02-03T11:00"))) is None
+
+
 @pytest.mark.parametrize(
     ("time", "days", "expected"),
     [
