@@ -238,6 +238,8 @@ def sin_elevation(times: pd.DatetimeIndex, step: pd.Timedelta, latitude: float, 
     """Mean over the interval of the sine of the sun's elevation, 0 below the horizon; exactly 0 where the sun stays down [-]."""
     from pvlib.solarposition import ephemeris
 
+    if not len(times):  # of which ephemeris makes an error
+        return np.zeros(0)
     parts = nanoseconds(times) + np.array([[0], [step.value // 2], [step.value]])
     unique, place = np.unique(parts, return_inverse=True)
     elevation = ephemeris(pd.DatetimeIndex(unique, tz="UTC"), latitude, longitude)["apparent_elevation"].to_numpy()

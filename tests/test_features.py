@@ -213,6 +213,9 @@ def test_night_comes_from_the_sun_or_from_history():
     assert list(times.hour[without]) == [0, 1, 2, 3, 4, 20, 21, 22, 23]  # sin(0) = 0 at 04:00
     elsewhere = features.dark(known_at(SourceData(source("solar", longitude=-170.0), series), at("2025-06-08")), times)
     assert (elsewhere == without).all()  # a plant that feeds in at night is not where it is said to be
+    # nothing measured for five weeks: there is still the sun
+    assert (features.dark(known_at(SourceData(source("solar"), series[: -24 * 35]), at("2025-06-08")), times) == with_place).all()
+    assert features.sin_elevation(times[:0], pd.Timedelta(hours=1), 49.6, 6.1).size == 0
 
 
 def sample(kind="load", days=60, now="2025-03-31T09:00") -> SourceData:
