@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -23,7 +24,9 @@ from sources import Source
 
 ZONE = "Europe/Brussels"
 SMALL_TREES = {"trees": 20, "most_rows": 2000}
+HOUR = pd.Timedelta(hours=1)
 MODELS = {"hourly_ridge": HourlyRidge, "lightgbm": lambda: LightGbm(**SMALL_TREES), "lear": lambda: Lear(windows_days=(28, 56))}
+EVERY = MODELS | {"combination": lambda: Combination(members=("hourly_ridge", "lear"))}
 
 
 def make_data(kind="market", days=100, step_min=60, start="2025-01-01", seed=1):
@@ -141,6 +144,32 @@ def test_what_is_not_known_yet_changes_nothing(name, kind):
     changed = SourceData(data.source, series, forecasts, zone=ZONE, holidays_country="LU")
     before, after = (MODELS[name]().fit(known_at(d, now)).predict(known_at(d, now), 48) for d in (data, changed))
     assert before.to_numpy().tobytes() == after.to_numpy().tobytes()
+
+
+# hours from a local midnight three days before the day that is forecast: over that midnight, days, all until the forecast
+@pytest.mark.parametrize("gap", [(-5, 5), (-100, -60), (-20, 200)])
+@pytest.mark.parametrize("name", ["lear", "combination"])
+def test_a_gap_in_the_prices_leaves_a_whole_forecast(name, gap):
+    data, now, midnight = make_data(), issue("2025-04-05T11:00"), issue("2025-04-03")
+    series, (first, last) = data.series.copy(), (midnight + hours * HOUR for hours in gap)
+    series[(series.index >= first) & (series.index < last)] = np.nan
+    known = known_at(dataclasses.replace(data, series=series), now)
+    frame = EVERY[name]().fit(known).predict(known, 48)
+    assert np.isfinite(frame.to_numpy()).all()
+    day = frame[frame.index >= issue("2025-04-06")]["value"]
+    assert (day - data.series.reindex(day.index)).abs().mean() < 10  # last week's price is off by 20
+
+
+def test_lear_fills_the_hour_that_summer_time_skips_and_no_other():
+    data = make_data()
+    series = data.series.copy()
+    series[issue("2025-03-25T03:00") : issue("2025-03-25T20:00")] = np.nan  # 18 hours
+    days, hourly, _, _ = Lear()._days(known_at(dataclasses.replace(data, series=series), issue("2025-04-05T11:00")), ahead=1)
+    missing = pd.DataFrame(np.isnan(hourly), index=days)
+    assert missing.loc["2025-03-25"].to_numpy().nonzero()[0].tolist() == list(range(3, 21))
+    assert missing.drop(pd.Timestamp("2025-03-25"))[:-1].to_numpy().sum() == 0
+    spring = hourly[days == "2025-03-30"][0]
+    assert spring[2] == spring[1] == data.series[issue("2025-03-30T01:00")]
 
 
 @pytest.mark.parametrize("day, hours", [("2025-03-30", 23), ("2024-10-27", 25)])
