@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from direct_models import LEVELS, relative
+from direct_models import LEVELS, relative, training_pairs
 from features import (
     DAY,
     LAG_DAYS,
@@ -21,7 +21,6 @@ from features import (
     first_known,
     local_lag,
     mean_known,
-    pseudo_origins,
     public_holidays,
     same_hours,
     series_lookup,
@@ -272,13 +271,7 @@ class LightGbm(ForecastModel):
     def _fit(self, known):
         import lightgbm
 
-        origins, times = pseudo_origins(known, int(pd.Timedelta(hours=self.horizon_h) / known.step))
-        if len(times) < 100:
-            raise ModelError(f"{self.name}: {known.source.source_id}: {len(times)} pairs to train on, 100 needed")
-        if len(times) > self.parameters["most_rows"]:
-            generator = np.random.default_rng(self.seed)
-            chosen = np.sort(generator.choice(len(times), self.parameters["most_rows"], replace=False))
-            origins, times = origins[chosen], times[chosen]
+        origins, times = training_pairs(self, known)
         table, level = self._table(known, origins, times)
         target = known.series.reindex(times).to_numpy() - level
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
