@@ -132,17 +132,31 @@ def test_pickled_models_forecast_the_same(name, kind):
     assert (np.diff(frame.to_numpy()[:, 1:], axis=1) >= 0).all()
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("kind", ["market", "load"])
+def plant(kind):
+    """The prices of `make_data` are the power of a plant; that of a solar one by day only."""
+    data = make_data()
+    source = dataclasses.replace(data.source, kind=kind, capacity_kw=200.0, latitude=49.6, longitude=6.1)
+    day = 1.0 if kind == "wind" else (data.series.index.hour > 7) & (data.series.index.hour < 16)
+    return dataclasses.replace(data, source=source, series=data.series.clip(lower=0) * day)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((n, k) for n in EVERY for k in ("market", "load")), *((n, k) for n in MODELS if n != "lear" for k in ("wind", "solar"))],
+)
 def test_what_is_not_known_yet_changes_nothing(name, kind):
-    data, now = make_data(kind), issue("2025-03-20T11:00")
+    data, now = plant(kind) if kind in ("wind", "solar") else make_data(kind, days=85), issue("2025-03-20T11:00")
     series = data.series.copy()
     series[data.available_at > now] = 12345.0  # later measurements, and prices published at 13:00
     forecasts = data.weather_forecasts
     if forecasts is not None:
         forecasts = forecasts.assign(residual_mw=forecasts["residual_mw"].where(forecasts["issue_time"] <= now, -999.0))
-    changed = SourceData(data.source, series, forecasts, zone=ZONE, holidays_country="LU")
-    before, after = (MODELS[name]().fit(known_at(d, now)).predict(known_at(d, now), 48) for d in (data, changed))
+    others = None
+    if kind == "market":
+        data = dataclasses.replace(data, others=(2 * data.series + np.arange(len(series)) % 7).to_frame("load-1"))
+        others = data.others.where((data.series.index + HOUR <= now)[:, None], -999.0)
+    changed = dataclasses.replace(data, series=series, weather_forecasts=forecasts, others=others)
+    before, after = (EVERY[name]().fit(known_at(d, now)).predict(known_at(d, now), 48) for d in (data, changed))
     assert before.to_numpy().tobytes() == after.to_numpy().tobytes()
 
 
