@@ -284,7 +284,7 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
         powers = [
             db.read_series(conn, other).resample(f"{source.step_min}min").mean()
             for other in site
-            if other.kind in ("load", "wind", "solar")
+            if other.kind in ("load", "wind", "solar") and other.step_min <= source.step_min  # a coarser one is known only after its hour
         ]
         others = pd.concat(powers, axis=1) if powers else None
     if source.latitude is None and source.site_id == config.site.site_id:

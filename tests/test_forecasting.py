@@ -304,6 +304,13 @@ class TestCommandLine:
         assert "with their zone" in error
         assert error.count("\n") == 1
 
+    def test_powers_of_longer_intervals_than_the_prices_are_no_regressors(self, filled):
+        _, settings = filled
+        market, fine = source("market"), dataclasses.replace(source("market"), step_min=15)
+        with db.session(settings) as conn:
+            assert list(forecasting.load_source_data(conn, settings, market).others) == ["load-1"]
+            assert forecasting.load_source_data(conn, settings, fine).others is None  # an hour's mean is not known after a quarter of it
+
     def test_a_flat_line_falls_back_to_seasonal_naive(self, filled, capsys):
         path, settings = filled
         with db.session(settings) as conn, conn.cursor() as cursor:
