@@ -20,22 +20,21 @@ def relative(table: pd.DataFrame, known: Known) -> tuple[pd.DataFrame, np.ndarra
     return table.assign(**{name: table[name] - level for name in LEVELS}), level
 
 
-def training_table(known: Known, horizon_h: float, most_rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Features, targets and levels of pairs drawn from all pseudo-origins of the history.
+def training_pairs(model: ForecastModel, known: Known) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """At most `most_rows` pairs drawn from those of all pseudo-origins of the history.
 
     Raises
     ------
-    ModelError : the history is too short for any pair.
+    ModelError : the history is too short.
     """
-    origins, times = pseudo_origins(known, int(pd.Timedelta(hours=horizon_h) / known.step))
+    origins, times = pseudo_origins(known, int(pd.Timedelta(hours=model.horizon_h) / known.step))
     if len(times) < 100:
-        raise ModelError(f"{known.source.source_id}: {len(times)} pairs of origin and valid time to train on, 100 needed")
-    if len(times) > most_rows:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(times), most_rows, replace=False))
+        raise ModelError(f"{model.name}: {known.source.source_id}: {len(times)} pairs to train on, 100 needed")
+    most = model.parameters["most_rows"]
+    if len(times) > most:
+        chosen = np.sort(np.random.default_rng(model.seed).choice(len(times), most, replace=False))
         origins, times = origins[chosen], times[chosen]
-    table, _ = design(known, origins, times)
-    table, level = relative(table, known)
-    return table, known.series.reindex(times).to_numpy(), level
+    return origins, times
 
 
 class RandomForest(ForecastModel):
@@ -56,10 +55,11 @@ class RandomForest(ForecastModel):
         from sklearn.ensemble import RandomForestRegressor
 
         given = self.parameters
-        table, target, level = training_table(known, self.horizon_h, given["most_rows"], self.seed)
+        origins, times = training_pairs(self, known)
+        table, level = relative(design(known, origins, times)[0], known)
         self.forest = RandomForestRegressor(
             n_estimators=given["trees"], max_features=given["max_features"], min_samples_leaf=given["min_leaf"], random_state=self.seed
-        ).fit(table.to_numpy(dtype=np.float32), target - level)
+        ).fit(table.to_numpy(dtype=np.float32), known.series.reindex(times).to_numpy() - level)
         self.columns = list(table)
 
     def _trees(self, table: pd.DataFrame) -> np.ndarray:

@@ -24,6 +24,7 @@ SHORT_GAP_H = 3  # gaps up to this long are filled and marked; longer ones are c
 LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
 FLAT_DAYS = 7
+STALE_DAYS = 2  # that the newest value may be old
 LAGGED_ISSUES = 6  # of weather forecasts, averaged
 DARK_SHARE = 0.01  # of the energy: more of it at night than this says that the coordinates are wrong
 
@@ -93,6 +94,7 @@ class Known:
     """What is known about a source at `issue_time`, and nothing else.
 
     `series` is on a regular grid, short gaps filled (`filled` marks them), long ones NaN. Published prices may lie after `issue_time`.
+    A gap's `available_at` is that of the next measured value: only then is it known to end, and what fills it.
     """
 
     source: Source
@@ -140,7 +142,9 @@ def known_at(data: SourceData, issue_time: pd.Timestamp, history_days: float | N
     first = 0 if history_days is None else int(data.grid.index.searchsorted(issue_time - history_days * DAY))
     series = data.grid.iloc[min(first, count) : count]
     available = data.available_at[min(first, count) : count]
-    end = len(series) - int(np.argmax(series.notna().to_numpy()[::-1])) if series.notna().any() else 0
+    measured = np.flatnonzero(series.notna())
+    end = measured[-1] + 1 if len(measured) else 0
+    available = available[measured[np.searchsorted(measured, np.arange(end))]]
     series, filled = fill_short_gaps(series.iloc[:end], max(1, int(SHORT_GAP_H * 60 // data.source.step_min)))
     weather, others = data.weather_forecasts, data.others
     if weather is not None:
@@ -152,7 +156,7 @@ def known_at(data: SourceData, issue_time: pd.Timestamp, history_days: float | N
         others = others[others.index + data.step + delay <= issue_time]
         others = others if len(others) else None
     return Known(
-        data.source, issue_time, series, filled, available[:end], weather, others, data.zone, data.holidays_country, delay
+        data.source, issue_time, series, filled, available, weather, others, data.zone, data.holidays_country, delay
     )  # fmt: skip
 
 
@@ -177,6 +181,9 @@ def history_problem(known: Known) -> str | None:
     days = len(known.targets) * known.step / DAY
     if days < MIN_HISTORY_DAYS:
         return f"{days:.1f} days of history, {MIN_HISTORY_DAYS} needed"
+    old = (known.issue_time - known.measurement_delay - known.targets.index[-1]) / DAY
+    if old > STALE_DAYS:
+        return f"the newest value is {old:.1f} days old"
     recent = known.targets[known.targets.index >= known.targets.index[-1] - FLAT_DAYS * DAY]
     if recent.max() == recent.min():
         return f"flat line at {recent.iloc[-1]:g} for {FLAT_DAYS} days"
@@ -231,6 +238,8 @@ def sin_elevation(times: pd.DatetimeIndex, step: pd.Timedelta, latitude: float, 
     """Mean over the interval of the sine of the sun's elevation, 0 below the horizon; exactly 0 where the sun stays down [-]."""
     from pvlib.solarposition import ephemeris
 
+    if not len(times):  # of which ephemeris makes an error
+        return np.zeros(0)
     parts = nanoseconds(times) + np.array([[0], [step.value // 2], [step.value]])
     unique, place = np.unique(parts, return_inverse=True)
     elevation = ephemeris(pd.DatetimeIndex(unique, tz="UTC"), latitude, longitude)["apparent_elevation"].to_numpy()

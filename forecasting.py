@@ -261,12 +261,24 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
 
 
 def load_source_data(conn, config: Config, source: Source) -> SourceData:
-    """All that the database holds about a source: its series, its site's weather forecasts and, for a price, the site's powers."""
+    """All that the database holds about a source: its series, its site's weather forecasts and, for a price, the site's powers.
+
+    What a plant gave while it was curtailed (`parameters["curtailed"]`) is not learnt from.
+
+    Raises
+    ------
+    ForecastError : a curtailed period is not two times with their zone.
+    """
     import db
 
     series = db.read_series(conn, source)
-    for start, end in source.parameters.get("curtailed", []):
-        series[pd.Timestamp(start) : pd.Timestamp(end)] = np.nan
+    try:
+        curtailed = [(utc_time(start), utc_time(end)) for start, end in source.parameters.get("curtailed", [])]
+    except (TypeError, ValueError, ConfigError):
+        given, example = source.parameters["curtailed"], '[["2025-03-20T09:00Z", "2025-03-20T12:00Z"]]'
+        raise ForecastError(f"{source.source_id}: curtailed = {given}: expected [start, end] with their zone, as {example}") from None
+    for start, end in curtailed:  # all intervals that it touches
+        series[(series.index + pd.Timedelta(minutes=source.step_min) > start) & (series.index < end)] = np.nan
     site = [other for other in db.read_sources(conn) if other.site_id == source.site_id]
     weather = next((other for other in site if other.kind == "weather"), None)
     forecasts = db.read_weather_forecasts(conn, weather.source_id) if weather else None
@@ -275,7 +287,7 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
         powers = [
             db.read_series(conn, other).resample(f"{source.step_min}min").mean()
             for other in site
-            if other.kind in ("load", "wind", "solar")
+            if other.kind in ("load", "wind", "solar") and other.step_min <= source.step_min  # a coarser one is known only after its hour
         ]
         others = pd.concat(powers, axis=1) if powers else None
     if source.latitude is None and source.site_id == config.site.site_id:

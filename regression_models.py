@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from direct_models import LEVELS, relative
+from direct_models import LEVELS, relative, training_pairs
 from features import (
     DAY,
     LAG_DAYS,
@@ -21,7 +21,6 @@ from features import (
     first_known,
     local_lag,
     mean_known,
-    pseudo_origins,
     public_holidays,
     same_hours,
     series_lookup,
@@ -272,13 +271,7 @@ class LightGbm(ForecastModel):
     def _fit(self, known):
         import lightgbm
 
-        origins, times = pseudo_origins(known, int(pd.Timedelta(hours=self.horizon_h) / known.step))
-        if len(times) < 100:
-            raise ModelError(f"{self.name}: {known.source.source_id}: {len(times)} pairs to train on, 100 needed")
-        if len(times) > self.parameters["most_rows"]:
-            generator = np.random.default_rng(self.seed)
-            chosen = np.sort(generator.choice(len(times), self.parameters["most_rows"], replace=False))
-            origins, times = origins[chosen], times[chosen]
+        origins, times = training_pairs(self, known)
         table, level = self._table(known, origins, times)
         target = known.series.reindex(times).to_numpy() - level
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
@@ -343,7 +336,10 @@ class Lear(ForecastModel):
         values = np.full((len(days), 24 * per_hour), np.nan)
         inside = (day >= 0) & (day < len(days))
         values[day[inside], slot[inside]] = known.series.to_numpy()[inside]
-        skipped = np.isnan(values) & (np.arange(len(days))[:, None] < day[inside].max(initial=-1))  # the hour that summer time skips
+        # the hour that summer time skips gets the value before it; any other hole stays one
+        slots = pd.DatetimeIndex((days.to_numpy()[:, None] + np.arange(24 * per_hour) * known.step.to_timedelta64()).ravel())
+        exists = slots.tz_localize(known.zone, nonexistent="NaT", ambiguous=np.ones(len(slots), bool)).notna().reshape(values.shape)
+        skipped = ~exists & (np.arange(len(days))[:, None] < day[inside].max(initial=-1))
         values[skipped] = pd.DataFrame(values).ffill(axis=1).to_numpy()[skipped]
         forecasts = []
         if known.weather_forecasts is not None:
@@ -393,6 +389,8 @@ class Lear(ForecastModel):
         issue_day = known.issue_time.tz_convert(known.zone).tz_localize(None).normalize()
         ahead = max(1, (local[-1].normalize() - issue_day) // DAY)
         days, hourly, values, forecasts = self._days(known, ahead)
+        # a regressor that is missing is what it was on the last day that had it
+        hourly, *forecasts = (pd.DataFrame(part).ffill().bfill().to_numpy(copy=True) for part in (hourly, *forecasts))
         bands = np.full((*values.shape, 1 + len(QUANTILES)), np.nan)
         for row in range(len(days) - ahead - 2, len(days)):
             unknown = np.isnan(values[row])

@@ -90,6 +90,15 @@ def test_short_gaps_are_filled_and_marked_and_long_ones_cut():
     assert len(known.targets) == 11  # 18 hours without 2 filled and 5 cut ones
 
 
+def test_what_fills_a_gap_is_known_when_the_next_measured_value_is():
+    values = np.arange(20, dtype=float)
+    values[[3, 4, 9, 10, 11, 12, 13]] = np.nan
+    known = known_at(SourceData(source(), hourly("2025-01-01", 20, values)), at("2025-01-01T20:00"))
+    expected = np.arange(1, 21)
+    expected[[3, 4]], expected[9:14] = 6, 15  # the ends of the hours 5 and 14
+    assert list(known.available_at.hour) == [hour % 24 for hour in expected]
+
+
 def test_a_hole_in_the_index_is_a_gap():
     series = hourly("2025-01-01", 10).drop(at("2025-01-01T04:00"))
     known = known_at(SourceData(source(), series), at("2025-01-01T10:00"))
@@ -109,6 +118,16 @@ def test_too_little_history_and_a_flat_line_are_problems():
     assert "13.0 days" in features.history_problem(known_at(good, at("2025-01-14T00:00")))
     flat = SourceData(source(), hourly("2025-01-01", 24 * 30, np.where(np.arange(24 * 30) < 24 * 22, wave, 42.0)))
     assert "flat line at 42" in features.history_problem(known_at(flat, at("2025-01-31T00:00")))
+
+
+@pytest.mark.parametrize("kind", ["load", "market"])
+def test_a_history_that_ended_days_ago_is_a_problem(kind):
+    data = SourceData(source(kind), hourly("2025-01-01", 24 * 30, 100 + np.sin(np.arange(24 * 30))))  # the newest: 30 January, 23:00
+    assert features.history_problem(known_at(data, at("2025-01-30T11:00"))) is None
+    assert features.history_problem(known_at(data, at("2025-02-01T23:00"))) is None
+    assert features.history_problem(known_at(data, at("2025-02-03T11:00"))) == "the newest value is 3.5 days old"
+    late = dataclasses.replace(data, measurement_delay_min=2 * 24 * 60)  # values that come two days late are not old
+    assert features.history_problem(known_at(late, at("2025-02-03T11:00"))) is None
 
 
 @pytest.mark.parametrize(
@@ -194,6 +213,9 @@ def test_night_comes_from_the_sun_or_from_history():
     assert list(times.hour[without]) == [0, 1, 2, 3, 4, 20, 21, 22, 23]  # sin(0) = 0 at 04:00
     elsewhere = features.dark(known_at(SourceData(source("solar", longitude=-170.0), series), at("2025-06-08")), times)
     assert (elsewhere == without).all()  # a plant that feeds in at night is not where it is said to be
+    # nothing measured for five weeks: there is still the sun
+    assert (features.dark(known_at(SourceData(source("solar"), series[: -24 * 35]), at("2025-06-08")), times) == with_place).all()
+    assert features.sin_elevation(times[:0], pd.Timedelta(hours=1), 49.6, 6.1).size == 0
 
 
 def sample(kind="load", days=60, now="2025-03-31T09:00") -> SourceData:
@@ -233,7 +255,14 @@ def test_what_is_not_known_yet_changes_no_feature(kind):
 
 @pytest.mark.parametrize("kind", ["load", "market"])
 def test_no_feature_of_a_pair_was_known_after_its_origin(kind):
-    known = known_at(sample(kind), at("2025-03-31T09:00"))
+    data = sample(kind)
+    for first, last in (  # two short gaps that end after an origin at 09:00, one before local midnight, and a long one around an origin
+        ("2025-03-01T07:00", "2025-03-01T09:00"),
+        ("2025-03-01T21:00", "2025-03-01T22:00"),
+        ("2025-03-10T20:00", "2025-03-11T10:00"),
+    ):
+        data.series[at(first) : at(last)] = np.nan
+    known = known_at(data, at("2025-03-31T09:00"))
     origins, times = features.pseudo_origins(known, 48)
     table, available = features.design(known, origins, times)
     assert len(table) > 1000
@@ -241,11 +270,11 @@ def test_no_feature_of_a_pair_was_known_after_its_origin(kind):
     late = available.gt(pd.Series(origins), axis=0)
     assert not late.any().any(), list(late.columns[late.any()])
     # and the features of one pseudo-origin are those that a forecast issued then would have had
-    then = origins[len(origins) // 2]
-    chosen = origins == then
-    fresh = known_at(sample(kind), then)
-    at_the_time, _ = features.design(fresh, origins[chosen], times[chosen])
-    pd.testing.assert_frame_equal(table[chosen].reset_index(drop=True), at_the_time)
+    for then in (origins[len(origins) // 2], at("2025-03-01T09:00"), at("2025-03-11T09:00")):
+        chosen = origins == then
+        at_the_time, _ = features.design(known_at(data, then), origins[chosen], times[chosen])
+        assert len(at_the_time) > 20
+        pd.testing.assert_frame_equal(table[chosen].reset_index(drop=True), at_the_time)
 
 
 def test_pseudo_origins_ask_only_for_prices_that_were_not_published():

@@ -122,6 +122,15 @@ def test_missing_values_do_not_reach_the_forecast(name):
     assert (frame["value"] - data.series.reindex(frame.index)).abs().mean() < 12  # noise alone gives 4 to 5.7
 
 
+def test_a_solar_plant_without_recent_values_is_still_dark_at_night():
+    data = data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar", days=80)
+    known = known_at(dataclasses.replace(data, series=data.series[: -33 * 24]), NOW)  # the last 30 days are missing
+    frame = make("seasonal_naive").fit(known).predict(known, 48)
+    check_shape(frame, 48)
+    assert (frame[(frame.index.hour >= 19) | (frame.index.hour < 4)] == 0).all().all()
+    assert frame["value"].max() > 50
+
+
 @pytest.mark.parametrize("name", HERE)
 def test_quarter_hours(name):
     data = data_of(noisy, step_min=15, days=30)

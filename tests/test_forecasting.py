@@ -294,6 +294,31 @@ class TestCommandLine:
         assert message in error
         assert error.count("\n") == 1 or "seasonal naive stands in" in error
 
+    def test_what_a_plant_gave_while_curtailed_is_left_out(self, filled):
+        _, settings = filled
+        plant = dataclasses.replace(source(), parameters={"curtailed": [["2025-03-20T09:00Z", "2025-03-20T13:00+01:00"]]})
+        with db.session(settings) as conn:
+            left = forecasting.load_source_data(conn, settings, plant).series
+        assert list(left.index[left.isna()].hour) == [9, 10, 11]  # the interval from 12:00 UTC is not curtailed
+
+    @pytest.mark.parametrize("given", [[["2025-03-20T09:00", "2025-03-20T12:00Z"]], [["2025-03-20T09:00Z"]], ["2025-03-20"], 5, None])
+    def test_a_curtailed_period_without_zone_or_end_is_refused_in_one_line(self, filled, capsys, given):
+        path, settings = filled
+        with db.session(settings) as conn:
+            db.upsert_sources(conn, [dataclasses.replace(source(), parameters={"curtailed": given})])
+        assert forecasting.main(["--config", str(path), "--source", "load-1", "--no-save"]) == 1
+        error = capsys.readouterr().err
+        assert "load-1: curtailed = " in error
+        assert "with their zone" in error
+        assert error.count("\n") == 1
+
+    def test_powers_of_longer_intervals_than_the_prices_are_no_regressors(self, filled):
+        _, settings = filled
+        market, fine = source("market"), dataclasses.replace(source("market"), step_min=15)
+        with db.session(settings) as conn:
+            assert list(forecasting.load_source_data(conn, settings, market).others) == ["load-1"]
+            assert forecasting.load_source_data(conn, settings, fine).others is None  # an hour's mean is not known after a quarter of it
+
     def test_a_flat_line_falls_back_to_seasonal_naive(self, filled, capsys):
         path, settings = filled
         with db.session(settings) as conn, conn.cursor() as cursor:

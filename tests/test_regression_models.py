@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -23,7 +24,9 @@ from sources import Source
 
 ZONE = "Europe/Brussels"
 SMALL_TREES = {"trees": 20, "most_rows": 2000}
+HOUR = pd.Timedelta(hours=1)
 MODELS = {"hourly_ridge": HourlyRidge, "lightgbm": lambda: LightGbm(**SMALL_TREES), "lear": lambda: Lear(windows_days=(28, 56))}
+EVERY = MODELS | {"combination": lambda: Combination(members=("hourly_ridge", "lear"))}
 
 
 def make_data(kind="market", days=100, step_min=60, start="2025-01-01", seed=1):
@@ -129,18 +132,58 @@ def test_pickled_models_forecast_the_same(name, kind):
     assert (np.diff(frame.to_numpy()[:, 1:], axis=1) >= 0).all()
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("kind", ["market", "load"])
+def plant(kind):
+    """The prices of `make_data` are the power of a plant; that of a solar one by day only."""
+    data = make_data()
+    source = dataclasses.replace(data.source, kind=kind, capacity_kw=200.0, latitude=49.6, longitude=6.1)
+    day = 1.0 if kind == "wind" else (data.series.index.hour > 7) & (data.series.index.hour < 16)
+    return dataclasses.replace(data, source=source, series=data.series.clip(lower=0) * day)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((n, k) for n in EVERY for k in ("market", "load")), *((n, k) for n in MODELS if n != "lear" for k in ("wind", "solar"))],
+)
 def test_what_is_not_known_yet_changes_nothing(name, kind):
-    data, now = make_data(kind), issue("2025-03-20T11:00")
+    data, now = plant(kind) if kind in ("wind", "solar") else make_data(kind, days=85), issue("2025-03-20T11:00")
     series = data.series.copy()
     series[data.available_at > now] = 12345.0  # later measurements, and prices published at 13:00
     forecasts = data.weather_forecasts
     if forecasts is not None:
         forecasts = forecasts.assign(residual_mw=forecasts["residual_mw"].where(forecasts["issue_time"] <= now, -999.0))
-    changed = SourceData(data.source, series, forecasts, zone=ZONE, holidays_country="LU")
-    before, after = (MODELS[name]().fit(known_at(d, now)).predict(known_at(d, now), 48) for d in (data, changed))
+    others = None
+    if kind == "market":
+        data = dataclasses.replace(data, others=(2 * data.series + np.arange(len(series)) % 7).to_frame("load-1"))
+        others = data.others.where((data.series.index + HOUR <= now)[:, None], -999.0)
+    changed = dataclasses.replace(data, series=series, weather_forecasts=forecasts, others=others)
+    before, after = (EVERY[name]().fit(known_at(d, now)).predict(known_at(d, now), 48) for d in (data, changed))
     assert before.to_numpy().tobytes() == after.to_numpy().tobytes()
+
+
+# hours from a local midnight three days before the day that is forecast: over that midnight, days, all until the forecast
+@pytest.mark.parametrize("gap", [(-5, 5), (-100, -60), (-20, 200)])
+@pytest.mark.parametrize("name", ["lear", "combination"])
+def test_a_gap_in_the_prices_leaves_a_whole_forecast(name, gap):
+    data, now, midnight = make_data(), issue("2025-04-05T11:00"), issue("2025-04-03")
+    series, (first, last) = data.series.copy(), (midnight + hours * HOUR for hours in gap)
+    series[(series.index >= first) & (series.index < last)] = np.nan
+    known = known_at(dataclasses.replace(data, series=series), now)
+    frame = EVERY[name]().fit(known).predict(known, 48)
+    assert np.isfinite(frame.to_numpy()).all()
+    day = frame[frame.index >= issue("2025-04-06")]["value"]
+    assert (day - data.series.reindex(day.index)).abs().mean() < 10  # last week's price is off by 20
+
+
+def test_lear_fills_the_hour_that_summer_time_skips_and_no_other():
+    data = make_data()
+    series = data.series.copy()
+    series[issue("2025-03-25T03:00") : issue("2025-03-25T20:00")] = np.nan  # 18 hours
+    days, hourly, _, _ = Lear()._days(known_at(dataclasses.replace(data, series=series), issue("2025-04-05T11:00")), ahead=1)
+    missing = pd.DataFrame(np.isnan(hourly), index=days)
+    assert missing.loc["2025-03-25"].to_numpy().nonzero()[0].tolist() == list(range(3, 21))
+    assert missing.drop(pd.Timestamp("2025-03-25"))[:-1].to_numpy().sum() == 0
+    spring = hourly[days == "2025-03-30"][0]
+    assert spring[2] == spring[1] == data.series[issue("2025-03-30T01:00")]
 
 
 @pytest.mark.parametrize("day, hours", [("2025-03-30", 23), ("2024-10-27", 25)])
