@@ -145,8 +145,10 @@ class Site(Section):
         if self.holidays_country not in ("", Site.holidays_country):  # the library takes a while to import
             import holidays
 
-            if self.holidays_country not in holidays.list_supported_countries():
-                raise FieldError("holidays_country", self.holidays_country, "a country's code such as LU, or nothing")
+            try:
+                holidays.country_holidays(self.holidays_country)
+            except NotImplementedError:
+                raise FieldError("holidays_country", self.holidays_country, "a country's code such as LU, or nothing") from None
 
 
 @dataclass(frozen=True)

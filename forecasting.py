@@ -273,8 +273,8 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
 
     series = db.read_series(conn, source)
     try:
-        curtailed = [(utc_time(start), utc_time(end)) for start, end in source.parameters.get("curtailed", [])]
-    except (TypeError, ValueError, ConfigError):
+        curtailed = [(terminal.utc_time(start), terminal.utc_time(end)) for start, end in source.parameters.get("curtailed", [])]
+    except (TypeError, ValueError, argparse.ArgumentTypeError):
         given, example = source.parameters["curtailed"], '[["2025-03-20T09:00Z", "2025-03-20T12:00Z"]]'
         raise ForecastError(f"{source.source_id}: curtailed = {given}: expected [start, end] with their zone, as {example}") from None
     for start, end in curtailed:  # all intervals that it touches
