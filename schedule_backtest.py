@@ -218,7 +218,7 @@ def roll(
             end = min([t + problem.intervals, actual.intervals, *starts[starts > t][:1].tolist()])
             planned = (plan.charge_kw - plan.discharge_kw).T.tolist()
             for k in range(t, end):
-                for b, power_kw in enumerate(within_grid(actual, k, planned[k - t])):
+                for b, power_kw in enumerate(within_grid(actual, k, planned[k - t], batteries)):
                     done = batteries[b].step(power_kw, actual.hours)
                     batteries[b], charge[b, k], discharge[b, k] = done.battery, done.charge_kw, done.discharge_kw
             if actual.grid.peak_price_eur_per_kw:
