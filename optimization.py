@@ -274,7 +274,8 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
 def run_value(args: argparse.Namespace, config: Config) -> int:
     value = value_plan(config, args.run_id)
     bent = value["bent_limits"]
-    terminal.print_rows([value if args.json else value | {"bent_limits": sum(bent.values())}], "EUR at actual values", args.json)
+    shown = value if args.json else {name: cell for name, cell in value.items() if name != "bent_limits"}
+    terminal.print_rows([shown], "EUR at actual values", args.json)
     if any(bent.values()) and not args.json:
         print(bent_in_words(bent))
     return 0

@@ -21,6 +21,7 @@ from schedule_problem import SCHEMA_PATH, parse_problem
 from schedule_site import (
     BrokenScheduleError,
     actual_frame,
+    battery_powers,
     carried_out,
     compare,
     forecast_frame,
@@ -183,6 +184,21 @@ def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
         _, _, states = db.read_schedule(conn, run["run_id"])
     today = states[states.index.tz_convert("Europe/Brussels").date == issue.date()]
     assert today["discharge_kw"].sum() / 4 == pytest.approx(800)
+
+
+def test_states_of_any_step_hold_as_long_as_they_usually_do(site):
+    _, config = site
+    hour = pd.Timedelta(hours=1)
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states_of(pd.date_range(START, periods=3, freq="60min"), charge_kw=[1.0, 2, 3], discharge_kw=None))
+        db.save_battery_states(conn, states_of([START], charge_kw=7.0, discharge_kw=5.0).assign(kind="measured"))
+        hourly = battery_powers(conn, "store", START, START + 5 * hour).resample("60min").mean()
+        db.save_battery_states(conn, states_of(pd.date_range(ISSUE, periods=30, freq="1min"), charge_kw=6.0, discharge_kw=0.0))
+        minutes = battery_powers(conn, "store", ISSUE, ISSUE + 2 * hour).resample("60min").mean()
+    # the measured state counts, not the simulated one; what is not known is 0
+    assert hourly["charge_kw"].tolist() == pytest.approx([7, 2, 3, 0, 0])
+    assert hourly["discharge_kw"].tolist() == pytest.approx([5, 0, 0, 0, 0])
+    assert minutes["charge_kw"].tolist() == pytest.approx([3, 0])
 
 
 def test_the_peak_so_far_is_that_of_the_grid(site):
