@@ -1,8 +1,8 @@
 """A battery: what it can do in an interval, and the solver-free check of a schedule.
 
 `Battery.step` limits a wanted power to what is possible and says what was done. `carry_out` runs wanted powers through it,
-`replay` recomputes state of charge, power balance, limits and money of a schedule and lists every violation; it runs on every
-schedule before that is stored. Run as a script, a battery of config.ini goes through a simple day; reads and writes nothing else.
+`replay` recomputes state of charge, power balance, limits and money of a schedule and lists every violation; a schedule with one
+is neither returned nor stored. Run as a script, a battery of config.ini goes through a simple day; reads and writes nothing else.
 
     python battery.py --battery battery-1 --plot day.png
 
@@ -90,9 +90,24 @@ class Battery(BatteryParameters):
         -------
         Step : the battery afterwards, the powers carried out, and what limited them. A battery outside its SOC bounds is not
             moved by itself, and not moved further outside.
+
+        Raises
+        ------
+        FieldError (a ValueError) : the power is no number, or the interval has no length.
         """
-        kept = self.energy_kwh * keep_fraction(self, hours)
-        charge, discharge, limited_by = 0.0, 0.0, ""
+        charge, discharge, limited_by = self.possible(power_kw, hours)
+        energy = self.energy_kwh * keep_fraction(self, hours)
+        energy += energy_kwh(self.eta_charge * charge - discharge / self.eta_discharge, hours)
+        after = replace(self, energy_kwh=min(max(energy, 0.0), self.capacity_kwh))
+        return Step(after, charge, discharge, limited_by)
+
+    def possible(self, power_kw: float, hours: float) -> tuple[float, float, str]:
+        """Charging and discharging power that `step` carries out of a wanted one [kW], and what limits it; raises as `step` does."""
+        if math.isnan(power_kw):
+            raise FieldError("power_kw", power_kw, f"the power wanted of battery {self.battery_id}, a number of kW")
+        if not 0 < hours < math.inf:
+            raise FieldError("hours", hours, "the length of the interval, more than 0 h")
+        kept, charge, discharge, limited_by = self.energy_kwh * keep_fraction(self, hours), 0.0, 0.0, ""
         if power_kw > 0:
             room = max(0.0, self.soc_max * self.capacity_kwh - kept) / (self.eta_charge * hours)
             charge = min(power_kw, self.charge_kw, room)
@@ -101,9 +116,7 @@ class Battery(BatteryParameters):
             stock = max(0.0, kept - self.soc_min * self.capacity_kwh) * self.eta_discharge / hours
             discharge = min(-power_kw, self.discharge_kw, stock)
             limited_by = "" if discharge == -power_kw else "empty" if discharge == stock else "power"
-        energy = kept + energy_kwh(self.eta_charge * charge - discharge / self.eta_discharge, hours)
-        after = replace(self, energy_kwh=min(max(energy, 0.0), self.capacity_kwh))
-        return Step(after, charge, discharge, limited_by)
+        return charge, discharge, limited_by
 
 
 def keep_fraction(battery: BatteryParameters, hours: float) -> float:
@@ -150,37 +163,54 @@ def settle(problem: Problem, charge_kw: np.ndarray, discharge_kw: np.ndarray, cu
     return Schedule(charge_kw, discharge_kw, curtailed_kw, np.maximum(net, 0.0), np.maximum(-net, 0.0), soc)
 
 
-def within_grid(problem: Problem, t: int, wanted_kw: Sequence[float]) -> list[float]:
+def within_grid(problem: Problem, t: int, wanted_kw: Sequence[float], batteries: Sequence[Battery]) -> list[float]:
     """The powers wanted of the batteries in an interval [kW], cut back where charging would import, or discharging export, too much.
 
-    What load or must-run renewables exceed a limit by themselves, no battery is cut back for beyond 0.
+    Counted are the powers that `Battery.step` can carry out: one that is empty makes no room for another. What load or must-run
+    renewables exceed a limit by themselves, no battery is cut back for beyond 0.
     """
+    possible = [battery.possible(power, problem.hours) for battery, power in zip(batteries, wanted_kw, strict=True)]
+    charge, discharge = sum(power[0] for power in possible), sum(power[1] for power in possible)
     load, renewables = float(problem.load_kw[t]), float(problem.renewables_kw[t])
-    total = sum(wanted_kw)
-    over = max(0.0, load - renewables + total - problem.grid.import_limit_kw)
-    under = max(0.0, (0.0 if problem.curtailable else renewables) - load - total - problem.grid.export_limit_kw)
-    charge, discharge = sum(max(power, 0.0) for power in wanted_kw), sum(max(-power, 0.0) for power in wanted_kw)
+    over = max(0.0, load - renewables + charge - discharge - problem.grid.import_limit_kw)
+    under = max(0.0, (0.0 if problem.curtailable else renewables) - load - charge + discharge - problem.grid.export_limit_kw)
     keep_charge = max(0.0, 1 - over / charge) if charge else 1.0
     keep_discharge = max(0.0, 1 - under / discharge) if discharge else 1.0
-    return [power * (keep_charge if power > 0 else keep_discharge) for power in wanted_kw]
+    return [power[0] * keep_charge - power[1] * keep_discharge for power in possible]
 
 
 def carry_out(problem: Problem, wanted_kw: Callable[[int, Sequence[Battery]], Sequence[float]]) -> Schedule:
     """The schedule that results where each battery is asked, interval by interval, for a power through `Battery.step`.
 
-    A battery is not asked for what would break a limit of the grid connection.
+    A battery is not asked for what would break a limit of the grid connection, nor for more than its cycles of the local day leave.
 
     Parameters
     ----------
-    wanted_kw : from the interval's number and the batteries as they are, the power wanted of each [kW], positive where it charges.
+    wanted_kw : from the interval's number and the batteries as they are, with the discharging power that their cycles leave, the
+        power wanted of each [kW], positive where it charges.
     """
     batteries = [Battery.of(battery) for battery in problem.batteries]
     charge, discharge = np.zeros((2, len(batteries), problem.intervals))
+    days = problem.local_days.tolist()
+    used = [battery.cycles_so_far * battery.capacity_kwh for battery in problem.batteries]
     for t in range(problem.intervals):
-        for b, power_kw in enumerate(within_grid(problem, t, wanted_kw(t, tuple(batteries)))):
-            done = batteries[b].step(power_kw, problem.hours)
-            batteries[b], charge[b, t], discharge[b, t] = done.battery, done.charge_kw, done.discharge_kw
+        if t and days[t] != days[t - 1]:
+            used = [0.0] * len(used)
+        able = tuple(map(within_cycles, batteries, used, [problem.hours] * len(used)))
+        for b, power_kw in enumerate(within_grid(problem, t, wanted_kw(t, able), able)):
+            done = able[b].step(power_kw, problem.hours)
+            batteries[b] = replace(batteries[b], energy_kwh=done.battery.energy_kwh)
+            charge[b, t], discharge[b, t] = done.charge_kw, done.discharge_kw
+            used[b] += energy_kwh(done.discharge_kw, problem.hours)
     return settle(problem, charge, discharge)
+
+
+def within_cycles(battery: Battery, used_kwh: float, hours: float) -> Battery:
+    """The battery with no more discharging power over these hours [h] than its cycles leave after what it discharged that day [kWh]."""
+    if battery.cycles_per_day_max is None:
+        return battery
+    left = max(0.0, battery.cycles_per_day_max * battery.capacity_kwh - used_kwh)
+    return replace(battery, discharge_kw=min(battery.discharge_kw, left / hours))
 
 
 def idle(problem: Problem) -> Schedule:
@@ -192,21 +222,13 @@ def idle(problem: Problem) -> Schedule:
 def self_consumption(problem: Problem) -> Schedule:
     """The rule most batteries follow: charge on surplus, discharge on deficit, one after the other, within the daily cycles."""
     deficit = (problem.load_kw - problem.renewables_kw).tolist()
-    days = problem.local_days.tolist()
-    used = [battery.cycles_so_far * battery.capacity_kwh for battery in problem.batteries]
 
     def wanted(t: int, batteries: Sequence[Battery]) -> list[float]:
         remaining, powers = deficit[t], []
-        for b, battery in enumerate(batteries):
-            if t and days[t] != days[t - 1]:
-                used[b] = 0.0
-            power = -remaining
-            if battery.cycles_per_day_max is not None:
-                power = max(power, -max(0.0, battery.cycles_per_day_max * battery.capacity_kwh - used[b]) / problem.hours)
-            done = battery.step(power, problem.hours)
-            used[b] += energy_kwh(done.discharge_kw, problem.hours)
-            remaining += done.charge_kw - done.discharge_kw
-            powers.append(power)
+        for battery in batteries:
+            charge, discharge, _ = battery.possible(-remaining, problem.hours)
+            remaining += charge - discharge
+            powers.append(charge - discharge)
         return powers
 
     return carry_out(problem, wanted)

@@ -37,6 +37,7 @@ from results import (  # noqa: F401
     read_forecasts,
     read_last_state,
     read_schedule,
+    read_states,
     run_id,
     save_battery_states,
     save_forecasts,

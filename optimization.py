@@ -30,6 +30,9 @@ from config import Config
 from schedule_problem import Problem, Result, read_problem, result_json
 from schedule_site import (
     actual_frame,
+    alternatives,
+    bent_in_words,
+    bent_limits,
     captured_share,
     carried_out,
     forecast_frame,
@@ -74,7 +77,7 @@ def plan_problem(conn, config: Config, issue_time: pd.Timestamp | None) -> tuple
     if found is None:
         raise db.DataGapError(f"a source has no forecast for issue time {terminal.shown(issue_time)}; run python forecast_and_save.py")
     frame, step = found
-    batteries = starting_batteries(conn, config.batteries, issue_time)
+    batteries = starting_batteries(conn, config, issue_time)
     problem = site_problem(config, issue_time, frame, step, batteries, peak_so_far(conn, config, issue_time))
     return issue_time, with_terminal_value(problem), frame.index
 
@@ -89,7 +92,8 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
 
     Returns
     -------
-    The row of `schedule_runs`. Its costs are those at forecast values, energy left at the end valued at one price.
+    The row of `schedule_runs`, and `bent_limits` of each way. Its costs are those at forecast values, energy left at the end valued at
+    one price; no penalty of a limit that bends is in them.
 
     Raises
     ------
@@ -106,7 +110,7 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
         db.upsert_batteries(conn, config.batteries)
         db.save_schedule(conn, run, *schedule_frames(problem, result, index))
     logger.info("%s: %d intervals in %.2f s, %s", result.status, problem.intervals, result.certificate.seconds, result.certificate.kind)
-    return run
+    return run | {"bent_limits": bent_limits(alternatives(problem) | {"plan": (problem, result.schedule)})}
 
 
 def value_plan(config: Config, run_id: str | None = None) -> dict:
@@ -114,9 +118,10 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
 
     The batteries do what was planned as far as `Battery.step` and the limits of the grid connection let them; curtailment is decided
     at actual prices and the grid takes the rest. The rule charges on surplus and discharges on deficit. Perfect foresight is the
-    optimum for the actual values. All four cost energy, peak, CO2, wear and penalties, less the value of the energy
-    added to the batteries at the plan's terminal price, so that none costs less than perfect foresight. Stores perfect foresight as a
-    run of kind `perfect` and the plan as it was carried out as one of kind `actual`.
+    optimum for the actual values. All four cost energy, peak, CO2 and wear, less the value of the energy added to the batteries at the
+    plan's terminal price. Perfect foresight costs least of what the batteries can do without bending more limits; no battery may
+    cost less still where self-discharge loses what the batteries began with. Stores perfect foresight as a run of kind `perfect`
+    and the plan as it was carried out as one of kind `actual`.
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
 
     Returns
     -------
-    run_id, issue_time, no_battery, rule, plan, perfect_foresight [EUR] and captured_share [fraction].
+    run_id, issue_time, no_battery, rule, plan, perfect_foresight [EUR], captured_share [fraction], and bent_limits of each way.
 
     Raises
     ------
@@ -145,8 +150,7 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
                 f"actual values of {missing} of the plan's {len(index)} intervals from {terminal.shown(index[0])} are not known yet;"
                 " plan an earlier time with --issue-time to value it"
             )
-        parameters = [battery for battery in config.batteries if battery.battery_id in set(states["battery_id"])]
-        batteries = starting_batteries(conn, parameters, run["issue_time"])
+        batteries = starting_batteries(conn, config, run["issue_time"], set(states["battery_id"]))
         peak = peak_so_far(conn, config, run["issue_time"])
         forecast = schedule.assign(price_eur_per_mwh=schedule["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh)
         price = terminal_price(site_problem(config, index[0], forecast, step, batteries))
@@ -167,7 +171,8 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
         "perfect_foresight": row["cost_eur"],
     }
     share = captured_share(costs["no_battery"], costs["plan"], costs["perfect_foresight"])
-    return {"run_id": run["run_id"], "issue_time": run["issue_time"], **costs, "captured_share": share}
+    bent = bent_limits(alternatives(problem) | {"plan": (problem, done), "perfect_foresight": (problem, perfect.schedule)})
+    return {"run_id": run["run_id"], "issue_time": run["issue_time"], **costs, "captured_share": share, "bent_limits": bent}
 
 
 # --- terminal -------------------------------------------------------------------------------------------------------------
@@ -258,13 +263,21 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
     terminal.print_rows(rows, f"plan from {terminal.shown(run['issue_time'])}: {run['status']}, {run['certificate']}, run {run['run_id']}")
     print()
     terminal.print_rows(costs, "EUR, energy left at the end valued at one price")
+    for when, bent in (("forecast", run["bent_limits"]), ("actual", actual["bent_limits"] if actual else {})):
+        if any(bent.values()):
+            print(f"at {when} values: {bent_in_words(bent)}")
     if note:
         print(f"\nno value at actual values: {note}")
     return 0
 
 
 def run_value(args: argparse.Namespace, config: Config) -> int:
-    terminal.print_rows([value_plan(config, args.run_id)], "EUR at actual values", args.json)
+    value = value_plan(config, args.run_id)
+    bent = value["bent_limits"]
+    shown = value if args.json else {name: cell for name, cell in value.items() if name != "bent_limits"}
+    terminal.print_rows([shown], "EUR at actual values", args.json)
+    if any(bent.values()) and not args.json:
+        print(bent_in_words(bent))
     return 0
 
 

@@ -17,9 +17,9 @@ import pandas as pd
 import db
 import features
 import schedule_site
-from battery import carry_out, idle, money_eur, replay, self_consumption, stored_kwh
+from battery import carry_out, replay
 from config import EMBEDDED, BatteryParameters, Config, VppError
-from figures import DAY, HISTORY, Money, SourceView, euro, interval_length
+from figures import DAY, HISTORY, Money, SourceView, interval_length
 from schedule_problem import Problem, Schedule
 from sources import Source
 
@@ -146,8 +146,7 @@ def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: 
         return Money(None, total, basis, label=label)
     perfect = db.read_schedule(conn, schedule_site.run_id_of(made, "perfect", run["issue_time"])) if run["kind"] == "plan" else None
     known = perfect is not None and perfect[1].index.equals(schedule.index)
-    batteries = [battery for battery in made.batteries if battery.battery_id in set(states["battery_id"])]
-    batteries = schedule_site.starting_batteries(conn, batteries, run["issue_time"])
+    batteries = schedule_site.starting_batteries(conn, made, run["issue_time"], set(states["battery_id"]))
     peak = schedule_site.peak_so_far(conn, made, run["issue_time"])
 
     def problem_of(frame: pd.DataFrame) -> Problem:
@@ -157,8 +156,7 @@ def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: 
     price = schedule_site.terminal_price(problem_of(schedule))
     problem = schedule_site.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
     wanted = by_battery(states, problem, "charge_kw") - by_battery(states, problem, "discharge_kw")
-    alone = schedule_site.without_battery(problem)
-    ways = {"no_battery": (alone, idle(alone)), "rule": (problem, self_consumption(problem))}
+    ways = schedule_site.alternatives(problem)
     if run["kind"] == "plan":
         ways["plan"] = (problem, carry_out(problem, lambda t, _: wanted[:, t]))
     else:  # carried out already
@@ -172,11 +170,11 @@ def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: 
     basis = (
         AT_ACTUAL if known or run["kind"] != "plan" else AT_FORECAST
     ).capitalize() + ". Energy added to the batteries counts at one price."
-    penalties = {name: replay(*way).penalty_eur for name, way in ways.items()}
-    if max(penalties.values()) > 0.005:
+    bent = {name: len(replay(*way).bends) for name, way in ways.items()}
+    if any(bent.values()):
         basis += (
-            " Included are penalties for limits that could not be kept, which nobody pays: "
-            f"{euro(penalties['no_battery'])} without battery, {euro(penalties['plan'])} with it."
+            f" Limits were not kept in {bent['no_battery']:,} places without battery and in {bent['plan']:,} with it;"
+            " what that may cost is in no amount."
         )
     return Money(by_interval, total, basis, share, label)
 
@@ -196,15 +194,8 @@ def stored_schedule(problem: Problem, frame: pd.DataFrame, states: pd.DataFrame)
 
 
 def interval_costs(problem: Problem, schedule: Schedule, total_eur: float) -> np.ndarray:
-    """What each interval of a schedule costs [EUR]: energy, CO2 and wear, less the value of the energy that it stores.
-
-    What belongs to no interval (peak and penalties) is in the last, so that the sum is `total_eur`.
-    """
+    """What each interval of a schedule costs [EUR]; the peak, which belongs to none, is in the last, so that the sum is `total_eur`."""
     costs = schedule_site.interval_costs_eur(problem, schedule)
-    for number, battery in enumerate(problem.batteries):
-        levels = stored_kwh(battery, schedule.charge_kw[number], schedule.discharge_kw[number], problem.hours)
-        stored = np.diff(levels, prepend=battery.soc_initial * battery.capacity_kwh)
-        costs -= money_eur(stored, battery.terminal_value_eur_per_mwh or 0.0)
     costs[-1] += total_eur - costs.sum()
     return costs
 

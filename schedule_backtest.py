@@ -20,17 +20,16 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Battery, energy_kwh, idle, self_consumption, settle, within_grid
+from battery import Battery, energy_kwh, self_consumption, settle, within_grid
 from config import Config, ConfigError
 from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
 from schedule_problem import Problem, Schedule, ScheduledBattery
 from schedule_site import (
     actual_frame,
-    captured_share,
     carried_out,
-    interval_costs_eur,
-    net_cost_eur,
+    compare,
     on_steps,
+    peak_so_far,
     plan_step_min,
     run_row,
     schedule_frames,
@@ -38,14 +37,15 @@ from schedule_site import (
     site_problem,
     site_sources,
     starting_batteries,
+    terminal_price,
     with_terminal_value,
-    without_battery,
 )
 from schedule_solver import highs_outcome, matrices, merged, new_highs, paying_intervals, solution, solve_model
 
 logger = logging.getLogger("schedule_backtest")
 
 ROLLING = "rolling plan"
+PERFECT_FORECASTS = f"{ROLLING}, perfect forecasts"
 SPAN_TIME_LIMIT_S = 900.0
 
 
@@ -218,7 +218,7 @@ def roll(
             end = min([t + problem.intervals, actual.intervals, *starts[starts > t][:1].tolist()])
             planned = (plan.charge_kw - plan.discharge_kw).T.tolist()
             for k in range(t, end):
-                for b, power_kw in enumerate(within_grid(actual, k, planned[k - t])):
+                for b, power_kw in enumerate(within_grid(actual, k, planned[k - t], batteries)):
                     done = batteries[b].step(power_kw, actual.hours)
                     batteries[b], charge[b, k], discharge[b, k] = done.battery, done.charge_kw, done.discharge_kw
             if actual.grid.peak_price_eur_per_kw:
@@ -242,7 +242,14 @@ class Outlook:
 
 
 def windows(
-    config: Config, frame: pd.DataFrame, made: np.ndarray, published: np.ndarray, outlooks: Sequence[Outlook], horizon: int, step_min: int
+    config: Config,
+    frame: pd.DataFrame,
+    made: np.ndarray,
+    published: np.ndarray,
+    outlooks: Sequence[Outlook],
+    horizon: int,
+    step_min: int,
+    end_price: float | None = None,
 ) -> Callable[[int, Sequence[ScheduledBattery]], Problem]:
     """The problems seen from each interval on: the newest outlook, and the prices published, when the plan is made.
 
@@ -253,6 +260,7 @@ def windows(
     published : number of the interval at whose start each price was known.
     outlooks : in the order of their issue times, the first not after the first plan is made.
     horizon : intervals of a window, as far as the outlook goes.
+    end_price : what energy left at the end of the span counts in a window that ends there [EUR/MWh]; default as in other windows.
     """
     firsts = np.array([outlook.first for outlook in outlooks])
     prices = frame["price_eur_per_mwh"].to_numpy()
@@ -265,7 +273,8 @@ def windows(
         price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])
         start = frame.index[0] + pd.Timedelta(minutes=step_min * t)
         seen_values = {"load_kw": load, "renewables_kw": renewables, "price_eur_per_mwh": price}
-        return with_terminal_value(site_problem(config, start, seen_values, step_min, batteries))
+        price_left = end_price if t + len(load) == len(frame) else None
+        return with_terminal_value(site_problem(config, start, seen_values, step_min, batteries), price_left)
 
     return window
 
@@ -320,6 +329,7 @@ class Past:
     outlooks: list[Outlook]
     naive: Outlook | None
     batteries: list[ScheduledBattery]
+    peak_kw: float
 
 
 def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.DatetimeIndex:
@@ -372,17 +382,9 @@ def read_past(
         frame=frame,
         outlooks=[replace(outlook, first=outlook.first - skipped) for outlook in outlooks],
         naive=last_week(conn, config, longer, step),
-        batteries=starting_batteries(conn, config.batteries, index[0]),
+        batteries=starting_batteries(conn, config, index[0]),
+        peak_kw=peak_so_far(conn, config, index[0]),
     )
-
-
-def perfect_outlook(past: Past) -> Outlook:
-    """What really happened as an outlook; after the end of the data, where plans still look to, last week's values."""
-    actual = outlook_of(past.frame)
-    if past.naive is None:
-        return actual
-    names, count = ("load_kw", "renewables_kw", "price_eur_per_mwh"), len(past.index)
-    return Outlook(0, *(np.concatenate((getattr(actual, name), getattr(past.naive, name)[count:])) for name in names))
 
 
 def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tuple[dict[str, Schedule], dict[str, float]]:
@@ -395,14 +397,16 @@ def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tup
     views = {
         ROLLING: past.outlooks,
         f"{ROLLING}, last week's values": [past.naive],
-        f"{ROLLING}, perfect forecasts": [perfect_outlook(past)],
+        # ends with the data: what comes after is not known, and last week's peak would be taken for one that is to come
+        PERFECT_FORECASTS: [outlook_of(past.frame)],
     }
     schedules, seconds = {"rule": self_consumption(actual)}, {}
     for name, view in views.items():
         if view[0] is None:
             continue
         rolling = Rolling(config.optimization.solver)
-        window = windows(config, past.frame, past.made, published, view, horizon_h * 60 // step, step)
+        end_price = terminal_price(actual) if name == PERFECT_FORECASTS else None
+        window = windows(config, past.frame, past.made, published, view, horizon_h * 60 // step, step, end_price)
         schedules[name] = roll(actual, window, past.starts, rolling)
         seconds[name] = rolling.seconds
         solved = rolling.reused + rolling.rebuilt
@@ -419,21 +423,6 @@ def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tup
     return schedules, seconds
 
 
-def compare(actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray | None) -> list[dict]:
-    """Cost, saving and captured share [EUR, fraction] of each schedule, also with only the counted intervals if given."""
-    none = without_battery(actual)
-    ways = {"no battery": (none, idle(none))} | {name: (actual, schedule) for name, schedule in schedules.items()}
-    money = {name: net_cost_eur(*way) for name, way in ways.items()}
-    rows = [{"way": name, "cost_eur": cost, "saved_eur": money["no battery"] - cost} for name, cost in money.items()]
-    for row in rows:
-        row["captured_share"] = captured_share(money["no battery"], row["cost_eur"], money["perfect foresight"])
-    if counted is not None:
-        part = {name: money[name] - float(interval_costs_eur(*way)[~counted].sum()) for name, way in ways.items()}
-        for row in rows:
-            row["share_without_day"] = captured_share(part["no battery"], part[row["way"]], part["perfect foresight"])
-    return rows
-
-
 def backtest(
     config: Config,
     days: int,
@@ -444,6 +433,8 @@ def backtest(
     issue_local: str | None = None,
 ) -> list[dict]:
     """Roll over the last days of the data with stored, last week's and perfect forecasts; store what the stored ones did.
+
+    A peak price is billed once for the whole span, as if it were one month: above the highest import since the local month began.
 
     Parameters
     ----------
@@ -456,12 +447,12 @@ def backtest(
 
     Returns
     -------
-    A row for each way to run the batteries: money [EUR], what it saves and captures, seconds of optimisation.
+    A row for each way to run the batteries: money [EUR], what it saves and captures, limits it bends, seconds of optimisation.
 
     Raises
     ------
     ConfigError : more hours carried out than planned, or a step that does not divide them.
-    VppError : no stored forecasts of role `backtest`, or gaps in the actual values.
+    VppError : no stored forecasts of role `backtest`, gaps in the actual values, or a schedule that breaks physics.
     """
     import db
 
@@ -469,11 +460,15 @@ def backtest(
         raise ConfigError(f"--every-h {every_h}: expected at most the hours planned ahead, --horizon-h {horizon_h}")
     with db.session(config) as conn:
         past = read_past(conn, config, days, every_h, horizon_h, step_min, issue_local)
-    actual = with_terminal_value(site_problem(config, past.index[0], past.frame, past.step_min, past.batteries))
+    actual = with_terminal_value(site_problem(config, past.index[0], past.frame, past.step_min, past.batteries, past.peak_kw))
+    months = past.index.tz_convert(config.site.time_zone).strftime("%Y-%m").unique()
+    if config.grid.peak_price_eur_per_kw and len(months) > 1:
+        logger.warning("one peak is billed for the whole span, not one for each month from %s to %s", months[0], months[-1])
     schedules, seconds = run_ways(config, past, actual, horizon_h)
     counted = None if without_day is None else past.index.tz_convert(config.site.time_zone).date != without_day
+    rows = compare(actual, schedules, counted)  # which checks them
     _store(config, past.index, actual, schedules[ROLLING], seconds[ROLLING])
-    return [row | {"seconds": seconds.get(row["way"])} for row in compare(actual, schedules, counted)]
+    return [row | {"seconds": seconds.get(row["way"])} for row in rows]
 
 
 def _store(config: Config, index: pd.DatetimeIndex, actual: Problem, schedule: Schedule, seconds: float) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from battery import energy_kwh, replay
+from battery import energy_kwh
 from schedule_problem import Problem, Schedule
-from schedule_site import net_cost_eur
+from schedule_site import checked, net_cost_eur
 from schedule_solver import solve_model
 
 AIMS = ("cost_eur", "co2_kg", "cycles")
@@ -80,11 +80,11 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
             # a hair above the least, which rounding would make impossible
             both = caps | {"co2_kg": most_kg + 1e-6 * max(1.0, most_kg)}
             rows.append(_row(problem, solve_model(problem, solver, explain=False, caps=both).schedule))
-    return undominated(rows)
+    return undominated([row for row in rows if not row["bent_limits"]])  # a limit given up for an aim is no alternative
 
 
 def _row(problem: Problem, schedule: Schedule) -> dict:
-    return aims(problem, schedule) | {"bent_limits": len(replay(problem, schedule).bends)}
+    return aims(problem, schedule) | {"bent_limits": len(checked(problem, schedule, "a schedule of the front").bends)}
 
 
 def undominated(rows: Sequence[dict]) -> list[dict]:

@@ -256,8 +256,37 @@ def test_carrying_out_keeps_to_the_grid_connection():
     assert replay(problem, schedule).bends == ()
     # a load beyond the limit is not the battery's doing: it only does not add to it, and may help
     heavy = a_problem(grid={"import_limit_kw": 2})
-    assert within_grid(heavy, 0, [4.0]) == [0.0]
-    assert within_grid(heavy, 0, [-1.0]) == [-1.0]
+    cell = Battery.of(problem.batteries[0])
+    assert within_grid(heavy, 0, [4.0], [cell]) == [0.0]
+    assert within_grid(heavy, 0, [-1.0], [cell]) == [-1.0]
     # of two batteries both are cut back alike; one that discharges makes room for the other
-    assert within_grid(problem, 0, [3.0, 1.0]) == [1.5, 0.5]
-    assert within_grid(problem, 0, [3.0, -1.0]) == [3.0, -1.0]
+    assert within_grid(problem, 0, [3.0, 1.0], [cell, cell]) == [1.5, 0.5]
+    assert within_grid(problem, 0, [3.0, -1.0], [cell, cell]) == [3.0, -1.0]
+
+
+def test_a_battery_that_is_empty_makes_no_room_for_another():
+    """3,000 kW of load behind 3,200 kW: one battery may charge with 200 kW, as the other has nothing to discharge."""
+    cell = {"capacity_kwh": 1000, "charge_kw": 500, "discharge_kw": 500}
+    batteries = [cell | {"battery_id": "first"}, cell | {"battery_id": "empty"}]
+    problem = a_problem(load_kw=[3000, 3000], renewables_kw=[0, 0], grid={"import_limit_kw": 3200}, batteries=batteries)
+    schedule = carry_out(problem, lambda t, _: [500.0, -500.0])
+    assert schedule.charge_kw.tolist() == [[pytest.approx(200)] * 2, [0, 0]]
+    assert replay(problem, schedule).bends == ()
+
+
+def test_carrying_out_keeps_to_the_cycles_of_a_day():
+    """Of half a cycle of 10 kWh a day 1 kWh has been used: 4 kWh are left for two hours in which 3 kW are wanted."""
+    cell = {"battery_id": "c", "capacity_kwh": 10, "charge_kw": 9, "discharge_kw": 9, "soc_initial": 1}
+    problem = a_problem(batteries=[cell | {"cycles_per_day_max": 0.5, "cycles_so_far": 0.1}])
+    schedule = carry_out(problem, lambda t, _: [-3.0])
+    assert schedule.discharge_kw.tolist() == [[3, 1]]
+    assert replay(problem, schedule).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("power_kw", "hours", "said"),
+    [(float("nan"), 1.0, "power_kw = nan"), (4.0, 0.0, "hours = 0"), (4.0, -1.0, "hours = -1"), (4.0, float("nan"), "hours = nan")],
+)
+def test_a_step_of_no_number_or_no_length_is_refused(power_kw, hours, said):
+    with pytest.raises(ValueError, match=said):
+        CELL.step(power_kw, hours)

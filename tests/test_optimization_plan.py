@@ -13,11 +13,28 @@ from psycopg2.extras import execute_values
 import db
 import optimization
 import schedule_solver
+from battery import self_consumption, settle
 from config import load_config
-from schedule_backtest import Outlook, made_at, windows
+from schedule_backtest import Outlook, backtest, made_at, read_past, windows
 from schedule_pareto import AIMS, front, least_co2
 from schedule_problem import SCHEMA_PATH, parse_problem
-from schedule_site import forecast_frame, on_steps, site_frame, terminal_price, with_terminal_value
+from schedule_site import (
+    BrokenScheduleError,
+    actual_frame,
+    battery_powers,
+    carried_out,
+    compare,
+    forecast_frame,
+    interval_costs_eur,
+    net_cost_eur,
+    on_steps,
+    peak_so_far,
+    site_frame,
+    starting_batteries,
+    terminal_price,
+    with_terminal_value,
+)
+from schedule_solver import solve
 from sources import Source
 
 START = pd.Timestamp("2025-01-06T00:00Z")
@@ -132,6 +149,149 @@ def test_a_plan_starts_from_the_last_state_that_is_not_planned(site):
         _, _, planned = db.read_schedule(conn, run["run_id"])
     first = planned.iloc[0]
     assert first["energy_kwh"] - (0.95 * first["charge_kw"] - first["discharge_kw"] / 0.95) / 4 == pytest.approx(0.8 * 2000)
+
+
+def states_of(values, **columns):
+    """Simulated states of the battery, one for each time."""
+    return pd.DataFrame({"time": list(values), "battery_id": "store", "kind": "simulated", "soc": 0.5} | columns)
+
+
+def test_a_state_labelled_with_the_issue_time_is_not_known_yet(site):
+    _, config = site
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states_of([ISSUE - pd.Timedelta(minutes=15), ISSUE], soc=[0.8, 0.2]))
+        assert starting_batteries(conn, config, ISSUE)[0].soc_initial == 0.8
+
+
+def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
+    """1,200 of 2,000 kWh were discharged since midnight in Brussels (23:00 UTC): 800 kWh of one cycle are left, for 13 h of the day."""
+    _, config = site
+    limited = replace(config, batteries=(replace(config.batteries[0], cycles_per_day_max=1.0),))
+    issue = ISSUE - pd.Timedelta(hours=14)
+    evening = pd.date_range(ISSUE - pd.Timedelta(hours=27), periods=12, freq="15min")  # from 21:00 UTC: two hours are of the day before
+    morning = pd.date_range(ISSUE - pd.Timedelta(hours=20), periods=4, freq="15min")
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states_of([*evening, morning[0]], charge_kw=0.0, discharge_kw=[1000.0] * 12 + [200.0]))
+        # 1,000 kWh from 23:00 to 24:00; the state at 04:00 holds as long as the others do, a quarter of an hour
+        assert starting_batteries(conn, limited, issue)[0].cycles_so_far == pytest.approx((1000 + 50) / 2000)
+        db.save_battery_states(conn, states_of(morning, charge_kw=0.0, discharge_kw=200.0))
+        assert starting_batteries(conn, limited, issue)[0].cycles_so_far == pytest.approx(1200 / 2000)
+        assert starting_batteries(conn, limited, ISSUE)[0].cycles_so_far == 0  # another day since 23:00 UTC
+        assert starting_batteries(conn, limited, issue, ()) == []
+        store_forecasts(conn, issue, "champion")
+    run = optimization.plan(limited, issue)
+    with db.session(config) as conn:
+        _, _, states = db.read_schedule(conn, run["run_id"])
+    today = states[states.index.tz_convert("Europe/Brussels").date == issue.date()]
+    assert today["discharge_kw"].sum() / 4 == pytest.approx(800)
+
+
+def test_states_of_any_step_hold_as_long_as_they_usually_do(site):
+    _, config = site
+    hour = pd.Timedelta(hours=1)
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states_of(pd.date_range(START, periods=3, freq="60min"), charge_kw=[1.0, 2, 3], discharge_kw=None))
+        db.save_battery_states(conn, states_of([START], charge_kw=7.0, discharge_kw=5.0).assign(kind="measured"))
+        hourly = battery_powers(conn, "store", START, START + 5 * hour).resample("60min").mean()
+        db.save_battery_states(conn, states_of(pd.date_range(ISSUE, periods=30, freq="1min"), charge_kw=6.0, discharge_kw=0.0))
+        minutes = battery_powers(conn, "store", ISSUE, ISSUE + 2 * hour).resample("60min").mean()
+    # the measured state counts, not the simulated one; what is not known is 0
+    assert hourly["charge_kw"].tolist() == pytest.approx([7, 2, 3, 0, 0])
+    assert hourly["discharge_kw"].tolist() == pytest.approx([5, 0, 0, 0, 0])
+    assert minutes["charge_kw"].tolist() == pytest.approx([3, 0])
+
+
+def test_the_peak_so_far_is_that_of_the_grid(site):
+    """What the battery discharged in the hour of the highest net load has not been imported."""
+    _, config = site
+    priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
+    with db.session(config) as conn:
+        index = pd.date_range(START, ISSUE, freq="60min", inclusive="left")
+        frame = actual_frame(conn, config, index, 60)
+        net = (frame["load_kw"] - frame["renewables_kw"]).sort_values()
+        assert peak_so_far(conn, priced, ISSUE) == pytest.approx(net.iloc[-1])
+        quarters = pd.date_range(net.index[-1], periods=4, freq="15min")
+        db.save_battery_states(conn, states_of(quarters, charge_kw=[0, 0, 100, 0], discharge_kw=[1000.0, 1000, 0, 900]))
+        assert peak_so_far(conn, priced, ISSUE) == pytest.approx(max(net.iloc[-2], net.iloc[-1] - 700))
+        # charging makes a peak of its own; the state holds as long as the others do, a quarter of an hour
+        db.save_battery_states(conn, states_of([net.index[0]], charge_kw=20_000.0, discharge_kw=0.0))
+        assert peak_so_far(conn, priced, ISSUE) == pytest.approx(net.iloc[0] + 5000)
+        assert peak_so_far(conn, config, ISSUE) == 0
+
+
+def test_a_limit_that_bends_is_counted_and_costs_nothing(site, capsys, caplog):
+    path, config = site
+    tight = replace(config, grid=replace(config.grid, import_limit_kw=1500.0))
+    with caplog.at_level("WARNING"):
+        run = optimization.plan(tight, ISSUE)
+    assert run["bent_limits"]["no_battery"] > run["bent_limits"]["plan"] == 0
+    assert f"no battery {run['bent_limits']['no_battery']}, rule" in caplog.text
+    # at most 2.2 MW at less than 160 EUR/MWh for 36 hours; the penalty alone would be millions
+    assert 0 < run["cost_no_battery_eur"] < 36 * 2.2 * 160
+    value = optimization.value_plan(tight, run["run_id"])
+    assert value["bent_limits"].keys() == {"no_battery", "rule", "plan", "perfect_foresight"}
+    for way, count in value["bent_limits"].items():
+        assert abs(value[way]) < 36 * 2.2 * 160
+        assert count == 0 or way != "perfect_foresight"
+    text = path.read_text()
+    assert "[grid]" not in text
+    path.write_text(f"{text}\n[grid]\nimport_limit_kw = 1500\n")
+    assert optimization.main(["--config", str(path), "value"]) == 0
+    assert "limits not kept (each interval counts), of which no cost is shown: no battery " in capsys.readouterr().out
+
+
+def test_a_schedule_that_breaks_physics_is_not_stored():
+    problem = parse_problem(PROBLEM | {"load_kw": [3000] * 5})
+    broken = settle(problem, np.zeros((1, 5)), np.full((1, 5), 900.0))
+    with pytest.raises(BrokenScheduleError, match=r"what was carried out from 1970-.* breaks physics in 5 places, most in interval 4"):
+        carried_out(problem, broken)
+    with pytest.raises(BrokenScheduleError, match="perfect foresight from"):
+        compare(problem, {"perfect foresight": broken}, None)
+    # a rule that has to bend limits breaks nothing
+    low = parse_problem(PROBLEM | {"grid": {"import_limit_kw": 10}, "load_kw": [50] * 5})
+    rows = compare(low, {"rule": self_consumption(low), "perfect foresight": solve(low).schedule}, None)
+    assert {row["way"]: row["bent_limits"] for row in rows}["no battery"] == 5
+
+
+def test_a_peak_interval_that_is_no_multiple_of_the_step_is_refused_in_one_line(site, capsys):
+    path, _ = site
+    path.write_text(f"{path.read_text()}\n[grid]\npeak_interval_min = 20\n")
+    assert optimization.main(["--config", str(path), "--issue-time", ISSUE.isoformat()]) == 2
+    assert capsys.readouterr().err.endswith("[grid] peak_interval_min = 20: expected a multiple of the plan's step, 15 min\n")
+
+
+def test_the_share_without_a_day_counts_the_energy_carried_over_it():
+    """Stored at 10 for a day of 90 that is left out: the energy counts at the price left, 50, not as a cost without a gain."""
+    battery = {"battery_id": "b", "capacity_kwh": 1000, "charge_kw": 1000, "discharge_kw": 1000, "terminal_value_eur_per_mwh": 50}
+    price = [10, 90, 10, 50]
+    problem = parse_problem({"step_min": 60, "load_kw": [1000] * 4, "import_price_eur_per_mwh": price, "batteries": [battery]})
+    charge = np.array([[1000.0, 0, 1000, 0]])
+    perfect = settle(problem, charge, np.array([[0.0, 1000, 0, 0]]))
+    half = settle(problem, charge / 2, np.array([[0.0, 500, 0, 0]]))
+    rows = compare(problem, {"half": half, "perfect foresight": perfect}, np.array([True, False, True, True]))
+    shares = {row["way"]: (row["captured_share"], row["share_without_day"]) for row in rows}
+    # perfect: 80 EUR by the spread and 40 by what is left; without the day 40 and 40. Half of each
+    assert shares == {"no battery": (0, 0), "half": (0.5, 0.5), "perfect foresight": (1, 1)}
+    assert rows[-1]["saved_eur"] == pytest.approx(120)
+    # days add up to the whole
+    for schedule in (half, perfect):
+        assert interval_costs_eur(problem, schedule).sum() == pytest.approx(net_cost_eur(problem, schedule))
+    without = interval_costs_eur(problem, perfect)[[0, 2, 3]].sum()
+    assert (10 + 10 + 50) - without == pytest.approx(80)
+
+
+def test_perfect_forecasts_end_with_the_data_and_the_peak_before_counts(site):
+    """With a peak price, plans on perfect forecasts earn all there is; last week's peak after the end is none of theirs."""
+    _, config = site
+    priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
+    with db.session(config) as conn:
+        for day in range(DAYS - 2, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+        peak = peak_so_far(conn, priced, ISSUE)
+        past = read_past(conn, priced, 2, 6, 24, 60)
+    assert past.peak_kw == peak > 0
+    rows = {row["way"]: row for row in backtest(priced, 2, 6, 24, 60)}
+    assert rows["rolling plan, perfect forecasts"]["captured_share"] == pytest.approx(1, abs=1e-6)
 
 
 def test_at_actual_values_nothing_beats_perfect_foresight(site):
