@@ -194,7 +194,7 @@ def solution(model: Model, values: np.ndarray) -> tuple[Schedule, dict[str, np.n
         return np.clip(values[group.first : group.first + count], group.lower, group.upper)
 
     charge, discharge = np.zeros((2, len(problem.batteries), count))
-    largest = max([1.0, *(max(battery.charge_kw, battery.discharge_kw) for battery in problem.batteries)])
+    largest = max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
     both = {}
     for b, battery in enumerate(problem.batteries):
         c, d = series(f"charge_kw_{b}"), series(f"discharge_kw_{b}")

@@ -287,3 +287,30 @@ def test_several_batteries_share_one_limit():
     assert result.cost_eur == pytest.approx(5 * 10 - 5 * 30)
     assert result.violations == ()
     assert "import at its limit" in result.reason[0]
+
+
+@pytest.mark.parametrize("step_min", [60, 15, 5])
+@pytest.mark.parametrize("hours", [24, 36, 48])
+def test_a_grid_limit_that_can_be_kept_is_kept_before_an_soc_bound(hours, step_min):
+    # the load takes all of the limit: what is missing to soc_min, 5 % of 6 MWh, could only be charged over the limit, and stays missing
+    count = hours * 60 // step_min
+    empty = {"soc_min": 0.05, "soc_initial": 0, "eta_charge": 0.95, "eta_discharge": 0.95}
+    grid = {"import_limit_kw": 1000}
+    _, result = scheduled([50] * count, empty, load_kw=[1000] * count, grid=grid, step_min=step_min)
+    assert [(v.field, v.amount) for v in result.violations] == [("batteries[0].soc_min", pytest.approx(300))] * count
+
+
+@pytest.mark.parametrize("step_min", [60, 15, 5, 1])
+def test_an_soc_bound_is_kept_before_a_target_outside_it(step_min):
+    battery = {"charge_kw": 400_000, "soc_max": 0.9, "soc_final": 1}
+    _, result = scheduled([50] * 3, battery, step_min=step_min)
+    assert [(v.field, v.amount) for v in result.violations] == [("batteries[0].soc_final", pytest.approx(600))]
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+@pytest.mark.parametrize("rating", [1e5, 1e12])
+def test_a_rating_beyond_the_capacity_is_as_good_as_all_of_it(solver, rating):
+    # loads cost 10, -100 and 45; 1 MWh stored takes 1 / 0.9 MWh at -50 and is sold at 90
+    battery = {"capacity_kwh": 1000, "charge_kw": rating, "discharge_kw": rating, "eta_charge": 0.9}
+    _, result = scheduled([10, -50, 90], battery, solver, load_kw=[1000, 2000, 500])
+    assert result.cost_eur == pytest.approx(10 - 100 + 45 - 1 / 0.9 * 50 - 90)
