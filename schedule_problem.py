@@ -183,7 +183,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Certificate:
-    """How the schedule was found and how far it can be from the best: `lp-exact` or `milp`."""
+    """How the schedule was found and how far it can be from the best: `lp-exact`, `milp`, `none` where time ran out before any proof."""
 
     kind: str
     binaries: int
@@ -194,7 +194,11 @@ class Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A schedule, its money, and what can be said for it."""
+    """A schedule, its money, and what can be said for it. Marginal values are NaN where time ran out before they were known.
+
+    `battery_value_eur_per_mwh` is the value of a MWh more in each battery (battery, interval), `stored_value_eur_per_mwh` what the
+    energy is worth in the battery that moves most.
+    """
 
     status: str
     certificate: Certificate
@@ -203,6 +207,7 @@ class Result:
     objective_eur: float | None = None
     violations: tuple[Violation, ...] = ()
     stored_value_eur_per_mwh: np.ndarray | None = None
+    battery_value_eur_per_mwh: np.ndarray | None = None
     bus_price_eur_per_mwh: np.ndarray | None = None
     reason: tuple[str, ...] = ()
     cause: str | None = None
@@ -352,7 +357,7 @@ def result_json(problem: Problem, result: Result) -> dict:
         "grid_import_kw": schedule.grid_import_kw.tolist(),
         "grid_export_kw": schedule.grid_export_kw.tolist(),
         "curtailed_kw": schedule.curtailed_kw.tolist(),
-        "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh.tolist(),
+        "stored_value_eur_per_mwh": [None if math.isnan(value) else value for value in result.stored_value_eur_per_mwh.tolist()],
         "reason": list(result.reason),
         "batteries": [
             {"battery_id": battery.battery_id, "charge_kw": c.tolist(), "discharge_kw": d.tolist(), "soc": s.tolist()}
