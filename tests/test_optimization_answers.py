@@ -10,6 +10,7 @@ import pytest
 
 from battery import replay
 from schedule_model import MONEY_SCALE, build
+from schedule_pareto import front
 from schedule_problem import parse_problem, result_json
 from schedule_solver import SOLVERS, _certificate, run_highs, solve
 
@@ -412,3 +413,16 @@ def test_a_battery_that_cannot_charge_says_so():
     # the load takes all of the import limit in the cheap hours
     _, full = scheduled([10, 10, 100], HALF, load_kw=[1000, 1000, 0], grid={"import_limit_kw": 1000})
     assert full.reason[0] == "hold: no room to import below the limit or the peak, 10.00 below stored value 100.00; import at its limit"
+
+
+def test_a_front_tells_what_time_and_limits_have_done_to_it(caplog):
+    raw = {"step_min": 60, "load_kw": [1000, 2000], "import_price_eur_per_mwh": [10, 90], "co2_kg_per_mwh": [100, 300], "batteries": [B]}
+    assert {row["status"] for row in front(parse_problem(raw), 2)} == {"optimal"}
+    assert not caplog.records
+    late = front(parse_problem(raw | {"time_limit_s": 1e-9}), 2)
+    assert {row["status"] for row in late} == {"feasible"}
+    assert "cut short by time_limit_s" in caplog.text
+    # 1 MW for two hours does not fill 6 MWh: 4 of them are short at a penalty, which is no cost; 2 MWh are bought, and the loads
+    (soft,) = front(parse_problem(raw | {"batteries": [B | {"soc_final": 1, "charge_kw": 1000}]}), 2)
+    assert (soft["cost_eur"], soft["bent_limits"]) == (pytest.approx(10 + 180 + 10 + 90), 1)
+    assert soft["penalty_eur"] > 1000
