@@ -138,11 +138,8 @@ def save_battery_states(conn: connection, frame: pd.DataFrame) -> None:
 
 
 def read_last_state(conn: connection, battery_id: str, at) -> tuple[pd.Timestamp, float] | None:
-    """Time and state of charge [fraction] of the last state that is not planned and began before `at`; None where there is none.
-
-    A state is labelled with the start of its interval and holds the SOC at its end: one at `at` itself is not known yet then.
-    """
-    query = "SELECT time, soc FROM battery_states WHERE battery_id = %s AND kind <> 'planned' AND time < %s ORDER BY time DESC LIMIT 1"
+    """Time and state of charge [fraction] of the last state that is not planned at or before `at`; None where there is none."""
+    query = "SELECT time, soc FROM battery_states WHERE battery_id = %s AND kind <> 'planned' AND time <= %s ORDER BY time DESC LIMIT 1"
     rows = select_rows(conn, query, (battery_id, pd.Timestamp(at).to_pydatetime()))
     return (pd.Timestamp(rows[0]["time"]).tz_convert("UTC"), rows[0]["soc"]) if rows else None
 

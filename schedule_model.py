@@ -112,8 +112,9 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
     """Bounds and costs of all continuous variables. Soft models have a variable for each limit that may bend."""
     hours, grid = problem.hours, problem.grid
     zeros, steps = np.zeros(problem.intervals), problem.intervals
-    charge = sum(battery.charge_kw for battery in problem.batteries)
-    discharge = sum(battery.discharge_kw for battery in problem.batteries)
+    # ratings far beyond the capacity would make constraints with binaries so loose that solvers' tolerances break them
+    usable = [problem.usable_kw(battery) for battery in problem.batteries]
+    charge, discharge = (sum(powers) for powers in zip(*usable, strict=True)) if usable else (0.0, 0.0)
     # more than can ever flow; keeps a linear programme finite that would import and export at once
     import_kw = np.maximum(problem.load_kw, 0.0) + charge + 1.0
     export_kw = problem.renewables_kw + np.maximum(-problem.load_kw, 0.0) + discharge + 1.0
@@ -137,10 +138,8 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
                 lower[-1], upper[-1] = max(lower[-1], battery.soc_final), min(upper[-1], battery.soc_final)
         value = zeros.copy()
         value[-1] = -(battery.terminal_value_eur_per_mwh or 0.0)
-        columns[f"charge_kw_{b}"] = Columns(zeros, np.full(steps, battery.charge_kw), zeros)
-        columns[f"discharge_kw_{b}"] = Columns(
-            zeros, np.full(steps, battery.discharge_kw), np.full(steps, hours * battery.wear_eur_per_mwh)
-        )
+        columns[f"charge_kw_{b}"] = Columns(zeros, np.full(steps, usable[b][0]), zeros)
+        columns[f"discharge_kw_{b}"] = Columns(zeros, np.full(steps, usable[b][1]), np.full(steps, hours * battery.wear_eur_per_mwh))
         columns[f"energy_kwh_{b}"] = Columns(lower * battery.capacity_kwh, upper * battery.capacity_kwh, value)
     if grid.peak_price_eur_per_kw:
         columns["peak_kw"] = Columns(np.zeros(1), np.full(1, INFINITE), np.full(1, MONEY_SCALE * grid.peak_price_eur_per_kw))

@@ -6,9 +6,11 @@ schedule beats in all aims is left out. Reads nothing; `plot_front` writes a pic
 
     python optimization.py pareto
 
-Cost is EUR with wear, less the value of the energy left; CO2 is kg; a cycle is the capacity of all batteries discharged once.
+Cost is EUR with wear, less the value of the energy left; CO2 is kg; a cycle is the capacity of all batteries discharged once. What
+limits cost that bent is beside the cost and nobody pays it, but a schedule that bends them is no better for being cheaper.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,9 @@ import numpy as np
 from battery import energy_kwh
 from schedule_problem import Problem, Schedule
 from schedule_site import checked, net_cost_eur
-from schedule_solver import solve_model
+from schedule_solver import Solution, solve_model
+
+logger = logging.getLogger("schedule_pareto")
 
 AIMS = ("cost_eur", "co2_kg", "cycles")
 
@@ -63,38 +67,50 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
 
     Returns
     -------
-    A row for each: `cost_eur` [EUR], `co2_kg` [kg], `cycles`, and the limits that bent, by cost.
+    A row for each: `cost_eur` [EUR], `co2_kg` [kg], `cycles`, the limits that bent and their penalty [EUR], and the `status` of its
+    solution, `feasible` where time ran out (a warning says so, too), by cost.
     """
     capacity = sum(battery.capacity_kwh for battery in problem.batteries) or 1.0
     cheapest = solve_model(problem, solver, explain=False)
-    rows = [_row(problem, cheapest.schedule)]
+    rows = [_row(problem, cheapest)]
     if cheapest.soft or not problem.batteries:
-        return rows
+        return _told(rows)
     # the least CO2 may need more cycles than the least cost
     cycles = max(rows[0]["cycles"], cleanest(problem, {}, solver)["cycles"])
     for most_cycles in np.unique(np.linspace(cycles, 0.0, points))[::-1]:
         caps = {"discharge_kwh": most_cycles * capacity}
-        capped = _row(problem, solve_model(problem, solver, explain=False, caps=caps).schedule)
+        capped = _row(problem, solve_model(problem, solver, explain=False, caps=caps))
         rows.append(capped)
         for most_kg in np.linspace(capped["co2_kg"], least_co2(problem, caps, solver), points)[1:]:
             # a hair above the least, which rounding would make impossible
             both = caps | {"co2_kg": most_kg + 1e-6 * max(1.0, most_kg)}
-            rows.append(_row(problem, solve_model(problem, solver, explain=False, caps=both).schedule))
-    return undominated([row for row in rows if not row["bent_limits"]])  # a limit given up for an aim is no alternative
+            rows.append(_row(problem, solve_model(problem, solver, explain=False, caps=both)))
+    return undominated(_told(rows))
 
 
-def _row(problem: Problem, schedule: Schedule) -> dict:
-    return aims(problem, schedule) | {"bent_limits": len(checked(problem, schedule, "a schedule of the front").bends)}
+def _row(problem: Problem, found: Solution) -> dict:
+    money = checked(problem, found.schedule, "a schedule of the front")
+    bent = {"bent_limits": len(money.bends), "penalty_eur": money.penalty_eur, "status": found.status}
+    return aims(problem, found.schedule) | bent
+
+
+def _told(rows: list[dict]) -> list[dict]:
+    """The same rows; warns where some are not the optimum."""
+    late = sum(row["status"] != "optimal" for row in rows)
+    if late:
+        logger.warning("%d of %d schedules were cut short by time_limit_s: better ones may exist", late, len(rows))
+    return rows
 
 
 def undominated(rows: Sequence[dict]) -> list[dict]:
-    """The rows that no other row beats in one aim while being as good in all, by cost; of equal rows one."""
-    scale = {aim: 1e-5 * max(1.0, *(abs(row[aim]) for row in rows)) for aim in AIMS}
+    """The rows that no other row beats in one aim while being as good in all, by cost with penalties; of equal rows one."""
+    points = np.array([[row["cost_eur"] + row["penalty_eur"], row["co2_kg"], row["cycles"]] for row in rows])
+    scale = 1e-5 * np.maximum(1.0, np.abs(points).max(axis=0))
     kept = []
-    for row in sorted(rows, key=lambda row: tuple(row[aim] for aim in AIMS)):
-        if not any(all(other[aim] <= row[aim] + scale[aim] for aim in AIMS) for other in kept):
-            kept = [other for other in kept if not all(row[aim] <= other[aim] + scale[aim] for aim in AIMS)] + [row]
-    return kept
+    for i in np.lexsort(points.T[::-1]).tolist():
+        if not any((points[k] <= points[i] + scale).all() for k in kept):
+            kept = [k for k in kept if not (points[i] <= points[k] + scale).all()] + [i]
+    return [rows[i] for i in kept]
 
 
 def plot_front(rows: Sequence[dict], path: Path) -> None:

@@ -26,10 +26,10 @@ LARGEST = 1e15  # beyond this a number is a mistake, and no solver's tolerances 
 SERIES = ("import_price_eur_per_mwh", "export_price_eur_per_mwh", "load_kw", "renewables_kw", "co2_kg_per_mwh")
 
 # A limit bends only where it cannot be met. What it then costs, as multiples of the largest value a MWh can have in the
-# problem: more than any trade can earn, and in the order in which limits should give way.
+# problem: more than any trade can earn, and in the order in which limits should give way: targets, SOC bounds, grid limits.
 TARGET_PENALTY = 20.0  # for each MWh short of a target
-BOUND_PENALTY = 300.0  # for each MWh outside the SOC bounds and each hour
-GRID_PENALTY = 10_000.0  # for each MWh over a grid limit
+BOUND_PENALTY = 300.0  # for each MWh outside the SOC bounds and each hour, at most; in one interval always two targets' worth
+GRID_PENALTY = 10_000.0  # for each MWh over a grid limit, at least; always twice a MWh outside the bounds all the time
 
 
 class ProblemError(ConfigError):
@@ -148,7 +148,15 @@ class Problem:
         value += max((b.wear_eur_per_mwh + abs(b.terminal_value_eur_per_mwh or 0) for b in self.batteries), default=0.0)
         value /= min((b.eta_charge * b.eta_discharge for b in self.batteries), default=1.0)
         value = value or 1.0
-        return Penalties(TARGET_PENALTY * value, BOUND_PENALTY * value, GRID_PENALTY * value)
+        # a MWh exported over the limit takes up to 1 / eta out of a battery
+        all_the_time = 2 * self.intervals * self.hours / min((b.eta_discharge for b in self.batteries), default=1.0)
+        bound = max(2 * TARGET_PENALTY / self.hours, min(BOUND_PENALTY, GRID_PENALTY / max(all_the_time, 1.0)))
+        return Penalties(TARGET_PENALTY * value, bound * value, max(GRID_PENALTY, bound * all_the_time) * value)
+
+    def usable_kw(self, battery: BatteryParameters) -> tuple[float, float]:
+        """What a battery can charge and discharge at most in an interval [kW]: its rating, or all its capacity at once."""
+        eta, most = battery.eta_discharge, battery.capacity_kwh / self.hours
+        return min(battery.charge_kw, most / battery.eta_charge), min(battery.discharge_kw, most * eta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +183,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Certificate:
-    """How the schedule was found and how far it can be from the best: `lp-exact` or `milp`."""
+    """How the schedule was found and how far it can be from the best: `lp-exact`, or `milp`, of gap 1 where nothing is proven."""
 
     kind: str
     binaries: int
@@ -186,7 +194,11 @@ class Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A schedule, its money, and what can be said for it."""
+    """A schedule, its money, and what can be said for it. Marginal values are NaN where time ran out before they were known.
+
+    `battery_value_eur_per_mwh` is the value of a MWh more in each battery (battery, interval), `stored_value_eur_per_mwh` what the
+    energy is worth in the battery that moves most.
+    """
 
     status: str
     certificate: Certificate
@@ -195,6 +207,7 @@ class Result:
     objective_eur: float | None = None
     violations: tuple[Violation, ...] = ()
     stored_value_eur_per_mwh: np.ndarray | None = None
+    battery_value_eur_per_mwh: np.ndarray | None = None
     bus_price_eur_per_mwh: np.ndarray | None = None
     reason: tuple[str, ...] = ()
     cause: str | None = None
@@ -344,7 +357,7 @@ def result_json(problem: Problem, result: Result) -> dict:
         "grid_import_kw": schedule.grid_import_kw.tolist(),
         "grid_export_kw": schedule.grid_export_kw.tolist(),
         "curtailed_kw": schedule.curtailed_kw.tolist(),
-        "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh.tolist(),
+        "stored_value_eur_per_mwh": [None if math.isnan(value) else value for value in result.stored_value_eur_per_mwh.tolist()],
         "reason": list(result.reason),
         "batteries": [
             {"battery_id": battery.battery_id, "charge_kw": c.tolist(), "discharge_kw": d.tolist(), "soc": s.tolist()}

@@ -1,69 +1,209 @@
 """Why a schedule does what it does, in a sentence for each interval, from prices, marginal values and binding limits.
 
 A battery charges where a MWh at the bus costs less than what it is worth stored, `bus < eta_charge * stored`, discharges where
-it brings more than that, `bus > stored / eta_discharge + wear`, and holds in between. Reads and writes nothing.
+it brings more than that, `bus > stored / eta_discharge + wear`, and holds in between. Of several batteries the one that moves most
+in an interval speaks, where none moves the one that moves most in all. Reads and writes nothing.
 
     python optimization.py --json
 """
 
 import numpy as np
 
-from battery import TOLERANCE
-from schedule_problem import Problem, Result
+from battery import TOLERANCE, keep_fraction
+from schedule_problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
+UNPRICED = "no marginal values: time limit"
+
+
+def least_kw(problem: Problem) -> float:
+    """Power that counts as a movement [kW]."""
+    return 10 * TOLERANCE * max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
+
+
+def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
+    """Number of the battery that moves most in each interval; where none moves, of the one that moves most in all, then the largest."""
+    if not problem.batteries:
+        return np.zeros(problem.intervals, dtype=int)
+    moved = schedule.charge_kw + schedule.discharge_kw
+    order = np.lexsort(([-battery.capacity_kwh for battery in problem.batteries], -moved.sum(axis=1)))
+    return order[np.argmax(np.where(moved > least_kw(problem), moved, 0.0)[order], axis=0)]
+
+
+def worth(problem: Problem, schedule: Schedule, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What energy stored at the end of each interval is worth (battery, interval) [EUR/MWh], and what it is in the next.
+
+    A marginal value is that of a MWh more within the interval: of no use where the battery is full, and used up where it is emptied.
+    """
+    batteries, least = problem.batteries, least_kw(problem)
+    keep = np.array([[keep_fraction(battery, problem.hours)] for battery in batteries])
+    after = np.column_stack((keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries]))
+    empty, full = _at_bounds(problem, schedule)
+    empty, full = empty & (schedule.charge_kw <= least), full & (schedule.discharge_kw <= least)
+    return np.where(empty, np.minimum(value, after), np.where(full, np.maximum(value, after), value)), after
+
+
+def _at_bounds(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Where each battery is at its lower and at its upper SOC bound at the end of an interval, or outside."""
+    low, high = (np.array([[getattr(battery, name)] for battery in problem.batteries]) for name in ("soc_min", "soc_max"))
+    return schedule.soc <= low + 1e-6, schedule.soc >= high - 1e-6
 
 
 def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     """One reason for each interval: what the batteries do and why, then curtailment, peak and limits that bent."""
-    schedule, grid = result.schedule, problem.grid
-    scale = max([1.0, *(max(battery.charge_kw, battery.discharge_kw) for battery in problem.batteries)])
-    least = 10 * TOLERANCE * scale
-    charge, discharge = schedule.charge_kw.sum(axis=0), schedule.discharge_kw.sum(axis=0)
-    surplus = problem.renewables_kw - problem.load_kw
-    peak = schedule.grid_import_kw.max(initial=0.0) if grid.peak_price_eur_per_kw else np.inf
+    schedule, grid, least = result.schedule, problem.grid, least_kw(problem)
+    surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
+    means = (np.bincount(problem.peak_blocks, imports) / np.bincount(problem.peak_blocks))[problem.peak_blocks]
+    peak = means.max(initial=0.0)
+    paid = bool(grid.peak_price_eur_per_kw) and peak > grid.peak_so_far_kw + least
+    at_peak = (paid & (means >= peak - least) & (imports > least)).tolist()
+    at_limit, curtails = (imports >= grid.import_limit_kw - least).tolist(), (schedule.curtailed_kw > least).tolist()
     bent = {}
     for violation in result.violations:
         bent.setdefault(violation.interval, []).append(f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}")
-    said = []
-    for t in range(problem.intervals):
-        if not problem.batteries:
-            parts = []
-        elif charge[t] > least and discharge[t] > least:
-            parts = ["shift: one battery charges another"]
-        elif charge[t] > least:
-            parts = [_charging(problem, result, t, surplus[t])]
-        elif discharge[t] > least:
-            parts = [_discharging(problem, result, t, surplus[t])]
-        else:
-            parts = [_holding(problem, result, t)]
-        if schedule.curtailed_kw[t] > least:
+    said = _moves(problem, result, least) if problem.batteries else [[] for _ in range(problem.intervals)]
+    for t, parts in enumerate(said):
+        if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
-        if schedule.grid_import_kw[t] >= peak - least and peak > grid.peak_so_far_kw + least:
+        if at_peak[t]:
             parts.append(f"peak held at {peak:,.0f} kW")
-        elif schedule.grid_import_kw[t] >= grid.import_limit_kw - least:
+        elif at_limit[t]:
             parts.append("import at its limit")
         parts += bent.get(t, ())
-        said.append("; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit"))
-    return tuple(said)
+    return tuple("; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit") for t, parts in enumerate(said))
 
 
-def _charging(problem: Problem, result: Result, t: int, surplus_kw: float) -> str:
-    bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
-    if any(battery.soc_initial < battery.soc_min for battery in problem.batteries) and not _inside(problem, result, t - 1, "low"):
-        return "charge: back to soc_min"
-    source = "surplus worth" if surplus_kw > 0 and result.schedule.grid_import_kw[t] <= 0 else "price"
-    return f"charge: {source} {_against(bus, stored)}"
+def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
+    """What the batteries do in each interval, and why: the leading one, then others that come back into their bounds."""
+    schedule, batteries = result.schedule, problem.batteries
+    charges, discharges = schedule.charge_kw > least, schedule.discharge_kw > least
+    before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
+    low, high = (np.array([[getattr(battery, name)] for battery in batteries]) for name in ("soc_min", "soc_max"))
+    back_up, back_down = charges & (before < low - 1e-6), discharges & (before > high + 1e-6)
+    lead, every = leading(problem, schedule), np.arange(problem.intervals)
+    led = {name: rows[lead, every].tolist() for name, rows in _figures(problem, result, charges, discharges).items()}
+    surplus = ((problem.renewables_kw > problem.load_kw) & (schedule.grid_import_kw <= 0)).tolist()
+    sells = (schedule.grid_export_kw > 0).tolist()
+    charging, discharging = charges.any(axis=0).tolist(), discharges.any(axis=0).tolist()
+    said = []
+    for t, b in enumerate(lead.tolist()):
+        battery, at = batteries[b], {name: values[t] for name, values in led.items()}
+        if charging[t] and discharging[t]:
+            part = "shift: one battery charges another"
+        elif charging[t]:
+            part = "charge: back to soc_min" if back_up[b, t] else _charging(at, surplus[t], battery)
+        elif discharging[t]:
+            part = "discharge: back to soc_max" if back_down[b, t] else _discharging(at, sells[t], battery)
+        else:
+            part = f"hold: {_holding(at, battery)}"
+        said.append([part])
+    for back, name in ((back_up, "soc_min"), (back_down, "soc_max")):
+        for b, t in np.argwhere(back & (lead != np.arange(len(batteries))[:, None])).tolist():
+            said[t].append(f"{batteries[b].battery_id} back to {name}")
+    return said
 
 
-def _discharging(problem: Problem, result: Result, t: int, surplus_kw: float) -> str:
-    bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
-    if any(battery.soc_initial > battery.soc_max for battery in problem.batteries) and not _inside(problem, result, t - 1, "high"):
-        return "discharge: back to soc_max"
-    use = (
-        "make room for energy that is paid for taking," if stored < 0 else "sell" if result.schedule.grid_export_kw[t] > 0 else "serve load"
-    )
-    return f"discharge: {use} at {_against(bus, stored)}"
+def _figures(problem: Problem, result: Result, charges: np.ndarray, discharges: np.ndarray) -> dict[str, np.ndarray]:
+    """What reasons rest on, one row a battery: worth of energy [EUR/MWh] and what comes later, and states at the end of intervals."""
+    batteries = problem.batteries
+    value, after = worth(problem, result.schedule, result.battery_value_eur_per_mwh)
+    names = ("eta_charge", "eta_discharge", "wear_eur_per_mwh", "terminal_value_eur_per_mwh")
+    eta_charge, eta_discharge, wear, end = (np.array([[getattr(battery, name) or 0.0] for battery in batteries]) for name in names)
+    bus, price = (np.broadcast_to(x, value.shape) for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh))
+    spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
+    empty, full = _at_bounds(problem, result.schedule)
+    return {
+        "bus": bus,
+        "price": price,
+        "value": value,
+        "after": after,
+        "stores": eta_charge * value,
+        "spends": spends,
+        # what it would be worth if wear were nothing
+        "unworn": np.fmax(value, eta_discharge * np.minimum(_later(bus), spends)),
+        "sold_later": sold,
+        "used_later": np.where(np.isfinite(sold), sold, end),
+        "bought_later": -_later(np.where(charges, -bus, -np.inf)),
+        "next": _next(charges.astype(int) - discharges),
+        "empty": empty,
+        "full": full,
+    }
+
+
+def _later(values: np.ndarray) -> np.ndarray:
+    """The most of all later intervals, for each row; minus infinity at the end."""
+    later = np.maximum.accumulate(values[:, :0:-1], axis=1)[:, ::-1]
+    return np.column_stack((later, np.full(len(values), -np.inf)))
+
+
+def _next(moves: np.ndarray) -> np.ndarray:
+    """The next movement in or after each interval: 1 charging, -1 discharging, 0 none."""
+    count = moves.shape[1]
+    places = np.where(moves != 0, np.arange(count), count)
+    places = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
+    return np.take_along_axis(np.column_stack((moves, np.zeros(len(moves), dtype=int))), places, axis=1)
+
+
+def _charging(at: dict, surplus: bool, battery) -> str:
+    if np.isnan(at["value"]):
+        return f"charge: {UNPRICED}"
+    said = f"charge: {'surplus worth' if surplus else 'price'} {_stores(at, battery)}"
+    # another MWh would only take the place of one that is charged at this price, too: say what it is for
+    tie = abs(at["bus"] - at["stores"]) < LEAST_EUR_PER_MWH < at["used_later"] - at["bus"]
+    return said + (f", worth up to {_price(at['used_later'])} later" if tie else "")
+
+
+def _discharging(at: dict, sells: bool, battery) -> str:
+    if np.isnan(at["value"]):
+        return f"discharge: {UNPRICED}"
+    use = "make room for energy that is paid for taking," if at["value"] < 0 else "sell" if sells else "serve load"
+    return f"discharge: {use} at {_spends(at, battery)}"
+
+
+def _holding(at: dict, battery) -> str:
+    """Why a battery stays still: what hinders it, else what its next movement waits for, else what makes moving not pay."""
+    bus, gain = at["bus"], LEAST_EUR_PER_MWH
+    if np.isnan(at["value"]):
+        return UNPRICED
+    if battery.charge_kw and not at["full"] and (at["empty"] or at["next"] > 0) and at["price"] + gain < min(bus, at["stores"]):
+        return f"no room to import below the limit or the peak, {_against(at['price'], at['stores'])}"
+    if at["empty"] and bus - battery.wear_eur_per_mwh > at["after"] / battery.eta_discharge + gain:
+        return "empty"
+    if battery.cycles_per_day_max is not None and not at["empty"] and bus > at["spends"] + gain:
+        return f"the day's cycles bring more at another time, {_spends(at, battery)}"
+    if at["full"] and bus + gain < battery.eta_charge * at["after"]:
+        return "full"
+    if at["next"] > 0 and at["stores"] <= bus + gain < at["value"]:
+        return f"losses of charging exceed the spread, {_against(bus, at['value'])}"
+    if at["next"] > 0 and at["bought_later"] <= bus + gain:
+        lower = at["bought_later"] < bus - gain
+        return f"{'waits for a lower price' if lower else 'charging later costs the same'}, {_stores(at, battery)}"
+    charger = "no charger; " if not battery.charge_kw and bus + gain < at["stores"] else ""
+    if not at["empty"]:
+        if at["next"] < 0 and at["sold_later"] >= bus - gain:
+            higher = at["sold_later"] > bus + gain
+            return f"{charger}{'kept for a higher price' if higher else 'discharging later brings the same'}, {_spends(at, battery)}"
+        if bus > at["spends"] - battery.wear_eur_per_mwh + gain:
+            return f"{charger}wear exceeds the price, {_spends(at, battery)}"
+        return f"{charger}kept for what it is worth later, {_spends(at, battery)}"
+    if charger:
+        return f"empty, no charger, {_stores(at, battery)}"
+    if bus + gain < battery.eta_charge * at["unworn"]:
+        return f"wear exceeds the spread, {_stores(at, battery)}"
+    if bus + gain < at["unworn"] / battery.eta_discharge:
+        return f"losses{' and wear' if battery.wear_eur_per_mwh else ''} exceed the spread, {_stores(at, battery)}"
+    return "empty"
+
+
+def _stores(at: dict, battery) -> str:
+    """The price at the bus beside what a MWh is worth that is charged."""
+    return _against(at["bus"], at["stores"], " after losses" if battery.eta_charge < 1 else "")
+
+
+def _spends(at: dict, battery) -> str:
+    """The price at the bus beside what a MWh must bring that is discharged."""
+    costs = [name for name, any_ in (("losses", battery.eta_discharge < 1), ("wear", battery.wear_eur_per_mwh)) if any_]
+    return _against(at["bus"], at["spends"], f" with {' and '.join(costs)}" if costs else "")
 
 
 def _price(price: float) -> str:
@@ -71,37 +211,11 @@ def _price(price: float) -> str:
     return f"{round(float(price), 2) + 0.0:.2f}"
 
 
-def _against(bus: float, stored: float) -> str:
+def _against(bus: float, worth: float, how: str = "") -> str:
     """The price at the bus beside the stored value, in words."""
-    bus, stored = round(float(bus), 2) + 0.0, round(float(stored), 2) + 0.0
-    word = "below" if bus < stored else "above" if bus > stored else "equal to"
-    return f"{bus:.2f} {word} stored value {stored:.2f}"
-
-
-def _inside(problem: Problem, result: Result, t: int, side: str) -> bool:
-    """Whether all batteries are inside their lower or upper SOC bound at the end of interval t (-1: at the start)."""
-    for b, battery in enumerate(problem.batteries):
-        soc = battery.soc_initial if t < 0 else result.schedule.soc[b, t]
-        if (soc < battery.soc_min - 1e-6) if side == "low" else (soc > battery.soc_max + 1e-6):
-            return False
-    return True
-
-
-def _holding(problem: Problem, result: Result, t: int) -> str:
-    bus, stored = result.bus_price_eur_per_mwh[t], result.stored_value_eur_per_mwh[t]
-    soc, batteries, against = result.schedule.soc[:, t], problem.batteries, _against(bus, stored)
-    if all(s <= battery.soc_min + 1e-6 for s, battery in zip(soc, batteries, strict=True)):
-        return "hold: empty"
-    limited = [battery for battery in batteries if battery.cycles_per_day_max is not None]
-    if any(bus - battery.wear_eur_per_mwh - stored / battery.eta_discharge > LEAST_EUR_PER_MWH for battery in limited):
-        return f"hold: the day's cycles bring more at another time, {against}"
-    if all(s >= battery.soc_max - 1e-6 for s, battery in zip(soc, batteries, strict=True)):
-        return "hold: full"
-    if bus > stored:
-        return f"hold: losses and wear exceed the spread, {against}"
-    if any(battery.charge_kw and battery.eta_charge * stored <= bus + LEAST_EUR_PER_MWH < stored for battery in batteries):
-        return f"hold: losses of charging exceed the spread, {against}"
-    return f"hold: kept for a higher price, {against}"
+    bus, worth = round(float(bus), 2) + 0.0, round(float(worth), 2) + 0.0
+    word = "below" if bus < worth else "above" if bus > worth else "equal to"
+    return f"{bus:.2f} {word} stored value {worth:.2f}{how}"
 
 
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:

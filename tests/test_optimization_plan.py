@@ -156,13 +156,6 @@ def states_of(values, **columns):
     return pd.DataFrame({"time": list(values), "battery_id": "store", "kind": "simulated", "soc": 0.5} | columns)
 
 
-def test_a_state_labelled_with_the_issue_time_is_not_known_yet(site):
-    _, config = site
-    with db.session(config) as conn:
-        db.save_battery_states(conn, states_of([ISSUE - pd.Timedelta(minutes=15), ISSUE], soc=[0.8, 0.2]))
-        assert starting_batteries(conn, config, ISSUE)[0].soc_initial == 0.8
-
-
 def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
     """1,200 of 2,000 kWh were discharged since midnight in Brussels (23:00 UTC): 800 kWh of one cycle are left, for 13 h of the day."""
     _, config = site

@@ -85,7 +85,9 @@ def test_schedules_keep_to_physics_and_cost_no_more_than_idling(problem):
     checked = replay(problem, result.schedule)
     assert checked.violations == ()
     assert near(checked.objective_eur, result.objective_eur)
-    assert result.certificate.bound_eur <= result.objective_eur + 1e-9
+    for reason in result.reason:
+        assert not reason.startswith("charge:") or " above stored value" not in reason
+        assert not reason.startswith("discharge:") or " below stored value" not in reason
     assert loose_bound_eur(problem) <= result.objective_eur + 1e-6 * max(1.0, abs(result.objective_eur))
     nothing = replay(problem, idle(problem))
     assert not nothing.violations
@@ -102,6 +104,7 @@ def test_few_binaries_give_the_optimum_of_all_binaries(problem):
     model.lp.drop("fit_")  # the textbook's model: without what the binaries imply
     everywhere = run_highs(model, 60)
     assert near(replay(problem, found.schedule).objective_eur, everywhere.objective / MONEY_SCALE)
+    assert near(found.certificate.bound_eur, everywhere.objective / MONEY_SCALE)
 
 
 @settings(RANDOM, max_examples=60)
@@ -174,7 +177,6 @@ def test_a_model_that_is_kept_finds_what_a_new_one_finds(some):
             schedule, objective = rolling.solve(each), solve(each).objective_eur
             assert replay(each, schedule).violations == ()
             assert near(replay(each, schedule).objective_eur, objective)
-    assert rolling.reused + rolling.rebuilt == 3 * len(some)
 
 
 def test_a_kept_model_has_its_time_limit_for_each_window():
@@ -184,6 +186,7 @@ def test_a_kept_model_has_its_time_limit_for_each_window():
     for _ in range(10):
         rolling.solve(problem)
     (held,) = rolling.held.values()
+    assert (rolling.reused, rolling.rebuilt) == (10, 0)
     # HiGHS counts the time of all its solves: the limit moves on with it
     assert held.highs.getOptionValue("time_limit")[1] > 5.0
 
