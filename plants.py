@@ -150,20 +150,12 @@ def wind_power(
 
 @functools.cache
 def year_profiles(year: int, country: str) -> np.ndarray:
-    """Quarter-hours of a year of the local clock, one column for each of `LOAD_MIX`, 1 in the mean; public holidays as Sundays.
-
-    Raises
-    ------
-    SourceError : the country's holidays are not known.
-    """
+    """Quarter-hours of a year of the local clock, one column for each of `LOAD_MIX`, 1 in the mean; a country's holidays as Sundays."""
     import holidays
     from demandlib import bdew
     from demandlib.particular_profiles import IndustrialLoadProfile
 
-    try:
-        days = dict(holidays.country_holidays(country, years=year))
-    except NotImplementedError:
-        raise SourceError(f"holidays_country = {country}: no public holidays known; expected an ISO code such as LU or DE") from None
+    days = dict(holidays.country_holidays(country, years=year)) if country else {}
     with warnings.catch_warnings():  # demandlib turns all warnings into errors and leaves them so
         slp = bdew.ElecSlp(year, holidays=days)
         profiles = slp.get_profiles(*list(LOAD_MIX)[:-1]).copy()

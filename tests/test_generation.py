@@ -265,17 +265,23 @@ def test_bad_arguments_end_in_one_line(tmp_path, capsys, arguments, code, messag
 
 
 def test_unknown_turbine_and_country(tmp_path, capsys):
-    for section, expected in (
-        ("[generation]\nwind_turbine = E-82/2301", "E-82/2300, E-92/2350"),
-        ("[site]\nholidays_country = XX", "ISO code"),
+    for section, code, expected in (
+        ("[generation]\nwind_turbine = E-82/2301", 1, "E-82/2300, E-92/2350"),
+        ("[site]\nholidays_country = XX", 2, "a country's code such as LU"),
     ):
         (tmp_path / "config.ini").write_text(section)
-        assert generation.main(["--config", str(tmp_path / "config.ini"), "--days", "1"]) == 1
+        assert generation.main(["--config", str(tmp_path / "config.ini"), "--days", "1"]) == code
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and expected in lines[0]
         assert not list((tmp_path / "data").glob("*"))
     with pytest.raises(SourceError, match="E-82/2300"):
         plants.turbine_curve("E-82/230")
+
+
+def test_without_a_country_no_day_is_a_holiday():
+    new_year = plants.year_profiles(2025, "")[: 24 * 4]  # a Wednesday
+    assert np.allclose(new_year, plants.year_profiles(2025, "")[7 * 24 * 4 :][: 24 * 4], rtol=0.1)
+    assert not np.allclose(new_year, plants.year_profiles(2025, "LU")[: 24 * 4], rtol=0.1)
 
 
 def test_unwritable_folder(tmp_path, capsys):
