@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import db
 import producer
 import sink
 from config import load_config
+from sources import write_sources
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKER = """
@@ -51,20 +53,16 @@ def make_config(config_file):
 
 @pytest.fixture
 def frozen_broker():
-    """Address of a broker of this test's own, and a function that stops its answers for a while."""
+    """Address of a broker of this test's own, and functions that silence it and wake it again."""
     command, pipes = [sys.executable, "-c", BROKER], {"stdin": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, **pipes)
 
-    @contextmanager
-    def frozen():
-        process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGCONT)
-
     try:
-        yield process.stdout.readline().strip(), frozen
+        yield (
+            process.stdout.readline().strip(),
+            lambda: process.send_signal(signal.SIGSTOP),
+            lambda: process.send_signal(signal.SIGCONT),
+        )
     finally:
         process.kill()
         process.communicate()
@@ -157,7 +155,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(make_config, caplog):
 
 def test_dead_letters_not_acknowledged_are_sent_again(make_config, frozen_broker, monkeypatch):
     """The broker is silent from before the dead letters are sent until after they have expired."""
-    address, frozen = frozen_broker
+    address, silence, wake = frozen_broker
     monkeypatch.setattr(sink, "REQUEST_S", 1.0)
     config = make_config(bootstrap_servers=address)
     send(config, "solar", [b"broken", power(iso(0, 15), 1), b"also broken"])
@@ -165,11 +163,10 @@ def test_dead_letters_not_acknowledged_are_sent_again(make_config, frozen_broker
     with running(member):
         with locked(config, "renewables") as is_waiting:
             wait_until(is_waiting)
-            silence = frozen()
-            silence.__enter__()
+            silence()
         wait_until(lambda: len(read(config, SOURCES[0])) == 1)
         time.sleep(3)  # the dead letters expire after one second
-        silence.__exit__(None, None, None)
+        wake()
     counts = member.counts["solar"]
     assert (counts.stored + counts.unchanged, counts.dead_lettered) == (1, 2)
     letters = communication.list_dead_letters(config)
@@ -196,3 +193,42 @@ def test_a_member_that_loses_its_partitions_at_work_goes_on(make_config):
     assert sum(count.lost + count.dead_lettered for count in counts) == 0
     with db.session(config) as conn:
         assert db.count_measurements(conn)["load"] == 6000
+
+
+def test_a_producer_says_how_much_was_not_acknowledged(make_config, frozen_broker):
+    """The broker falls silent after the first part of the file was sent."""
+    address, silence, wake = frozen_broker
+    config = make_config(wait_s=1.0, bootstrap_servers=address)
+    lines = [f"{iso(n, 60)},load-1,{n % 50}" for n in range(5000)]
+    text = "\n".join(["time,source_id,power_kw", *lines])
+    (config.paths.data_dir / "load.csv").write_text(text)
+    with pytest.raises(broker.StreamError, match=r"did not acknowledge \d+ of \d+ messages \("):
+        producer.produce(config, ["load"], advance=lambda count: silence())
+    wake()
+    assert producer.produce(config, ["load"]) == {"load": 5000}
+
+
+def test_a_replay_says_which_dead_letters_it_could_not_mark(make_config, frozen_broker):
+    """They are stored, and their notice is sent again by the next replay."""
+    address, silence, wake = frozen_broker
+    config = make_config(bootstrap_servers=address)
+    send(config, "solar", [power(iso(0, 15), 250), power(iso(1, 15), 260)], [1000, 1000])
+    with running(sink.Sink(config, until_drained=True)):
+        pass
+    mended = [dataclasses.replace(SOURCES[0], capacity_kw=300.0), *SOURCES[1:]]
+    write_sources(config.paths.data_dir / "sources.csv", mended)
+    database = dataclasses.replace(config.database, wait_s=1.0)
+    impatient = dataclasses.replace(config, database=database)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(config, "renewables") as is_waiting:
+            replay = pool.submit(communication.replay_dead_letters, impatient)
+            wait_until(is_waiting)
+            silence()
+        with pytest.raises(broker.StreamError, match="stored, but 2 could not be marked"):
+            replay.result()
+        wake()
+    assert list(read(config, mended[0])) == [250, 260]
+    assert [row["offset"] for row in communication.list_dead_letters(config)] == [0, 1]
+    (row,) = communication.replay_dead_letters(config)
+    assert (row["stored"], row["unchanged"], row["still_invalid"]) == (0, 2, 0)
+    assert communication.list_dead_letters(config) == []
