@@ -414,3 +414,35 @@ def test_carrying_out_limits_each_battery_by_its_own_parameters():
     # up to its maximum the first takes 8.5 - 5 = 3.5 kWh; the second 6 - 5.4 = 0.6 kWh from 1.2
     filled = carry_out(problem, lambda t, batteries: [9.0, 9.0])
     assert filled.charge_kw.tolist() == [[3.5], [pytest.approx(1.2)]]
+
+
+def test_replay_counts_half_an_hour_as_half():
+    """8 kW out and 4 kW in, for half an hour each: 5 kWh become 1 and then 3 kWh.
+
+    4 kW are exported (2 kWh at 50), then 8 kW imported (4 kWh at 200, 2 kW over the limit). For
+    half an hour 1 kWh is missing below the minimum of 2 kWh.
+    """
+    cell = {"battery_id": "c", "capacity_kwh": 10, "charge_kw": 4, "discharge_kw": 8}
+    cell |= {"soc_min": 0.2, "soc_initial": 0.5, "terminal_value_eur_per_mwh": 100}
+    problem = a_problem(
+        step_min=30,
+        load_kw=[4, 4],
+        renewables_kw=[0, 0],
+        batteries=[cell | {"wear_eur_per_mwh": 10}],
+        grid={"import_limit_kw": 6},
+    )
+    checked = replay(problem, settle(problem, *powers(-8.0, 4.0)))
+    assert checked.violations == ()
+    assert checked.cost_eur == pytest.approx(0.004 * 200 - 0.002 * 50)
+    assert checked.wear_eur == pytest.approx(0.004 * 10)
+    assert checked.left_eur == pytest.approx(0.003 * 100)
+    bound, grid = problem.penalties.bound_eur_per_mwh_h, problem.penalties.grid_eur_per_mwh
+    assert checked.penalty_eur == pytest.approx(0.001 * 0.5 * bound + 0.001 * grid)
+
+
+@pytest.mark.parametrize("so_far", [0.5, 0.8])
+def test_no_cycles_left_is_no_discharging(so_far):
+    cell = {"battery_id": "c", "capacity_kwh": 10, "charge_kw": 9, "discharge_kw": 9}
+    cell |= {"soc_initial": 1, "cycles_per_day_max": 0.5, "cycles_so_far": so_far}
+    schedule = carry_out(a_problem(batteries=[cell]), lambda t, _: [-3.0])
+    assert schedule.discharge_kw.tolist() == [[0, 0]]

@@ -161,3 +161,13 @@ def test_values_stay_with_their_record_when_one_between_is_refused():
     assert list(found.columns["sent_at"]) == [1_000_000, 3_000_000]
     for k, name in enumerate(names):
         np.testing.assert_array_equal(found.columns[name], [k, 20 + k])
+
+
+def test_a_message_may_be_sent_a_week_ahead_of_its_receipt():
+    """As far as `latest_days_ahead` allows, to the millisecond; one sent now is well within."""
+    value = {"source_id": "s", "time": "2025-01-01T00:00:00Z", "power_kw": 1}
+    now_ms, week_ms = NOW_US // 1000, WEEK_US // 1000
+    sent_ms = [now_ms, now_ms + week_ms, now_ms + week_ms + 1]
+    found = checked("load", [source("s", "load")], [value] * 3, sent_ms=sent_ms)
+    assert found.places.tolist() == [0, 1]
+    assert "the message's own time 2025-06-22T15:06:40Z lies ahead" in found.refused[0][1]
