@@ -18,7 +18,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import Config, ConfigError, VppError, load_config
+from config import Config, ConfigError, VppError, load_config, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,36 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line."""
+    """An argument parser that says what is wrong in one line, and takes no flag but in full.
+
+    A flag cut short by accident would mean another one: `--day 3` would be `--days 3`.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{"allow_abbrev": False} | options)
 
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {in_one_line(message)}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        self._refuse_unknown_flags(words)
+        return super().parse_known_args(words, namespace)
+
+    def _refuse_unknown_flags(self, words: Sequence[str]) -> None:
+        """Refuse a flag that this parser does not have; those after a subcommand are its own."""
+        commands = {name for action in self._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices}
+        for word in words:
+            if word == "--" or word in commands:
+                return
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag not in self._option_string_actions:
+                flags = [name for name in self._option_string_actions if name.startswith("--")]
+                self.error(f"unknown option {flag}; {one_of(flag, flags)}")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, f"{value}: {one_of(value, action.choices)}")
 
 
 def new_parser(documentation: str) -> argparse.ArgumentParser:
@@ -109,7 +135,7 @@ def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespac
     try:
         return run(args, load_config(args.config)) or 0
     except VppError as error:
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{parser.prog}: {in_one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; run the same command again to complete it", file=sys.stderr)
@@ -117,6 +143,11 @@ def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespac
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def in_one_line(text: object) -> str:
+    """A message as one line."""
+    return " ".join(str(text).split())
 
 
 def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = False) -> None:
