@@ -288,6 +288,11 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> int:
+    folder = args.output or config.paths.state_dir
+    for name in ("pareto.csv", "pareto.png"):
+        if args.input:
+            terminal.check_not_read(folder / name, "--output", args.input, "--input")
+        terminal.check_writable(folder / name, "--output")
     if args.input:
         problem = read_problem(args.input)
     else:
@@ -298,7 +303,6 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
     if not problem.co2_kg_per_mwh.any():
         logger.warning("co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] or in the problem file")
     rows = schedule_pareto.front(problem, args.points, config.optimization.solver)
-    folder = args.output or config.paths.state_dir
     with terminal.replacing_file(folder / "pareto.csv", "--output") as table:
         with terminal.replacing_file(folder / "pareto.png", "--output") as picture:
             schedule_pareto.plot_front(rows, picture)

@@ -29,7 +29,7 @@ import report
 import sources
 import train_forecast
 from config import Config, ConfigError, VppError
-from terminal import check_writable, new_parser, print_rows, replacing_file, run_script, shown
+from terminal import check_not_read, check_writable, new_parser, print_rows, replacing_file, run_script, shown
 
 log = logging.getLogger("pipeline")
 
@@ -175,6 +175,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
     check_writable(report.OUTPUT)
     if args.json:
+        for path in args.data.glob("*") if args.data else ():
+            check_not_read(args.json, "--json", path, "--data")
         check_writable(args.json, "--json")
     if args.watch is not None:
         if not 0 < args.watch < float("inf") or args.json:

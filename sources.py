@@ -17,7 +17,6 @@ import dataclasses
 import difflib
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -179,7 +178,7 @@ def replacing_files(folder: Path | str) -> Iterator[Path]:
             if (folder / path.name).is_dir():
                 raise IsADirectoryError(f"{path.name} is a folder")
         for path in written:
-            os.replace(path, folder / path.name)
+            terminal.put_in_place(path, folder / path.name)
     except OSError as error:
         reason = error.strerror or error
         raise DataFileError(f"{terminal.shown(folder)}: cannot be written: {reason}; nothing was changed, choose another folder") from None
@@ -400,6 +399,11 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             zoneinfo.ZoneInfo(args.tz)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ConfigError(f"--tz {args.tz}: expected an IANA time zone such as Europe/Berlin") from None
+    folder = Path(args.output) if args.output else config.paths.data_dir
+    for kind in (*VALUE_COLUMN, "weather", "weather_forecast"):
+        terminal.check_not_read(folder / f"{kind}.csv", "--output", Path(args.file), "FILE")
+    for name in (SOURCES_FILE, REJECTS_FILE):
+        terminal.check_not_read(folder / name, "--output", Path(args.file), "FILE")
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
     found = real_data.load_file(Path(args.file), args.time_column, args.tz, args.wanted, limits)
     rejects = sorted(reject for series in found for reject in series.rejects)
@@ -430,7 +434,6 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             parameters={"origin": IMPORTED} | ({"price_area": site.price_area} if market else {}),
         )
         added.append((source, series_frame(source, series.values)))
-    folder = Path(args.output) if args.output else config.paths.data_dir
     save_series(folder, added, rejects=rejects)
     if not args.json:
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""

@@ -7,13 +7,17 @@ piped; `NO_COLOR` is respected. Exit codes: 0 done, 1 expected failure, 2 usage 
 """
 
 import argparse
+import errno
 import json
 import logging
 import math
 import os
+import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 CHATTY_LOGGERS = ("alembic", "cmdstanpy", "mlflow", "pytorch_lightning", "optuna", "matplotlib", "darts", "prophet", "urllib3")
 PICTURES = (".png", ".svg", ".pdf")
+OPEN_FILES = re.compile("/dev/(fd/|std(in|out|err)$)|/proc/")
+# options that name a file to write, and those that name one to read
+WRITTEN, READ = ("output", "plot", "json"), ("config", "input", "file")
 
 
 class Parser(argparse.ArgumentParser):
@@ -133,7 +140,9 @@ def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespac
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        return run(args, load_config(args.config)) or 0
+        config = load_config(args.config)
+        check_own_files(args, config.path)
+        return run(args, config) or 0
     except VppError as error:
         print(f"{parser.prog}: {in_one_line(error)}", file=sys.stderr)
         return error.exit_code
@@ -211,25 +220,80 @@ def shown(value: object) -> str:
     return str(value)
 
 
+def writes_through(path: Path) -> bool:
+    """Whether a path is a device, a pipe, a socket or a file that a process has open.
+
+    Such a path is written to; it is never replaced.
+    """
+    is_open_file = OPEN_FILES.match(os.path.abspath(path)) is not None
+    return is_open_file or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def target_of(path: Path) -> Path:
+    """The file that a path names, behind all its symbolic links; raises OSError for a circle of links."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
+
+
+def put_in_place(written: Path, path: Path) -> None:
+    """Give `path` the content of the file `written`, which is gone then.
+
+    A file is replaced at once; a symbolic link stays and the file that it names is replaced; a
+    device or a pipe gets the content written to it.
+    """
+    if writes_through(path):
+        with written.open("rb") as content, path.open("wb", buffering=0) as device:
+            shutil.copyfileobj(content, device)
+        written.unlink()
+        return
+    target = target_of(path)
+    try:
+        written.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".partial-{target.name}")  # the link leads to another disk
+        try:
+            shutil.move(written, beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
 @contextmanager
 def _partial(path: Path, option: str) -> Iterator[Path]:
-    partial = path.parent / f".partial-{path.name}"  # with the ending that tells a picture's format
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(0, "is a folder")
-        yield partial
-    except OSError as error:
-        where = f"{option} {shown(path)}".strip()
-        raise ConfigError(f"{where}: cannot be written: {error.strerror or error}; name a file in a folder you may write") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    with ExitStack() as cleaning:
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a folder")
+            if writes_through(path):
+                if not os.access(path, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                partial = Path(cleaning.enter_context(tempfile.TemporaryDirectory())) / path.name
+            else:
+                target = target_of(path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # the ending is the one that the user gave: it tells a picture's format
+                partial = target.with_name(f".partial-{target.stem}{path.suffix}")
+                cleaning.callback(_remove, partial)
+            yield partial
+        except OSError as error:
+            where = f"{option} {shown(path)}".strip()
+            raise ConfigError(f"{where}: cannot be written: {error.strerror or error}; name a file in a folder you may write") from None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 @contextmanager
 def replacing_file(path: Path, option: str = "") -> Iterator[Path]:
-    """Yield a file beside `path` to write to, which takes its place when the block ends well: `path` is whole or as it was.
+    """Yield a file to write to; when the block ends well `path` gets its content, else `path` is as it was.
+
+    A device, a pipe or a symbolic link is written through and stays what it is (`put_in_place`).
 
     Raises
     ------
@@ -237,13 +301,41 @@ def replacing_file(path: Path, option: str = "") -> Iterator[Path]:
     """
     with _partial(path, option) as partial:
         yield partial
-        partial.replace(path)
+        put_in_place(partial, path)
 
 
 def check_writable(path: Path, option: str = "") -> None:
     """Refuse a file that cannot be written before the long work whose result it is to hold; errors as `replacing_file`."""
     with _partial(path, option) as partial:
         partial.touch()
+
+
+def check_not_read(path: Path, option: str, read: Path, read_option: str) -> None:
+    """Refuse to write over a file that is read, by whatever name or link both are given.
+
+    Raises
+    ------
+    ConfigError : both are the same file.
+    """
+    if writes_through(path):
+        return
+    same = path.exists() and read.exists() and path.samefile(read)
+    if same or os.path.realpath(path) == os.path.realpath(read):
+        raise ConfigError(f"{option} {shown(path)}: is the file that {read_option} names; name another file to write")
+
+
+def check_own_files(args: argparse.Namespace, config_path: Path) -> None:
+    """Refuse options that would write over the configuration, over the input, or twice to one file."""
+    files = {
+        name: Path(value)
+        for name, value in vars(args).items()
+        if name in (*WRITTEN, *READ) and isinstance(value, (str, Path)) and str(value)
+    }
+    files["config"] = config_path
+    for name in [name for name in WRITTEN if name in files]:
+        for other in files:
+            if other != name and not files[other].is_dir():
+                check_not_read(files[name], f"--{name}", files[other], "FILE" if other == "file" else f"--{other}")
 
 
 def check_picture(path: Path, option: str) -> None:

@@ -71,3 +71,41 @@ def test_an_unknown_subcommand_is_one_line_with_the_nearest(script, capsys):
 def test_no_benchmark_takes_a_flag_cut_short(path):
     made = re.findall(r"ArgumentParser\(.*\)", path.read_text(encoding="utf-8"))
     assert all("allow_abbrev=False" in call for call in made)
+
+
+def test_every_option_that_names_a_file_is_known_to_the_check():
+    """A new option for a file must be one of those that never write over what is read."""
+    named = {
+        action.dest
+        for script in SCRIPTS
+        for _, parser in parsers(parser_of(script))
+        for action in parser._actions
+        if action.metavar == "FILE"
+    }
+    assert named == {*terminal.WRITTEN, *terminal.READ}
+
+
+OVER_INPUT = [
+    ("optimization", ["solve", "--input", "x.json", "--output", "x.json"]),
+    ("optimization", ["pareto", "--input", "pareto.csv", "--output", "."]),
+    ("sources", ["import", "load.csv", "--time-column", "time", "--load", "a:kW", "--output", "."]),
+    ("pipeline", ["--data", ".", "--json", "sources.csv"]),
+    ("battery", ["--plot", "config.png", "--config", "config.png"]),
+    ("report", ["--output", "config.ini"]),
+    ("forecasting", ["backtest", "--source", "a", "--origins", "2", "--output", "config.ini"]),
+    ("generation", ["--plot", "config.ini"]),
+    ("pipeline", ["--json", "config.ini"]),
+]
+
+
+@pytest.mark.parametrize(("script", "words"), OVER_INPUT)
+def test_no_script_writes_over_what_it_reads(script, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.json", "pareto.csv", "load.csv", "sources.csv", "config.png", "config.ini"):
+        Path(name).write_text("" if name.startswith("config") else "kept")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    words = words if "--config" in words else [*words, "--config", "config.ini"]
+    assert importlib.import_module(script).main(words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(r"--(output|plot|json) .*: is the file that (FILE|--\w+) names", line), line
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,9 +1,14 @@
 import argparse
 import json
+import os
+import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 
+import sources
 import terminal
 from config import ConfigError
 
@@ -77,3 +82,91 @@ def test_an_issue_time_is_a_date_and_a_time_with_its_zone(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected an ISO-8601 time with its zone"):
         terminal.utc_time(text)
     assert terminal.utc_time("2025-03-01T01:00+01:00") == datetime(2025, 3, 1, tzinfo=UTC)
+
+
+def special(tmp_path, kind):
+    """A path that is written through, and a function that gives what arrived behind it."""
+    path, kept = tmp_path / "result.png", tmp_path / "kept.dat"
+    if kind == "fifo":
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        return path, lambda: os.read(reader, 1000)
+    if kind == "device":
+        if os.geteuid():
+            pytest.skip("only root makes a device")
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # as /dev/null
+            path.open("wb").close()
+        except OSError:
+            pytest.skip("no device can be made or opened here")
+        return path, lambda: b"new"
+    if kind == "link":
+        kept.write_text("old")
+    path.symlink_to(kept.name)
+    return path, kept.read_bytes
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "link", "link to nothing yet"])
+def test_a_device_a_pipe_and_a_link_are_written_through(tmp_path, kind):
+    path, arrived = special(tmp_path, kind)
+    before = (path.lstat().st_ino, path.lstat().st_mode)
+    terminal.check_picture(path, "--plot")
+    with terminal.replacing_file(path, "--plot") as partial:
+        assert partial.suffix == ".png"
+        partial.write_text("new")
+    assert (path.lstat().st_ino, path.lstat().st_mode) == before
+    assert arrived() == b"new"
+    with sources.replacing_files(tmp_path) as folder:
+        (folder / path.name).write_text("new")
+    assert (path.lstat().st_ino, path.lstat().st_mode) == before
+    assert arrived() == b"new"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_a_process_has_open_keeps_what_it_printed(tmp_path):
+    code = (
+        "import terminal; from pathlib import Path; print('first', flush=True)\n"
+        "with terminal.replacing_file(Path('/dev/stdout')) as partial: partial.write_text('second')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "first\nsecond"
+
+
+def test_a_circle_of_links_is_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(ConfigError, match=r"--output .*a: cannot be written: "):
+        terminal.check_writable(tmp_path / "a", "--output")
+    assert (tmp_path / "a").is_symlink()
+
+
+def other_name(path, kind):
+    """Another name of the same file."""
+    other = path.with_name("other.json")
+    if kind == "hard link":
+        other.hardlink_to(path)
+    elif kind == "symbolic link":
+        other.symlink_to(path)
+    elif kind == "other spelling":
+        other = path.parent / ".." / path.parent.name / path.name
+    else:
+        other = path
+    return other
+
+
+@pytest.mark.parametrize("kind", ["same name", "other spelling", "hard link", "symbolic link"])
+def test_a_file_that_is_read_is_not_written_over(tmp_path, kind):
+    path = tmp_path / "problem.json"
+    path.write_text("kept")
+    other = other_name(path, kind)
+    for written in terminal.WRITTEN:
+        for read in terminal.READ:
+            args = argparse.Namespace(**{written: other, read: path})
+            config = path if read == "config" else tmp_path / "config.ini"
+            name = "FILE" if read == "file" else f"--{read}"
+            with pytest.raises(ConfigError, match=rf"--{written} .*: is the file that {name} names"):
+                terminal.check_own_files(args, config)
+    with pytest.raises(ConfigError, match=r"is the file that --(plot|output) names"):
+        terminal.check_own_files(argparse.Namespace(plot=path, output=other), tmp_path / "x.ini")
+    terminal.check_own_files(argparse.Namespace(output=tmp_path / "new", input=path), path)
+    assert path.read_text() == "kept"
