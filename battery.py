@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import terminal
-from config import BatteryParameters, Config, ConfigError, FieldError
+from config import BatteryParameters, Config, ConfigError, FieldError, check_known
 from schedule_problem import Problem, Schedule, Violation
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -382,8 +382,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     names = [battery.battery_id for battery in config.batteries]
     if not names:
         raise ConfigError(f"{config.path}: no [battery:NAME] section; expected one to simulate")
-    if args.battery not in (None, *names):
-        raise ConfigError(f"--battery {args.battery}: expected one of {', '.join(names)}")
+    if args.battery is not None:
+        check_known("battery", args.battery, names)
     path = args.plot or config.paths.data_dir / "battery.png"
     terminal.check_picture(path, "--plot")
     battery = config.batteries[names.index(args.battery or names[0])]

@@ -33,6 +33,7 @@ from config import EMBEDDED, Config, VppError
 from queries import between, explained, select_rows, upsert_rows
 from results import (  # noqa: F401
     ForecastRun,
+    check_run,
     read_forecast_runs,
     read_forecasts,
     read_last_state,

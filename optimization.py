@@ -138,9 +138,11 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
     import db
 
     with db.session(config) as conn:
+        if run_id is not None:
+            db.check_run(conn, run_id)
         stored = db.read_schedule(conn, run_id)
         if stored is None:
-            raise db.DataGapError(f"no plan{f' {run_id}' if run_id else ''} in the database; run python optimization.py")
+            raise db.DataGapError("no plan in the database; run python optimization.py")
         run, schedule, states = stored
         index, step = schedule.index, int((schedule.index[1] - schedule.index[0]).total_seconds()) // 60 if len(schedule) > 1 else 60
         actual = actual_frame(conn, config, index, step)

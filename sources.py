@@ -14,7 +14,6 @@ their interval. It reports what it found first; rows that cannot be used go to `
 
 import argparse
 import dataclasses
-import difflib
 import json
 import math
 import re
@@ -31,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from config import Config, ConfigError, VppError
+from config import Config, ConfigError, VppError, check_known
 
 KINDS = ("solar", "wind", "load", "market", "weather")
 POWER_KINDS = ("solar", "wind", "load")
@@ -251,12 +250,10 @@ def find_source(config: Config, source_id: str) -> Source:
 
     Raises
     ------
-    SourceError : there is none; close names are given.
+    ConfigError : there is none; the nearest names are given.
     """
     sources = {source.source_id: source for source in read_sources(config.paths.data_dir / SOURCES_FILE)}
-    if source_id not in sources:
-        close = difflib.get_close_matches(source_id, sources, n=3, cutoff=0.3) or list(sources)[:3]
-        raise SourceError(f"no source {source_id} in {terminal.shown(config.paths.data_dir)}; close ones: {', '.join(close)}")
+    check_known("source", source_id, sources)
     return sources[source_id]
 
 
@@ -459,7 +456,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("source_id", metavar="ID")
     command.set_defaults(command=show_source)
     command = commands.add_parser("add", help="register a plant, a load or a market")
-    command.add_argument("--kind", required=True, help="solar, wind, load or market")
+    command.add_argument("--kind", required=True, choices=KINDS, metavar="KIND", help="solar, wind, load or market")
     command.add_argument("--name", required=True)
     command.add_argument("--id", help="default: from the name")
     command.add_argument("--capacity-kw", type=float, metavar="KW", help="largest power; the AC rating of a solar plant; not for a market")

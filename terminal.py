@@ -62,6 +62,12 @@ class Parser(argparse.ArgumentParser):
                 flags = [name for name in self._option_string_actions if name.startswith("--")]
                 self.error(f"unknown option {flag}; {one_of(flag, flags)}")
 
+    def _get_value(self, action: argparse.Action, text: str) -> object:
+        is_command = isinstance(action, argparse._SubParsersAction)  # with all that follows it
+        if not is_command and not text.strip():
+            raise argparse.ArgumentError(action, "is empty; expected a value")
+        return super()._get_value(action, text)
+
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             raise argparse.ArgumentError(action, f"{value}: {one_of(value, action.choices)}")

@@ -32,7 +32,7 @@ import pandas as pd
 import db
 import model_registry
 import terminal
-from config import EMBEDDED, Config, ConfigError, FieldError
+from config import EMBEDDED, Config, ConfigError, FieldError, check_known
 from features import SourceData, known_at
 from forecast_models import MODELS
 from forecasting import check_issue_time, load_source_data, pick_sources
@@ -77,9 +77,8 @@ def train(
         raise ConfigError(f"--{error.key.removesuffix('_s')} {error.value}: expected {error.expected}") from None
     if not training.models:
         raise ConfigError(f"no model in [training] models or --models; expected some of {', '.join(MODELS)}")
-    unknown = [name for name in training.models if name not in MODELS]
-    if unknown:
-        raise ConfigError(f"unknown model {unknown[0]} in [training] models or --models; expected some of {', '.join(MODELS)}")
+    for name in training.models:
+        check_known("[training] models or --models: model", name, MODELS)
     began = time.monotonic()
     with db.session(config) as connection:
         issue_time = pd.Timestamp(issue_time).tz_convert("UTC") if issue_time is not None else db.data_end(connection)

@@ -255,7 +255,7 @@ def test_the_script_prints_its_table_and_nothing_else(world, script):
     ("arguments", "code", "part"),
     [
         (["--issue-time", "2025-02-20T00:00"], 2, "with its zone"),
-        (["--source", "load-9"], 1, "load-9"),
+        (["--source", "load-9"], 2, "source load-9 is unknown; expected one of load-1"),
         (["--issue-time", "2025-02-20T00:17Z"], 2, "the start of an interval of load-1"),
         (["--horizon-h", "0"], 2, "--horizon-h: 0: expected"),
         (["--backfill-days", "-1"], 2, "--backfill-days: -1: expected"),

@@ -552,7 +552,8 @@ def test_a_front_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
     (tmp_path / "config.ini").write_text("")
     arguments = ["--config", str(tmp_path / "config.ini"), "pareto", "--input", str(tmp_path / "problem.json"), "--points", "2"]
-    assert optimization.main([*arguments, "--output", str(tmp_path / "problem.json")]) == 2
+    (tmp_path / "taken").touch()
+    assert optimization.main([*arguments, "--output", str(tmp_path / "taken")]) == 2
     assert capsys.readouterr().err.endswith("cannot be written: File exists; name a file in a folder you may write\n")
 
 

@@ -16,10 +16,16 @@ from config import ConfigError
 @pytest.mark.parametrize(
     ("values", "texts"),
     [
-        ([93.686, 42.233, 387.17], ["93.69", "42.23", "387.17"]),  # five digits of 387.17 leave two decimals
+        (
+            [93.686, 42.233, 387.17],
+            ["93.69", "42.23", "387.17"],
+        ),  # five digits of 387.17 leave two decimals
         ([0.76237, None, 1.2], ["0.762", "–", "1.200"]),  # three at most
         ([2_171_788.4, -701.13], ["2,171,788", "-701"]),
-        ([36_226.3, 32.4, -0.04], ["36,226.3", "32.4", "0.0"]),  # one decimal for the small ones, and no -0
+        (
+            [36_226.3, 32.4, -0.04],
+            ["36,226.3", "32.4", "0.0"],
+        ),  # one decimal for the small ones, and no -0
         ([float("nan"), 12_345.6, 3], ["–", "12,346", "3"]),  # a count stays one
         ([1e-9, 0.0], ["1e-09", "0"]),  # decimals would hide it
         (["a", True, 7000], ["a", "yes", "7,000"]),

@@ -488,13 +488,13 @@ def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, 
 
 
 def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
-    with pytest.raises(ConfigError, match="unknown model nosuch"):
+    with pytest.raises(ConfigError, match="model nosuch is unknown"):
         train_forecast.train(world, models=["nosuch"])
     for arguments, code, part in (
-        (["--source", "load-9"], 1, "load-9"),
+        (["--source", "load-9"], 2, "load-9"),
         (["--trials", "0"], 2, "--trials 0"),
         (["--jobs", "0"], 2, "--jobs 0"),
-        (["--models", ""], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
+        (["--models", ","], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
     ):
         assert train_forecast.main(["--config", str(world.path), *arguments]) == code
         error = capsys.readouterr().err
