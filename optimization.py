@@ -260,7 +260,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
             {"cost at": "actual values", **{name: actual[key] for name, key in names.items()}, "captured share": actual["captured_share"]}
         )
     if args.json:
-        print(json.dumps({"run": run, "value": actual, "schedule": rows}, default=str, indent=2))
+        print(terminal.json_text({"run": run, "value": actual, "schedule": rows}))
         return 0
     terminal.print_rows(rows, f"plan from {terminal.shown(run['issue_time'])}: {run['status']}, {run['certificate']}, run {run['run_id']}")
     print()
@@ -269,7 +269,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
         if any(bent.values()):
             print(f"at {when} values: {bent_in_words(bent)}")
     if note:
-        print(f"\nno value at actual values: {note}")
+        print(f"\nno value at actual values: {terminal.printable(note)}")
     return 0
 
 

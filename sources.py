@@ -407,7 +407,7 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
     terminal.print_rows([real_data.report_row(series) for series in found], f"Read from {args.file}", as_json=args.json)
     if not args.json:
         for line in real_data.remarks(found):
-            print(line)
+            print(terminal.printable(line))
     if rejects and args.strict:
         line, source_id, _, value, reason = rejects[0]
         raise DataFileError(

@@ -16,9 +16,10 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CHATTY_LOGGERS = ("alembic", "cmdstanpy", "mlflow", "pytorch_lightning", "optuna", "matplotlib", "darts", "prophet", "urllib3")
 PICTURES = (".png", ".svg", ".pdf")
 OPEN_FILES = re.compile("/dev/(fd/|std(in|out|err)$)|/proc/")
+TURNS_WRITING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # of Unicode
 # options that name a file to write, and those that name one to read
 WRITTEN, READ = ("output", "plot", "json"), ("config", "input", "file")
 
@@ -142,9 +144,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
 def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, Config], int | None], argv: Sequence[str] | None) -> int:
     """Parse, read the configuration, run, and turn an expected failure into one line and its exit code."""
     args = parse(parser, argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    for name in CHATTY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    start_log()
     try:
         config = load_config(args.config)
         check_own_files(args, config.path)
@@ -160,15 +160,70 @@ def run_script(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespac
         return 0
 
 
+def printable(text: object) -> str:
+    """A text whose control characters are escaped: data shall not move the cursor or change colours.
+
+    Also the marks that turn the direction of writing, which can make a line look like another.
+    """
+    return "".join(mark.encode("unicode_escape").decode() if _controls(mark) else mark for mark in str(text))
+
+
+def _controls(mark: str) -> bool:
+    is_control = unicodedata.category(mark) in ("Cc", "Cs", "Zl", "Zp") and mark != "\n"
+    return is_control or unicodedata.bidirectional(mark) in TURNS_WRITING
+
+
 def in_one_line(text: object) -> str:
-    """A message as one line."""
-    return " ".join(str(text).split())
+    """A message as one line, its control characters escaped."""
+    return printable(" ".join(str(text).split()))
+
+
+class PrintableFormatter(logging.Formatter):
+    """A formatter of log lines whose messages come from data; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+def start_log() -> None:
+    """Log to stderr, with no word of chatty libraries."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def json_text(value: object) -> str:
+    """A value as JSON: times as the tables show them, null where there is no value or no number."""
+    return json.dumps(_plain(value), default=str, indent=2)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    value = _python_value(value)
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    return shown(value) if isinstance(value, date) else value
+
+
+def _python_value(value: object) -> object:
+    """A number of numpy as that of Python."""
+    if type(value).__name__ == "datetime64":
+        return value.astype("M8[us]").item()
+    return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
 
 
 def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = False) -> None:
     """Print rows with the same keys as a table, or as one JSON array."""
     if as_json:
-        print(json.dumps(list(rows), default=str, indent=2))
+        print(json_text(list(rows)))
         return
     from rich import box
     from rich.console import Console
@@ -179,28 +234,38 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
     columns = list(rows[0]) if rows else ["(nothing)"]
     texts = []
     for column in columns:
-        values = [row.get(column) for row in rows]
+        values = [_python_value(row.get(column)) for row in rows]
         numeric = any(isinstance(value, (int, float)) for value in values)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-        texts.append(aligned(values))
+        table.add_column(cell(column), justify="right" if numeric else "left", overflow="fold")
+        texts.append(list(map(cell, aligned(values))))
     for cells in zip(*texts, strict=True):
         table.add_row(*cells)
     # a pipe has no width: what reads it may want a whole address, or fold it itself
     console = Console(width=None if terminal else 1_000_000, highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
-    print("\n".join([title] * (title is not None) + [line.rstrip() for line in capture.get().splitlines()]))
+    print("\n".join([printable(title)] * (title is not None) + [line.rstrip() for line in capture.get().splitlines()]))
+
+
+def cell(text: str) -> str:
+    """A cell of a table: one line, its control characters escaped."""
+    return printable(text).replace("\n", "\\n")
 
 
 def aligned(values: Sequence[object]) -> list[str]:
     """A column's values as a person reads them, its numbers with the same decimals.
 
-    As many as leave 5 significant digits of the largest, at most 3, and one where small numbers stand beside large ones.
+    As many as leave 5 significant digits of the largest, at most 3, and one where small numbers
+    stand beside large ones; numbers that are all below 0.01 get 3 significant digits.
     """
     numbers = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
-    if not numbers or not 0.01 <= max(numbers) < math.inf:  # a gap of 1e-9 has no use for decimals
+    if not numbers or max(numbers) < 1e-6:  # a gap of 1e-9 has no use for decimals
         return [shown(value) for value in values]
-    decimals = min(3, max(int(min(numbers) < 100), 4 - math.floor(math.log10(max(numbers)))))
+    magnitude = math.floor(math.log10(max(numbers)))
+    if max(numbers) < 0.01:
+        decimals = 2 - magnitude
+    else:
+        decimals = min(3, max(int(min(numbers) < 100), 4 - magnitude))
     return [  # adding 0 turns a -0 into 0
         f"{round(value, decimals) + 0.0:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else shown(value)
         for value in values
@@ -218,7 +283,8 @@ def shown(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%MZ")
+        in_utc = value.astimezone(UTC) if value.tzinfo else value
+        return in_utc.strftime("%Y-%m-%dT%H:%MZ")
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Path):

@@ -14,7 +14,6 @@ Power in kW, prices in EUR/MWh; `mae_ratio_naive` is the MAE over that of last w
 """
 
 import argparse
-import json
 import logging
 import os
 import subprocess
@@ -288,7 +287,7 @@ SHOWN = (
 def run(args: argparse.Namespace, config: Config) -> None:
     rows = train(config, args.issue_time, args.source, args.models, args.trials, args.timeout, args.jobs)
     if args.json:
-        print(json.dumps(rows, indent=2))
+        print(terminal.json_text(rows))
     else:
         terminal.print_rows([{key: row[key] for key in SHOWN} for row in rows], "Selection origins (mae, pinball in kW or EUR/MWh)")
     trained = {row["source_id"] for row in rows if row["champion"]}

@@ -1,11 +1,14 @@
 import argparse
 import json
+import logging
 import os
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import sources
@@ -28,12 +31,14 @@ from config import ConfigError
         ),  # one decimal for the small ones, and no -0
         ([float("nan"), 12_345.6, 3], ["–", "12,346", "3"]),  # a count stays one
         ([1e-9, 0.0], ["1e-09", "0"]),  # decimals would hide it
+        ([0.0012, 0.000345, None], ["0.00120", "0.00034", "–"]),  # below 0.01 they need more
+        ([np.float32(1.5), 2.25], ["1.500", "2.250"]),
         (["a", True, 7000], ["a", "yes", "7,000"]),
         ([], []),
     ],
 )
 def test_the_numbers_of_a_column_have_the_same_decimals(values, texts):
-    assert terminal.aligned(values) == texts
+    assert terminal.aligned([terminal._python_value(value) for value in values]) == texts
 
 
 def test_a_table_is_plain_text_when_piped_and_json_when_asked(capsys):
@@ -176,3 +181,65 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, kind):
         terminal.check_own_files(argparse.Namespace(plot=path, output=other), tmp_path / "x.ini")
     terminal.check_own_files(argparse.Namespace(output=tmp_path / "new", input=path), path)
     assert path.read_text() == "kept"
+
+
+TIMES = [
+    pd.Timestamp("2025-03-30T01:00", tz="UTC"),
+    pd.Timestamp("2025-03-30T03:00", tz="Europe/Brussels"),
+    datetime(2025, 3, 30, 1, tzinfo=UTC),
+    datetime(2025, 3, 30, 3, tzinfo=timezone(timedelta(hours=2))),
+    np.datetime64("2025-03-30T01:00:00"),
+]
+
+
+@pytest.mark.parametrize("time", TIMES, ids=repr)
+def test_a_time_is_printed_the_same_in_tables_and_in_json(time, capsys):
+    terminal.print_rows([{"time": time}])
+    assert capsys.readouterr().out.splitlines()[-1].strip() == "2025-03-30T01:00Z"
+    terminal.print_rows([{"time": time, "inner": {"times": [time]}}], as_json=True)
+    [row] = json.loads(capsys.readouterr().out)
+    assert row == {"time": "2025-03-30T01:00Z", "inner": {"times": ["2025-03-30T01:00Z"]}}
+
+
+def test_json_holds_no_value_that_is_no_json(capsys):
+    row = {"a": float("nan"), "b": pd.NaT, "c": np.float64(1.5), "d": np.int64(2), "e": float("inf")}
+    terminal.print_rows([row | {"f": np.bool_(True), "g": None}], as_json=True)
+    text = capsys.readouterr().out
+    [found] = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found == {"a": None, "b": None, "c": 1.5, "d": 2, "e": "inf", "f": True, "g": None}
+
+
+CONTROLS = ["\x1b[2J", "\x07", "\r", "\x9b31m", "\x00", "\x7f", "\u202e", "\u2066", "\u2028", "\b"]
+
+
+@pytest.mark.parametrize("mark", CONTROLS, ids=ascii)
+def test_control_characters_of_data_never_reach_the_terminal(mark, tmp_path, capfd):
+    text, config = f"Roof{mark}east", tmp_path / "config.ini"
+    config.write_text("")
+
+    def run(args, config):
+        terminal.print_rows([{f"column{mark}": text, "lines": "a\nb"}], title=text)
+        terminal.print_rows([{"name": text}], as_json=True)
+        logging.getLogger("sink").warning("refused: %s", text)
+        raise ConfigError(f"{text} is unknown")
+
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []  # as in a process of its own
+    try:
+        code = terminal.run_script(terminal.new_parser("x"), run, ["--config", str(config)])
+    finally:
+        root.handlers = before
+    assert code == 2
+    found = capfd.readouterr()
+    for out in found:
+        assert mark not in out
+        assert "Roof" in out and "east" in out
+    assert "a\\nb" in found.out
+    with pytest.raises(SystemExit):
+        terminal.new_parser("x").parse_args([f"--x{mark}"])
+    assert mark not in capfd.readouterr().err
+
+
+def test_letters_of_all_languages_are_shown_as_they_are():
+    for text in ("Dach Süd", "屋根", "крыша", "سقف", "👩\u200d🔧", "20 °C – 5 €"):
+        assert terminal.printable(text) == text
