@@ -7,7 +7,7 @@ come first. All times are UTC; a time labels the start of its interval. Ranges a
     python db.py                          # the state: server, tables, rows, times, sizes
     python db.py init                     # make or migrate the schema
     python db.py reset --yes              # drop everything and make the schema anew
-    python db.py reset --table load --yes # empty one table
+    python db.py reset --table load --yes # empty one table, and those whose rows hang on it
 """
 
 import argparse
@@ -301,14 +301,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("init", help="make or migrate the schema")
     again = commands.add_parser("reset", help="drop everything and make the schema anew")
-    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table")
+    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table, and those whose rows hang on it")
     again.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if args.command == "reset" and not args.yes:
-        what = f"all rows of {args.table}" if args.table else "all tables with their rows"
+        what = f"all rows of {schema.emptied_with(args.table)}" if args.table else "all tables with their rows"
         if not sys.stdin.isatty():
             raise DatabaseError(f"reset deletes {what}; add --yes")
         if input(f"Delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
@@ -317,6 +317,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if args.command == "reset":
             if args.table:
                 schema.empty_table(conn, args.table)
+                log.info("emptied: %s", schema.emptied_with(args.table))
             else:
                 reset(conn)
         rows = schema.table_rows(conn)
