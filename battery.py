@@ -70,11 +70,6 @@ class Battery(BatteryParameters):
         """State of charge, a fraction of the capacity."""
         return self.energy_kwh / self.capacity_kwh
 
-    @property
-    def round_trip_efficiency(self) -> float:
-        """Delivered over charged energy at the AC terminals."""
-        return self.eta_charge * self.eta_discharge
-
     def step(self, power_kw: float, hours: float) -> Step:
         """Carry out a wanted power as far as the battery can.
 
@@ -394,8 +389,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not args.json:
         charged, discharged = (math.fsum(row[name] for row in rows) for name in ("charge_kw", "discharge_kw"))
         stored = (rows[-1]["soc"] - battery.soc_initial) * battery.capacity_kwh
-        efficiency = battery.eta_charge * battery.eta_discharge
-        print(f"charged {charged:,.0f} kWh, discharged {discharged:,.0f} kWh, stored {stored:+,.0f} kWh; round trip {efficiency:.1%}")
+        told = f"charged {charged:,.0f} kWh, discharged {discharged:,.0f} kWh, stored {stored:+,.0f} kWh"
+        print(f"{told}; round trip {battery.round_trip_efficiency:.1%}")
         print(f"picture: {terminal.shown(path)}")
     return 0
 

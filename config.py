@@ -266,6 +266,11 @@ class BatteryParameters(Section):
         if self.soc_min > self.soc_max:
             raise FieldError("soc_min", self.soc_min, f"a fraction not above soc_max = {self.soc_max:g}")
 
+    @property
+    def round_trip_efficiency(self) -> float:
+        """Delivered over charged energy at the AC terminals."""
+        return self.eta_charge * self.eta_discharge
+
 
 @dataclass(frozen=True)
 class Config:
@@ -307,7 +312,8 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] |
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file; name one with --config or copy config.ini from the project") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; expected a text file in UTF-8") from None
+        reason = getattr(error, "strerror", None) or "not in UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {reason}; expected a text file in UTF-8") from None
     except configparser.Error as error:
         raise ConfigError(f"{path}: not an INI file: {_parsing_problem(error)}") from None
     if parser.defaults():

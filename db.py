@@ -213,17 +213,10 @@ def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] 
     return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
 
 
-def read_weather(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Measured weather of a weather source: ghi, dni, dhi [W/m²], temp_air [°C], wind_speed [m/s]."""
-    condition, values = between("time", start, end)
-    names = sql.SQL(", ").join(map(sql.Identifier, WEATHER))
-    query = sql.SQL("SELECT time, {} FROM weather WHERE source_id = %s{} ORDER BY time").format(names, condition)
-    data = copy_out(conn, query, (source_id, *values), ("time", *WEATHER))
-    return pd.DataFrame({name: data[name] for name in WEATHER}, _time_index(data["time"]))
-
-
 def read_weather_forecasts(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Weather forecasts whose valid time is in the range: issue_time, valid_time and the columns of `read_weather`."""
+    """Weather forecasts whose valid time is in the range: issue_time, valid_time, ghi, dni, dhi [W/m²],
+    temp_air [°C], wind_speed [m/s].
+    """
     condition, values = between("valid_time", start, end)
     columns = ("issue_time", "valid_time", *WEATHER)
     query = sql.SQL("SELECT {} FROM weather_forecasts WHERE source_id = %s{} ORDER BY issue_time, valid_time")

@@ -119,7 +119,9 @@ def read_sources(path: Path | str) -> list[Source]:
             f"{terminal.shown(path)}: no such file; run python generation.py, or import real data with python sources.py import"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected the columns {','.join(columns)}") from None
+        reason = terminal.in_words(error)
+        expected = ",".join(columns)
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {reason}; expected the columns {expected}") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")
@@ -205,7 +207,7 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # text, so that rows that stay are written as they were
     except (OSError, ValueError) as error:
-        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected {','.join(columns)}") from None
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {terminal.in_words(error)}; expected {','.join(columns)}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")

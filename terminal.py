@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+import traceback
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,7 +24,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import Config, ConfigError, VppError, load_config, one_of
+from config import Config, ConfigError, FieldError, VppError, load_config, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,6 +177,59 @@ def _controls(mark: str) -> bool:
 def in_one_line(text: object) -> str:
     """A message as one line, its control characters escaped."""
     return printable(" ".join(str(text).split()))
+
+
+NO_WORDS = {  # for errors that often come without a text
+    MemoryError: "memory ran out",
+    RecursionError: "the data are nested too deeply",
+    TimeoutError: "no answer came in time",
+    ConnectionRefusedError: "the server refuses connections",
+    EOFError: "the data end too early",
+}
+
+
+def in_words(error: BaseException, longest: int = 300) -> str:
+    """Why something failed, for a table, a note or a message: words, never the name of a Python class.
+
+    An expected failure says it itself. Any other is named by its text, and by the library and
+    the line of ours in which it came, so that it can be found. Passwords in addresses are hidden.
+
+    Parameters
+    ----------
+    error : whatever was raised, by this code or a library.
+    longest : characters at most.
+    """
+    text = NO_WORDS.get(type(error)) or _text_of(error)
+    text = re.sub(r"://[^\s/]*@", "://(hidden)@", in_one_line(text))
+    if isinstance(error, (VppError, FieldError)):
+        return text[:longest]
+    place = _place_of(error)
+    return f"{text[: longest - len(place)]}{place}"
+
+
+def _text_of(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]} is missing"
+    return str(error).strip() or "an error without a text"
+
+
+def _place_of(error: BaseException) -> str:
+    """Where an error came, in brackets: the library, and the line of this project that called it."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return ""
+    folder, names = str(Path(__file__).parent), []
+    library = frames[-1][0].f_globals.get("__name__", "").partition(".")[0]
+    for frame, line in reversed(frames):
+        path = frame.f_code.co_filename
+        if os.path.dirname(path) == folder:
+            names.append(f"{os.path.basename(path)} line {line}")
+            break
+    if library and not (names and names[0].startswith(f"{library}.py ")):
+        names.insert(0, library)
+    return f" (in {', '.join(names)})" if names else ""
 
 
 class PrintableFormatter(logging.Formatter):

@@ -287,9 +287,11 @@ def test_weather_and_its_forecasts(conn):
     times = us([START, START + pd.Timedelta("1h")])
     sent = np.array([1000, 1000])
     db.store_measurements(conn, "weather", ["w"], {"source": np.array([0, 0]), "time": times, **values, "sent_at": sent})
-    frame = db.read_weather(conn, "w")
-    assert list(frame.columns) == list(schema.WEATHER) and frame.index[1] == START + pd.Timedelta("1h")
-    assert list(frame.loc[START]) == [0.5, 1.5, 2.5, 3.5, 4.5]
+    with conn.cursor() as cursor:
+        cursor.execute(f"SELECT time, {', '.join(schema.WEATHER)} FROM weather ORDER BY time")
+        (first, *measured), (second, *_) = cursor.fetchall()
+    assert (first, second) == (START, START + pd.Timedelta("1h"))
+    assert measured == [0.5, 1.5, 2.5, 3.5, 4.5]
     for issue in range(2):  # two issues of the same hours are four rows
         key = {"source": np.array([0, 0]), "issue_time": np.full(2, times[0] - issue * HOUR_US), "valid_time": times}
         assert db.store_measurements(conn, "weather_forecasts", ["w"], key | values | {"sent_at": sent}) == 2

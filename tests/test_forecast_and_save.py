@@ -117,7 +117,7 @@ def test_seasonal_naive_stands_in_for_prophet(world, monkeypatch):
     monkeypatch.setattr(MODELS["prophet"], "_fit", fail)
     (row,) = forecast_all(world)
     assert (row["model"], row["role"]) == ("seasonal_naive", "fallback")
-    assert "prophet: RuntimeError: no compiler" in row["note"]
+    assert "prophet: no compiler (in " in row["note"]
 
 
 def test_without_mlflow_the_stand_in_forecasts_and_says_so(world, quick_stand_in):
