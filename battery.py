@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import terminal
-from config import BatteryParameters, Config, ConfigError, FieldError
+from config import BatteryParameters, Config, ConfigError, FieldError, check_known
 from schedule_problem import Problem, Schedule, Violation
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -69,11 +69,6 @@ class Battery(BatteryParameters):
     def soc(self) -> float:
         """State of charge, a fraction of the capacity."""
         return self.energy_kwh / self.capacity_kwh
-
-    @property
-    def round_trip_efficiency(self) -> float:
-        """Delivered over charged energy at the AC terminals."""
-        return self.eta_charge * self.eta_discharge
 
     def step(self, power_kw: float, hours: float) -> Step:
         """Carry out a wanted power as far as the battery can.
@@ -382,8 +377,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     names = [battery.battery_id for battery in config.batteries]
     if not names:
         raise ConfigError(f"{config.path}: no [battery:NAME] section; expected one to simulate")
-    if args.battery not in (None, *names):
-        raise ConfigError(f"--battery {args.battery}: expected one of {', '.join(names)}")
+    if args.battery is not None:
+        check_known("battery", args.battery, names)
     path = args.plot or config.paths.data_dir / "battery.png"
     terminal.check_picture(path, "--plot")
     battery = config.batteries[names.index(args.battery or names[0])]
@@ -394,8 +389,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not args.json:
         charged, discharged = (math.fsum(row[name] for row in rows) for name in ("charge_kw", "discharge_kw"))
         stored = (rows[-1]["soc"] - battery.soc_initial) * battery.capacity_kwh
-        efficiency = battery.eta_charge * battery.eta_discharge
-        print(f"charged {charged:,.0f} kWh, discharged {discharged:,.0f} kWh, stored {stored:+,.0f} kWh; round trip {efficiency:.1%}")
+        told = f"charged {charged:,.0f} kWh, discharged {discharged:,.0f} kWh, stored {stored:+,.0f} kWh"
+        print(f"{told}; round trip {battery.round_trip_efficiency:.1%}")
         print(f"picture: {terminal.shown(path)}")
     return 0
 

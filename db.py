@@ -7,7 +7,7 @@ come first. All times are UTC; a time labels the start of its interval. Ranges a
     python db.py                          # the state: server, tables, rows, times, sizes
     python db.py init                     # make or migrate the schema
     python db.py reset --yes              # drop everything and make the schema anew
-    python db.py reset --table load --yes # empty one table
+    python db.py reset --table load --yes # empty one table, and those whose rows hang on it
 """
 
 import argparse
@@ -33,6 +33,7 @@ from config import EMBEDDED, Config, VppError
 from queries import between, explained, select_rows, upsert_rows
 from results import (  # noqa: F401
     ForecastRun,
+    check_run,
     read_forecast_runs,
     read_forecasts,
     read_last_state,
@@ -212,17 +213,10 @@ def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] 
     return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
 
 
-def read_weather(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Measured weather of a weather source: ghi, dni, dhi [W/m²], temp_air [°C], wind_speed [m/s]."""
-    condition, values = between("time", start, end)
-    names = sql.SQL(", ").join(map(sql.Identifier, WEATHER))
-    query = sql.SQL("SELECT time, {} FROM weather WHERE source_id = %s{} ORDER BY time").format(names, condition)
-    data = copy_out(conn, query, (source_id, *values), ("time", *WEATHER))
-    return pd.DataFrame({name: data[name] for name in WEATHER}, _time_index(data["time"]))
-
-
 def read_weather_forecasts(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Weather forecasts whose valid time is in the range: issue_time, valid_time and the columns of `read_weather`."""
+    """Weather forecasts whose valid time is in the range: issue_time, valid_time, ghi, dni, dhi [W/m²],
+    temp_air [°C], wind_speed [m/s].
+    """
     condition, values = between("valid_time", start, end)
     columns = ("issue_time", "valid_time", *WEATHER)
     query = sql.SQL("SELECT {} FROM weather_forecasts WHERE source_id = %s{} ORDER BY issue_time, valid_time")
@@ -300,14 +294,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("init", help="make or migrate the schema")
     again = commands.add_parser("reset", help="drop everything and make the schema anew")
-    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table")
+    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table, and those whose rows hang on it")
     again.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if args.command == "reset" and not args.yes:
-        what = f"all rows of {args.table}" if args.table else "all tables with their rows"
+        what = f"all rows of {schema.emptied_with(args.table)}" if args.table else "all tables with their rows"
         if not sys.stdin.isatty():
             raise DatabaseError(f"reset deletes {what}; add --yes")
         if input(f"Delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
@@ -316,6 +310,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if args.command == "reset":
             if args.table:
                 schema.empty_table(conn, args.table)
+                log.info("emptied: %s", schema.emptied_with(args.table))
             else:
                 reset(conn)
         rows = schema.table_rows(conn)

@@ -39,7 +39,7 @@ from forecasting import (
     rolling_calibration,
     walk,
 )
-from model_selection import NAIVE, explain, silence
+from model_selection import NAIVE, silence
 from train_forecast import parallel
 
 log = logging.getLogger("forecast_and_save")
@@ -140,7 +140,7 @@ def fit_and_predict(request: Request) -> Answer:
             model = fit_calibrated(lambda made=choice: request.make(made), request.data, known, request.steps, request.history_days)
             return answer(request, choice, model, predict(model, request), notes)
         except Exception as error:  # whatever its library raises, the next stands in
-            notes.append(f"{choice.model}: {explain(error)}")
+            notes.append(f"{choice.model}: {terminal.in_words(error)}")
     return Answer(request, [], tuple(notes))
 
 
@@ -158,7 +158,7 @@ def backfill(request: Request) -> Answer:
                 runs += backtest_runs(request, choice, times)
                 break
             except Exception as error:
-                notes.append(f"{choice.model}: {explain(error)}")
+                notes.append(f"{choice.model}: {terminal.in_words(error)}")
     missing = len(request.issue_times) - len(runs)
     if missing:
         notes.append(f"{missing} issue times without history")
@@ -245,7 +245,7 @@ def forecast_all(
                     answers[source_id] = answer(request, choices[0], model, predict(model, request), notes)
                     continue
                 except Exception as error:
-                    reason = explain(error)
+                    reason = terminal.in_words(error)
                     request = replace(request, choices=choices[1:])
         to_fit.append(replace(request, notes=(*request.notes, reason)) if reason else request)
     work = backfill if backfill_days else fit_and_predict
@@ -271,7 +271,7 @@ def read_champions(config: Config, stored: Sequence[SourceData]) -> tuple[dict[s
         client = model_registry.open_store(config)
         found = {data.source.source_id: model_registry.read_champion(client, data.source.source_id) for data in stored}
     except model_registry.ModelStoreError as error:
-        return {}, (explain(error),)
+        return {}, (terminal.in_words(error),)
     return {source_id: champion for source_id, champion in found.items() if champion is not None}, ()
 
 

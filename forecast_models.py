@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import terminal
 from direct_models import RandomForest
 from features import DAY, Known, aligned, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
@@ -154,7 +155,7 @@ class Prophet(ForecastModel):
         try:
             self.model.fit(self._frame(known, table).assign(y=targets.to_numpy()), seed=self.seed)
         except RuntimeError as error:
-            raise ModelError(f"prophet: {known.source.source_id}: {error}") from None
+            raise ModelError(f"prophet: {known.source.source_id}: {terminal.in_words(error)}") from None
         from scipy.stats import norm
 
         self.band = norm.ppf(QUANTILES) * float(self.model.params["sigma_obs"].item() * self.model.y_scale)  # its own noise

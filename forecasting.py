@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from config import Config, ConfigError, VppError
+from config import Config, ConfigError, VppError, check_known
 from features import DAY, Known, SourceData, history_problem, known_at, seasonal_naive
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, calibrated, calibration_of, within_band
 from forecast_models import MODELS
@@ -310,17 +310,16 @@ def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:
 
     Raises
     ------
-    ForecastError : a name is not registered, or nothing is.
+    ConfigError : a name is not registered; the nearest are given.
+    ForecastError : nothing is registered.
     """
     import db
 
     known = [source for source in db.read_sources(conn) if source.kind in FORECAST_KINDS]
     if not known:
         raise ForecastError("no source is registered in the database; run python communication.py (after python generation.py)")
-    missing = set(wanted or ()) - {source.source_id for source in known}
-    if missing:
-        names = ", ".join(source.source_id for source in known)
-        raise ForecastError(f"unknown source {', '.join(sorted(missing))}; expected one of {names}")
+    for name in wanted or ():
+        check_known("source", name, [source.source_id for source in known])
     return [source for source in known if not wanted or source.source_id in wanted]
 
 
@@ -410,6 +409,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         raise ConfigError(f"backtest: --from {args.first} is after --to {args.last}")
     if not args.refit_days > 0:
         raise ConfigError(f"--refit-days {args.refit_days:g}: expected more than 0")
+    factory = _factory(args, config)
     if args.output:
         terminal.check_writable(args.output, "--output")
     with db.session(config) as conn:
@@ -435,7 +435,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     everything = [origin for origin in everything if origin >= origins[0] or history_problem(known_at(data, origin)) is None]
     raw = []
     with terminal.progress("backtest", len(everything)) as advance:
-        for rows in walk(_factory(args, config), data, everything, steps, args.refit_days, config.training.history_days):
+        for rows in walk(factory, data, everything, steps, args.refit_days, config.training.history_days):
             raw.append(rows)
             advance(1.0)
     frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
@@ -448,8 +448,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
 
 
 def _factory(args: argparse.Namespace, config: Config) -> Callable[[], ForecastModel]:
-    if args.model not in MODELS:
-        raise ConfigError(f"--model {args.model}: expected one of {', '.join(MODELS)}")
+    check_known("model", args.model, MODELS)
     return lambda: MODELS[args.model](horizon_h=args.horizon_h or config.forecast.horizon_h, seed=config.training.seed)
 
 

@@ -300,7 +300,7 @@ def add_week(week: dict[str, dict[str, pd.Series]], kind: str, source: Source, c
 def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
     """Draw a week: an interactive page (.html) or a picture (.png)."""
     panels = [panel for panel in PANELS if panel in week]
-    with replacing_files(path.parent) as folder:
+    with terminal.replacing_file(path, "--plot") as partial:
         if path.suffix == ".html":
             from plotly.subplots import make_subplots
 
@@ -310,7 +310,7 @@ def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
                     dash = "dot" if name.endswith("forecast") else "solid"
                     page.add_scatter(x=series.index, y=series.round(2), name=name, line={"dash": dash, "shape": "hv"}, row=row, col=1)
             page.update_layout(height=230 * len(panels), title="A week of the generated series (UTC)", template="plotly_white")
-            page.write_html(folder / path.name)
+            page.write_html(partial)
         else:
             from matplotlib.figure import Figure
 
@@ -323,7 +323,7 @@ def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
                 axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
                 axis.grid(alpha=0.3)
             figure.suptitle("A week of the generated series (UTC)")
-            figure.savefig(folder / path.name, format="png", dpi=90)
+            figure.savefig(partial, format="png", dpi=90)
 
 
 def table_row(kind: str, source: Source, columns: dict[str, np.ndarray], figures: dict) -> dict:
@@ -370,6 +370,8 @@ def generate_files(config: Config, folder: Path, plot: Path | None = None) -> li
     """Generate what the configuration asks for into a folder; returns the rows of the table."""
     if plot and plot.suffix not in (".html", ".png"):
         raise ConfigError(f"--plot {plot}: expected a file that ends in .html or .png")
+    if plot:
+        terminal.check_writable(plot, "--plot")
     sources = fleet_of(config, folder)
     world = make_world(config.generation, config.site.holidays_country)
     with replacing_files(folder) as temporary:

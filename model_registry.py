@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import pickle
-import re
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import terminal
 from config import EMBEDDED, Config, VppError
 from features import SourceData, known_at
 from forecast_models import MODELS, ForecastModel
@@ -102,8 +102,9 @@ def open_store(config: Config):
         mlflow.set_experiment(config.mlflow.experiment)
     except Exception as error:  # MlflowException, sqlalchemy's and requests' errors alike
         where = str(folder / "mlflow.db") if embedded else "the server of [mlflow] tracking_uri"
-        text = str(error).replace(config.mlflow.tracking_uri, "(hidden)") if not embedded else str(error)
-        cause = " ".join(re.sub(r"://[^\s/]*@", "://(hidden)@", text).split())[:200]
+        cause = terminal.in_words(error)
+        if not embedded:
+            cause = cause.replace(config.mlflow.tracking_uri, "(hidden)")
         raise ModelStoreError(f"MLflow, {where}: {cause}; start it with mlflow server, or set [mlflow] tracking_uri = embedded") from None
     return client
 
@@ -121,7 +122,7 @@ def read_champion(client, source_id: str) -> Champion | None:
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
-        raise ModelStoreError(f"MLflow, {registered_name(source_id)}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelStoreError(f"MLflow, {registered_name(source_id)}: {terminal.in_words(error)}") from error
     tags = version.tags
     if tags.get("model") not in MODELS:
         return None
@@ -144,7 +145,7 @@ def load_champion(champion: Champion) -> ForecastModel:
             warnings.simplefilter("ignore")
             return mlflow.pyfunc.load_model(f"models:/{name}/{champion.version}").get_raw_model()
     except Exception as error:  # whatever a foreign or damaged pickle raises
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        cause = terminal.in_words(error)
         raise ModelNotFoundError(f"{name} version {champion.version} cannot be loaded ({cause}); run python train_forecast.py") from error
 
 

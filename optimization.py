@@ -138,9 +138,11 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
     import db
 
     with db.session(config) as conn:
+        if run_id is not None:
+            db.check_run(conn, run_id)
         stored = db.read_schedule(conn, run_id)
         if stored is None:
-            raise db.DataGapError(f"no plan{f' {run_id}' if run_id else ''} in the database; run python optimization.py")
+            raise db.DataGapError("no plan in the database; run python optimization.py")
         run, schedule, states = stored
         index, step = schedule.index, int((schedule.index[1] - schedule.index[0]).total_seconds()) // 60 if len(schedule) > 1 else 60
         actual = actual_frame(conn, config, index, step)
@@ -258,7 +260,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
             {"cost at": "actual values", **{name: actual[key] for name, key in names.items()}, "captured share": actual["captured_share"]}
         )
     if args.json:
-        print(json.dumps({"run": run, "value": actual, "schedule": rows}, default=str, indent=2))
+        print(terminal.json_text({"run": run, "value": actual, "schedule": rows}))
         return 0
     terminal.print_rows(rows, f"plan from {terminal.shown(run['issue_time'])}: {run['status']}, {run['certificate']}, run {run['run_id']}")
     print()
@@ -267,7 +269,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
         if any(bent.values()):
             print(f"at {when} values: {bent_in_words(bent)}")
     if note:
-        print(f"\nno value at actual values: {note}")
+        print(f"\nno value at actual values: {terminal.printable(note)}")
     return 0
 
 
@@ -288,6 +290,11 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> int:
+    folder = args.output or config.paths.state_dir
+    for name in ("pareto.csv", "pareto.png"):
+        if args.input:
+            terminal.check_not_read(folder / name, "--output", args.input, "--input")
+        terminal.check_writable(folder / name, "--output")
     if args.input:
         problem = read_problem(args.input)
     else:
@@ -298,7 +305,6 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
     if not problem.co2_kg_per_mwh.any():
         logger.warning("co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] or in the problem file")
     rows = schedule_pareto.front(problem, args.points, config.optimization.solver)
-    folder = args.output or config.paths.state_dir
     with terminal.replacing_file(folder / "pareto.csv", "--output") as table:
         with terminal.replacing_file(folder / "pareto.png", "--output") as picture:
             schedule_pareto.plot_front(rows, picture)

@@ -277,7 +277,10 @@ class LightGbm(ForecastModel):
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
         usable = np.isfinite(target)
         target = np.arcsinh(target / self.scale) if self.scale else target
-        rows = lightgbm.Dataset(table.to_numpy(dtype=np.float32)[usable], target[usable], params={"verbosity": -1}).construct()
+        # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
+        quiet = {"verbosity": -1, "feature_pre_filter": False}
+        values = table.to_numpy(dtype=np.float32)[usable]
+        rows = lightgbm.Dataset(values, target[usable], params=quiet).construct()
         given, self.columns = self.parameters, list(table)
         settings = {
             "objective": "quantile",

@@ -56,15 +56,14 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
 
     Raises
     ------
-    ReportError : there is no run of that name.
+    ConfigError : there is no run of that name; the nearest are given.
+    ReportError : the run has no schedule to show.
     DatabaseError : the database cannot be reached.
     """
     with db.session(config) as conn:
+        if run_id is not None:
+            db.check_run(conn, run_id)
         found = db.read_schedule(conn, run_id)
-        if found is None and run_id is not None:
-            newest = db.read_schedule(conn)
-            expected = f"the newest plan is {newest[0]['run_id']}" if newest else "there is no plan yet: run python optimization.py"
-            raise ReportError(f"--run {run_id}: no such run in the database; {expected}")
         run, schedule, states = found or (None, None, None)
         if run is not None and schedule.empty:
             raise ReportError(f"--run {run['run_id']}: {run['status']}, it has no schedule to show")

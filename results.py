@@ -19,7 +19,7 @@ import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from config import BatteryParameters
+from config import BatteryParameters, check_known
 from queries import copy_frame, explained, select_frame, select_rows, upsert_rows
 from schema import QUANTILES
 
@@ -173,6 +173,17 @@ def save_schedule(conn: connection, run: Mapping[str, object], schedule: pd.Data
         upsert_rows(cursor, "schedule_runs", ["run_id"], [dict(run)])
         copy_frame(cursor, "schedules", schedule)
         copy_frame(cursor, "battery_states", states)
+
+
+def check_run(conn: connection, run_id: str) -> None:
+    """Refuse a run that is not stored.
+
+    Raises
+    ------
+    ConfigError : it is not; the nearest are given.
+    """
+    rows = select_rows(conn, "SELECT run_id FROM schedule_runs ORDER BY created_at DESC", ())
+    check_known("run", run_id, [row["run_id"] for row in rows])
 
 
 def read_schedule(conn: connection, run_id: str | None = None, kind: str = "plan") -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:

@@ -24,8 +24,6 @@ from schedule_solver import Solution, solve_model
 
 logger = logging.getLogger("schedule_pareto")
 
-AIMS = ("cost_eur", "co2_kg", "cycles")
-
 
 def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
     """Cost, CO2 and cycles of a schedule."""
@@ -35,11 +33,6 @@ def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
         "co2_kg": float((energy_kwh(schedule.grid_import_kw, problem.hours) * problem.co2_kg_per_mwh / 1000).sum()),
         "cycles": energy_kwh(float(schedule.discharge_kw.sum()), problem.hours) / capacity,
     }
-
-
-def least_co2(problem: Problem, caps: dict[str, float], solver: str = "highs") -> float:
-    """The least CO2 that the caps allow [kg]."""
-    return cleanest(problem, caps, solver)["co2_kg"]
 
 
 def cleanest(problem: Problem, caps: dict[str, float], solver: str) -> dict[str, float]:
@@ -81,7 +74,7 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
         caps = {"discharge_kwh": most_cycles * capacity}
         capped = _row(problem, solve_model(problem, solver, explain=False, caps=caps))
         rows.append(capped)
-        for most_kg in np.linspace(capped["co2_kg"], least_co2(problem, caps, solver), points)[1:]:
+        for most_kg in np.linspace(capped["co2_kg"], cleanest(problem, caps, solver)["co2_kg"], points)[1:]:
             # a hair above the least, which rounding would make impossible
             both = caps | {"co2_kg": most_kg + 1e-6 * max(1.0, most_kg)}
             rows.append(_row(problem, solve_model(problem, solver, explain=False, caps=both)))

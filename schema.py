@@ -242,10 +242,34 @@ def reset(conn: connection) -> None:
     migrate(conn)
 
 
+# table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
+HANG_ON = {
+    "sources": (*MEASUREMENTS, "forecast_runs", "forecasts"),
+    "forecast_runs": ("forecasts",),
+    "forecasts": ("forecast_runs",),
+    "batteries": ("battery_states", "schedule_runs", "schedules"),
+    "battery_states": ("schedule_runs", "schedules"),
+    "schedule_runs": ("schedules",),
+    "schedules": ("schedule_runs",),
+}
+
+
+def emptied_with(table: str) -> str:
+    """In words: which rows `empty_table` deletes."""
+    parts = [table, *HANG_ON.get(table, ())]
+    if "schedules" in parts and "battery_states" not in parts:
+        parts.append("the battery_states of plans")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else table
+
+
 def empty_table(conn: connection, table: str) -> None:
-    """Delete all rows of one table."""
+    """Delete all rows of a table, and in the same transaction those of others that hang on them (`HANG_ON`)."""
+    tables = (table, *HANG_ON.get(table, ()))
     with conn.cursor() as cursor:
-        cursor.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        if "schedules" in tables and "battery_states" not in tables:
+            cursor.execute("DELETE FROM battery_states WHERE run_id <> ''")
+        for name in tables:
+            cursor.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(name)))
     conn.commit()
 
 

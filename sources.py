@@ -14,10 +14,8 @@ their interval. It reports what it found first; rows that cannot be used go to `
 
 import argparse
 import dataclasses
-import difflib
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -32,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from config import Config, ConfigError, VppError
+from config import Config, ConfigError, VppError, check_known
 
 KINDS = ("solar", "wind", "load", "market", "weather")
 POWER_KINDS = ("solar", "wind", "load")
@@ -121,7 +119,9 @@ def read_sources(path: Path | str) -> list[Source]:
             f"{terminal.shown(path)}: no such file; run python generation.py, or import real data with python sources.py import"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected the columns {','.join(columns)}") from None
+        reason = terminal.in_words(error)
+        expected = ",".join(columns)
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {reason}; expected the columns {expected}") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")
@@ -179,7 +179,7 @@ def replacing_files(folder: Path | str) -> Iterator[Path]:
             if (folder / path.name).is_dir():
                 raise IsADirectoryError(f"{path.name} is a folder")
         for path in written:
-            os.replace(path, folder / path.name)
+            terminal.put_in_place(path, folder / path.name)
     except OSError as error:
         reason = error.strerror or error
         raise DataFileError(f"{terminal.shown(folder)}: cannot be written: {reason}; nothing was changed, choose another folder") from None
@@ -207,7 +207,7 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # text, so that rows that stay are written as they were
     except (OSError, ValueError) as error:
-        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected {','.join(columns)}") from None
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {terminal.in_words(error)}; expected {','.join(columns)}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")
@@ -252,12 +252,10 @@ def find_source(config: Config, source_id: str) -> Source:
 
     Raises
     ------
-    SourceError : there is none; close names are given.
+    ConfigError : there is none; the nearest names are given.
     """
     sources = {source.source_id: source for source in read_sources(config.paths.data_dir / SOURCES_FILE)}
-    if source_id not in sources:
-        close = difflib.get_close_matches(source_id, sources, n=3, cutoff=0.3) or list(sources)[:3]
-        raise SourceError(f"no source {source_id} in {terminal.shown(config.paths.data_dir)}; close ones: {', '.join(close)}")
+    check_known("source", source_id, sources)
     return sources[source_id]
 
 
@@ -400,13 +398,18 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             zoneinfo.ZoneInfo(args.tz)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ConfigError(f"--tz {args.tz}: expected an IANA time zone such as Europe/Berlin") from None
+    folder = Path(args.output) if args.output else config.paths.data_dir
+    for kind in (*VALUE_COLUMN, "weather", "weather_forecast"):
+        terminal.check_not_read(folder / f"{kind}.csv", "--output", Path(args.file), "FILE")
+    for name in (SOURCES_FILE, REJECTS_FILE):
+        terminal.check_not_read(folder / name, "--output", Path(args.file), "FILE")
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
     found = real_data.load_file(Path(args.file), args.time_column, args.tz, args.wanted, limits)
     rejects = sorted(reject for series in found for reject in series.rejects)
     terminal.print_rows([real_data.report_row(series) for series in found], f"Read from {args.file}", as_json=args.json)
     if not args.json:
         for line in real_data.remarks(found):
-            print(line)
+            print(terminal.printable(line))
     if rejects and args.strict:
         line, source_id, _, value, reason = rejects[0]
         raise DataFileError(
@@ -430,7 +433,6 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             parameters={"origin": IMPORTED} | ({"price_area": site.price_area} if market else {}),
         )
         added.append((source, series_frame(source, series.values)))
-    folder = Path(args.output) if args.output else config.paths.data_dir
     save_series(folder, added, rejects=rejects)
     if not args.json:
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""
@@ -456,7 +458,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("source_id", metavar="ID")
     command.set_defaults(command=show_source)
     command = commands.add_parser("add", help="register a plant, a load or a market")
-    command.add_argument("--kind", required=True, help="solar, wind, load or market")
+    command.add_argument("--kind", required=True, choices=KINDS, metavar="KIND", help="solar, wind, load or market")
     command.add_argument("--name", required=True)
     command.add_argument("--id", help="default: from the name")
     command.add_argument("--capacity-kw", type=float, metavar="KW", help="largest power; the AC rating of a solar plant; not for a market")

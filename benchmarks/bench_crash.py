@@ -295,7 +295,7 @@ def new_config(folder: Path, number: int) -> Config:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5), ("poison", 1)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")

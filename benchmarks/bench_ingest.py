@@ -219,7 +219,7 @@ def read_year(config: Config) -> tuple[int, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--rows", type=int, default=200_000, help="rows of each part (default: 200,000)")
     parser.add_argument("--stream-rows", type=int, default=2_000_000, help="rows of the end to end run (default: 2,000,000)")
     parser.add_argument("--config", metavar="FILE", help="servers to use; their tables are emptied")

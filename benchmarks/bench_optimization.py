@@ -278,7 +278,7 @@ def plot(hours: list[dict], batteries: list[dict], path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the growth with hours and batteries")
     parser.add_argument("--windows", type=int, default=YEAR_H, help="windows of the rolling year (default 8760)")
     parser.add_argument("--skip-all-binaries", action="store_true", help="leave out the minute that all binaries of a year take")

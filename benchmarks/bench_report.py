@@ -77,7 +77,7 @@ def opened(page: Path, width: int) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--days", type=int, default=365, help="days of data (default: 365)")
     parser.add_argument("--keep", metavar="FILE", type=Path, help="keep the page")
     args = parser.parse_args(argv)

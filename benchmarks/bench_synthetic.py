@@ -60,7 +60,7 @@ def run_model(task):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--kinds", nargs="+", choices=list(MODELS_OF), default=list(MODELS_OF))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--refit-days", type=float, default=28)

@@ -1,6 +1,7 @@
 """The database: schema, what a write replaces, what a read returns, and how it fails. On a real server."""
 
 import dataclasses
+import re
 import threading
 import time
 
@@ -286,9 +287,11 @@ def test_weather_and_its_forecasts(conn):
     times = us([START, START + pd.Timedelta("1h")])
     sent = np.array([1000, 1000])
     db.store_measurements(conn, "weather", ["w"], {"source": np.array([0, 0]), "time": times, **values, "sent_at": sent})
-    frame = db.read_weather(conn, "w")
-    assert list(frame.columns) == list(schema.WEATHER) and frame.index[1] == START + pd.Timedelta("1h")
-    assert list(frame.loc[START]) == [0.5, 1.5, 2.5, 3.5, 4.5]
+    with conn.cursor() as cursor:
+        cursor.execute(f"SELECT time, {', '.join(schema.WEATHER)} FROM weather ORDER BY time")
+        (first, *measured), (second, *_) = cursor.fetchall()
+    assert (first, second) == (START, START + pd.Timedelta("1h"))
+    assert measured == [0.5, 1.5, 2.5, 3.5, 4.5]
     for issue in range(2):  # two issues of the same hours are four rows
         key = {"source": np.array([0, 0]), "issue_time": np.full(2, times[0] - issue * HOUR_US), "valid_time": times}
         assert db.store_measurements(conn, "weather_forecasts", ["w"], key | values | {"sent_at": sent}) == 2
@@ -497,3 +500,69 @@ def test_a_server_that_ends_the_session_is_a_database_error(config):
             cursor.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
         other.close()
         db.count_rows(conn)
+
+
+def fill_every_table(conn):
+    """A row of each table, each hanging on the others; a measured battery state that hangs on no plan."""
+    sources = [make_source(f"{kind}-1", kind) for kind in ("solar", "load", "market")]
+    db.upsert_sources(conn, sources)
+    for source in sources:
+        store(conn, source, [1, 2])
+    with conn.cursor() as cursor:
+        values = ", ".join(["1"] * len(schema.WEATHER))
+        cursor.execute(f"INSERT INTO weather VALUES (now(), 'load-1', {values}, now())")
+        cursor.execute(f"INSERT INTO weather_forecasts VALUES ('load-1', now(), now(), {values}, now())")
+    conn.commit()
+    run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
+    db.save_forecasts(conn, [(run, make_forecast(1.0))])
+    db.upsert_batteries(conn, [BatteryParameters("b")])
+    hour = pd.DatetimeIndex([START])
+    states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, hour)
+    db.save_battery_states(conn, states.assign(kind="measured"))
+    plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}
+    db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states)
+    conn.commit()
+
+
+LEFT_HANGING = (
+    "SELECT count(*) FROM forecasts LEFT JOIN forecast_runs r USING (run_id) WHERE r IS NULL",
+    "SELECT count(*) FROM forecast_runs r LEFT JOIN forecasts f USING (run_id) WHERE f IS NULL",
+    "SELECT count(*) FROM schedules LEFT JOIN schedule_runs r USING (run_id) WHERE r IS NULL",
+    "SELECT count(*) FROM schedule_runs r LEFT JOIN schedules s USING (run_id) WHERE s IS NULL",
+    "SELECT count(*) FROM battery_states s LEFT JOIN schedule_runs r USING (run_id) WHERE s.run_id <> '' AND r IS NULL",
+    "SELECT count(*) FROM schedule_runs r LEFT JOIN battery_states s USING (run_id) WHERE s IS NULL",
+    "SELECT count(*) FROM battery_states LEFT JOIN batteries b USING (battery_id) WHERE b IS NULL",
+    *(
+        f"SELECT count(*) FROM {table} LEFT JOIN sources s USING (source_id) WHERE s IS NULL"
+        for table in (*schema.MEASUREMENTS, "forecast_runs")
+    ),
+)
+
+
+@pytest.mark.parametrize("table", schema.TABLES)
+def test_a_reset_of_one_table_leaves_nothing_hanging(config_file, config, caplog, table):
+    with db.session(config) as conn:
+        fill_every_table(conn)
+        before = db.count_rows(conn)
+        assert all(before.values()), before
+    with caplog.at_level("INFO"):
+        assert db.main(["--config", str(config_file()), "reset", "--table", table, "--yes"]) == 0
+    with db.session(config) as conn, conn.cursor() as cursor:
+        after = db.count_rows(conn)
+        for query in LEFT_HANGING:
+            cursor.execute(query)
+            assert cursor.fetchone()[0] == 0, query
+    assert after[table] == 0
+    changed = [name for name in before if after[name] != before[name]]
+    said = caplog.text.partition("emptied: ")[2]
+    assert set(changed) == {name for name in schema.TABLES if re.search(rf"\b{name}\b", said)}
+    if table in ("schedules", "schedule_runs"):
+        assert after["battery_states"] == 1  # the measured one
+    assert table != "load" or changed == ["load"]
+
+
+def test_a_reset_says_what_it_would_delete(config_file, capsys):
+    path = str(config_file())
+    assert db.main(["--config", path, "reset", "--table", "schedules"]) == 1
+    told = "reset deletes all rows of schedules, schedule_runs and the battery_states of plans"
+    assert told in capsys.readouterr().err

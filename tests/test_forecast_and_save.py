@@ -117,7 +117,7 @@ def test_seasonal_naive_stands_in_for_prophet(world, monkeypatch):
     monkeypatch.setattr(MODELS["prophet"], "_fit", fail)
     (row,) = forecast_all(world)
     assert (row["model"], row["role"]) == ("seasonal_naive", "fallback")
-    assert "prophet: RuntimeError: no compiler" in row["note"]
+    assert "prophet: no compiler (in " in row["note"]
 
 
 def test_without_mlflow_the_stand_in_forecasts_and_says_so(world, quick_stand_in):
@@ -255,7 +255,7 @@ def test_the_script_prints_its_table_and_nothing_else(world, script):
     ("arguments", "code", "part"),
     [
         (["--issue-time", "2025-02-20T00:00"], 2, "with its zone"),
-        (["--source", "load-9"], 1, "load-9"),
+        (["--source", "load-9"], 2, "source load-9 is unknown; expected one of load-1"),
         (["--issue-time", "2025-02-20T00:17Z"], 2, "the start of an interval of load-1"),
         (["--horizon-h", "0"], 2, "--horizon-h: 0: expected"),
         (["--backfill-days", "-1"], 2, "--backfill-days: -1: expected"),

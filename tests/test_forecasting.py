@@ -268,8 +268,8 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (["--source", "load-9"], 1, "unknown source load-9; expected one of load-1, market-1"),
-            (["--model", "oracle"], 2, "expected one of seasonal_naive"),
+            (["--source", "load-9"], 2, "source load-9 is unknown; expected one of load-1, market-1"),
+            (["--model", "oracle"], 2, "model oracle is unknown; expected one of "),
             (["--issue-time", "2025-04-01T00:00"], 2, "expected an ISO-8601 time with its zone"),
             (["--issue-time", "2025-03-20T00:17Z"], 2, "00:17:00Z: expected the start of an interval of load-1, one in 60 min"),
             (["--plot", "x.png"], 2, "expected one source"),

@@ -238,3 +238,22 @@ def test_a_regressor_that_hardly_varied_does_not_run_away_with_the_forecast():
     assert forecast["value"].between(history.min() - reach, history.max() + reach).all()
     model.range = (-np.inf, np.inf)  # what holds it is the range that was learnt
     assert not model.predict(known, 48)["value"].between(history.min() - reach, history.max() + reach).all()
+
+
+@pytest.mark.parametrize("kind", ["market", "load"])
+def test_every_setting_of_lightgbm_that_is_tried_can_be_fitted(kind):
+    class Lowest:
+        """The lowest value of each range that tuning tries."""
+
+        @staticmethod
+        def suggest_int(name, low, high, log=False):
+            return low
+
+        suggest_float = suggest_int
+
+    known = known_at(make_data(kind, days=30), issue("2025-01-25T00:00"))
+    settings = LightGbm.search_space(Lowest)
+    assert settings["min_leaf"] < 20
+    for min_leaf in (settings["min_leaf"], 19, 40):
+        model = LightGbm(**settings | {"min_leaf": min_leaf}).fit(known)
+        assert model.predict(known, 24)["value"].notna().all()

@@ -450,8 +450,8 @@ def test_where_no_model_at_all_can_be_compared_seasonal_naive_is_the_fallback(wo
         monkeypatch.setitem(MODELS, name, type("Named", (Broken,), {"name": name}))
     rows = train_forecast.train(world)
     assert [row["model"] for row in rows if row["champion"]] == ["seasonal_naive"]
-    assert rows[0]["note"] == "fallback: no model can be trained: LinAlgError: singular matrix"
-    assert rows[1]["note"] == "failed: LinAlgError: singular matrix"
+    assert rows[0]["note"].startswith("fallback: no model can be trained: singular matrix (in ")
+    assert rows[1]["note"].startswith("failed: singular matrix (in ")
 
 
 @pytest.mark.parametrize("where", ["train_source", "record"])
@@ -470,7 +470,7 @@ def test_a_source_that_fails_is_said_in_one_line_and_the_others_are_registered(g
     output = capsys.readouterr()
     assert "market-1" in output.out
     [line] = [line for line in output.err.splitlines() if "; the other sources (1) are trained" in line]
-    assert "load-1: failed: RuntimeError: disk full; " in line
+    assert "load-1: failed: disk full (in " in line
     client = model_registry.open_store(config)
     assert model_registry.read_champion(client, "load-1") is None
     assert model_registry.read_champion(client, "market-1") is not None
@@ -488,13 +488,13 @@ def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, 
 
 
 def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
-    with pytest.raises(ConfigError, match="unknown model nosuch"):
+    with pytest.raises(ConfigError, match="model nosuch is unknown"):
         train_forecast.train(world, models=["nosuch"])
     for arguments, code, part in (
-        (["--source", "load-9"], 1, "load-9"),
+        (["--source", "load-9"], 2, "load-9"),
         (["--trials", "0"], 2, "--trials 0"),
         (["--jobs", "0"], 2, "--jobs 0"),
-        (["--models", ""], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
+        (["--models", ","], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
     ):
         assert train_forecast.main(["--config", str(world.path), *arguments]) == code
         error = capsys.readouterr().err
