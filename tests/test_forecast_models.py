@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import pickle
+import pickletools
+import sys
 
 import numpy as np
 import pandas as pd
@@ -194,6 +196,48 @@ def test_a_loaded_model_gives_the_same_forecast(name):
     assert pickle.loads(stored).predict(known, 48).equals(model.predict(known, 48))
     assert pickle.loads(pickle.dumps(pickle.loads(stored))).predict(known, 30).equals(model.predict(known, 30))
     assert make(name).fit(known).predict(known, 48).equals(model.predict(known, 48))  # same seed, same forecast
+
+
+def test_a_stored_network_is_weights_and_parameters_and_nothing_that_runs_code():
+    stored = pickle.dumps(make("nbeats").fit(known_at(data_of(noisy), NOW)))
+    words = [word for _, word, _ in pickletools.genops(stored) if isinstance(word, str)]
+    modules = {word.split(".")[0] for word in words if word.partition(".")[0] in sys.modules}
+    assert "weights" in words
+    assert modules & {"darts", "torch", "pytorch_lightning", "enum"} == set()
+    assert {"getattr", "eval", "exec", "compile"} & set(words) == set()
+
+
+def as_stored_before(model: ForecastModel, folder) -> ForecastModel:
+    """The fitted N-BEATS as version 0.1 stored it: with the two files of darts for its network."""
+    model.model.save(f"{folder}/nbeats.pt", clean=True)
+    stored = {name: value for name, value in vars(model).items() if name not in ("weights", "columns")}
+    before = object.__new__(type(model))
+    vars(before).update(stored, model={path.name: path.read_bytes() for path in folder.iterdir()})
+    return pickle.loads(pickle.dumps(before))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11, 4), reason="its Enum pickles through getattr, which darts refuses to load")
+def test_a_network_stored_by_the_version_before_forecasts_the_same_and_is_stored_as_weights(tmp_path):
+    known = known_at(data_of(noisy), NOW)
+    model = make("nbeats").fit(known)
+    before = as_stored_before(model, tmp_path)
+    again = pickle.loads(pickle.dumps(before))  # as it came, when nobody has used it
+    assert before.predict(known, 48).equals(model.predict(known, 48))
+    assert pickle.loads(pickle.dumps(before)).predict(known, 48).equals(model.predict(known, 48))
+    assert isinstance(again.model, dict)
+    assert again.predict(known, 48).equals(model.predict(known, 48))
+
+
+def test_a_network_of_before_that_cannot_be_loaded_says_what_to_do(tmp_path):
+    class Unsafe:
+        def __reduce__(self):
+            return getattr, (pd.Timestamp, "now")
+
+    known = known_at(data_of(noisy), NOW)
+    before = as_stored_before(make("nbeats").fit(known), tmp_path)
+    before.model["nbeats.pt"] = pickle.dumps(Unsafe())
+    with pytest.raises(ModelError, match=r"^nbeats: an earlier version stored .* run python train_forecast\.py$"):
+        before.predict(known, 48)
 
 
 @pytest.mark.parametrize("name", NAMES)
