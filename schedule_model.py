@@ -37,7 +37,13 @@ class Variable(pulp.LpVariable):
     modified = True
 
     def __init__(self, kind: str, number: int, column: int, low: float, high: float | None):
-        self.kind, self.number, self.column, self.lowBound, self.upBound = kind, number, column, low, high
+        self.kind, self.number, self.column, self.lowBound, self.upBound = (
+            kind,
+            number,
+            column,
+            low,
+            high,
+        )
 
     @property
     def name(self) -> str:
@@ -59,7 +65,9 @@ class Constraint(pulp.LpConstraint):
     modified = True
     name = None  # in place of PuLP's property, which translates every name
 
-    def __init__(self, terms: Iterable[tuple[Variable, float]], sense: int, name: str, right: float):
+    def __init__(
+        self, terms: Iterable[tuple[Variable, float]], sense: int, name: str, right: float
+    ):
         self.expr, self.sense, self.name, self.constant = Terms(terms), sense, name, -right
 
 
@@ -114,12 +122,17 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
     zeros, steps = np.zeros(problem.intervals), problem.intervals
     # ratings far beyond the capacity would make constraints with binaries so loose that solvers' tolerances break them
     usable = [problem.usable_kw(battery) for battery in problem.batteries]
-    charge, discharge = (sum(powers) for powers in zip(*usable, strict=True)) if usable else (0.0, 0.0)
+    charge, discharge = (
+        (sum(powers) for powers in zip(*usable, strict=True)) if usable else (0.0, 0.0)
+    )
     # more than can ever flow; keeps a linear programme finite that would import and export at once
     import_kw = np.maximum(problem.load_kw, 0.0) + charge + 1.0
     export_kw = problem.renewables_kw + np.maximum(-problem.load_kw, 0.0) + discharge + 1.0
     if not soft:
-        import_kw, export_kw = np.minimum(import_kw, grid.import_limit_kw), np.minimum(export_kw, grid.export_limit_kw)
+        import_kw, export_kw = (
+            np.minimum(import_kw, grid.import_limit_kw),
+            np.minimum(export_kw, grid.export_limit_kw),
+        )
     columns = {
         "grid_import_kw": Columns(zeros, import_kw, hours * problem.import_cost_eur_per_mwh),
         "grid_export_kw": Columns(zeros, export_kw, -hours * problem.export_price_eur_per_mwh),
@@ -135,19 +148,31 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
                 lower[interval] = max(lower[interval], soc_min)
             lower[-1] = max(lower[-1], battery.soc_final_min or 0.0)
             if battery.soc_final is not None:
-                lower[-1], upper[-1] = max(lower[-1], battery.soc_final), min(upper[-1], battery.soc_final)
+                lower[-1], upper[-1] = (
+                    max(lower[-1], battery.soc_final),
+                    min(upper[-1], battery.soc_final),
+                )
         value = zeros.copy()
         value[-1] = -(battery.terminal_value_eur_per_mwh or 0.0)
         columns[f"charge_kw_{b}"] = Columns(zeros, np.full(steps, usable[b][0]), zeros)
-        columns[f"discharge_kw_{b}"] = Columns(zeros, np.full(steps, usable[b][1]), np.full(steps, hours * battery.wear_eur_per_mwh))
-        columns[f"energy_kwh_{b}"] = Columns(lower * battery.capacity_kwh, upper * battery.capacity_kwh, value)
+        columns[f"discharge_kw_{b}"] = Columns(
+            zeros, np.full(steps, usable[b][1]), np.full(steps, hours * battery.wear_eur_per_mwh)
+        )
+        columns[f"energy_kwh_{b}"] = Columns(
+            lower * battery.capacity_kwh, upper * battery.capacity_kwh, value
+        )
     if grid.peak_price_eur_per_kw:
-        columns["peak_kw"] = Columns(np.zeros(1), np.full(1, INFINITE), np.full(1, MONEY_SCALE * grid.peak_price_eur_per_kw))
+        columns["peak_kw"] = Columns(
+            np.zeros(1), np.full(1, INFINITE), np.full(1, MONEY_SCALE * grid.peak_price_eur_per_kw)
+        )
     if soft:
         penalties = problem.penalties
         free, over = np.full(steps, INFINITE), np.full(steps, hours * penalties.grid_eur_per_mwh)
         outside = np.full(steps, hours * penalties.bound_eur_per_mwh_h)
-        for name, limit in (("import_over_kw", grid.import_limit_kw), ("export_over_kw", grid.export_limit_kw)):
+        for name, limit in (
+            ("import_over_kw", grid.import_limit_kw),
+            ("export_over_kw", grid.export_limit_kw),
+        ):
             if limit < INFINITE:
                 columns[name] = Columns(zeros, free, over)
         for b in range(len(problem.batteries)):
@@ -155,7 +180,9 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
             columns[f"above_kwh_{b}"] = Columns(zeros, free, outside)
             targets = len(soc_goals(problem, b))
             if targets:
-                columns[f"short_kwh_{b}"] = Columns(*(np.full(targets, x) for x in (0.0, INFINITE, penalties.target_eur_per_mwh)))
+                columns[f"short_kwh_{b}"] = Columns(
+                    *(np.full(targets, x) for x in (0.0, INFINITE, penalties.target_eur_per_mwh))
+                )
     return columns
 
 
@@ -193,28 +220,56 @@ def cycles_left_kwh(problem: Problem, b: int) -> np.ndarray:
 # --- constraints --------------------------------------------------------------------------------------------------------
 
 
-def constrain(model: Model, name: str, terms: Iterable[tuple[Variable, float]], sense: int, right: float) -> None:
+def constrain(
+    model: Model, name: str, terms: Iterable[tuple[Variable, float]], sense: int, right: float
+) -> None:
     model.lp.addConstraint(Constraint(terms, sense, name, right))
 
 
 def balance_power(model: Model) -> None:
     """Import and discharging serve the load that renewables do not; what is left is exported, curtailed or charged."""
-    signs = {"grid_import_kw": 1.0, "grid_export_kw": -1.0, "curtailed_kw": -1.0, "charge_kw": -1.0, "discharge_kw": 1.0}
-    groups = [(group.variables, signs.get(name, signs.get(name.rpartition("_")[0]))) for name, group in model.columns.items()]
+    signs = {
+        "grid_import_kw": 1.0,
+        "grid_export_kw": -1.0,
+        "curtailed_kw": -1.0,
+        "charge_kw": -1.0,
+        "discharge_kw": 1.0,
+    }
+    groups = [
+        (group.variables, signs.get(name, signs.get(name.rpartition("_")[0])))
+        for name, group in model.columns.items()
+    ]
     powers, signs = zip(*((variables, sign) for variables, sign in groups if sign), strict=True)
-    for t, (right, *variables) in enumerate(zip(power_to_serve_kw(model.problem).tolist(), *powers, strict=True)):
-        constrain(model, f"balance_power_{t}", zip(variables, signs, strict=True), pulp.LpConstraintEQ, right)
+    for t, (right, *variables) in enumerate(
+        zip(power_to_serve_kw(model.problem).tolist(), *powers, strict=True)
+    ):
+        constrain(
+            model,
+            f"balance_power_{t}",
+            zip(variables, signs, strict=True),
+            pulp.LpConstraintEQ,
+            right,
+        )
 
 
 def balance_energy(model: Model, b: int) -> None:
     """What is stored at the end is what was left of the start, plus charged, less discharged energy, with its losses."""
     battery, hours = model.problem.batteries[b], model.problem.hours
-    kept, gain, loss = -keep_fraction(battery, hours), -hours * battery.eta_charge, hours / battery.eta_discharge
-    energy, charge, discharge = (model.columns[f"{name}_{b}"].variables for name in ("energy_kwh", "charge_kw", "discharge_kw"))
+    kept, gain, loss = (
+        -keep_fraction(battery, hours),
+        -hours * battery.eta_charge,
+        hours / battery.eta_discharge,
+    )
+    energy, charge, discharge = (
+        model.columns[f"{name}_{b}"].variables
+        for name in ("energy_kwh", "charge_kw", "discharge_kw")
+    )
     factors = (1.0, gain, loss, kept)
     for t, right in enumerate(initial_energy_kwh(model.problem, b).tolist()):
         # zip ends with the shorter: before the first interval there is no energy variable
-        terms = zip((energy[t], charge[t], discharge[t], *energy[max(t - 1, 0) : t]), factors, strict=False)
+        terms = zip(
+            (energy[t], charge[t], discharge[t], *energy[max(t - 1, 0) : t]), factors, strict=False
+        )
         constrain(model, f"balance_energy_{b}_{t}", terms, pulp.LpConstraintEQ, right)
 
 
@@ -233,24 +288,49 @@ def measure_peak(model: Model) -> None:
     starts = np.flatnonzero(np.diff(problem.peak_blocks, prepend=-1)).tolist() + [problem.intervals]
     for block, (first, end) in enumerate(pairwise(starts)):
         terms = [(imports[t], 1.0 / (end - first)) for t in range(first, end)] + [(peak, -1.0)]
-        constrain(model, f"measure_peak_{block}", terms, pulp.LpConstraintLE, problem.grid.peak_so_far_kw)
+        constrain(
+            model, f"measure_peak_{block}", terms, pulp.LpConstraintLE, problem.grid.peak_so_far_kw
+        )
 
 
 def bend_grid_limit(model: Model, direction: str, limit_kw: float) -> None:
     """Power above a grid limit is noted, and paid for."""
-    power, over = model.columns[f"grid_{direction}_kw"].variables, model.columns[f"{direction}_over_kw"].variables
+    power, over = (
+        model.columns[f"grid_{direction}_kw"].variables,
+        model.columns[f"{direction}_over_kw"].variables,
+    )
     for t in range(model.problem.intervals):
-        constrain(model, f"bend_{direction}_limit_{t}", [(power[t], 1.0), (over[t], -1.0)], pulp.LpConstraintLE, limit_kw)
+        constrain(
+            model,
+            f"bend_{direction}_limit_{t}",
+            [(power[t], 1.0), (over[t], -1.0)],
+            pulp.LpConstraintLE,
+            limit_kw,
+        )
 
 
 def bend_soc_bounds(model: Model, b: int) -> None:
     """Energy outside the SOC bounds is noted, and paid for."""
     battery = model.problem.batteries[b]
-    energy, below, above = (model.columns[f"{name}_kwh_{b}"].variables for name in ("energy", "below", "above"))
+    energy, below, above = (
+        model.columns[f"{name}_kwh_{b}"].variables for name in ("energy", "below", "above")
+    )
     low, high = battery.soc_min * battery.capacity_kwh, battery.soc_max * battery.capacity_kwh
     for t in range(model.problem.intervals):
-        constrain(model, f"bend_soc_min_{b}_{t}", [(energy[t], 1.0), (below[t], 1.0)], pulp.LpConstraintGE, low)
-        constrain(model, f"bend_soc_max_{b}_{t}", [(energy[t], 1.0), (above[t], -1.0)], pulp.LpConstraintLE, high)
+        constrain(
+            model,
+            f"bend_soc_min_{b}_{t}",
+            [(energy[t], 1.0), (below[t], 1.0)],
+            pulp.LpConstraintGE,
+            low,
+        )
+        constrain(
+            model,
+            f"bend_soc_max_{b}_{t}",
+            [(energy[t], 1.0), (above[t], -1.0)],
+            pulp.LpConstraintLE,
+            high,
+        )
 
 
 def bend_soc_goals(model: Model, b: int) -> None:
@@ -258,19 +338,29 @@ def bend_soc_goals(model: Model, b: int) -> None:
     battery, energy = model.problem.batteries[b], model.columns[f"energy_kwh_{b}"].variables
     for i, (t, sign, soc) in enumerate(soc_goals(model.problem, b)):
         terms = [(energy[t], sign), (model.columns[f"short_kwh_{b}"].variables[i], 1.0)]
-        constrain(model, f"bend_soc_goal_{b}_{i}", terms, pulp.LpConstraintGE, sign * soc * battery.capacity_kwh)
+        constrain(
+            model,
+            f"bend_soc_goal_{b}_{i}",
+            terms,
+            pulp.LpConstraintGE,
+            sign * soc * battery.capacity_kwh,
+        )
 
 
 def cap_co2(model: Model, most_kg: float) -> None:
     """CO2 of all imports stays below a cap."""
     problem, imports = model.problem, model.columns["grid_import_kw"].variables
     weights = (problem.hours * problem.co2_kg_per_mwh / 1000).tolist()
-    constrain(model, "cap_co2", list(zip(imports, weights, strict=True)), pulp.LpConstraintLE, most_kg)
+    constrain(
+        model, "cap_co2", list(zip(imports, weights, strict=True)), pulp.LpConstraintLE, most_kg
+    )
 
 
 def cap_discharge(model: Model, most_kwh: float) -> None:
     """Energy discharged by all batteries stays below a cap."""
-    powers = [model.columns[f"discharge_kw_{b}"].variables for b in range(len(model.problem.batteries))]
+    powers = [
+        model.columns[f"discharge_kw_{b}"].variables for b in range(len(model.problem.batteries))
+    ]
     terms = [(variable, model.problem.hours) for variables in powers for variable in variables]
     constrain(model, "cap_discharge", terms, pulp.LpConstraintLE, most_kwh)
 
@@ -278,14 +368,28 @@ def cap_discharge(model: Model, most_kwh: float) -> None:
 def exclude_both(model: Model, name: str, first: str, second: str, intervals: np.ndarray) -> None:
     """A binary for each interval lets only one of two powers be above zero."""
     one, other = model.columns[first], model.columns[second]
-    binaries = model.columns.setdefault("binaries", Columns(*np.zeros((3, 0)), first=len(model.variables)))
+    binaries = model.columns.setdefault(
+        "binaries", Columns(*np.zeros((3, 0)), first=len(model.variables))
+    )
     for t in intervals.tolist():
         binary = Variable(f"only_{first}", t, binaries.first + len(binaries.variables), 0, 1)
         binary.cat = pulp.LpInteger
         binaries.variables.append(binary)
         one_kw, other_kw = float(one.upper[t]), float(other.upper[t])
-        constrain(model, f"{name}_first_{t}", [(one.variables[t], 1.0), (binary, -one_kw)], pulp.LpConstraintLE, 0.0)
-        constrain(model, f"{name}_second_{t}", [(other.variables[t], 1.0), (binary, other_kw)], pulp.LpConstraintLE, other_kw)
+        constrain(
+            model,
+            f"{name}_first_{t}",
+            [(one.variables[t], 1.0), (binary, -one_kw)],
+            pulp.LpConstraintLE,
+            0.0,
+        )
+        constrain(
+            model,
+            f"{name}_second_{t}",
+            [(other.variables[t], 1.0), (binary, other_kw)],
+            pulp.LpConstraintLE,
+            other_kw,
+        )
     model.binaries += len(intervals)
 
 
@@ -295,15 +399,38 @@ def fit_alone(model: Model, b: int, intervals: np.ndarray) -> None:
     Whole binaries imply it, fractions of them do not: the solver has less to branch on. Such linear models are compared by Pozo,
     Electric Power Systems Research 212 (2022), arXiv:2204.08240.
     """
-    battery, hours, energy = model.problem.batteries[b], model.problem.hours, model.columns[f"energy_kwh_{b}"]
-    charge, discharge = (model.columns[f"{name}_kw_{b}"].variables for name in ("charge", "discharge"))
+    battery, hours, energy = (
+        model.problem.batteries[b],
+        model.problem.hours,
+        model.columns[f"energy_kwh_{b}"],
+    )
+    charge, discharge = (
+        model.columns[f"{name}_kw_{b}"].variables for name in ("charge", "discharge")
+    )
     keep, start = keep_fraction(battery, hours), initial_energy_kwh(model.problem, b)
     for t in intervals.tolist():
         before = [(variable, keep) for variable in energy.variables[max(t - 1, 0) : t]]
-        low, high = (keep * bound[t - 1] if t else start[0] for bound in (energy.lower, energy.upper))
-        low, high = (float(bound - start[t]) for bound in (min(low, energy.lower[t]), max(high, energy.upper[t])))
-        constrain(model, f"fit_charge_{b}_{t}", [*before, (charge[t], hours * battery.eta_charge)], pulp.LpConstraintLE, high)
-        constrain(model, f"fit_discharge_{b}_{t}", [*before, (discharge[t], -hours / battery.eta_discharge)], pulp.LpConstraintGE, low)
+        low, high = (
+            keep * bound[t - 1] if t else start[0] for bound in (energy.lower, energy.upper)
+        )
+        low, high = (
+            float(bound - start[t])
+            for bound in (min(low, energy.lower[t]), max(high, energy.upper[t]))
+        )
+        constrain(
+            model,
+            f"fit_charge_{b}_{t}",
+            [*before, (charge[t], hours * battery.eta_charge)],
+            pulp.LpConstraintLE,
+            high,
+        )
+        constrain(
+            model,
+            f"fit_discharge_{b}_{t}",
+            [*before, (discharge[t], -hours / battery.eta_discharge)],
+            pulp.LpConstraintGE,
+            low,
+        )
 
 
 @contextmanager
@@ -319,7 +446,12 @@ def garbage_kept() -> Iterator[None]:
 
 
 @garbage_kept()
-def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None = None, caps: dict[str, float] | None = None) -> Model:
+def build(
+    problem: Problem,
+    soft: bool,
+    exclusive: dict[str, np.ndarray] | None = None,
+    caps: dict[str, float] | None = None,
+) -> Model:
     """The PuLP model of a problem.
 
     Parameters
@@ -342,27 +474,54 @@ def build(problem: Problem, soft: bool, exclusive: dict[str, np.ndarray] | None 
     lp.setObjective(objective)
 
     constraints = [("balance_power", balance_power)]
-    constraints += [(f"balance_energy_{b}", partial(balance_energy, b=b)) for b in range(len(problem.batteries))]
-    limited = [b for b, battery in enumerate(problem.batteries) if battery.cycles_per_day_max is not None]
+    constraints += [
+        (f"balance_energy_{b}", partial(balance_energy, b=b)) for b in range(len(problem.batteries))
+    ]
+    limited = [
+        b for b, battery in enumerate(problem.batteries) if battery.cycles_per_day_max is not None
+    ]
     constraints += [(f"limit_cycles_{b}", partial(limit_cycles, b=b)) for b in limited]
     if "peak_kw" in model.columns:
         constraints.append(("measure_peak", measure_peak))
     if soft:
-        for direction, limit in (("import", problem.grid.import_limit_kw), ("export", problem.grid.export_limit_kw)):
+        for direction, limit in (
+            ("import", problem.grid.import_limit_kw),
+            ("export", problem.grid.export_limit_kw),
+        ):
             if limit < INFINITE:
-                constraints.append((f"bend_{direction}_limit", partial(bend_grid_limit, direction=direction, limit_kw=limit)))
+                constraints.append(
+                    (
+                        f"bend_{direction}_limit",
+                        partial(bend_grid_limit, direction=direction, limit_kw=limit),
+                    )
+                )
         for b in range(len(problem.batteries)):
             constraints.append((f"bend_soc_bounds_{b}", partial(bend_soc_bounds, b=b)))
             if soc_goals(problem, b):
                 constraints.append((f"bend_soc_goals_{b}", partial(bend_soc_goals, b=b)))
     for name, cap in (caps or {}).items():
-        constraints.append((name, partial(cap_co2, most_kg=cap) if name == "co2_kg" else partial(cap_discharge, most_kwh=cap)))
+        constraints.append(
+            (
+                name,
+                partial(cap_co2, most_kg=cap)
+                if name == "co2_kg"
+                else partial(cap_discharge, most_kwh=cap),
+            )
+        )
     for key, intervals in (exclusive or {}).items():
         if key == "grid":
-            exclude = partial(exclude_both, name="exclude_grid", first="grid_import_kw", second="grid_export_kw", intervals=intervals)
+            exclude = partial(
+                exclude_both,
+                name="exclude_grid",
+                first="grid_import_kw",
+                second="grid_export_kw",
+                intervals=intervals,
+            )
         else:
             powers = {"first": f"charge_kw_{key}", "second": f"discharge_kw_{key}"}
-            exclude = partial(exclude_both, name=f"exclude_battery_{key}", **powers, intervals=intervals)
+            exclude = partial(
+                exclude_both, name=f"exclude_battery_{key}", **powers, intervals=intervals
+            )
         constraints.append((f"exclude_{key}", exclude))
         if key != "grid":
             constraints.append((f"fit_{key}", partial(fit_alone, b=int(key), intervals=intervals)))

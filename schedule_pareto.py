@@ -32,7 +32,11 @@ def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
     capacity = sum(battery.capacity_kwh for battery in problem.batteries) or 1.0
     return {
         "cost_eur": net_cost_eur(problem, schedule),
-        "co2_kg": float((energy_kwh(schedule.grid_import_kw, problem.hours) * problem.co2_kg_per_mwh / 1000).sum()),
+        "co2_kg": float(
+            (
+                energy_kwh(schedule.grid_import_kw, problem.hours) * problem.co2_kg_per_mwh / 1000
+            ).sum()
+        ),
         "cycles": energy_kwh(float(schedule.discharge_kw.sum()), problem.hours) / capacity,
     }
 
@@ -45,7 +49,10 @@ def least_co2(problem: Problem, caps: dict[str, float], solver: str = "highs") -
 def cleanest(problem: Problem, caps: dict[str, float], solver: str) -> dict[str, float]:
     """The aims of the schedule of least CO2 that the caps allow, of such schedules one of least throughput."""
     nothing = np.zeros(problem.intervals)
-    batteries = tuple(replace(battery, wear_eur_per_mwh=0.0, terminal_value_eur_per_mwh=None) for battery in problem.batteries)
+    batteries = tuple(
+        replace(battery, wear_eur_per_mwh=0.0, terminal_value_eur_per_mwh=None)
+        for battery in problem.batteries
+    )
     clean = replace(
         problem,
         import_price_eur_per_mwh=nothing,
@@ -90,7 +97,11 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
 
 def _row(problem: Problem, found: Solution) -> dict:
     money = checked(problem, found.schedule, "a schedule of the front")
-    bent = {"bent_limits": len(money.bends), "penalty_eur": money.penalty_eur, "status": found.status}
+    bent = {
+        "bent_limits": len(money.bends),
+        "penalty_eur": money.penalty_eur,
+        "status": found.status,
+    }
     return aims(problem, found.schedule) | bent
 
 
@@ -98,13 +109,19 @@ def _told(rows: list[dict]) -> list[dict]:
     """The same rows; warns where some are not the optimum."""
     late = sum(row["status"] != "optimal" for row in rows)
     if late:
-        logger.warning("%d of %d schedules were cut short by time_limit_s: better ones may exist", late, len(rows))
+        logger.warning(
+            "%d of %d schedules were cut short by time_limit_s: better ones may exist",
+            late,
+            len(rows),
+        )
     return rows
 
 
 def undominated(rows: Sequence[dict]) -> list[dict]:
     """The rows that no other row beats in one aim while being as good in all, by cost with penalties; of equal rows one."""
-    points = np.array([[row["cost_eur"] + row["penalty_eur"], row["co2_kg"], row["cycles"]] for row in rows])
+    points = np.array(
+        [[row["cost_eur"] + row["penalty_eur"], row["co2_kg"], row["cycles"]] for row in rows]
+    )
     scale = 1e-5 * np.maximum(1.0, np.abs(points).max(axis=0))
     kept = []
     for i in np.lexsort(points.T[::-1]).tolist():
@@ -120,8 +137,14 @@ def plot_front(rows: Sequence[dict], path: Path) -> None:
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
     cycles, cost, co2 = ([row[aim] for row in rows] for aim in ("cycles", "cost_eur", "co2_kg"))
-    points = axes.scatter(cycles, cost, c=co2, cmap="viridis_r", s=55, edgecolor="black", linewidth=0.5)
+    points = axes.scatter(
+        cycles, cost, c=co2, cmap="viridis_r", s=55, edgecolor="black", linewidth=0.5
+    )
     figure.colorbar(points, label="CO2 of imports [kg]")
-    axes.set(xlabel="cycles of all batteries", ylabel="cost [EUR]", title="Cost, CO2 and battery cycles against each other")
+    axes.set(
+        xlabel="cycles of all batteries",
+        ylabel="cost [EUR]",
+        title="Cost, CO2 and battery cycles against each other",
+    )
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

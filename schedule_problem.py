@@ -23,7 +23,13 @@ from config import BatteryParameters, ConfigError, FieldError, _check_zone, _num
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"
 LARGEST = 1e15  # beyond this a number is a mistake, and no solver's tolerances mean anything
-SERIES = ("import_price_eur_per_mwh", "export_price_eur_per_mwh", "load_kw", "renewables_kw", "co2_kg_per_mwh")
+SERIES = (
+    "import_price_eur_per_mwh",
+    "export_price_eur_per_mwh",
+    "load_kw",
+    "renewables_kw",
+    "co2_kg_per_mwh",
+)
 
 # A limit bends only where it cannot be met. What it then costs, as multiples of the largest value a MWh can have in the
 # problem: more than any trade can earn, and in the order in which limits should give way: targets, SOC bounds, grid limits.
@@ -91,15 +97,31 @@ class Problem:
         _check_zone("time_zone", self.time_zone)
         for name in SERIES:
             if len(getattr(self, name)) != self.intervals:
-                raise FieldError(name, f"{len(getattr(self, name))} values", f"{self.intervals} values, as many as load_kw")
+                raise FieldError(
+                    name,
+                    f"{len(getattr(self, name))} values",
+                    f"{self.intervals} values, as many as load_kw",
+                )
         if self.peak_interval_min % self.step_min:
-            raise FieldError("grid.peak_interval_min", self.peak_interval_min, f"a multiple of step_min = {self.step_min}")
+            raise FieldError(
+                "grid.peak_interval_min",
+                self.peak_interval_min,
+                f"a multiple of step_min = {self.step_min}",
+            )
         for b, battery in enumerate(self.batteries):
             if battery.battery_id in {other.battery_id for other in self.batteries[:b]}:
-                raise FieldError(f"batteries[{b}].battery_id", battery.battery_id, "a name that no other battery has")
+                raise FieldError(
+                    f"batteries[{b}].battery_id",
+                    battery.battery_id,
+                    "a name that no other battery has",
+                )
             for i, (interval, _) in enumerate(battery.soc_targets):
                 if not 0 <= interval < self.intervals:
-                    raise FieldError(f"batteries[{b}].soc_targets[{i}].interval", interval, f"0 to {self.intervals - 1}")
+                    raise FieldError(
+                        f"batteries[{b}].soc_targets[{i}].interval",
+                        interval,
+                        f"0 to {self.intervals - 1}",
+                    )
 
     @property
     def intervals(self) -> int:
@@ -135,7 +157,10 @@ class Problem:
         else:
             zone = zoneinfo.ZoneInfo(self.time_zone)
             step, start = timedelta(minutes=self.step_min), self.start.astimezone(UTC)
-            days = np.array([(start + k * step).astimezone(zone).toordinal() for k in range(self.intervals)], dtype=int)
+            days = np.array(
+                [(start + k * step).astimezone(zone).toordinal() for k in range(self.intervals)],
+                dtype=int,
+            )
         return days - days[0] if self.intervals else days
 
     @cached_property
@@ -143,20 +168,39 @@ class Problem:
         """Penalties that grow with every money coefficient, so that scaling all money scales the schedule's cost alone."""
         if self.penalties_as is not None:
             return self.penalties_as
-        prices = np.abs(np.concatenate((self.import_cost_eur_per_mwh, self.export_price_eur_per_mwh)))
-        value = float(prices.max(initial=0.0)) + 1000 * self.grid.peak_price_eur_per_kw / (self.peak_interval_min / 60)
-        value += max((b.wear_eur_per_mwh + abs(b.terminal_value_eur_per_mwh or 0) for b in self.batteries), default=0.0)
+        prices = np.abs(
+            np.concatenate((self.import_cost_eur_per_mwh, self.export_price_eur_per_mwh))
+        )
+        value = float(prices.max(initial=0.0)) + 1000 * self.grid.peak_price_eur_per_kw / (
+            self.peak_interval_min / 60
+        )
+        value += max(
+            (b.wear_eur_per_mwh + abs(b.terminal_value_eur_per_mwh or 0) for b in self.batteries),
+            default=0.0,
+        )
         value /= min((b.eta_charge * b.eta_discharge for b in self.batteries), default=1.0)
         value = value or 1.0
         # a MWh exported over the limit takes up to 1 / eta out of a battery
-        all_the_time = 2 * self.intervals * self.hours / min((b.eta_discharge for b in self.batteries), default=1.0)
-        bound = max(2 * TARGET_PENALTY / self.hours, min(BOUND_PENALTY, GRID_PENALTY / max(all_the_time, 1.0)))
-        return Penalties(TARGET_PENALTY * value, bound * value, max(GRID_PENALTY, bound * all_the_time) * value)
+        all_the_time = (
+            2
+            * self.intervals
+            * self.hours
+            / min((b.eta_discharge for b in self.batteries), default=1.0)
+        )
+        bound = max(
+            2 * TARGET_PENALTY / self.hours,
+            min(BOUND_PENALTY, GRID_PENALTY / max(all_the_time, 1.0)),
+        )
+        return Penalties(
+            TARGET_PENALTY * value, bound * value, max(GRID_PENALTY, bound * all_the_time) * value
+        )
 
     def usable_kw(self, battery: BatteryParameters) -> tuple[float, float]:
         """What a battery can charge and discharge at most in an interval [kW]: its rating, or all its capacity at once."""
         eta, most = battery.eta_discharge, battery.capacity_kwh / self.hours
-        return min(battery.charge_kw, most / battery.eta_charge), min(battery.discharge_kw, most * eta)
+        return min(battery.charge_kw, most / battery.eta_charge), min(
+            battery.discharge_kw, most * eta
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,9 +265,13 @@ def read_problem(path: Path | str) -> Problem:
     ProblemError : it is missing, not JSON, or a field is not as `problem.schema.json` and the other fields demand; names the field.
     """
     try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
+        raw = json.loads(
+            Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats
+        )
     except FileNotFoundError:
-        raise ProblemError(f"{path}: no such file; expected a problem as described by {SCHEMA_PATH.name}") from None
+        raise ProblemError(
+            f"{path}: no such file; expected a problem as described by {SCHEMA_PATH.name}"
+        ) from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ProblemError(f"{path}: not a JSON file: {error}") from None
     try:
@@ -244,7 +292,10 @@ def parse_problem(raw: object) -> Problem:
     _check_schema(raw)
     values = {name: value for name, value in raw.items() if value is not None}
     intervals = len(values["load_kw"])
-    series = {name: np.array(values[name], dtype=float) if name in values else np.zeros(intervals) for name in SERIES}
+    series = {
+        name: np.array(values[name], dtype=float) if name in values else np.zeros(intervals)
+        for name in SERIES
+    }
     if "export_price_eur_per_mwh" not in values:
         series["export_price_eur_per_mwh"] = series["import_price_eur_per_mwh"]
     values |= series
@@ -255,7 +306,9 @@ def parse_problem(raw: object) -> Problem:
     if "peak_interval_min" in grid:
         grid["peak_interval_min"] = int(grid["peak_interval_min"])
     values["grid"] = GridConnection(**grid)
-    values["batteries"] = tuple(_battery(item, f"batteries[{i}]") for i, item in enumerate(values.get("batteries", ())))
+    values["batteries"] = tuple(
+        _battery(item, f"batteries[{i}]") for i, item in enumerate(values.get("batteries", ()))
+    )
     return Problem(**values)
 
 
@@ -265,7 +318,11 @@ def _utc(text: str) -> datetime:
     except ValueError:
         time = None
     if time is None or time.tzinfo is None or not 1900 <= time.year <= 2200:
-        raise FieldError("start", text, "an ISO-8601 time with its zone in the years 1900 to 2200, such as 2025-01-01T00:00:00Z")
+        raise FieldError(
+            "start",
+            text,
+            "an ISO-8601 time with its zone in the years 1900 to 2200, such as 2025-01-01T00:00:00Z",
+        )
     return time.astimezone(UTC)
 
 
@@ -273,7 +330,9 @@ def _battery(raw: dict, path: str) -> ScheduledBattery:
     defaults = {"eta_charge": 1.0, "eta_discharge": 1.0, "soc_min": 0.0, "soc_max": 1.0}
     values = defaults | {name: value for name, value in raw.items() if value is not None}
     values.setdefault("soc_initial", values["soc_min"])
-    values["soc_targets"] = tuple((int(target["interval"]), target["soc_min"]) for target in values.get("soc_targets", ()))
+    values["soc_targets"] = tuple(
+        (int(target["interval"]), target["soc_min"]) for target in values.get("soc_targets", ())
+    )
     try:
         return ScheduledBattery(**values)
     except FieldError as error:
@@ -289,11 +348,21 @@ def _check_schema(raw: object) -> None:
     def items(validator, schema, values, parent):
         # a year of quarter-hours is checked in one go instead of number by number
         plain = isinstance(values, list) and set(map(type, values)) <= {int, float}
-        if not (plain and set(schema) <= {"type", "minimum"} and min(values, default=0) >= schema.get("minimum", -math.inf)):
+        if not (
+            plain
+            and set(schema) <= {"type", "minimum"}
+            and min(values, default=0) >= schema.get("minimum", -math.inf)
+        ):
             yield from base.VALIDATORS["items"](validator, schema, values, parent)
 
-    validator = jsonschema.validators.extend(base, {"items": items})(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
-    error = min(validator.iter_errors(raw), key=lambda error: (len(error.absolute_path), str(error.absolute_path)), default=None)
+    validator = jsonschema.validators.extend(base, {"items": items})(
+        json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    )
+    error = min(
+        validator.iter_errors(raw),
+        key=lambda error: (len(error.absolute_path), str(error.absolute_path)),
+        default=None,
+    )
     if error is not None:
         raise _as_field_error(error)
     _check_finite(raw, "")
@@ -316,13 +385,21 @@ def _check_finite(value: object, path: str) -> None:
 
 def _as_field_error(error) -> FieldError:
     """A jsonschema error as field, value and what is expected."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+    ).lstrip(".")
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        return FieldError(f"{path}.{missing}".lstrip("."), "(missing)", "a value; it has no default")
+        return FieldError(
+            f"{path}.{missing}".lstrip("."), "(missing)", "a value; it has no default"
+        )
     if error.validator == "additionalProperties":
         unknown = next(name for name in error.instance if name not in error.schema["properties"])
-        return FieldError(f"{path}.{unknown}".lstrip("."), "(unknown field)", "one of " + ", ".join(error.schema["properties"]))
+        return FieldError(
+            f"{path}.{unknown}".lstrip("."),
+            "(unknown field)",
+            "one of " + ", ".join(error.schema["properties"]),
+        )
     expected = {
         "minimum": "{} or more",
         "exclusiveMinimum": "more than {}",
@@ -334,10 +411,15 @@ def _as_field_error(error) -> FieldError:
     wanted = error.validator_value
     if error.validator == "type":
         wanted = " or ".join(
-            {"null": "nothing (null)"}.get(kind, f"{'an' if kind[0] in 'aio' else 'a'} {kind}") for kind in np.atleast_1d(wanted)
+            {"null": "nothing (null)"}.get(kind, f"{'an' if kind[0] in 'aio' else 'a'} {kind}")
+            for kind in np.atleast_1d(wanted)
         )
     shown = json.dumps(error.instance)
-    return FieldError(path or "the problem", shown if len(shown) <= 60 else shown[:57] + "...", expected.format(wanted))
+    return FieldError(
+        path or "the problem",
+        shown if len(shown) <= 60 else shown[:57] + "...",
+        expected.format(wanted),
+    )
 
 
 def result_json(problem: Problem, result: Result) -> dict:
@@ -357,10 +439,24 @@ def result_json(problem: Problem, result: Result) -> dict:
         "grid_import_kw": schedule.grid_import_kw.tolist(),
         "grid_export_kw": schedule.grid_export_kw.tolist(),
         "curtailed_kw": schedule.curtailed_kw.tolist(),
-        "stored_value_eur_per_mwh": [None if math.isnan(value) else value for value in result.stored_value_eur_per_mwh.tolist()],
+        "stored_value_eur_per_mwh": [
+            None if math.isnan(value) else value
+            for value in result.stored_value_eur_per_mwh.tolist()
+        ],
         "reason": list(result.reason),
         "batteries": [
-            {"battery_id": battery.battery_id, "charge_kw": c.tolist(), "discharge_kw": d.tolist(), "soc": s.tolist()}
-            for battery, c, d, s in zip(problem.batteries, schedule.charge_kw, schedule.discharge_kw, schedule.soc, strict=True)
+            {
+                "battery_id": battery.battery_id,
+                "charge_kw": c.tolist(),
+                "discharge_kw": d.tolist(),
+                "soc": s.tolist(),
+            }
+            for battery, c, d, s in zip(
+                problem.batteries,
+                schedule.charge_kw,
+                schedule.discharge_kw,
+                schedule.soc,
+                strict=True,
+            )
         ],
     }

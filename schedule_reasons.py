@@ -18,7 +18,11 @@ UNPRICED = "no marginal values: time limit"
 
 def least_kw(problem: Problem) -> float:
     """Power that counts as a movement [kW]."""
-    return 10 * TOLERANCE * max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
+    return (
+        10
+        * TOLERANCE
+        * max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
+    )
 
 
 def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -26,7 +30,9 @@ def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
     if not problem.batteries:
         return np.zeros(problem.intervals, dtype=int)
     moved = schedule.charge_kw + schedule.discharge_kw
-    order = np.lexsort(([-battery.capacity_kwh for battery in problem.batteries], -moved.sum(axis=1)))
+    order = np.lexsort(
+        ([-battery.capacity_kwh for battery in problem.batteries], -moved.sum(axis=1))
+    )
     return order[np.argmax(np.where(moved > least_kw(problem), moved, 0.0)[order], axis=0)]
 
 
@@ -37,15 +43,22 @@ def worth(problem: Problem, schedule: Schedule, value: np.ndarray) -> tuple[np.n
     """
     batteries, least = problem.batteries, least_kw(problem)
     keep = np.array([[keep_fraction(battery, problem.hours)] for battery in batteries])
-    after = np.column_stack((keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries]))
+    after = np.column_stack(
+        (keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries])
+    )
     empty, full = _at_bounds(problem, schedule)
     empty, full = empty & (schedule.charge_kw <= least), full & (schedule.discharge_kw <= least)
-    return np.where(empty, np.minimum(value, after), np.where(full, np.maximum(value, after), value)), after
+    return np.where(
+        empty, np.minimum(value, after), np.where(full, np.maximum(value, after), value)
+    ), after
 
 
 def _at_bounds(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """Where each battery is at its lower and at its upper SOC bound at the end of an interval, or outside."""
-    low, high = (np.array([[getattr(battery, name)] for battery in problem.batteries]) for name in ("soc_min", "soc_max"))
+    low, high = (
+        np.array([[getattr(battery, name)] for battery in problem.batteries])
+        for name in ("soc_min", "soc_max")
+    )
     return schedule.soc <= low + 1e-6, schedule.soc >= high - 1e-6
 
 
@@ -53,15 +66,26 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     """One reason for each interval: what the batteries do and why, then curtailment, peak and limits that bent."""
     schedule, grid, least = result.schedule, problem.grid, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
-    means = (np.bincount(problem.peak_blocks, imports) / np.bincount(problem.peak_blocks))[problem.peak_blocks]
+    means = (np.bincount(problem.peak_blocks, imports) / np.bincount(problem.peak_blocks))[
+        problem.peak_blocks
+    ]
     peak = means.max(initial=0.0)
     paid = bool(grid.peak_price_eur_per_kw) and peak > grid.peak_so_far_kw + least
     at_peak = (paid & (means >= peak - least) & (imports > least)).tolist()
-    at_limit, curtails = (imports >= grid.import_limit_kw - least).tolist(), (schedule.curtailed_kw > least).tolist()
+    at_limit, curtails = (
+        (imports >= grid.import_limit_kw - least).tolist(),
+        (schedule.curtailed_kw > least).tolist(),
+    )
     bent = {}
     for violation in result.violations:
-        bent.setdefault(violation.interval, []).append(f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}")
-    said = _moves(problem, result, least) if problem.batteries else [[] for _ in range(problem.intervals)]
+        bent.setdefault(violation.interval, []).append(
+            f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}"
+        )
+    said = (
+        _moves(problem, result, least)
+        if problem.batteries
+        else [[] for _ in range(problem.intervals)]
+    )
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
@@ -70,7 +94,10 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
         elif at_limit[t]:
             parts.append("import at its limit")
         parts += bent.get(t, ())
-    return tuple("; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit") for t, parts in enumerate(said))
+    return tuple(
+        "; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit")
+        for t, parts in enumerate(said)
+    )
 
 
 def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
@@ -78,10 +105,16 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     schedule, batteries = result.schedule, problem.batteries
     charges, discharges = schedule.charge_kw > least, schedule.discharge_kw > least
     before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
-    low, high = (np.array([[getattr(battery, name)] for battery in batteries]) for name in ("soc_min", "soc_max"))
+    low, high = (
+        np.array([[getattr(battery, name)] for battery in batteries])
+        for name in ("soc_min", "soc_max")
+    )
     back_up, back_down = charges & (before < low - 1e-6), discharges & (before > high + 1e-6)
     lead, every = leading(problem, schedule), np.arange(problem.intervals)
-    led = {name: rows[lead, every].tolist() for name, rows in _figures(problem, result, charges, discharges).items()}
+    led = {
+        name: rows[lead, every].tolist()
+        for name, rows in _figures(problem, result, charges, discharges).items()
+    }
     surplus = ((problem.renewables_kw > problem.load_kw) & (schedule.grid_import_kw <= 0)).tolist()
     sells = (schedule.grid_export_kw > 0).tolist()
     charging, discharging = charges.any(axis=0).tolist(), discharges.any(axis=0).tolist()
@@ -91,9 +124,15 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
         if charging[t] and discharging[t]:
             part = "shift: one battery charges another"
         elif charging[t]:
-            part = "charge: back to soc_min" if back_up[b, t] else _charging(at, surplus[t], battery)
+            part = (
+                "charge: back to soc_min" if back_up[b, t] else _charging(at, surplus[t], battery)
+            )
         elif discharging[t]:
-            part = "discharge: back to soc_max" if back_down[b, t] else _discharging(at, sells[t], battery)
+            part = (
+                "discharge: back to soc_max"
+                if back_down[b, t]
+                else _discharging(at, sells[t], battery)
+            )
         else:
             part = f"hold: {_holding(at, battery)}"
         said.append([part])
@@ -103,13 +142,20 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     return said
 
 
-def _figures(problem: Problem, result: Result, charges: np.ndarray, discharges: np.ndarray) -> dict[str, np.ndarray]:
+def _figures(
+    problem: Problem, result: Result, charges: np.ndarray, discharges: np.ndarray
+) -> dict[str, np.ndarray]:
     """What reasons rest on, one row a battery: worth of energy [EUR/MWh] and what comes later, and states at the end of intervals."""
     batteries = problem.batteries
     value, after = worth(problem, result.schedule, result.battery_value_eur_per_mwh)
     names = ("eta_charge", "eta_discharge", "wear_eur_per_mwh", "terminal_value_eur_per_mwh")
-    eta_charge, eta_discharge, wear, end = (np.array([[getattr(battery, name) or 0.0] for battery in batteries]) for name in names)
-    bus, price = (np.broadcast_to(x, value.shape) for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh))
+    eta_charge, eta_discharge, wear, end = (
+        np.array([[getattr(battery, name) or 0.0] for battery in batteries]) for name in names
+    )
+    bus, price = (
+        np.broadcast_to(x, value.shape)
+        for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
+    )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
     empty, full = _at_bounds(problem, result.schedule)
     return {
@@ -141,7 +187,9 @@ def _next(moves: np.ndarray) -> np.ndarray:
     count = moves.shape[1]
     places = np.where(moves != 0, np.arange(count), count)
     places = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
-    return np.take_along_axis(np.column_stack((moves, np.zeros(len(moves), dtype=int))), places, axis=1)
+    return np.take_along_axis(
+        np.column_stack((moves, np.zeros(len(moves), dtype=int))), places, axis=1
+    )
 
 
 def _charging(at: dict, surplus: bool, battery) -> str:
@@ -156,7 +204,13 @@ def _charging(at: dict, surplus: bool, battery) -> str:
 def _discharging(at: dict, sells: bool, battery) -> str:
     if np.isnan(at["value"]):
         return f"discharge: {UNPRICED}"
-    use = "make room for energy that is paid for taking," if at["value"] < 0 else "sell" if sells else "serve load"
+    use = (
+        "make room for energy that is paid for taking,"
+        if at["value"] < 0
+        else "sell"
+        if sells
+        else "serve load"
+    )
     return f"discharge: {use} at {_spends(at, battery)}"
 
 
@@ -165,8 +219,15 @@ def _holding(at: dict, battery) -> str:
     bus, gain = at["bus"], LEAST_EUR_PER_MWH
     if np.isnan(at["value"]):
         return UNPRICED
-    if battery.charge_kw and not at["full"] and (at["empty"] or at["next"] > 0) and at["price"] + gain < min(bus, at["stores"]):
-        return f"no room to import below the limit or the peak, {_against(at['price'], at['stores'])}"
+    if (
+        battery.charge_kw
+        and not at["full"]
+        and (at["empty"] or at["next"] > 0)
+        and at["price"] + gain < min(bus, at["stores"])
+    ):
+        return (
+            f"no room to import below the limit or the peak, {_against(at['price'], at['stores'])}"
+        )
     if at["empty"] and bus - battery.wear_eur_per_mwh > at["after"] / battery.eta_discharge + gain:
         return "empty"
     if battery.cycles_per_day_max is not None and not at["empty"] and bus > at["spends"] + gain:
@@ -202,7 +263,14 @@ def _stores(at: dict, battery) -> str:
 
 def _spends(at: dict, battery) -> str:
     """The price at the bus beside what a MWh must bring that is discharged."""
-    costs = [name for name, any_ in (("losses", battery.eta_discharge < 1), ("wear", battery.wear_eur_per_mwh)) if any_]
+    costs = [
+        name
+        for name, any_ in (
+            ("losses", battery.eta_discharge < 1),
+            ("wear", battery.wear_eur_per_mwh),
+        )
+        if any_
+    ]
     return _against(at["bus"], at["spends"], f" with {' and '.join(costs)}" if costs else "")
 
 

@@ -26,10 +26,15 @@ from schedule_reasons import leading, reasons, worth
 
 logger = logging.getLogger("schedule_solver")
 
-DUAL_TOLERANCE = 1e-7  # of the largest price, above which a reduced cost holds a value at the optimal cost
+DUAL_TOLERANCE = (
+    1e-7  # of the largest price, above which a reduced cost holds a value at the optimal cost
+)
 
 # The relaxation is so tight that rounding it finds the optimum; other searches for schedules would take most of the time.
-HIGHS_SEARCHES = {f"mip_heuristic_run_{name}": False for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")}
+HIGHS_SEARCHES = {
+    f"mip_heuristic_run_{name}": False
+    for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")
+}
 
 
 class InfeasibleScheduleError(VppError):
@@ -71,14 +76,20 @@ class Matrices:
 def matrices(model: Model) -> Matrices:
     """Read the PuLP model out in one go; PuLP sorts variables by name, so each carries its column."""
     variables, constraints, objective = model.variables, model.lp.constraints(), model.lp.objective
-    count, rows, expressions = len(variables), len(constraints), [constraint.expr for constraint in constraints]
+    count, rows, expressions = (
+        len(variables),
+        len(constraints),
+        [constraint.expr for constraint in constraints],
+    )
     lower = np.fromiter((variable.lowBound for variable in variables), float, count)
     upper = np.array([variable.upBound for variable in variables], dtype=float)
     upper[np.isnan(upper)] = INFINITE  # None
     integral, cost = np.zeros(count, dtype=np.int32), np.zeros(count)
     if "binaries" in model.columns:
         binaries = model.columns["binaries"]
-        integral[binaries.first :] = [variable.cat == pulp.LpInteger for variable in binaries.variables]
+        integral[binaries.first :] = [
+            variable.cat == pulp.LpInteger for variable in binaries.variables
+        ]
     cost[[variable.column for variable in objective]] = list(objective.values())
     right = -np.fromiter((constraint.constant for constraint in constraints), float, rows)
     sense = np.fromiter((constraint.sense for constraint in constraints), np.int8, rows)
@@ -93,7 +104,13 @@ def matrices(model: Model) -> Matrices:
 def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
     """A HiGHS that holds these matrices."""
     highs = highspy.Highs()
-    options = {"output_flag": False, "threads": 1, "time_limit": max(time_limit_s, 0.0), "mip_rel_gap": gap, "mip_abs_gap": 1e-6}
+    options = {
+        "output_flag": False,
+        "threads": 1,
+        "time_limit": max(time_limit_s, 0.0),
+        "mip_rel_gap": gap,
+        "mip_abs_gap": 1e-6,
+    }
     for name, value in (options | HIGHS_SEARCHES).items():
         highs.setOptionValue(name, value)
     highs.passModel(
@@ -114,14 +131,26 @@ def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.High
 def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
     """What HiGHS found, by its own word (PuLP would call a solve that hit its time limit optimal); with duals if `priced`."""
     status, info = highs.getModelStatus(), highs.getInfo()
-    if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
+    if status in (
+        highspy.HighsModelStatus.kInfeasible,
+        highspy.HighsModelStatus.kUnboundedOrInfeasible,
+    ):
         return Outcome("infeasible")
     optimal = status == highspy.HighsModelStatus.kOptimal
-    if not optimal and info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+    if (
+        not optimal
+        and info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible
+    ):
         return Outcome("limit")
     solution = highs.getSolution()
     priced = priced and solution.dual_valid
-    bound = info.mip_dual_bound if info.mip_node_count >= 0 else info.objective_function_value if optimal else None
+    bound = (
+        info.mip_dual_bound
+        if info.mip_node_count >= 0
+        else info.objective_function_value
+        if optimal
+        else None
+    )
     return Outcome(
         status="optimal" if optimal else "limit",
         values=np.array(solution.col_value),
@@ -144,7 +173,10 @@ def run_highs(model: Model, time_limit_s: float, basis: object | None = None) ->
 
 def run_cbc(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
     """Solve the model with the CBC that PuLP brings along."""
-    lp, options = model.lp, {"gapRel": model.problem.gap, "gapAbs": 1e-6, "options": ["primalT 1e-9", "dualT 1e-9"]}
+    lp, options = (
+        model.lp,
+        {"gapRel": model.problem.gap, "gapAbs": 1e-6, "options": ["primalT 1e-9", "dualT 1e-9"]},
+    )
     lp.solve(pulp.PULP_CBC_CMD(msg=False, timeLimit=max(time_limit_s, 1e-3), **options))
     if lp.status == pulp.LpStatusInfeasible:
         return Outcome("infeasible")
@@ -159,7 +191,11 @@ def run_cbc(model: Model, time_limit_s: float, basis: object | None = None) -> O
         duals = np.array([constraint.pi or 0.0 for constraint in lp.constraints()])
         reduced = np.array([variable.dj or 0.0 for variable in variables])
     # CBC through PuLP does not tell its bound; an optimum is within the gap that was asked for
-    bound = (objective - model.problem.gap * abs(objective) if integral else objective) if optimal else None
+    bound = (
+        (objective - model.problem.gap * abs(objective) if integral else objective)
+        if optimal
+        else None
+    )
     return Outcome("optimal" if optimal else "limit", values, objective, bound, reduced, duals)
 
 
@@ -204,10 +240,15 @@ def solution(model: Model, values: np.ndarray) -> tuple[Schedule, dict[str, np.n
             both[str(b)] = found
         eta = battery.eta_charge * battery.eta_discharge
         loop = np.minimum(c, d / eta)
-        charge[b], discharge[b] = np.where(loop < c, c - loop, 0.0), np.where(loop < c, 0.0, d - eta * loop)
+        charge[b], discharge[b] = (
+            np.where(loop < c, c - loop, 0.0),
+            np.where(loop < c, 0.0, d - eta * loop),
+        )
     if bool((problem.export_price_eur_per_mwh > problem.import_cost_eur_per_mwh).any()):
         through = np.minimum(series("grid_import_kw"), series("grid_export_kw"))
-        scale = max(largest, float(np.abs(problem.load_kw).max()), float(problem.renewables_kw.max()))
+        scale = max(
+            largest, float(np.abs(problem.load_kw).max()), float(problem.renewables_kw.max())
+        )
         pays = problem.export_price_eur_per_mwh > problem.import_cost_eur_per_mwh
         found = np.flatnonzero((through > TOLERANCE * scale) & pays)
         if len(found):
@@ -218,7 +259,10 @@ def solution(model: Model, values: np.ndarray) -> tuple[Schedule, dict[str, np.n
 
 def merged(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     empty = np.zeros(0, dtype=int)
-    return {key: np.union1d(first.get(key, empty), second.get(key, empty)) for key in {**first, **second}}
+    return {
+        key: np.union1d(first.get(key, empty), second.get(key, empty))
+        for key in {**first, **second}
+    }
 
 
 def fix_binaries(model: Model, values: np.ndarray) -> None:
@@ -238,14 +282,22 @@ def hold_cost(model: Model, outcome: Outcome) -> None:
     """
     prices = (model.columns["grid_import_kw"].cost, model.columns["grid_export_kw"].cost)
     scale = max(1.0, *(float(np.abs(cost).max()) for cost in prices))
-    for variable, value, cost in zip(model.variables, outcome.values.tolist(), outcome.reduced_costs.tolist(), strict=True):
+    for variable, value, cost in zip(
+        model.variables, outcome.values.tolist(), outcome.reduced_costs.tolist(), strict=True
+    ):
         if abs(cost) > DUAL_TOLERANCE * scale:
             variable.bounds(value, value)
     for constraint, dual in zip(model.lp.constraints(), outcome.duals.tolist(), strict=True):
         if constraint.sense != pulp.LpConstraintEQ and abs(dual) > DUAL_TOLERANCE * scale:
             constraint.sense = pulp.LpConstraintEQ
-    powers = [group.variables for name, group in model.columns.items() if name.startswith(("charge_kw", "discharge_kw"))]
-    model.lp.setObjective(pulp.LpAffineExpression([(variable, 1.0) for variables in powers for variable in variables]))
+    powers = [
+        group.variables
+        for name, group in model.columns.items()
+        if name.startswith(("charge_kw", "discharge_kw"))
+    ]
+    model.lp.setObjective(
+        pulp.LpAffineExpression([(variable, 1.0) for variables in powers for variable in variables])
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +324,12 @@ def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray,
 
 
 @garbage_kept()
-def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, caps: dict[str, float] | None = None) -> Solution:
+def solve_model(
+    problem: Problem,
+    solver: str = "highs",
+    explain: bool = True,
+    caps: dict[str, float] | None = None,
+) -> Solution:
     """The cheapest schedule.
 
     Parameters
@@ -314,7 +371,11 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
                     fix_binaries(model, outcome.values)
                     fixed = run(model, max(left(), 1.0))
             known += [idle(problem)] if caps else [idle(problem), self_consumption(problem)]
-            bound = relaxed if outcome.bound is None or not np.isfinite(outcome.bound) else max(relaxed, outcome.bound)
+            bound = (
+                relaxed
+                if outcome.bound is None or not np.isfinite(outcome.bound)
+                else max(relaxed, outcome.bound)
+            )
             return _incumbent(model, bound, fixed, known, started)
         schedule, both = solution(model, outcome.values)
         ties = any(not battery.wear_eur_per_mwh for battery in problem.batteries)
@@ -328,51 +389,89 @@ def solve_model(problem: Problem, solver: str = "highs", explain: bool = True, c
             calm = run(model, max(left(), 1.0), priced.basis)
             if calm.status == "optimal":
                 calmer, at_once = solution(model, calm.values)
-                cost, same = (replay(problem, choice).objective_eur for choice in (schedule, calmer))
+                cost, same = (
+                    replay(problem, choice).objective_eur for choice in (schedule, calmer)
+                )
                 if same <= cost + TOLERANCE * max(1.0, abs(cost)) * 1e-3:
                     schedule, both = calmer, at_once
-        new = {key: np.setdiff1d(found, exclusive.get(key, np.zeros(0, dtype=int))) for key, found in both.items()}
+        new = {
+            key: np.setdiff1d(found, exclusive.get(key, np.zeros(0, dtype=int)))
+            for key, found in both.items()
+        }
         if not any(len(found) for found in new.values()):
             break
         exclusive = merged(exclusive, new)
         known.append(schedule)
         relaxed = outcome.bound
-        logger.info("binaries added in %d intervals where the solution did two things at once", sum(map(len, new.values())))
+        logger.info(
+            "binaries added in %d intervals where the solution did two things at once",
+            sum(map(len, new.values())),
+        )
     objective = replay(problem, schedule).objective_eur
     bound = min(outcome.bound / MONEY_SCALE, objective) if model.binaries else objective
     certificate = _certificate(model, objective, bound, started)
     return Solution("optimal", certificate, schedule, soft, *values)
 
 
-def _certificate(model: Model, objective: float, bound: float | None, started: float, proven: bool = True) -> Certificate:
+def _certificate(
+    model: Model, objective: float, bound: float | None, started: float, proven: bool = True
+) -> Certificate:
     # of an objective and a bound of different signs the distance would be more than all
-    gap = None if bound is None else min(1.0, max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9))
+    gap = (
+        None
+        if bound is None
+        else min(1.0, max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9))
+    )
     kind = "lp-exact" if proven and not model.binaries else "milp"
     return Certificate(kind, model.binaries, gap, bound, time.monotonic() - started)
 
 
 def loose_bound_eur(problem: Problem) -> float:
     """What no schedule can cost less than, without a solver: every interval at its best, as if batteries were never empty or full."""
-    charge, discharge = (sum(getattr(battery, name) for battery in problem.batteries) for name in ("charge_kw", "discharge_kw"))
+    charge, discharge = (
+        sum(getattr(battery, name) for battery in problem.batteries)
+        for name in ("charge_kw", "discharge_kw")
+    )
     low = problem.load_kw - problem.renewables_kw - discharge
     high = problem.load_kw + charge - (0.0 if problem.curtailable else problem.renewables_kw)
     net = np.stack((low, high, np.clip(0.0, low, high)))
-    costs = np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh - np.maximum(-net, 0.0) * problem.export_price_eur_per_mwh
-    left = sum(money_eur(battery.capacity_kwh, max(battery.terminal_value_eur_per_mwh or 0.0, 0.0)) for battery in problem.batteries)
+    costs = (
+        np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh
+        - np.maximum(-net, 0.0) * problem.export_price_eur_per_mwh
+    )
+    left = sum(
+        money_eur(battery.capacity_kwh, max(battery.terminal_value_eur_per_mwh or 0.0, 0.0))
+        for battery in problem.batteries
+    )
     return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
 
 
-def _incumbent(model: Model, bound: float, fixed: Outcome | None, known: list[Schedule], started: float) -> Solution:
+def _incumbent(
+    model: Model, bound: float, fixed: Outcome | None, known: list[Schedule], started: float
+) -> Solution:
     """The cheapest schedule known when time ran out, with marginal values where it is the optimum of the solver's choices (`fixed`)."""
     problem, values = model.problem, marginal_values(model, None)
     checked = [(replay(problem, choice), choice) for choice in known]
-    objective, best = min(((money.objective_eur, choice) for money, choice in checked if not money.violations), key=itemgetter(0))
+    objective, best = min(
+        ((money.objective_eur, choice) for money, choice in checked if not money.violations),
+        key=itemgetter(0),
+    )
     if fixed is not None and fixed.status == "optimal":
         schedule, both = solution(model, fixed.values)
         money = replay(problem, schedule)
-        if not both and not money.violations and money.objective_eur <= objective + TOLERANCE * max(1.0, abs(objective)):
-            best, objective, values = schedule, money.objective_eur, marginal_values(model, fixed.duals)
-    certificate = _certificate(model, objective, max(loose_bound_eur(problem), bound / MONEY_SCALE), started, proven=False)
+        if (
+            not both
+            and not money.violations
+            and money.objective_eur <= objective + TOLERANCE * max(1.0, abs(objective))
+        ):
+            best, objective, values = (
+                schedule,
+                money.objective_eur,
+                marginal_values(model, fixed.duals),
+            )
+    certificate = _certificate(
+        model, objective, max(loose_bound_eur(problem), bound / MONEY_SCALE), started, proven=False
+    )
     return Solution("feasible", certificate, best, model.soft, *values)
 
 
