@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench up down clean
+.PHONY: run test lint bench schema up down clean
 
 run: $(VENV)/run.done
 	$(BIN)/python pipeline.py
@@ -17,6 +17,10 @@ lint: $(VENV)/dev.done
 
 bench: $(VENV)/dev.done
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# what a problem file may hold, as the dataclasses of schedule_problem.py say it
+schema: $(VENV)/run.done
+	$(BIN)/python schedule_problem_file.py
 
 # Kafka and TimescaleDB in Docker, with passwords of their own
 up: .env

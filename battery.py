@@ -313,8 +313,9 @@ def replay(problem: Problem, schedule: Schedule) -> Replay:
         outside += check(bends, f"{path}.soc_max", stored - battery.soc_max * capacity, "kWh")
         penalty += money_eur(outside * hours, penalties.bound_eur_per_mwh_h)
         short = 0.0
-        for i, (interval, soc_min) in enumerate(battery.soc_targets):
-            short += check(bends, f"{path}.soc_targets[{i}]", soc_min * capacity - stored[interval : interval + 1], "kWh", interval)
+        for i, target in enumerate(battery.soc_targets):
+            missing = target.soc_min * capacity - stored[target.interval : target.interval + 1]
+            short += check(bends, f"{path}.soc_targets[{i}]", missing, "kWh", target.interval)
         last = problem.intervals - 1
         if battery.soc_final is not None:
             short += check(bends, f"{path}.soc_final", np.abs(battery.soc_final * capacity - stored[last:]), "kWh", last)

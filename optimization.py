@@ -27,7 +27,8 @@ import schedule_pareto
 import terminal
 from battery import carry_out
 from config import Config
-from schedule_problem import Problem, Result, read_problem, result_json
+from schedule_problem import Problem, Result
+from schedule_problem_file import read_problem, result_json
 from schedule_site import (
     actual_frame,
     alternatives,

@@ -144,8 +144,8 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
         if soft:
             lower, upper = np.zeros(steps), np.ones(steps)
         else:
-            for interval, soc_min in battery.soc_targets:
-                lower[interval] = max(lower[interval], soc_min)
+            for target in battery.soc_targets:
+                lower[target.interval] = max(lower[target.interval], target.soc_min)
             lower[-1] = max(lower[-1], battery.soc_final_min or 0.0)
             if battery.soc_final is not None:
                 lower[-1], upper[-1] = (
@@ -189,7 +189,7 @@ def column_data(problem: Problem, soft: bool) -> dict[str, Columns]:
 def soc_goals(problem: Problem, b: int) -> list[tuple[int, int, float]]:
     """What a battery's SOC should reach: (interval, sign, soc), where sign * SOC should be at least sign * soc."""
     battery, last = problem.batteries[b], problem.intervals - 1
-    goals = [(interval, 1, soc_min) for interval, soc_min in battery.soc_targets]
+    goals = [(target.interval, 1, target.soc_min) for target in battery.soc_targets]
     if battery.soc_final_min is not None:
         goals.append((last, 1, battery.soc_final_min))
     if battery.soc_final is not None:

@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "terminal", "schedule_problem", "battery", "sources", "real_data"),
+    ("config", "terminal", "schedule_problem", "schedule_problem_file", "battery", "sources", "real_data"),
     (
         *("weather", "plants", "generation"),
-        *("schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
+        *("schedule_site", "schedule_reasons", "schedule_programme", "schedule_model", "schedule_solver"),
         *("schedule_backtest", "schedule_pareto", "optimization"),
         *("lookups", "features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),

@@ -11,7 +11,7 @@ import pytest
 from battery import replay
 from schedule_model import MONEY_SCALE, build
 from schedule_pareto import front
-from schedule_problem import parse_problem, result_json
+from schedule_problem_file import parse_problem, result_json
 from schedule_solver import SOLVERS, _certificate, run_highs, solve
 
 B = {"battery_id": "b", "capacity_kwh": 6000, "charge_kw": 4000, "discharge_kw": 4000}
