@@ -22,7 +22,8 @@ import pandas as pd
 import terminal
 from battery import Battery, energy_kwh, self_consumption, settle, within_grid
 from config import Config, ConfigError
-from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_columns import Columns, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_model import Model, build
 from schedule_problem import Problem, Schedule, ScheduledBattery
 from schedule_site import (
     actual_frame,

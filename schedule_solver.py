@@ -20,8 +20,10 @@ import pulp
 
 from battery import TOLERANCE, idle, money_eur, replay, self_consumption, settle
 from config import VppError
-from schedule_model import INFINITE, MONEY_SCALE, Model, build, garbage_kept
+from schedule_columns import INFINITE, MONEY_SCALE
+from schedule_model import Model, build
 from schedule_problem import Certificate, Problem, Result, Schedule
+from schedule_programme import garbage_kept
 from schedule_reasons import leading, reasons, worth
 
 logger = logging.getLogger("schedule_solver")

@@ -9,7 +9,8 @@ import pulp
 import pytest
 
 from battery import replay
-from schedule_model import MONEY_SCALE, build
+from schedule_columns import MONEY_SCALE
+from schedule_model import build
 from schedule_pareto import front
 from schedule_problem_file import parse_problem, result_json
 from schedule_solver import SOLVERS, _certificate, run_highs, solve

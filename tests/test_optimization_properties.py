@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import schedule_backtest
 from battery import idle, replay
 from schedule_backtest import Rolling, roll
-from schedule_model import MONEY_SCALE, build
+from schedule_columns import MONEY_SCALE
+from schedule_model import build
 from schedule_problem import GridConnection, Problem, ScheduledBattery, SocTarget
 from schedule_solver import loose_bound_eur, run_highs, solve, solve_model
 
