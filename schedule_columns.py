@@ -109,7 +109,12 @@ def _battery_columns(problem: Problem, b: int, soft: bool) -> dict[str, Columns]
 
 def _bending_columns(problem: Problem) -> dict[str, Columns]:
     """By how much each limit bends, and what it costs."""
-    steps, hours, grid, penalties = problem.intervals, problem.hours, problem.grid, problem.penalties
+    steps, hours, grid, penalties = (
+        problem.intervals,
+        problem.hours,
+        problem.grid,
+        problem.penalties,
+    )
     zeros, free = np.zeros(steps), np.full(steps, INFINITE)
     over = np.full(steps, hours * penalties.grid_eur_per_mwh)
     outside = np.full(steps, hours * penalties.bound_eur_per_mwh_h)

@@ -11,7 +11,17 @@ LAYERS = (
     ("config", "terminal", "schedule_problem", "schedule_problem_file", "battery", "sources", "real_data"),
     (
         *("weather", "plants", "generation"),
-        *("schedule_site", "schedule_reasons", "schedule_programme", "schedule_columns", "schedule_model", "schedule_solver"),
+        *(
+            "schedule_site",
+            "schedule_reasons",
+            "schedule_programme",
+            "schedule_columns",
+            "schedule_model",
+            "schedule_backends",
+            "schedule_exclusive",
+            "schedule_certificate",
+            "schedule_solver",
+        ),
         *("schedule_backtest", "schedule_pareto", "optimization"),
         *("lookups", "features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),

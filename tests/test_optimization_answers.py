@@ -9,11 +9,13 @@ import pulp
 import pytest
 
 from battery import replay
+from schedule_backends import SOLVERS, run_highs
+from schedule_certificate import certificate_of
 from schedule_columns import MONEY_SCALE
 from schedule_model import build
 from schedule_pareto import front
 from schedule_problem_file import parse_problem, result_json
-from schedule_solver import SOLVERS, _certificate, run_highs, solve
+from schedule_solver import solve
 
 B = {"battery_id": "b", "capacity_kwh": 6000, "charge_kw": 4000, "discharge_kw": 4000}
 
@@ -288,9 +290,9 @@ def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatc
 
 def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
     model = SimpleNamespace(binaries=3)
-    assert _certificate(model, 0.0, -5.0, 0.0).gap == 1.0
-    assert _certificate(model, 0.0, 0.0, 0.0).gap == 0.0
-    assert _certificate(model, 5.0, -5.0, 0.0).gap == 1.0
+    assert certificate_of(model, 0.0, -5.0, 0.0).gap == 1.0
+    assert certificate_of(model, 0.0, 0.0, 0.0).gap == 0.0
+    assert certificate_of(model, 5.0, -5.0, 0.0).gap == 1.0
 
 
 def test_no_price_is_written_as_minus_nothing():

@@ -4,13 +4,15 @@ import numpy as np
 import pulp
 import pytest
 
+from schedule_backends import matrices
 from schedule_model import build
 from schedule_problem import GridConnection, Problem, ScheduledBattery
 from schedule_programme import Constraint, Programme, Terms, Variable, garbage_kept
-from schedule_solver import matrices
 
 # an hour at -50 needs a binary, an hour at 60 sells: all kinds of constraints and variables are there
-BATTERY = ScheduledBattery("b", 6000, 4000, 4000, 0.9, 1.0, soc_min=0.1, soc_initial=0.5, wear_eur_per_mwh=1, cycles_per_day_max=1.0, soc_final=0.5)
+BATTERY = ScheduledBattery(
+    "b", 6000, 4000, 4000, 0.9, 1.0, soc_min=0.1, soc_initial=0.5, wear_eur_per_mwh=1, cycles_per_day_max=1.0, soc_final=0.5
+)
 PROBLEM = Problem(
     step_min=60,
     load_kw=np.array([100.0, 200.0, 0.0, 50.0]),
@@ -65,7 +67,9 @@ def test_pulp_solves_both_alike(solver):
     values = {variable.name: variable.varValue for variable in other.variables()}
     assert [variable.name for variable in model.lp.variables()] == list(values)
     assert {variable.name: variable.varValue for variable in model.variables} == pytest.approx(values)
-    assert [constraint.slack for constraint in model.lp.constraints()] == pytest.approx([constraint.slack for constraint in other.constraints()])
+    assert [constraint.slack for constraint in model.lp.constraints()] == pytest.approx(
+        [constraint.slack for constraint in other.constraints()]
+    )
 
 
 @pytest.mark.parametrize("soft", [False, True])
