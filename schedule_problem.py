@@ -8,15 +8,16 @@ it is `about` is a field of the problem file, which `schedule_problem_file` read
     python optimization.py solve --input problem.json --output result.json
 """
 
-import math
+# ruff: noqa: RUF009 - fields are made by functions that state their bounds
 import zoneinfo
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import numpy as np
 
 from config import BatteryParameters, FieldError, Section, _check_zone
+from schedule_devices import GridConnection, ScheduledBattery, stated
 
 SERIES = (
     "import_price_eur_per_mwh",
@@ -37,92 +38,16 @@ BOUND_PENALTY = 300.0
 GRID_PENALTY = 10_000.0
 
 
-def _stated(about: str, default=MISSING, **bounds):
-    """A field of the problem file: `about` it, its default, and its bounds.
-
-    Bounds are `low`, `high` and `above` of a number, `least` of each value of a series, and
-    `least_length` of a text or a list.
-    """
-    if bounds.keys() & {"low", "high", "above"}:
-        bounds = {"low": -math.inf, "high": math.inf, "above": -math.inf} | bounds
-    return field(default=default, metadata={"about": about} | bounds)
-
-
-def _of_battery(name: str, about: str, default=MISSING):
-    """A field of `BatteryParameters` with its bounds, and the default that it has in a file."""
-    bounds = BatteryParameters.__dataclass_fields__[name].metadata
-    return field(default=default, metadata={"about": about, **bounds})
-
-
-@dataclass(frozen=True)
-class SocTarget(Section):
-    """The least SOC wanted at the end of an interval."""
-
-    interval: int = _stated("number of the interval, from 0", low=0)
-    soc_min: float = _stated("SOC at its end", low=0, high=1)
-
-
-@dataclass(frozen=True)
-class ScheduledBattery(BatteryParameters):
-    """A battery and what is asked of it; its defaults are those of the problem file."""
-
-    battery_id: str = _stated("a name of its own", least_length=1)
-    capacity_kwh: float = _of_battery("capacity_kwh", "energy between SOC 0 and 1 [kWh]")
-    charge_kw: float = _of_battery("charge_kw", "largest charging power at the AC terminals [kW]")
-    discharge_kw: float = _of_battery(
-        "discharge_kw", "largest discharging power at the AC terminals [kW]"
-    )
-    eta_charge: float = _of_battery("eta_charge", "stored over charged energy", 1.0)
-    eta_discharge: float = _of_battery("eta_discharge", "delivered over taken energy", 1.0)
-    soc_min: float = _of_battery("soc_min", "lower bound of SOC; bends at a penalty", 0.0)
-    soc_max: float = _of_battery("soc_max", "upper bound of SOC; bends at a penalty", 1.0)
-    soc_initial: float = _of_battery(
-        "soc_initial", "SOC at the start, also outside the bounds; default soc_min", None
-    )
-    self_discharge_per_h: float = _of_battery(
-        "self_discharge_per_h", "fraction of the stored energy lost in an hour", 0.0
-    )
-    wear_eur_per_mwh: float = _of_battery(
-        "wear_eur_per_mwh", "cost of ageing for each MWh discharged", 0.0
-    )
-    cycles_per_day_max: float | None = _of_battery(
-        "cycles_per_day_max", "capacity_kwh discharged so many times a local day at most", None
-    )
-    cycles_so_far: float = _stated("cycles already made on the first local day", 0.0, low=0)
-    soc_final: float | None = _stated("SOC wanted at the end, exactly", None, low=0, high=1)
-    soc_final_min: float | None = _stated("least SOC wanted at the end", None, low=0, high=1)
-    terminal_value_eur_per_mwh: float | None = _stated("value of each MWh stored at the end", None)
-    soc_targets: tuple[SocTarget, ...] = _stated(
-        "least SOC wanted at the end of single intervals", ()
-    )
-
-    def __post_init__(self):
-        if self.soc_initial is None:
-            object.__setattr__(self, "soc_initial", self.soc_min)
-        super().__post_init__()
-
-
-@dataclass(frozen=True)
-class GridConnection(Section):
-    """Limits of the connection, and the price of its highest mean import of a billing period."""
-
-    import_limit_kw: float = _stated("bends at a penalty; none: unlimited", math.inf, low=0)
-    export_limit_kw: float = _stated("bends at a penalty; none: unlimited", math.inf, low=0)
-    peak_price_eur_per_kw: float = _stated(
-        "on the highest mean import of an interval of the billing period", 0.0, low=0
-    )
-    peak_so_far_kw: float = _stated("highest mean import of the billing period so far", 0.0, low=0)
-    peak_interval_min: int | None = _stated(
-        "length of the intervals of the peak price, aligned to the clock; a multiple of step_min;"
-        " default step_min",
-        None,
-        low=1,
-    )
-
-
 @dataclass(frozen=True)
 class Penalties:
-    """Price of bending a limit in this problem, so that it pays only where it cannot be met."""
+    """Prices of bending limits in this problem; bending pays only where a limit cannot be met.
+
+    Parameters
+    ----------
+    target_eur_per_mwh : for a MWh short of a target.
+    bound_eur_per_mwh_h : for a MWh outside the SOC bounds for an hour.
+    grid_eur_per_mwh : for a MWh over a grid limit.
+    """
 
     target_eur_per_mwh: float
     bound_eur_per_mwh_h: float
@@ -131,32 +56,34 @@ class Penalties:
 
 @dataclass(frozen=True, eq=False)
 class Problem(Section):
-    """Everything a schedule depends on. Arrays have one value an interval."""
+    """Everything that a schedule depends on.
 
-    step_min: int = _stated("length of an interval [min]", low=1, high=1440)
-    load_kw: np.ndarray = _stated(
+    Each field says in the code what it is; `penalties_as` puts the penalties of another problem in
+    place of its own. Series that are not given are filled in.
+    """
+
+    step_min: int = stated("length of an interval [min]", low=1, high=1440)
+    load_kw: np.ndarray = stated(
         "consumption that has to be served; below 0 where it feeds in", least_length=1
     )
-    import_price_eur_per_mwh: np.ndarray = _stated("paid for each imported MWh; default 0", None)
-    export_price_eur_per_mwh: np.ndarray = _stated(
+    import_price_eur_per_mwh: np.ndarray = stated("paid for each imported MWh; default 0", None)
+    export_price_eur_per_mwh: np.ndarray = stated(
         "earned with each exported MWh; default the import price", None
     )
-    renewables_kw: np.ndarray = _stated(
+    renewables_kw: np.ndarray = stated(
         "what solar and wind could deliver; default 0", None, least=0
     )
-    co2_kg_per_mwh: np.ndarray = _stated("of imports; default 0", None)
-    batteries: tuple[ScheduledBattery, ...] = _stated("the batteries behind the connection", ())
-    grid: GridConnection = _stated("the connection, its limits and its peak", GridConnection())
-    start: datetime = _stated(
+    co2_kg_per_mwh: np.ndarray = stated("of imports; default 0", None)
+    batteries: tuple[ScheduledBattery, ...] = stated("the batteries behind the connection", ())
+    grid: GridConnection = stated("the connection, its limits and its peak", GridConnection())
+    start: datetime = stated(
         "start of the first interval, ISO-8601 with its zone", datetime(1970, 1, 1, tzinfo=UTC)
     )
-    time_zone: str = _stated("IANA zone of the local days of cycles_per_day_max", "UTC")
-    curtailable: bool = _stated("whether renewables may deliver less", True)
-    co2_price_eur_per_t: float = _stated("price of the CO2 of imports", 0.0, low=0)
-    time_limit_s: float = _stated("for the solver", 60.0, above=0)
-    gap: float = _stated(
-        "relative gap at which a mixed-integer solve may stop", 1e-6, low=0, high=1
-    )
+    time_zone: str = stated("IANA zone of the local days of cycles_per_day_max", "UTC")
+    curtailable: bool = stated("whether renewables may deliver less", True)
+    co2_price_eur_per_t: float = stated("price of the CO2 of imports", 0.0, low=0)
+    time_limit_s: float = stated("for the solver", 60.0, above=0)
+    gap: float = stated("relative gap at which a mixed-integer solve may stop", 1e-6, low=0, high=1)
     penalties_as: Penalties | None = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -192,6 +119,7 @@ class Problem(Section):
 
     @property
     def intervals(self) -> int:
+        """Number of intervals."""
         return len(self.load_kw)
 
     @property
@@ -201,11 +129,12 @@ class Problem(Section):
 
     @property
     def peak_interval_min(self) -> int:
+        """Length of the intervals of the peak price [min]."""
         return self.grid.peak_interval_min or self.step_min
 
     @cached_property
     def import_cost_eur_per_mwh(self) -> np.ndarray:
-        """Import price and the price of its CO2."""
+        """Import price and the price of its CO2 [EUR/MWh], one an interval."""
         return self.import_price_eur_per_mwh + self.co2_kg_per_mwh / 1000 * self.co2_price_eur_per_t
 
     @cached_property
@@ -232,47 +161,62 @@ class Problem(Section):
 
     @cached_property
     def penalties(self) -> Penalties:
-        """Penalties that grow with every money coefficient, so that scaling all money scales the schedule's cost alone."""
+        """Penalties of this problem.
+
+        They grow with every money coefficient, so that scaling all money scales the cost alone.
+        """
         if self.penalties_as is not None:
             return self.penalties_as
-        prices = np.abs(
-            np.concatenate((self.import_cost_eur_per_mwh, self.export_price_eur_per_mwh))
-        )
-        value = float(prices.max(initial=0.0)) + 1000 * self.grid.peak_price_eur_per_kw / (
-            self.peak_interval_min / 60
-        )
-        value += max(
-            (b.wear_eur_per_mwh + abs(b.terminal_value_eur_per_mwh or 0) for b in self.batteries),
-            default=0.0,
-        )
-        value /= min((b.eta_charge * b.eta_discharge for b in self.batteries), default=1.0)
-        value = value or 1.0
+        batteries, value = self.batteries, self._largest_value_eur_per_mwh
         # a MWh exported over the limit takes up to 1 / eta out of a battery
-        all_the_time = (
-            2
-            * self.intervals
-            * self.hours
-            / min((b.eta_discharge for b in self.batteries), default=1.0)
+        least_eta = min((b.eta_discharge for b in batteries), default=1.0)
+        all_the_time = 2 * self.intervals * self.hours / least_eta
+        bound = min(BOUND_PENALTY, GRID_PENALTY / max(all_the_time, 1.0))
+        bound = max(2 * TARGET_PENALTY / self.hours, bound)
+        grid = max(GRID_PENALTY, bound * all_the_time)
+        return Penalties(TARGET_PENALTY * value, bound * value, grid * value)
+
+    @property
+    def _largest_value_eur_per_mwh(self) -> float:
+        """The most that a MWh can be worth; 1 where nothing has a price."""
+        batteries, peak_h = self.batteries, self.peak_interval_min / 60
+        imports, exports = self.import_cost_eur_per_mwh, self.export_price_eur_per_mwh
+        value = float(np.abs(np.concatenate((imports, exports))).max(initial=0.0))
+        value += 1000 * self.grid.peak_price_eur_per_kw / peak_h
+        of_batteries = (
+            b.wear_eur_per_mwh + abs(b.terminal_value_eur_per_mwh or 0) for b in batteries
         )
-        bound = max(
-            2 * TARGET_PENALTY / self.hours,
-            min(BOUND_PENALTY, GRID_PENALTY / max(all_the_time, 1.0)),
-        )
-        return Penalties(
-            TARGET_PENALTY * value, bound * value, max(GRID_PENALTY, bound * all_the_time) * value
-        )
+        value += max(of_batteries, default=0.0)
+        value /= min((b.eta_charge * b.eta_discharge for b in batteries), default=1.0)
+        return value or 1.0
 
     def usable_kw(self, battery: BatteryParameters) -> tuple[float, float]:
-        """What a battery can charge and discharge at most in an interval [kW]: its rating, or all its capacity at once."""
-        eta, most = battery.eta_discharge, battery.capacity_kwh / self.hours
-        return min(battery.charge_kw, most / battery.eta_charge), min(
-            battery.discharge_kw, most * eta
-        )
+        """The most that a battery can charge and discharge in an interval.
+
+        Parameters
+        ----------
+        battery : the battery.
+
+        Returns
+        -------
+        Charging and discharging power [kW]: the rating, or the power that moves all its capacity.
+        """
+        most_kw = battery.capacity_kwh / self.hours
+        charge_kw = min(battery.charge_kw, most_kw / battery.eta_charge)
+        return charge_kw, min(battery.discharge_kw, most_kw * battery.eta_discharge)
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """What the batteries and the plants do; the grid connection takes the rest. All powers >= 0."""
+    """Powers of batteries, plants and grid connection, all >= 0, and the SOC.
+
+    Parameters
+    ----------
+    charge_kw, discharge_kw : powers of the batteries [kW] (battery, interval).
+    curtailed_kw : renewables that are not used [kW], one an interval.
+    grid_import_kw, grid_export_kw : powers of the connection [kW], one an interval.
+    soc : state of charge at the end of each interval (battery, interval).
+    """
 
     charge_kw: np.ndarray
     discharge_kw: np.ndarray
@@ -284,7 +228,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Violation:
-    """A limit that a schedule does not keep: which, in which interval, by how much."""
+    """A limit that a schedule does not keep.
+
+    Parameters
+    ----------
+    field : path of the limit in the problem file.
+    interval : number of the interval, from 0.
+    amount, unit : by how much.
+    """
 
     field: str
     interval: int
@@ -294,7 +245,16 @@ class Violation:
 
 @dataclass(frozen=True)
 class Certificate:
-    """How the schedule was found and how far it can be from the best: `lp-exact`, or `milp`, of gap 1 where nothing is proven."""
+    """How the schedule was found, and how far it can be from the best.
+
+    Parameters
+    ----------
+    kind : `lp-exact` for a linear programme, or `milp`.
+    binaries : number of binary variables of the last model.
+    gap : distance of objective and bound as a fraction; 1 where nothing is proven.
+    bound_eur : cost that no schedule can fall below [EUR].
+    seconds : time of the search [s].
+    """
 
     kind: str
     binaries: int
@@ -305,10 +265,22 @@ class Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A schedule, its money, and what can be said for it. Marginal values are NaN where time ran out before they were known.
+    """A schedule, its money and its reasons.
 
-    `battery_value_eur_per_mwh` is the value of a MWh more in each battery (battery, interval), `stored_value_eur_per_mwh` what the
-    energy is worth in the battery that moves most.
+    Parameters
+    ----------
+    status : `optimal`, `feasible` (time ran out) or `infeasible`.
+    certificate : how far the schedule can be from the best.
+    schedule : the schedule, if there is one.
+    cost_eur : energy, peak and CO2 [EUR].
+    objective_eur : cost with wear, less the value of the energy left [EUR].
+    violations : limits that bent.
+    stored_value_eur_per_mwh : worth of a MWh in the battery that moves most, one an interval.
+    battery_value_eur_per_mwh : value of a MWh more in each battery (battery, interval).
+    bus_price_eur_per_mwh : value of a MWh more at the bus, one an interval. These three are NaN
+        where time ran out before they were known.
+    reason : a sentence for each interval.
+    cause : why there is no schedule.
     """
 
     status: str

@@ -1,8 +1,9 @@
 """The problem file and the result file of `optimization.py solve`, and the schema of the former.
 
-The dataclasses of `schedule_problem` say what a file may hold: each field that states what it is
-`about` is a field of the file, with its type, default and bounds. Reader and schema both follow
-them, so a new field is written down once. Run as a script, this writes `problem.schema.json`.
+The dataclasses of `schedule_problem` and `schedule_devices` say what a file may hold: a field that
+states what it is `about` is a field of the file, with its type, default and bounds. Reader and
+schema follow them, so a new field is written down once. As a script, this writes
+`problem.schema.json`.
 
     python schedule_problem_file.py
 """
@@ -23,7 +24,7 @@ from schedule_problem import Problem, Result
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"
 LARGEST = 1e15  # beyond this a number is a mistake, and no solver's tolerances mean anything
-# Python type: name in the schema, words in a message
+# name in the schema and words in a message, by Python type
 JSON_TYPES = {
     float: ("number", "a number"),
     int: ("integer", "an integer"),
@@ -36,7 +37,7 @@ JSON_TYPES = {
 
 
 class ProblemError(ConfigError):
-    """A problem that cannot be used; names the path of the field, its value and what is expected."""
+    """A problem that cannot be used; names the field, its value and what is expected."""
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -157,10 +158,8 @@ def _value(kind: type, raw: object, path: str, meta: typing.Mapping = types.Mapp
 
 def _number(raw: object, path: str, whole: bool = False, least: float = -math.inf) -> float:
     """A finite number; JSON takes 60.0 for an integer."""
-    right = type(raw) is int or (
-        type(raw) is float and not (whole and raw % 1 and abs(raw) < LARGEST)
-    )
-    if not right:
+    broken = type(raw) is float and whole and raw % 1 and abs(raw) < LARGEST  # 7.5, but not NaN
+    if type(raw) not in (int, float) or broken:
         raise _refused(path, raw, JSON_TYPES[int if whole else float][1])
     if not abs(raw) <= LARGEST:  # NaN, too
         shown = raw if isinstance(raw, float) else f"a number of {len(str(raw))} digits"
@@ -171,7 +170,7 @@ def _number(raw: object, path: str, whole: bool = False, least: float = -math.in
 
 
 def _series(raw: list, path: str, least: float) -> np.ndarray:
-    """Numbers as an array: a year of quarter-hours is checked in one go, and only if that fails one by one."""
+    """Numbers as an array, checked in one go; one by one only where that fails, to say where."""
     if set(map(type, raw)) <= {int, float}:
         try:
             values = np.array(raw, dtype=float)

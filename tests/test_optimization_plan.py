@@ -536,12 +536,13 @@ def test_a_field_of_the_file_is_written_down_once(tmp_path):
     """A new field of a dataclass is read, checked and in the schema without another line."""
     from dataclasses import dataclass
 
-    from schedule_problem import Problem, _stated
+    from schedule_devices import stated
+    from schedule_problem import Problem
     from schedule_problem_file import _object, _object_schema
 
     @dataclass(frozen=True, eq=False)
     class Longer(Problem):
-        import_fee_eur_per_mwh: float = _stated("a fee on imports", 0.0, low=0)
+        import_fee_eur_per_mwh: float = stated("a fee on imports", 0.0, low=0)
 
     assert _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": 3}, "").import_fee_eur_per_mwh == 3
     with pytest.raises(FieldError, match="import_fee_eur_per_mwh = -3: expected 0 or more"):

@@ -13,8 +13,9 @@ from schedule_backends import run_highs
 from schedule_backtest import Rolling, roll
 from schedule_certificate import loose_bound_eur
 from schedule_columns import MONEY_SCALE
+from schedule_devices import GridConnection, ScheduledBattery, SocTarget
 from schedule_model import build
-from schedule_problem import GridConnection, Problem, ScheduledBattery, SocTarget
+from schedule_problem import Problem
 from schedule_solver import solve, solve_model
 
 RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], derandomize=True)

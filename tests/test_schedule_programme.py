@@ -5,8 +5,9 @@ import pulp
 import pytest
 
 from schedule_backends import matrices
+from schedule_devices import GridConnection, ScheduledBattery
 from schedule_model import build
-from schedule_problem import GridConnection, Problem, ScheduledBattery
+from schedule_problem import Problem
 from schedule_programme import Constraint, Programme, Terms, Variable, garbage_kept
 
 # an hour at -50 needs a binary, an hour at 60 sells: all kinds of constraints and variables are there
