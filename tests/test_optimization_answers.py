@@ -288,6 +288,14 @@ def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatc
     assert not any("time limit" in reason for reason in result.reason)
 
 
+def test_cbc_proves_nothing_infeasible_after_its_time():
+    model = build(scheduled([10, 50], {})[0], soft=False)
+    charge = model.of("charge_kw_0")[0]
+    model.constrain("contradiction", [(charge, 1.0)], pulp.LpConstraintGE, 5000.0)  # B charges 4 MW at most
+    assert SOLVERS["cbc"](model, 60.0).status == "infeasible"
+    assert SOLVERS["cbc"](model, 1e-9).status == "limit"
+
+
 def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
     model = SimpleNamespace(binaries=3)
     assert certificate_of(model, 0.0, -5.0, 0.0).gap == 1.0
