@@ -224,8 +224,9 @@ def run_cbc(model: Model, time_limit_s: float, basis: object | None = None) -> O
         pulp.PULP_CBC_CMD(msg=False, timeLimit=limit_s, gapRel=gap, gapAbs=1e-6, options=options)
     )
     if lp.status == pulp.LpStatusInfeasible:
-        # CBC now and then calls a model infeasible because its time ran out
-        late = time.monotonic() - started >= limit_s
+        # CBC now and then calls a model infeasible because its time ran out; a hard one is then
+        # solved with limits that bend, but after a soft one nothing is left
+        late = model.soft and time.monotonic() - started >= limit_s
         return Outcome("limit" if late else "infeasible")
     variables = model.variables
     if lp.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):

@@ -289,11 +289,12 @@ def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatc
 
 
 def test_cbc_proves_nothing_infeasible_after_its_time():
-    model = build(scheduled([10, 50], {})[0], soft=False)
-    charge = model.of("charge_kw_0")[0]
-    model.constrain("contradiction", [(charge, 1.0)], pulp.LpConstraintGE, 5000.0)  # B charges 4 MW at most
-    assert SOLVERS["cbc"](model, 60.0).status == "infeasible"
-    assert SOLVERS["cbc"](model, 1e-9).status == "limit"
+    for soft, after in ((True, "limit"), (False, "infeasible")):
+        model = build(scheduled([10, 50], {})[0], soft=soft)
+        # the grid can take no more than the 4 MW of B and a little
+        model.constrain("contradiction", [(model.of("grid_import_kw")[0], 1.0)], pulp.LpConstraintGE, 5000.0)
+        assert SOLVERS["cbc"](model, 60.0).status == "infeasible"
+        assert SOLVERS["cbc"](model, 1e-9).status == after
 
 
 def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
