@@ -1,19 +1,21 @@
-"""A battery: what it can do in an interval, and the solver-free check of a schedule.
+"""A battery: its limits in an interval, and the solver-free check of a schedule.
 
-`Battery.step` limits a wanted power to what is possible and says what was done. `carry_out` runs wanted powers through it,
-`replay` recomputes state of charge, power balance, limits and money of a schedule and lists every violation; a schedule with one
-is neither returned nor stored. Run as a script, a battery of config.ini goes through a simple day; reads and writes nothing else.
+`Battery.step` limits a wanted power to what is possible and says what was done. `carry_out` runs
+wanted powers through it. `replay` recomputes state of charge, power balance, limits and money of a
+schedule and lists every violation; a schedule with one is neither returned nor stored. As a script,
+a battery of config.ini goes through a simple day; it reads and writes nothing else.
 
     python battery.py --battery battery-1 --plot day.png
 
-Powers are means over an interval at the AC terminals [kW], charging and discharging both >= 0; a wanted power is positive
-where it charges. SOC and energy are those at the END of the interval. Money is positive where it is paid.
+Powers are means over an interval at the AC terminals [kW], charging and discharging both >= 0; a
+wanted power is positive where it charges. SOC and energy are those at the END of the interval.
+Money is positive where it is paid.
 """
 
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +29,45 @@ TOLERANCE = 1e-6  # of the largest power or capacity, below which a deviation is
 
 
 def energy_kwh(power_kw, hours: float):
-    """Energy [kWh] of a mean power [kW] over some hours [h]."""
+    """Energy of a mean power.
+
+    Parameters
+    ----------
+    power_kw : power [kW], a number or an array.
+    hours : time [h].
+
+    Returns
+    -------
+    Energy [kWh].
+    """
     return power_kw * hours
 
 
 def money_eur(energy_kwh, price_eur_per_mwh):
-    """Value [EUR] of energy [kWh] at a price [EUR/MWh]."""
+    """Value of energy.
+
+    Parameters
+    ----------
+    energy_kwh : energy [kWh], a number or an array.
+    price_eur_per_mwh : price [EUR/MWh], a number or an array.
+
+    Returns
+    -------
+    Money [EUR].
+    """
     return energy_kwh * price_eur_per_mwh / 1000
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a battery did in an interval: powers [kW], and what limited it (`power`, `full`, `empty` or nothing)."""
+    """The answer of a battery in an interval.
+
+    Parameters
+    ----------
+    battery : the battery afterwards.
+    charge_kw, discharge_kw : powers that it carried out [kW].
+    limited_by : `power`, `full`, `empty` or nothing.
+    """
 
     battery: "Battery"
     charge_kw: float
@@ -61,7 +90,17 @@ class Battery(BatteryParameters):
 
     @classmethod
     def of(cls, parameters: BatteryParameters, soc: float | None = None) -> "Battery":
-        """The battery with these parameters, at this SOC (default `soc_initial`)."""
+        """The battery with these parameters.
+
+        Parameters
+        ----------
+        parameters : its data sheet.
+        soc : its state of charge, a fraction; default `soc_initial`.
+
+        Returns
+        -------
+        The battery.
+        """
         values = {item.name: getattr(parameters, item.name) for item in fields(BatteryParameters)}
         return cls(**values, energy_kwh=None if soc is None else soc * parameters.capacity_kwh)
 
@@ -102,7 +141,21 @@ class Battery(BatteryParameters):
         return Step(after, charge, discharge, limited_by)
 
     def possible(self, power_kw: float, hours: float) -> tuple[float, float, str]:
-        """Charging and discharging power that `step` carries out of a wanted one [kW], and what limits it; raises as `step` does."""
+        """The powers that `step` carries out of a wanted one.
+
+        Parameters
+        ----------
+        power_kw : wanted mean power at the AC terminals [kW], positive where it charges.
+        hours : length of the interval [h].
+
+        Returns
+        -------
+        Charging and discharging power [kW], and the limit that holds.
+
+        Raises
+        ------
+        FieldError (a ValueError) : the power is no number, or the interval has no length.
+        """
         if math.isnan(power_kw):
             raise FieldError("power_kw", power_kw, f"the power wanted of battery {self.battery_id}, a number of kW")
         if not 0 < hours < math.inf:
@@ -120,12 +173,33 @@ class Battery(BatteryParameters):
 
 
 def keep_fraction(battery: BatteryParameters, hours: float) -> float:
-    """Fraction of the stored energy that self-discharge leaves after some hours [h]."""
+    """Fraction of the stored energy that self-discharge leaves.
+
+    Parameters
+    ----------
+    battery : the battery.
+    hours : time that passes [h].
+
+    Returns
+    -------
+    The fraction, 0 to 1.
+    """
     return (1.0 - battery.self_discharge_per_h) ** hours
 
 
 def stored_kwh(battery: BatteryParameters, charge_kw: np.ndarray, discharge_kw: np.ndarray, hours: float) -> np.ndarray:
-    """Stored energy at the end of each interval [kWh] for powers [kW], not limited in any way."""
+    """Stored energy that follows from powers, not limited in any way.
+
+    Parameters
+    ----------
+    battery : the battery, which starts at its `soc_initial`.
+    charge_kw, discharge_kw : powers [kW], one an interval.
+    hours : length of an interval [h].
+
+    Returns
+    -------
+    Energy at the end of each interval [kWh].
+    """
     change = energy_kwh(battery.eta_charge * charge_kw - discharge_kw / battery.eta_discharge, hours)
     start, keep = battery.soc_initial * battery.capacity_kwh, keep_fraction(battery, hours)
     if keep == 1.0:
@@ -140,7 +214,16 @@ def stored_kwh(battery: BatteryParameters, charge_kw: np.ndarray, discharge_kw: 
 def settle(problem: Problem, charge_kw: np.ndarray, discharge_kw: np.ndarray, curtailed_kw: np.ndarray | None = None) -> Schedule:
     """The schedule in which the batteries do this and the grid connection takes the rest.
 
-    Without given curtailment [kW], each interval curtails what is cheapest at its own prices and grid limits.
+    Parameters
+    ----------
+    problem : what is scheduled.
+    charge_kw, discharge_kw : powers of the batteries [kW] (battery, interval).
+    curtailed_kw : curtailed renewables [kW]; by default each interval curtails what is cheapest at
+        its own prices and grid limits.
+
+    Returns
+    -------
+    The schedule; its balances hold exactly.
     """
     net = problem.load_kw + charge_kw.sum(axis=0) - discharge_kw.sum(axis=0) - problem.renewables_kw
     if curtailed_kw is None:
@@ -164,10 +247,22 @@ def settle(problem: Problem, charge_kw: np.ndarray, discharge_kw: np.ndarray, cu
 
 
 def within_grid(problem: Problem, t: int, wanted_kw: Sequence[float], batteries: Sequence[Battery]) -> list[float]:
-    """The powers wanted of the batteries in an interval [kW], cut back where charging would import, or discharging export, too much.
+    """Wanted powers, cut back where charging would import, or discharging export, too much.
 
-    Counted are the powers that `Battery.step` can carry out: one that is empty makes no room for another. What load or must-run
-    renewables exceed a limit by themselves, no battery is cut back for beyond 0.
+    Only the powers count that `Battery.step` can carry out: an empty battery makes no room for
+    another. If the load alone exceeds the import limit, or must-run renewables alone the export
+    limit, batteries are cut to 0 and no further.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    t : number of the interval.
+    wanted_kw : power wanted of each battery [kW], positive where it charges.
+    batteries : the batteries as they are.
+
+    Returns
+    -------
+    Power of each battery [kW], positive where it charges.
     """
     possible = [battery.possible(power, problem.hours) for battery, power in zip(batteries, wanted_kw, strict=True)]
     charge, discharge = sum(power[0] for power in possible), sum(power[1] for power in possible)
@@ -180,14 +275,21 @@ def within_grid(problem: Problem, t: int, wanted_kw: Sequence[float], batteries:
 
 
 def carry_out(problem: Problem, wanted_kw: Callable[[int, Sequence[Battery]], Sequence[float]]) -> Schedule:
-    """The schedule that results where each battery is asked, interval by interval, for a power through `Battery.step`.
+    """The schedule that results from wanted powers, interval by interval, through `Battery.step`.
 
-    A battery is not asked for what would break a limit of the grid connection, nor for more than its cycles of the local day leave.
+    A battery is not asked for a power that would break a limit of the grid connection, nor for more
+    than its cycles of the local day leave.
 
     Parameters
     ----------
-    wanted_kw : from the interval's number and the batteries as they are, with the discharging power that their cycles leave, the
-        power wanted of each [kW], positive where it charges.
+    problem : what is scheduled.
+    wanted_kw : gives the power wanted of each battery [kW], positive where it charges, from the
+        number of the interval and the batteries as they are, with the discharging power that their
+        cycles leave.
+
+    Returns
+    -------
+    The schedule.
     """
     batteries = [Battery.of(battery) for battery in problem.batteries]
     charge, discharge = np.zeros((2, len(batteries), problem.intervals))
@@ -206,7 +308,18 @@ def carry_out(problem: Problem, wanted_kw: Callable[[int, Sequence[Battery]], Se
 
 
 def within_cycles(battery: Battery, used_kwh: float, hours: float) -> Battery:
-    """The battery with no more discharging power over these hours [h] than its cycles leave after what it discharged that day [kWh]."""
+    """The battery with no more discharging power than its cycles leave.
+
+    Parameters
+    ----------
+    battery : the battery.
+    used_kwh : energy that it has discharged that local day [kWh].
+    hours : length of the interval [h].
+
+    Returns
+    -------
+    The battery, limited for this interval.
+    """
     if battery.cycles_per_day_max is None:
         return battery
     left = max(0.0, battery.cycles_per_day_max * battery.capacity_kwh - used_kwh)
@@ -214,13 +327,33 @@ def within_cycles(battery: Battery, used_kwh: float, hours: float) -> Battery:
 
 
 def idle(problem: Problem) -> Schedule:
-    """The schedule in which no battery moves."""
+    """The schedule in which no battery moves.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+
+    Returns
+    -------
+    The schedule.
+    """
     nothing = np.zeros((len(problem.batteries), problem.intervals))
     return settle(problem, nothing, nothing)
 
 
 def self_consumption(problem: Problem) -> Schedule:
-    """The rule most batteries follow: charge on surplus, discharge on deficit, one after the other, within the daily cycles."""
+    """The rule that most batteries follow: charge on surplus, discharge on deficit.
+
+    One battery after the other is asked, within its daily cycles.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+
+    Returns
+    -------
+    The schedule.
+    """
     deficit = (problem.load_kw - problem.renewables_kw).tolist()
 
     def wanted(t: int, batteries: Sequence[Battery]) -> list[float]:
@@ -236,7 +369,17 @@ def self_consumption(problem: Problem) -> Schedule:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a schedule comes to. `violations` break physics and must not be; `bends` are limits that gave way at a penalty."""
+    """Faults and money of a schedule.
+
+    Parameters
+    ----------
+    violations : faults against physics; a schedule must not have any.
+    bends : limits that gave way at a penalty.
+    energy_eur, peak_eur, co2_eur : paid for energy, peak and CO2 [EUR].
+    wear_eur : ageing of the batteries [EUR].
+    penalty_eur : penalties of the bends, which nobody pays [EUR].
+    left_eur : value of the energy left at the end [EUR].
+    """
 
     violations: tuple[Violation, ...]
     bends: tuple[Violation, ...]
@@ -261,86 +404,175 @@ class Replay:
 def replay(problem: Problem, schedule: Schedule) -> Replay:
     """Recompute a schedule without a solver: SOC, power balance, bounds, exclusivity and money.
 
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : powers [kW] and SOC as they are claimed.
+
     Returns
     -------
-    Replay : every violation by more than `TOLERANCE` of the largest power or capacity, with its interval and amount, and the money.
+    Every violation by more than `TOLERANCE` of the largest power or capacity, with its interval and
+    amount, and the money [EUR].
     """
     hours, grid, penalties = problem.hours, problem.grid, problem.penalties
-    largest = [1.0, *(np.abs(power).max(initial=0.0) for power in (problem.load_kw, problem.renewables_kw))]
-    largest += [max(battery.capacity_kwh, battery.charge_kw, battery.discharge_kw) for battery in problem.batteries]
-    tolerance = TOLERANCE * float(max(largest))
-    violations, bends = [], []
+    checks = _Checks(_tolerance(problem))
+    _check_power(problem, schedule, checks)
+    imports, exports = schedule.grid_import_kw, schedule.grid_export_kw
+    over = checks.bend("grid.import_limit_kw", imports - grid.import_limit_kw, "kW")
+    over += checks.bend("grid.export_limit_kw", exports - grid.export_limit_kw, "kW")
+    penalty = money_eur(energy_kwh(over, hours), penalties.grid_eur_per_mwh)
+    wear = left = 0.0
+    for b, battery in enumerate(problem.batteries):
+        stored = _check_battery(problem, schedule, b, checks)
+        outside, short = _bends_of_battery(problem, b, stored, checks)
+        penalty += money_eur(outside * hours, penalties.bound_eur_per_mwh_h)
+        penalty += money_eur(short, penalties.target_eur_per_mwh)
+        discharged = energy_kwh(float(schedule.discharge_kw[b].sum()), hours)
+        wear += money_eur(discharged, battery.wear_eur_per_mwh)
+        left += money_eur(float(stored[-1]), battery.terminal_value_eur_per_mwh or 0.0)
 
-    def check(found: list, field: str, amount: np.ndarray, unit: str, first: int = 0) -> float:
-        """Note where an amount is above the tolerance, or no number; returns the sum of these."""
-        kept = amount <= tolerance
+    imported, exported = energy_kwh(imports, hours), energy_kwh(exports, hours)
+    energy = money_eur(imported, problem.import_price_eur_per_mwh).sum()
+    energy -= money_eur(exported, problem.export_price_eur_per_mwh).sum()
+    co2_price = problem.import_cost_eur_per_mwh - problem.import_price_eur_per_mwh
+    peak_kw = max(0.0, peak_import_kw(problem, imports) - grid.peak_so_far_kw)
+    return Replay(
+        violations=tuple(checks.violations),
+        bends=tuple(checks.bends),
+        energy_eur=float(energy),
+        peak_eur=float(grid.peak_price_eur_per_kw * peak_kw),
+        co2_eur=float(money_eur(imported, co2_price).sum()),
+        wear_eur=wear,
+        penalty_eur=float(penalty),
+        left_eur=left,
+    )
+
+
+@dataclass
+class _Checks:
+    """Limits that a schedule does not keep by more than a tolerance [kW, kWh]."""
+
+    tolerance: float
+    violations: list[Violation] = field(default_factory=list)
+    bends: list[Violation] = field(default_factory=list)
+
+    def violate(self, name: str, amount: np.ndarray, unit: str) -> None:
+        """Note where an amount above what physics allow is not within the tolerance."""
+        self._note(self.violations, name, amount, unit, 0)
+
+    def bend(self, name: str, amount: np.ndarray, unit: str, first: int = 0) -> float:
+        """Note where a limit bends from interval `first` on; returns the sum of the amounts."""
+        return self._note(self.bends, name, amount, unit, first)
+
+    def _note(self, found: list, name: str, amount: np.ndarray, unit: str, first: int) -> float:
+        kept = amount <= self.tolerance  # NaN is not kept
         if kept.all():
             return 0.0
         places = np.flatnonzero(~kept)
-        found += [Violation(field, first + int(t), float(amount[t]), unit) for t in places]
+        found += [Violation(name, first + int(t), float(amount[t]), unit) for t in places]
         return float(amount[places].sum())
 
-    imports, exports, curtailed = schedule.grid_import_kw, schedule.grid_export_kw, schedule.curtailed_kw
-    for name, power in (("grid_import_kw", imports), ("grid_export_kw", exports), ("curtailed_kw", curtailed)):
-        check(violations, f"{name} below 0", -power, "kW")
-    check(violations, "grid_import_kw and grid_export_kw at once", np.minimum(imports, exports), "kW")
-    check(violations, "curtailed_kw", curtailed - (problem.renewables_kw if problem.curtailable else 0.0), "kW")
-    supply = imports - exports + problem.renewables_kw - curtailed + schedule.discharge_kw.sum(axis=0) - schedule.charge_kw.sum(axis=0)
-    check(violations, "power balance", np.abs(supply - problem.load_kw), "kW")
 
-    over = check(bends, "grid.import_limit_kw", imports - grid.import_limit_kw, "kW")
-    over += check(bends, "grid.export_limit_kw", exports - grid.export_limit_kw, "kW")
-    penalty, wear, left = money_eur(energy_kwh(over, hours), penalties.grid_eur_per_mwh), 0.0, 0.0
-    for b, battery in enumerate(problem.batteries):
-        path, capacity = f"batteries[{b}]", battery.capacity_kwh
-        charge, discharge = schedule.charge_kw[b], schedule.discharge_kw[b]
-        for name, power, rating in (("charge_kw", charge, battery.charge_kw), ("discharge_kw", discharge, battery.discharge_kw)):
-            check(violations, f"{path}.{name} below 0", -power, "kW")
-            check(violations, f"{path}.{name}", power - rating, "kW")
-        check(violations, f"{path} charges and discharges at once", np.minimum(charge, discharge), "kW")
-        stored = stored_kwh(battery, charge, discharge, hours)
-        check(violations, f"{path}.soc", np.abs(schedule.soc[b] * capacity - stored), "kWh")
-        check(violations, f"{path} below empty", -stored, "kWh")
-        check(violations, f"{path} above capacity", stored - capacity, "kWh")
-        if battery.cycles_per_day_max is not None:
-            discharged = np.bincount(problem.local_days, energy_kwh(discharge, hours))
-            allowed = np.full(len(discharged), battery.cycles_per_day_max * capacity)
-            allowed[0] = max(0.0, allowed[0] - battery.cycles_so_far * capacity)
-            excess = np.zeros(problem.intervals)
-            excess[np.searchsorted(problem.local_days, np.arange(len(discharged)))] = discharged - allowed
-            check(violations, f"{path}.cycles_per_day_max", excess, "kWh")
-        outside = check(bends, f"{path}.soc_min", battery.soc_min * capacity - stored, "kWh")
-        outside += check(bends, f"{path}.soc_max", stored - battery.soc_max * capacity, "kWh")
-        penalty += money_eur(outside * hours, penalties.bound_eur_per_mwh_h)
-        short = 0.0
-        for i, target in enumerate(battery.soc_targets):
-            missing = target.soc_min * capacity - stored[target.interval : target.interval + 1]
-            short += check(bends, f"{path}.soc_targets[{i}]", missing, "kWh", target.interval)
-        last = problem.intervals - 1
-        if battery.soc_final is not None:
-            short += check(bends, f"{path}.soc_final", np.abs(battery.soc_final * capacity - stored[last:]), "kWh", last)
-        if battery.soc_final_min is not None:
-            short += check(bends, f"{path}.soc_final_min", battery.soc_final_min * capacity - stored[last:], "kWh", last)
-        penalty += money_eur(short, penalties.target_eur_per_mwh)
-        wear += money_eur(energy_kwh(float(discharge.sum()), hours), battery.wear_eur_per_mwh)
-        left += money_eur(float(stored[last]), battery.terminal_value_eur_per_mwh or 0.0)
+def _tolerance(problem: Problem) -> float:
+    """Deviation that is rounding: `TOLERANCE` of the largest power or capacity [kW, kWh]."""
+    series = (problem.load_kw, problem.renewables_kw)
+    largest = [1.0, *(np.abs(power).max(initial=0.0) for power in series)]
+    for battery in problem.batteries:
+        largest += [battery.capacity_kwh, battery.charge_kw, battery.discharge_kw]
+    return TOLERANCE * float(max(largest))
 
-    energy = money_eur(energy_kwh(imports, hours), problem.import_price_eur_per_mwh).sum()
-    energy -= money_eur(energy_kwh(exports, hours), problem.export_price_eur_per_mwh).sum()
-    co2 = (money_eur(energy_kwh(imports, hours), problem.import_cost_eur_per_mwh - problem.import_price_eur_per_mwh)).sum()
-    peak_kw = peak_import_kw(problem, imports)
-    peak = grid.peak_price_eur_per_kw * max(0.0, peak_kw - grid.peak_so_far_kw)
-    return Replay(tuple(violations), tuple(bends), float(energy), float(peak), float(co2), wear, float(penalty), left)
+
+def _check_power(problem: Problem, schedule: Schedule, checks: _Checks) -> None:
+    """Power through the grid connection, curtailment, and the balance of all."""
+    imports, exports = schedule.grid_import_kw, schedule.grid_export_kw
+    curtailed, renewables = schedule.curtailed_kw, problem.renewables_kw
+    for name in ("grid_import_kw", "grid_export_kw", "curtailed_kw"):
+        checks.violate(f"{name} below 0", -getattr(schedule, name), "kW")
+    at_once = np.minimum(imports, exports)
+    checks.violate("grid_import_kw and grid_export_kw at once", at_once, "kW")
+    most = renewables if problem.curtailable else 0.0
+    checks.violate("curtailed_kw", curtailed - most, "kW")
+    supply = imports - exports + renewables - curtailed
+    supply = supply + schedule.discharge_kw.sum(axis=0) - schedule.charge_kw.sum(axis=0)
+    checks.violate("power balance", np.abs(supply - problem.load_kw), "kW")
+
+
+def _check_battery(problem: Problem, schedule: Schedule, b: int, checks: _Checks) -> np.ndarray:
+    """Physics of a battery; returns its stored energy at the end of each interval [kWh]."""
+    battery, path = problem.batteries[b], f"batteries[{b}]"
+    charge, discharge = schedule.charge_kw[b], schedule.discharge_kw[b]
+    for name, power in (("charge_kw", charge), ("discharge_kw", discharge)):
+        checks.violate(f"{path}.{name} below 0", -power, "kW")
+        checks.violate(f"{path}.{name}", power - getattr(battery, name), "kW")
+    at_once = np.minimum(charge, discharge)
+    checks.violate(f"{path} charges and discharges at once", at_once, "kW")
+    stored = stored_kwh(battery, charge, discharge, problem.hours)
+    claimed = schedule.soc[b] * battery.capacity_kwh
+    checks.violate(f"{path}.soc", np.abs(claimed - stored), "kWh")
+    checks.violate(f"{path} below empty", -stored, "kWh")
+    checks.violate(f"{path} above capacity", stored - battery.capacity_kwh, "kWh")
+    if battery.cycles_per_day_max is not None:
+        discharged = np.bincount(problem.local_days, energy_kwh(discharge, problem.hours))
+        most_kwh = battery.cycles_per_day_max * battery.capacity_kwh
+        allowed = np.full(len(discharged), most_kwh)
+        allowed[0] = max(0.0, allowed[0] - battery.cycles_so_far * battery.capacity_kwh)
+        excess = np.zeros(problem.intervals)
+        first = np.searchsorted(problem.local_days, np.arange(len(discharged)))
+        excess[first] = discharged - allowed
+        checks.violate(f"{path}.cycles_per_day_max", excess, "kWh")
+    return stored
+
+
+def _bends_of_battery(problem: Problem, b: int, stored: np.ndarray, checks: _Checks) -> tuple[float, float]:
+    """Energy [kWh] outside the SOC bounds, and energy missing to targets."""
+    battery, path, last = problem.batteries[b], f"batteries[{b}]", problem.intervals - 1
+    capacity, end = battery.capacity_kwh, stored[last:]
+    outside = checks.bend(f"{path}.soc_min", battery.soc_min * capacity - stored, "kWh")
+    outside += checks.bend(f"{path}.soc_max", stored - battery.soc_max * capacity, "kWh")
+    short = 0.0
+    for i, target in enumerate(battery.soc_targets):
+        t = target.interval
+        missing = target.soc_min * capacity - stored[t : t + 1]
+        short += checks.bend(f"{path}.soc_targets[{i}]", missing, "kWh", t)
+    if battery.soc_final is not None:
+        deviation = np.abs(battery.soc_final * capacity - end)
+        short += checks.bend(f"{path}.soc_final", deviation, "kWh", last)
+    if battery.soc_final_min is not None:
+        missing = battery.soc_final_min * capacity - end
+        short += checks.bend(f"{path}.soc_final_min", missing, "kWh", last)
+    return outside, short
 
 
 def peak_import_kw(problem: Problem, grid_import_kw: np.ndarray) -> float:
-    """Highest mean import [kW] of a clock-aligned peak interval; one that the problem cuts counts with the part inside it."""
+    """Highest mean import of a clock-aligned peak interval.
+
+    An interval that the problem cuts counts with the part inside it.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    grid_import_kw : imports [kW], one an interval.
+
+    Returns
+    -------
+    The mean [kW].
+    """
     blocks = problem.peak_blocks
     return float((np.bincount(blocks, grid_import_kw) / np.bincount(blocks)).max(initial=0.0))
 
 
 def simulate_day(parameters: BatteryParameters, hours: float = 1.0) -> list[dict]:
-    """Rows of a day in which the battery charges at full power from 10:00 to 16:00 and discharges from 17:00 to 23:00."""
+    """A day of full power: charging from 10:00 to 16:00, discharging from 17:00 to 23:00.
+
+    Parameters
+    ----------
+    parameters : the battery.
+    hours : length of an interval [h].
+
+    Returns
+    -------
+    A row an interval: hour, powers wanted and done [kW], SOC, and the limit that held.
+    """
     battery, rows = Battery.of(parameters), []
     for t in range(round(24 / hours)):
         hour = t * hours
@@ -353,7 +585,14 @@ def simulate_day(parameters: BatteryParameters, hours: float = 1.0) -> list[dict
 
 
 def plot_day(rows: Sequence[dict], title: str, path: Path) -> None:
-    """Draw power and SOC of a simulated day to a picture file."""
+    """Draw power and SOC of a simulated day.
+
+    Parameters
+    ----------
+    rows : the day, as `simulate_day` gives it.
+    title : title of the picture.
+    path : the picture file; its ending says its kind.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
