@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Battery, energy_kwh, self_consumption, settle, within_grid
 from config import Config, ConfigError
 from schedule_backends import highs_outcome, matrices, new_highs
+from schedule_battery import Battery, energy_kwh
 from schedule_columns import Columns, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_dispatch import self_consumption, settle, within_grid
 from schedule_exclusive import merged, paying_intervals, solution
 from schedule_model import Model, build
 from schedule_problem import Problem, Schedule, ScheduledBattery

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from battery import money_eur
+from schedule_battery import money_eur
 from schedule_model import Model
 from schedule_problem import Certificate, Problem
 

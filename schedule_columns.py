@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from battery import keep_fraction
+from schedule_battery import keep_fraction
 from schedule_problem import Problem
 from schedule_programme import Variable
 

@@ -10,7 +10,8 @@ Only there binaries forbid it. Pure: reads and writes nothing.
 
 import numpy as np
 
-from battery import TOLERANCE, settle
+from schedule_battery import TOLERANCE
+from schedule_dispatch import settle
 from schedule_model import Model
 from schedule_problem import Problem, Schedule
 

@@ -15,7 +15,7 @@ from itertools import compress, pairwise, repeat
 import numpy as np
 import pulp
 
-from battery import keep_fraction
+from schedule_battery import keep_fraction
 from schedule_columns import (
     INFINITE,
     Columns,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from battery import energy_kwh
+from schedule_battery import energy_kwh
 from schedule_problem import Problem, Schedule
 from schedule_site import checked, net_cost_eur
 from schedule_solver import Solution, solve_model

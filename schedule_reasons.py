@@ -11,7 +11,7 @@ nothing.
 
 import numpy as np
 
-from battery import TOLERANCE, keep_fraction
+from schedule_battery import TOLERANCE, keep_fraction
 from schedule_problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show

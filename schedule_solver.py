@@ -15,16 +15,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pulp
 
-from battery import TOLERANCE, idle, replay, self_consumption
 from config import VppError
 from schedule_backends import SOLVERS, Outcome
+from schedule_battery import TOLERANCE
 from schedule_certificate import certificate_of, loose_bound_eur
 from schedule_columns import INFINITE, MONEY_SCALE
+from schedule_dispatch import idle, self_consumption
 from schedule_exclusive import Intervals, merged, paying_intervals, solution, without
 from schedule_model import Model, build
 from schedule_problem import Certificate, Problem, Result, Schedule
 from schedule_programme import garbage_kept
 from schedule_reasons import leading, reasons, worth
+from schedule_replay import replay
 
 logger = logging.getLogger("schedule_solver")
 

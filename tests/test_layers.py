@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "terminal", "schedule_devices", "schedule_problem", "schedule_problem_file", "battery", "sources", "real_data"),
+    ("config", "terminal", "schedule_devices", "schedule_problem", "schedule_problem_file", "schedule_battery", "schedule_dispatch", "schedule_replay", "battery", "sources", "real_data"),
     (
         *("weather", "plants", "generation"),
         *(
