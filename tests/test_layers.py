@@ -8,7 +8,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "terminal", "schedule_devices", "schedule_problem", "schedule_problem_file", "schedule_battery", "schedule_dispatch", "schedule_replay", "battery", "sources", "real_data"),
+    (
+        "config",
+        "terminal",
+        "schedule_devices",
+        "schedule_problem",
+        "schedule_problem_file",
+        "schedule_battery",
+        "schedule_dispatch",
+        "schedule_replay",
+        "battery",
+        "sources",
+        "real_data",
+    ),
     (
         *("weather", "plants", "generation"),
         *(
@@ -16,6 +28,7 @@ LAYERS = (
             "schedule_reasons",
             "schedule_programme",
             "schedule_columns",
+            "schedule_constraints",
             "schedule_model",
             "schedule_backends",
             "schedule_exclusive",
