@@ -30,8 +30,7 @@ from schedule_replay import replay
 
 logger = logging.getLogger("schedule_solver")
 
-# Of the largest price; above it a reduced cost holds a value at the optimal cost.
-DUAL_TOLERANCE = 1e-7
+DUAL_TOLERANCE = 1e-7  # of the largest price; a reduced cost above it holds its variable
 
 
 class InfeasibleScheduleError(VppError):
@@ -255,13 +254,10 @@ def hold_cost(model: Model, outcome: Outcome) -> None:
     for constraint, dual in zip(model.lp.constraints(), outcome.duals.tolist(), strict=True):
         if constraint.sense != pulp.LpConstraintEQ and abs(dual) > least:
             constraint.sense = pulp.LpConstraintEQ
-    moves = [
-        variable
-        for name, group in model.columns.items()
-        if name.startswith(("charge_kw", "discharge_kw"))
-        for variable in group.variables
-    ]
-    model.lp.setObjective(pulp.LpAffineExpression([(variable, 1.0) for variable in moves]))
+    powers = ("charge_kw", "discharge_kw")
+    groups = [group for name, group in model.columns.items() if name.startswith(powers)]
+    moves = [(variable, 1.0) for group in groups for variable in group.variables]
+    model.lp.setObjective(pulp.LpAffineExpression(moves))
 
 
 def marginal_values(model: Model, duals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
