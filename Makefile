@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q install
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint docs bench mutants lock up down clean
+.PHONY: help run test lint docs bench mutants schema lock up down clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z.]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ bench: $(VENV)/dev.done ## run every benchmark
 mutants: $(VENV)/dev.done ## change the code a little, everywhere: do the tests see it?
 	$(BIN)/python -m mutmut run
 	$(BIN)/python -m mutmut results
+
+schema: $(VENV)/run.done ## write the JSON schema of problem files from the code
+	$(BIN)/python schedule_problem_file.py
 
 # Without NVIDIA's packages: an ordinary PyTorch names them itself, its CPU build needs none.
 lock: | $(BIN)/python ## renew requirements.lock from the ranges in requirements*.txt

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from battery import keep_fraction
 from config import BatteryParameters
+from schedule_battery import keep_fraction
 from sources import Source
 
 MOST_INTERVALS = 700  # a figure of more is drawn from means over longer steps

@@ -25,9 +25,10 @@ import pandas as pd
 import schedule_backtest
 import schedule_pareto
 import terminal
-from battery import carry_out
 from config import Config
-from schedule_problem import Problem, Result, read_problem, result_json
+from schedule_dispatch import carry_out
+from schedule_problem import Problem, Result
+from schedule_problem_file import read_problem, result_json
 from schedule_site import (
     actual_frame,
     alternatives,

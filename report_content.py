@@ -17,10 +17,11 @@ import pandas as pd
 import db
 import features
 import schedule_site
-from battery import carry_out, replay
 from config import EMBEDDED, BatteryParameters, Config, VppError
 from figures import DAY, HISTORY, Money, SourceView, interval_length
+from schedule_dispatch import carry_out
 from schedule_problem import Problem, Schedule
+from schedule_replay import replay
 from sources import Source
 
 log = logging.getLogger("report")

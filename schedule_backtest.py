@@ -20,9 +20,13 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Battery, energy_kwh, self_consumption, settle, within_grid
 from config import Config, ConfigError
-from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_backends import highs_outcome, matrices, new_highs
+from schedule_battery import Battery, energy_kwh
+from schedule_columns import Columns, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_dispatch import self_consumption, settle, within_grid
+from schedule_exclusive import merged, paying_intervals, solution
+from schedule_model import Model, build
 from schedule_problem import Problem, Schedule, ScheduledBattery
 from schedule_site import (
     actual_frame,
@@ -40,7 +44,7 @@ from schedule_site import (
     terminal_price,
     with_terminal_value,
 )
-from schedule_solver import highs_outcome, matrices, merged, new_highs, paying_intervals, solution, solve_model
+from schedule_solver import solve_model
 
 logger = logging.getLogger("schedule_backtest")
 

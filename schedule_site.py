@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Replay, energy_kwh, idle, money_eur, replay, self_consumption, stored_kwh
 from config import Config, ConfigError, VppError
+from schedule_battery import energy_kwh, money_eur, stored_kwh
+from schedule_dispatch import idle, self_consumption
 from schedule_problem import Certificate, GridConnection, Problem, Result, Schedule, ScheduledBattery
+from schedule_replay import Replay, replay
 
 logger = logging.getLogger("schedule_site")
 

@@ -23,11 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import highspy
 import numpy as np
 
-from battery import replay
+from schedule_backends import HIGHS_SEARCHES, matrices, new_highs
 from schedule_backtest import Rolling, roll
+from schedule_devices import GridConnection, ScheduledBattery
+from schedule_exclusive import paying_intervals
 from schedule_model import build
-from schedule_problem import GridConnection, Problem, ScheduledBattery
-from schedule_solver import HIGHS_SEARCHES, matrices, new_highs, paying_intervals, solve, solve_model
+from schedule_problem import Problem
+from schedule_replay import replay
+from schedule_solver import solve, solve_model
 from terminal import print_rows
 
 INF = float("inf")

@@ -9,7 +9,8 @@ import pytest
 import battery
 from battery import Battery, carry_out, energy_kwh, idle, money_eur, replay, self_consumption, settle, within_grid
 from config import BatteryParameters, FieldError
-from schedule_problem import Schedule, parse_problem
+from schedule_problem import Schedule
+from schedule_problem_file import parse_problem
 
 # 10 kWh, 4 kW in, 5 kW out; 90 % and 80 %; SOC 0.1 to 0.9, at 0.5
 CELL = Battery("cell", 10, 4, 5, 0.9, 0.8, 0.1, 0.9, 0.5)

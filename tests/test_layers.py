@@ -8,10 +8,33 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "terminal", "schedule_problem", "battery", "sources", "real_data"),
+    (
+        "config",
+        "terminal",
+        "schedule_devices",
+        "schedule_problem",
+        "schedule_problem_file",
+        "schedule_battery",
+        "schedule_dispatch",
+        "schedule_replay",
+        "battery",
+        "sources",
+        "real_data",
+    ),
     (
         *("weather", "plants", "generation"),
-        *("schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
+        *(
+            "schedule_site",
+            "schedule_reasons",
+            "schedule_programme",
+            "schedule_columns",
+            "schedule_constraints",
+            "schedule_model",
+            "schedule_backends",
+            "schedule_exclusive",
+            "schedule_certificate",
+            "schedule_solver",
+        ),
         *("schedule_backtest", "schedule_pareto", "optimization"),
         *("lookups", "features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),

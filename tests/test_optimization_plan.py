@@ -14,10 +14,10 @@ import db
 import optimization
 import schedule_solver
 from battery import self_consumption, settle
-from config import load_config
+from config import FieldError, load_config
 from schedule_backtest import Outlook, backtest, made_at, read_past, windows
 from schedule_pareto import cleanest, front
-from schedule_problem import SCHEMA_PATH, parse_problem
+from schedule_problem_file import SCHEMA_PATH, parse_problem, problem_schema
 from schedule_site import (
     BrokenScheduleError,
     actual_frame,
@@ -479,6 +479,77 @@ def test_an_infeasible_problem_writes_its_cause_and_ends_with_1(tmp_path, capsys
     assert "infeasible: no schedule keeps to load" in capsys.readouterr().err
 
 
+def test_the_committed_schema_is_the_one_that_the_dataclasses_write():
+    assert json.loads(SCHEMA_PATH.read_text()) == problem_schema(), "run make schema"
+
+
+FULL = PROBLEM | {
+    "start": "2025-01-01T00:00:00Z",
+    "time_zone": "Europe/Brussels",
+    "renewables_kw": [0, 1, 2, 3, 4],
+    "curtailable": False,
+    "grid": {"import_limit_kw": 5000, "peak_price_eur_per_kw": 3, "peak_interval_min": 120},
+    "co2_price_eur_per_t": 50,
+    "gap": 1e-4,
+}
+FULL["batteries"] = [FULL["batteries"][0] | {"soc_min": 0.1, "soc_targets": [{"interval": 1, "soc_min": 0.5}]}]
+STRANGE = [None, True, "a", "", [], [[]], {}, {"interval": 1}, [None], ["a"], [-1] * 5, -1, 0, 1, 1.5, 1e4, [1, 2, 3, 4, "5"], {"a": 1}]
+
+
+def places(value, path=()):
+    """Paths to all values of parsed JSON."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+def test_the_reader_refuses_all_that_the_schema_refuses_and_names_where():
+    """Every value of a full problem is replaced by strange ones; the reader also knows how fields depend on each other."""
+    validator, both = jsonschema.Draft202012Validator(problem_schema()), {True: 0, False: 0}
+    for path in places(FULL):
+        for strange in STRANGE:
+            raw = json.loads(json.dumps(FULL)) if path else strange
+            if path:
+                *way, last = path
+                inside = raw
+                for key in way:
+                    inside = inside[key]
+                inside[last] = strange
+            try:
+                parse_problem(raw)
+                refused = None
+            except FieldError as error:
+                refused = error
+            valid = validator.is_valid(raw)
+            both[valid] += 1
+            if not valid:
+                assert refused, (path, strange)
+            if refused and path:
+                shown = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
+                dependent = "time_zone" in path or "start" in path or "step_min" in path or valid
+                assert refused.key.startswith(shown) or dependent, (path, strange, refused)
+    assert min(both.values()) > 100
+
+
+def test_a_field_of_the_file_is_written_down_once(tmp_path):
+    """A new field of a dataclass is read, checked and in the schema without another line."""
+    from dataclasses import dataclass
+
+    from schedule_devices import stated
+    from schedule_problem import Problem
+    from schedule_problem_file import _object, _object_schema
+
+    @dataclass(frozen=True, eq=False)
+    class Longer(Problem):
+        import_fee_eur_per_mwh: float = stated("a fee on imports", 0.0, low=0)
+
+    assert _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": 3}, "").import_fee_eur_per_mwh == 3
+    with pytest.raises(FieldError, match="import_fee_eur_per_mwh = -3: expected 0 or more"):
+        _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": -3}, "")
+    assert _object_schema(Longer)["properties"]["import_fee_eur_per_mwh"]["minimum"] == 0
+
+
 def test_defaults_are_those_of_the_schema(tmp_path):
     schema = json.loads(SCHEMA_PATH.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -504,6 +575,21 @@ def test_defaults_are_those_of_the_schema(tmp_path):
         ({"step_min": None}, "step_min = null: expected an integer"),
         ({"step_min": 0}, "step_min = 0: expected 1 or more"),
         ({"colour": "red"}, "colour = (unknown field): expected one of step_min"),
+        ({"import_price": [1]}, "; nearest: import_price_eur_per_mwh"),
+        ({"grid": {"peak_price": 3}}, "grid.peak_price = (unknown field): expected one of import_limit_kw, export_limit_kw"),
+        ({"load_kw": [0, 0, 10**400, 0, 0]}, "load_kw[2] = a number of 401 digits: expected a finite number of at most 1e+15"),
+        ({"load_kw": [0, 0, 3e16, 0, 0]}, "load_kw[2] = 3e+16: expected a finite number of at most 1e+15"),
+        ({"gap": float("nan")}, "gap = nan: expected a finite number"),
+        ({"step_min": 7.5}, "step_min = 7.5: expected an integer"),
+        ({"step_min": "60"}, 'step_min = "60": expected an integer'),
+        ({"curtailable": 1}, "curtailable = 1: expected a boolean"),
+        ({"grid": 3}, "grid = 3: expected an object"),
+        ({"batteries": {}}, "batteries = {}: expected an array"),
+        ({"batteries": [PROBLEM["batteries"][0] | {"battery_id": ""}]}, 'batteries[0].battery_id = "": expected at least 1 character'),
+        (
+            {"batteries": [PROBLEM["batteries"][0] | {"soc_targets": [{"interval": 5, "soc_min": 1}]}]},
+            "batteries[0].soc_targets[0].interval = 5: expected 0 to 4",
+        ),
         ({"start": "2025-01-01"}, "start = 2025-01-01: expected an ISO-8601 time with its zone"),
         ({"start": "0001-01-01T00:00+05:00"}, "start = 0001-01-01T00:00+05:00: expected an ISO-8601 time with its zone in the years 1900"),
         ({"start": "9999-12-31T23:00Z"}, "start = 9999-12-31T23:00Z: expected an ISO-8601 time with its zone in the years 1900"),
@@ -511,7 +597,7 @@ def test_defaults_are_those_of_the_schema(tmp_path):
         ({"grid": {"import_limit_kw": -1}}, "grid.import_limit_kw = -1: expected 0 or more"),
         ({"grid": {"peak_interval_min": 90}}, "grid.peak_interval_min = 90: expected a multiple of step_min = 60"),
         ({"batteries": [{"battery_id": "b"}]}, "batteries[0].capacity_kwh = (missing): expected a value"),
-        ({"batteries": [PROBLEM["batteries"][0] | {"eta_charge": 95}]}, "batteries[0].eta_charge = 95: expected at most 1"),
+        ({"batteries": [PROBLEM["batteries"][0] | {"eta_charge": 95}]}, "batteries[0].eta_charge = 95: expected more than 0 and at most 1"),
         ({"batteries": [PROBLEM["batteries"][0] | {"soc_min": 0.9, "soc_max": 0.1}]}, "batteries[0].soc_min = 0.9: expected a fraction"),
         ({"batteries": PROBLEM["batteries"] * 2}, "batteries[1].battery_id = b: expected a name that no other battery has"),
     ],
