@@ -10,7 +10,7 @@
 
 The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps each source in order. Any of it
 may be killed and run again: the newest valid value of every key is stored once (sink.py), invalid messages are dead letters
-(broker.py), and what a record must be is in records.py.
+(dead_letters.py), and what a record must be is in records.py.
 """
 
 import argparse
@@ -33,11 +33,10 @@ from broker import (
     lags,
     new_consumer,
     new_producer,
-    read_dead_letters,
-    send_dead_letter,
     topic_names,
 )
 from config import Config, ConfigError
+from dead_letters import read_dead_letters, send_dead_letter
 from producer import count_lines, produce, produce_aside
 from sink import Count, Sink, run_sink
 from sources import SOURCES_FILE, Source, read_sources

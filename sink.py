@@ -22,17 +22,16 @@ import db
 import records
 from broker import (
     REQUEST_S,
-    DeadLetter,
     StreamError,
     kafka_settings,
     lags,
     new_consumer,
     new_producer,
-    send_dead_letter,
     topic_names,
     wait_for_topics,
 )
 from config import Config, VppError
+from dead_letters import DeadLetter, send_dead_letter
 from writer import Outcome, Writer
 
 log = logging.getLogger("sink")

@@ -28,6 +28,7 @@ from confluent_kafka import Producer  # noqa: E402
 
 import broker  # noqa: E402
 import db  # noqa: E402
+import dead_letters  # noqa: E402
 import embedded  # noqa: E402
 import sink  # noqa: E402
 from config import Config, load_config  # noqa: E402
@@ -160,7 +161,7 @@ class Round:
         assert stored == expected, (
             f"{len(stored)} rows, expected {len(expected)}; {len(set(stored.items()) ^ set(expected.items()))} differ"
         )
-        letters = broker.read_dead_letters(self.config, broker.kafka_settings(self.config))
+        letters = dead_letters.read_dead_letters(self.config, broker.kafka_settings(self.config))
         assert sorted(letter.origin[:3] for letter in letters) == sorted(self.invalid), (
             f"{len(letters)} dead letters, {len(self.invalid)} due"
         )

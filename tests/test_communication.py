@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 import broker
 import communication
 import db
+import dead_letters
 import producer
 import records
 import sink
@@ -314,16 +315,18 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     assert (counts.stored, counts.unchanged, counts.dead_lettered, counts.lost) == (good, 0, bad, 0)
     series = read(config, SOURCES[0])
     assert len(series) == good and list(series) == [number % 100 for number in range(good)]
-    letters = broker.read_dead_letters(config, broker.kafka_settings(config))
+    letters = dead_letters.read_dead_letters(config, broker.kafka_settings(config))
     assert len({letter.origin for letter in letters}) == len(letters) == bad
     for name in names:
         message, part = BAD[name]
         data = message if message is None or isinstance(message, bytes) else json.dumps(message).encode()
         mine = [
-            letter for letter in letters if letter.value == (data and data[: broker.DLQ_VALUE_BYTES]) or (data == b"" and not letter.value)
+            letter
+            for letter in letters
+            if letter.value == (data and data[: dead_letters.DLQ_VALUE_BYTES]) or (data == b"" and not letter.value)
         ]
         assert sum(part in letter.error for letter in mine) == expected[name], name
-        assert {letter.truncated for letter in mine} == {len(data) if data and len(data) > broker.DLQ_VALUE_BYTES else None}
+        assert {letter.truncated for letter in mine} == {len(data) if data and len(data) > dead_letters.DLQ_VALUE_BYTES else None}
         assert {letter.key for letter in mine} == {b"k"} and {letter.topic for letter in mine} == {broker.topic_names(config)["solar"]}
 
 
@@ -355,12 +358,12 @@ def test_a_dead_letter_sent_twice_is_listed_once(make_config):
     config = make_config()
     settings = broker.kafka_settings(config)
     client = broker.new_producer(settings, 10, Counter())
-    letter = broker.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
+    letter = dead_letters.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
     for _ in range(3):
-        broker.send_dead_letter(client, letter)
-    broker.send_dead_letter(client, dataclasses.replace(letter, offset=8))
+        dead_letters.send_dead_letter(client, letter)
+    dead_letters.send_dead_letter(client, dataclasses.replace(letter, offset=8))
     assert client.flush(10) == 0
-    found = broker.read_dead_letters(config, settings)
+    found = dead_letters.read_dead_letters(config, settings)
     assert [item.offset for item in found] == [7, 8] and found[0] == letter
 
 
@@ -373,7 +376,7 @@ def test_what_the_database_refuses_is_found_by_halving(make_config):
     send(config, "load", [power(iso(n, 60), 13, "load-1") for n in range(20)])
     counts = drain(config)
     assert (counts["solar"].stored, counts["solar"].dead_lettered, counts["load"].stored) == (497, 3, 20)
-    letters = broker.read_dead_letters(config, broker.kafka_settings(config))
+    letters = dead_letters.read_dead_letters(config, broker.kafka_settings(config))
     assert [letter.offset for letter in letters] == [5, 6, 300]
     assert all(letter.error.startswith("refused by the database: ") and "no_thirteen" in letter.error for letter in letters)
     assert len(read(config, SOURCES[0])) == 497

@@ -24,6 +24,7 @@ LAYERS = (
         "bulk",
         "db",
         "broker",
+        "dead_letters",
         "writer",
         "sink",
         "producer",

@@ -1,0 +1,113 @@
+"""Dead letters: messages that cannot be stored, kept in Kafka with the reason until their cause is mended.
+
+Every topic has a `<topic>.dlq` for what cannot be stored: the message's key and bytes, and in headers why (`error`) and where it
+came from (`topic`, `partition`, `offset`, `time` in ms since 1970 UTC). A dead letter may be sent twice when the sink is killed;
+readers know it by its origin. One that was stored later is followed by one with the same origin and the header `resolved`.
+Not a script.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from broker import REQUEST_S, StreamError, new_consumer, send, topic_names
+from config import Config
+
+DLQ_SUFFIX = ".dlq"
+DLQ_VALUE_BYTES = 64_000  # more of a refused value is cut
+DLQ_REASON_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that was not stored, and why; `truncated` is its length [bytes] where it was cut, `sent_ms` when it was sent."""
+
+    topic: str
+    partition: int
+    offset: int
+    sent_ms: int
+    error: str
+    key: bytes | None
+    value: bytes | None
+    truncated: int | None
+
+    @property
+    def origin(self) -> tuple:
+        return self.topic, self.partition, self.offset, self.sent_ms
+
+
+def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = False) -> None:
+    """Queue a dead letter, or the notice that it was stored after all."""
+    headers = {"topic": letter.topic, "partition": str(letter.partition), "offset": str(letter.offset), "time": str(letter.sent_ms)}
+    if resolved:
+        send(producer, letter.topic + DLQ_SUFFIX, None, letter.key, headers | {"resolved": "yes"})
+        return
+    value, size = letter.value, len(letter.value or b"")
+    headers["error"] = letter.error[:DLQ_REASON_CHARACTERS]
+    if size > DLQ_VALUE_BYTES:
+        headers["truncated"], value = str(size), value[:DLQ_VALUE_BYTES]
+    send(producer, letter.topic + DLQ_SUFFIX, value, letter.key, headers)
+
+
+def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadLetter]:
+    """The dead letters of all topics that were not stored since, each origin once, in the order of topic, partition and offset.
+
+    Raises
+    ------
+    StreamError : the broker does not answer.
+    """
+    consumer = new_consumer(settings, f"{config.kafka.group_id}-dlq")
+    names = {topic + DLQ_SUFFIX for topic in topic_names(config).values()}
+    found = {}
+    try:
+        topics = consumer.list_topics(timeout=REQUEST_S).topics
+        partitions = {name: sorted(topics[name].partitions) for name in names if name in topics}
+        resolved = set()
+        for message in _read_all(consumer, partitions):
+            headers = {name: value.decode("utf-8", "replace") for name, value in message.headers() or ()}
+            letter = DeadLetter(
+                headers["topic"],
+                int(headers["partition"]),
+                int(headers["offset"]),
+                int(headers["time"]),
+                headers.get("error", ""),
+                message.key(),
+                message.value(),
+                int(headers["truncated"]) if "truncated" in headers else None,
+            )
+            if "resolved" in headers:
+                resolved.add(letter.origin)
+            else:
+                found[letter.origin] = letter
+    except KafkaException as error:
+        raise StreamError(f"Kafka: {error.args[0].str()}; start the broker or correct [kafka]") from None
+    finally:
+        consumer.close()
+    return [found[origin] for origin in sorted(found) if origin not in resolved]
+
+
+def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[Message]:
+    """Every message that the partitions hold now."""
+    ends = {}
+    for topic, numbers in partitions.items():
+        for number in numbers:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=REQUEST_S)
+            if low < high:
+                ends[topic, number] = (low, high)
+    consumer.assign([TopicPartition(*place, low) for place, (low, _) in ends.items()])
+    heard = time.monotonic()
+    while ends:
+        messages = consumer.consume(1000, 0.05)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > REQUEST_S:
+            raise StreamError("Kafka: the dead-letter topics cannot be read to their end; try again")
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+            yield message
+            place = (message.topic(), message.partition())
+            if place in ends and message.offset() + 1 >= ends[place][1]:
+                del ends[place]
