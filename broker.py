@@ -11,15 +11,8 @@ import tenacity
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from config import EMBEDDED, Config, VppError
+from kinds import KINDS
 
-TOPICS = {
-    "solar": "solar-topic",
-    "wind": "wind-topic",
-    "load": "load-topic",
-    "market": "market-topic",
-    "weather": "weather-topic",
-    "weather-forecast": "weather-forecast-topic",
-}
 SESSION_MS = 6_000  # a killed consumer's partitions go to another after this
 REQUEST_S = 5.0
 MOCK_CLUSTER = "mockCluster"  # how the cluster id of librdkafka's own broker begins
@@ -31,7 +24,7 @@ class StreamError(VppError):
 
 def topic_names(config: Config) -> dict[str, str]:
     """Kind of message -> topic, with the configured prefix."""
-    return {kind: config.kafka.topic_prefix + topic for kind, topic in TOPICS.items()}
+    return {kind.name: config.kafka.topic_prefix + kind.topic for kind in KINDS.values()}
 
 
 def kafka_settings(config: Config) -> dict[str, object]:

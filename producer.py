@@ -26,7 +26,6 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
-import records
 import terminal
 from broker import (
     MOCK_CLUSTER,
@@ -41,6 +40,7 @@ from broker import (
     wait_for_topics,
 )
 from config import Config, VppError
+from kinds import KINDS
 
 # librdkafka's own broker drops the oldest of more than 5 MiB a partition. We count messages uncompressed, which is the worst case,
 # and leave room for the batch that is being sent.
@@ -55,7 +55,7 @@ CHUNK_ROWS = 500  # lines that are read, encoded and sent at once; looks for del
 
 def csv_path(config: Config, kind: str) -> Path:
     """The file of the data folder with the messages of a kind."""
-    return config.paths.data_dir / f"{kind.replace('-', '_')}.csv"
+    return config.paths.data_dir / KINDS[kind].file
 
 
 def count_lines(config: Config, kinds: Sequence[str]) -> int:
@@ -86,8 +86,8 @@ def read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequen
 
 
 def _read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
-    fields = records.RECORDS[kind].__struct_fields__
-    texts = sum(name == "source_id" or name.endswith("time") for name in fields)  # they come first
+    fields = KINDS[kind].fields
+    texts = len(fields) - len(KINDS[kind].values)  # they come first
     encode = msgspec.json.Encoder().encode
     record = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
     with path.open(newline="", encoding="utf-8-sig") as file:

@@ -17,59 +17,23 @@ import numpy as np
 import pandas as pd
 
 import features
+from kinds import KINDS
 from sources import Source
 
-# kind of message -> table it is stored in
-TABLES = {
-    "solar": "renewables",
-    "wind": "renewables",
-    "load": "load",
-    "market": "market_prices",
-    "weather": "weather",
-    "weather-forecast": "weather_forecasts",
-}
-# A plant's power as a share of its capacity: inverters draw a little at night, panels pass their rating on a cold clear day.
-SHARE_MIN, SHARE_MAX = -0.02, 1.2
 FAR_MS = 250_000_000_000_000  # year 9892: a message's own time is not taken for later than that
 SHOWN_CHARACTERS = 80  # of a refused value in a reason
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Power(msgspec.Struct, gc=False):
-    source_id: str
-    time: AwareTime
-    power_kw: float
-
-
-class Price(msgspec.Struct, gc=False):
-    source_id: str
-    time: AwareTime
-    price_eur_per_mwh: float
-
-
-class Weather(msgspec.Struct, gc=False):
-    source_id: str
-    time: AwareTime
-    ghi: float
-    dni: float
-    dhi: float
-    temp_air: float
-    wind_speed: float
-
-
-class WeatherForecast(msgspec.Struct, gc=False):
-    source_id: str
-    issue_time: AwareTime
-    valid_time: AwareTime
-    ghi: float
-    dni: float
-    dhi: float
-    temp_air: float
-    wind_speed: float
-
-
-RECORDS = {"solar": Power, "wind": Power, "load": Power, "market": Price, "weather": Weather, "weather-forecast": WeatherForecast}
+RECORDS = {
+    kind.name: msgspec.defstruct(
+        "Record",
+        [("source_id", str), *((name, AwareTime) for name in kind.times), *((name, float) for name in kind.value_names)],
+        gc=False,
+    )
+    for kind in KINDS.values()
+}
 DECODERS = {kind: msgspec.json.Decoder(record) for kind, record in RECORDS.items()}
 
 
@@ -97,13 +61,13 @@ class Registry:
         self.step_us = np.array(
             [60_000_000 * (5 if loose else source.step_min) for source, loose in zip(self.sources, provisional, strict=True)], np.int64
         )
-        plants = [
-            source.kind in ("solar", "wind") and source.capacity_kw and not loose
+        bounds = [
+            [share * source.capacity_kw for share in KINDS[source.kind].share]
+            if KINDS[source.kind].share and source.capacity_kw and not loose
+            else (-np.inf, np.inf)
             for source, loose in zip(self.sources, provisional, strict=True)
         ]
-        capacities = np.array([source.capacity_kw or 0.0 for source in self.sources], float)
-        self.power_min_kw = np.where(plants, SHARE_MIN * capacities, -np.inf)
-        self.power_max_kw = np.where(plants, SHARE_MAX * capacities, np.inf)
+        self.power_min_kw, self.power_max_kw = np.array(bounds, float).reshape(-1, 2).T
 
 
 @dataclass(frozen=True)
@@ -132,7 +96,7 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
 
     Parameters
     ----------
-    kind : a key of `TABLES`.
+    kind : a key of `KINDS`.
     values : the messages' bytes, None for a null.
     sent_ms : the messages' times [ms since 1970 UTC].
 
@@ -157,11 +121,10 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
                 refused.append((place, "null message"))
         places = np.array(places, np.int64)
     columns = {}
-    for field in RECORDS[kind].__struct_fields__[1:]:
-        if field.endswith("time"):
-            columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
-        else:
-            columns[field] = np.array([getattr(record, field) for record in records], float)
+    for field in KINDS[kind].times:
+        columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
+    for field in KINDS[kind].value_names:
+        columns[field] = np.array([getattr(record, field) for record in records], float)
     columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
     return Decoded(kind, [record.source_id for record in records], columns, places, refused)
 
@@ -187,7 +150,7 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
         refused += [(int(places[place]), reason(int(place), names[place])) for place in np.flatnonzero(bad & good)]
         good &= ~bad
     columns = {name: column[good] for name, column in columns.items()}
-    if decoded.kind == "market":
+    if "available_at" in KINDS[decoded.kind].derived:
         columns["available_at"] = _available_at(columns, registry, limits)
     return Checked(columns, places[good], refused, unknown)
 
@@ -198,12 +161,12 @@ def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_u
     yield source < 0, lambda row, name: f"unknown source {name[:SHOWN_CHARACTERS]!r}: register it in sources.csv"
     if not len(registry.ids):
         return
-    expected = "weather" if kind == "weather-forecast" else kind
+    expected = KINDS[kind].source_kind
     yield (
         registry.kinds[source] != expected,
         lambda row, name: f"source {name} is of kind {registry.kinds[source[row]]}, not {expected}",
     )
-    for field in (field for field in columns if field.endswith("time")):
+    for field in KINDS[kind].times:
         times = columns[field]
         early, late = times < limits.earliest_us, times > now_us + limits.ahead_us
         yield early, lambda row, name, f=field, t=times: f"{f} {_iso(t[row])} is before {_iso(limits.earliest_us)}"
@@ -228,7 +191,7 @@ def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_u
         columns["sent_at"] > now_us + limits.ahead_us,
         lambda row, name: f"the message's own time {_iso(columns['sent_at'][row])} lies ahead",
     )
-    numbers = [column for name, column in columns.items() if column.dtype == float]
+    numbers = [columns[name] for name in KINDS[kind].value_names]
     yield ~np.isfinite(numbers).all(axis=0), lambda row, name: "a number is not finite"
 
 

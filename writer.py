@@ -15,6 +15,7 @@ from psycopg2.extensions import connection
 import db
 import records
 from config import Config, VppError
+from kinds import KINDS, POWER_KINDS
 from sources import Source
 
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
@@ -81,8 +82,8 @@ class Writer:
         """Register unknown sources provisionally: their step and capacity are not checked until sources.csv states them."""
         site, found = self.config.site, []
         for name, kind in names.items():
-            kind = "weather" if kind == "weather-forecast" else kind
-            capacity = 1.0 if kind in ("solar", "wind", "load") else None
+            kind = KINDS[kind].source_kind
+            capacity = 1.0 if kind in POWER_KINDS else None
             place = (site.latitude, site.longitude, site.time_zone)
             try:
                 found.append(Source(name, kind, name, site.site_id, capacity, 60, *place, {"provisional": True}))
@@ -96,7 +97,7 @@ class Writer:
         stored = Counter()
         for kind, item in checked.items():
             if len(item.places):
-                stored[kind] = db.store_measurements(self.conn, records.TABLES[kind], self.registry.ids, item.columns)
+                stored[kind] = db.store_measurements(self.conn, KINDS[kind].table, self.registry.ids, item.columns)
         self.conn.commit()
         return stored
 

@@ -32,13 +32,13 @@ import dead_letters  # noqa: E402
 import embedded  # noqa: E402
 import sink  # noqa: E402
 from config import Config, load_config  # noqa: E402
+from kinds import KINDS, SERIES_KINDS  # noqa: E402
 from sources import Source, write_sources  # noqa: E402
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-KINDS = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "market": "price_eur_per_mwh"}
 SOURCES = [
     Source(f"{kind}-{n}", kind, kind, "site-1", None if kind == "market" else 1000.0, 60, 49.6, 6.1, "Europe/Brussels")
-    for kind in KINDS
+    for kind in SERIES_KINDS
     for n in range(4)
 ]
 
@@ -92,12 +92,12 @@ class Round:
         """So many messages: new keys, newer and older values of keys that were there, two in a hundred invalid."""
         for _ in range(count):
             self.sequence += 1
-            kind = self.random.choice(list(KINDS))
+            kind = self.random.choice(SERIES_KINDS)
             name = f"{kind}-{self.random.randrange(4)}"
             hour = (START + timedelta(hours=self.random.randrange(300))).strftime("%Y-%m-%dT%H:%M:%SZ")
             value = round(self.random.uniform(0, 1000), 3)
             sent = 1_750_000_000_000 + self.sequence // 2 - self.random.choice((0, 0, 0, 0, 500))
-            message = json.dumps({"source_id": name, "time": hour, KINDS[kind]: value}).encode()
+            message = json.dumps({"source_id": name, "time": hour, KINDS[kind].value: value}).encode()
             invalid = self.random.random() < 0.02
             if invalid:
                 message = self.random.choice((b"", None, message[:-5], message.replace(b"Z", b""), message.replace(b"-", b"+", 1)))

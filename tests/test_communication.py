@@ -29,6 +29,7 @@ import records
 import sink
 from benchmarks import bench_crash
 from config import load_config
+from kinds import KINDS, WEATHER
 from sources import Source, write_sources
 
 START = pd.Timestamp("2025-01-01T00:00Z")
@@ -166,7 +167,7 @@ def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, exp
 
 def test_no_csv_names_the_command_that_makes_them(make_config):
     with pytest.raises(broker.StreamError, match=r"run python generation\.py"):
-        producer.produce(make_config(), list(broker.TOPICS))
+        producer.produce(make_config(), list(KINDS))
 
 
 def read_one_by_one(path, kind):
@@ -252,9 +253,7 @@ def test_bounds_of_a_record():
         "price_eur_per_mwh 10000.5 is not within -1000 to 10000",
     ]
     assert reasons("wind", power(iso(0, 60), 1)) == ["source solar-1 is of kind solar, not wind"]
-    weather = {"source_id": "weather-1", "issue_time": iso(0, 60), "valid_time": iso(0, 15)} | dict.fromkeys(
-        records.Weather.__struct_fields__[2:], 1
-    )
+    weather = {"source_id": "weather-1", "issue_time": iso(0, 60), "valid_time": iso(0, 15)} | dict.fromkeys(WEATHER, 1)
     assert reasons("weather-forecast", weather, weather | {"issue_time": "2025-01-01T00:03:00Z"}, weather | {"valid_time": iso(1, 15)}) == [
         None,
         None,
@@ -454,7 +453,7 @@ def test_two_sinks_share_the_work(make_config):
         deadline = time.monotonic() + 30  # both have joined and each has some of the partitions
         while not all(member.positions for member in members) and time.monotonic() < deadline:
             time.sleep(0.05)
-        producer.produce(config, list(broker.TOPICS))
+        producer.produce(config, list(KINDS))
     finally:
         produced.set()
         for thread in threads:

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "terminal", "schedule_problem", "battery", "sources", "real_data"),
+    ("config", "kinds", "terminal", "schedule_problem", "battery", "sources", "real_data"),
     (
         *("weather", "plants", "generation"),
         *("schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
