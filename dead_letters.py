@@ -7,12 +7,13 @@ Not a script.
 """
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from broker import REQUEST_S, StreamError, new_consumer, send, topic_names
+from broker import REQUEST_S, StreamError, new_consumer, new_producer, send, topic_names
 from config import Config
 
 DLQ_SUFFIX = ".dlq"
@@ -36,6 +37,29 @@ class DeadLetter:
     @property
     def origin(self) -> tuple:
         return self.topic, self.partition, self.offset, self.sent_ms
+
+
+class DeadLetterQueue:
+    """Sends dead letters, and knows that they have arrived."""
+
+    def __init__(self, settings: dict[str, object], on_error: Callable[[KafkaError], None]):
+        self.failures: Counter[str] = Counter()
+        self.producer = new_producer(settings, REQUEST_S, self.failures, on_error)
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        """Send dead letters and wait until the broker has them.
+
+        Raises
+        ------
+        StreamError : some were not acknowledged; all must be sent again.
+        """
+        self.failures.clear()
+        for letter in letters:
+            send_dead_letter(self.producer, letter)
+        left = self.producer.flush(REQUEST_S + 1) + self.failures.total()
+        if left:
+            self.producer.purge()
+            raise StreamError(f"{left} dead letters were not acknowledged")
 
 
 def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = False) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psycopg2
 from psycopg2.extensions import connection
 
 import db
@@ -115,6 +116,60 @@ class Writer:
             columns = {name: column[part] for name, column in checked.columns.items()}
             total += self._store_halves(kind, records.Checked(columns, checked.places[part], [], set()), refused)
         return total
+
+
+class Store:
+    """The sink's connection to the database: made when there is none, and given up after an error.
+
+    Parameters
+    ----------
+    wait_s : seconds to wait for a server that is away; a sink that runs for ever tries again itself.
+    """
+
+    def __init__(self, config: Config, wait_s: float):
+        self.config, self.wait_s = config, wait_s
+        self.writer: Writer | None = None
+
+    def reach(self) -> None:
+        """Connect, where there is no connection.
+
+        Raises
+        ------
+        db.DatabaseError, psycopg2.Error : the server cannot be used.
+        """
+        if self.writer is None or self.writer.conn.closed:
+            conn = db.connect(self.config, self.wait_s)
+            with conn.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3s'; SET statement_timeout = '60s'")
+                if db.is_compressing(conn):  # a late correction may touch much that is compressed
+                    cursor.execute("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+            conn.commit()
+            self.writer = Writer(self.config, conn)
+
+    def write(self, batch: dict[str, records.Decoded]) -> dict[str, Outcome]:
+        """As `Writer.write`; after an error the next call has a new connection."""
+        self.reach()
+        try:
+            return self.writer.write(batch)
+        except (psycopg2.Error, db.DatabaseError):
+            self.writer.conn.close()
+            raise
+
+    def end_import(self) -> None:
+        """Let the server compress old rows, and refresh its hourly means."""
+        self.reach()
+        database = self.config.database
+        db.after_import(self.writer.conn, database.compress_after_days, database.retention_days)
+
+    def cancel(self) -> None:
+        """End a statement that takes too long; called from another thread."""
+        if self.writer is not None and not self.writer.conn.closed:
+            self.writer.conn.cancel()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is rolled back."""
+        if self.writer is not None:
+            self.writer.conn.close()
 
 
 def limits(config: Config) -> records.Limits:

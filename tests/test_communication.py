@@ -451,7 +451,7 @@ def test_two_sinks_share_the_work(make_config):
         lines = ["time,source_id,power_kw"] + [f"{iso(n, 60)},load-{s},{n}" for n in range(200) for s in range(1, 30)]
         (config.paths.data_dir / "load.csv").write_text("\n".join(lines))
         deadline = time.monotonic() + 30  # both have joined and each has some of the partitions
-        while not all(member.positions for member in members) and time.monotonic() < deadline:
+        while not all(member.positions.offsets for member in members) and time.monotonic() < deadline:
             time.sleep(0.05)
         producer.produce(config, list(KINDS))
     finally:
@@ -473,7 +473,7 @@ def test_an_outage_is_one_line_in_the_log(make_config, caplog):
             raise db.DatabaseError("database, load: the server is away")
 
     with caplog.at_level(logging.INFO):
-        member._retry("database", action)
+        member.retry("database", action)
     assert [record.message for record in caplog.records] == [
         "database away, trying again until it is back: database, load: the server is away",
         "database is back",
@@ -481,7 +481,7 @@ def test_an_outage_is_one_line_in_the_log(make_config, caplog):
     member.stop.set()
     calls.clear()
     with pytest.raises(sink.Stopped):  # a service that is told to stop does not wait for its servers
-        member._retry("database", action)
+        member.retry("database", action)
 
 
 # --- commands
