@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tenacity
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from config import EMBEDDED, Config, VppError
 from kinds import KINDS
@@ -33,17 +41,31 @@ def kafka_settings(config: Config) -> dict[str, object]:
     if servers == EMBEDDED:
         import embedded
 
-        servers = embedded.ensure_running(config.paths.state_dir, config.database.wait_s).bootstrap_servers
-    settings = {"bootstrap.servers": servers, "security.protocol": kafka.security_protocol, "client.id": "vpp", "log_level": 0}
+        servers = embedded.ensure_running(
+            config.paths.state_dir, config.database.wait_s
+        ).bootstrap_servers
+    settings = {
+        "bootstrap.servers": servers,
+        "security.protocol": kafka.security_protocol,
+        "client.id": "vpp",
+        "log_level": 0,
+    }
     if kafka.security_protocol.startswith("SASL"):
-        settings |= {"sasl.mechanism": kafka.sasl_mechanism, "sasl.username": kafka.sasl_username, "sasl.password": kafka.sasl_password}
+        settings |= {
+            "sasl.mechanism": kafka.sasl_mechanism,
+            "sasl.username": kafka.sasl_username,
+            "sasl.password": kafka.sasl_password,
+        }
     if kafka.ssl_ca_location:
         settings["ssl.ca.location"] = kafka.ssl_ca_location
     return settings
 
 
 def new_producer(
-    settings: dict[str, object], wait_s: float, failures: Counter, on_error: Callable[[KafkaError], None] = lambda error: None
+    settings: dict[str, object],
+    wait_s: float,
+    failures: Counter,
+    on_error: Callable[[KafkaError], None] = lambda error: None,
 ) -> Producer:
     """An idempotent producer; `failures` counts the messages not delivered within `wait_s` [s] by their cause."""
 
@@ -68,7 +90,11 @@ def new_producer(
     )
 
 
-def new_consumer(settings: dict[str, object], group_id: str, on_error: Callable[[KafkaError], None] = lambda error: None) -> Consumer:
+def new_consumer(
+    settings: dict[str, object],
+    group_id: str,
+    on_error: Callable[[KafkaError], None] = lambda error: None,
+) -> Consumer:
     """A consumer that commits only when told, and reports when what it wants to read is not there any more."""
     return Consumer(
         settings
@@ -87,17 +113,27 @@ def new_consumer(settings: dict[str, object], group_id: str, on_error: Callable[
     )
 
 
-def send(producer: Producer, topic: str, value: bytes | None, key: bytes | str | None, headers: dict[str, str] | None = None) -> None:
+def send(
+    producer: Producer,
+    topic: str,
+    value: bytes | None,
+    key: bytes | str | None,
+    headers: dict[str, str] | None = None,
+) -> None:
     """Queue a message, waiting while the queue is full."""
     while True:
         try:
-            producer.produce(topic, value, key, headers=headers) if headers else producer.produce(topic, value, key)
+            producer.produce(topic, value, key, headers=headers) if headers else producer.produce(
+                topic, value, key
+            )
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.01)
 
 
-def wait_for_topics(client: Producer | Consumer, topics: Sequence[str], wait_s: float) -> dict[str, list[int]]:
+def wait_for_topics(
+    client: Producer | Consumer, topics: Sequence[str], wait_s: float
+) -> dict[str, list[int]]:
     """The partitions of the topics. Asking through a producer makes a topic that is not there, where the broker allows that.
 
     Raises
@@ -146,9 +182,19 @@ class Lag:
 
 def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:
     """How far the consumer's group has come in each partition."""
-    items = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
+    items = [
+        TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers
+    ]
     result = []
     for item in consumer.committed(items, timeout=REQUEST_S) if items else []:
         low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
-        result.append(Lag(item.topic, item.partition, None if item.offset == OFFSET_INVALID else item.offset, low, high))
+        result.append(
+            Lag(
+                item.topic,
+                item.partition,
+                None if item.offset == OFFSET_INVALID else item.offset,
+                low,
+                high,
+            )
+        )
     return result

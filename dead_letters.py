@@ -64,7 +64,12 @@ class DeadLetterQueue:
 
 def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = False) -> None:
     """Queue a dead letter, or the notice that it was stored after all."""
-    headers = {"topic": letter.topic, "partition": str(letter.partition), "offset": str(letter.offset), "time": str(letter.sent_ms)}
+    headers = {
+        "topic": letter.topic,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "time": str(letter.sent_ms),
+    }
     if resolved:
         send(producer, letter.topic + DLQ_SUFFIX, None, letter.key, headers | {"resolved": "yes"})
         return
@@ -90,7 +95,9 @@ def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadL
         partitions = {name: sorted(topics[name].partitions) for name in names if name in topics}
         resolved = set()
         for message in _read_all(consumer, partitions):
-            headers = {name: value.decode("utf-8", "replace") for name, value in message.headers() or ()}
+            headers = {
+                name: value.decode("utf-8", "replace") for name, value in message.headers() or ()
+            }
             letter = DeadLetter(
                 headers["topic"],
                 int(headers["partition"]),
@@ -106,7 +113,9 @@ def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadL
             else:
                 found[letter.origin] = letter
     except KafkaException as error:
-        raise StreamError(f"Kafka: {error.args[0].str()}; start the broker or correct [kafka]") from None
+        raise StreamError(
+            f"Kafka: {error.args[0].str()}; start the broker or correct [kafka]"
+        ) from None
     finally:
         consumer.close()
     return [found[origin] for origin in sorted(found) if origin not in resolved]
@@ -117,7 +126,9 @@ def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[
     ends = {}
     for topic, numbers in partitions.items():
         for number in numbers:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=REQUEST_S)
+            low, high = consumer.get_watermark_offsets(
+                TopicPartition(topic, number), timeout=REQUEST_S
+            )
             if low < high:
                 ends[topic, number] = (low, high)
     consumer.assign([TopicPartition(*place, low) for place, (low, _) in ends.items()])
@@ -127,7 +138,9 @@ def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > REQUEST_S:
-            raise StreamError("Kafka: the dead-letter topics cannot be read to their end; try again")
+            raise StreamError(
+                "Kafka: the dead-letter topics cannot be read to their end; try again"
+            )
         for message in messages:
             if message.error():
                 raise KafkaException(message.error())

@@ -108,7 +108,9 @@ KINDS = {
         Kind("solar", "solar", "solar-topic", "renewables", _POWER, share=_PLANT_SHARE),
         Kind("wind", "wind", "wind-topic", "renewables", _POWER, share=_PLANT_SHARE),
         Kind("load", "load", "load-topic", "load", _POWER),
-        Kind("market", "market", "market-topic", "market_prices", _PRICE, derived=("available_at",)),
+        Kind(
+            "market", "market", "market-topic", "market_prices", _PRICE, derived=("available_at",)
+        ),
         Kind("weather", "weather", "weather-topic", "weather", _WEATHER),
         Kind(
             "weather-forecast",

@@ -64,11 +64,20 @@ def count_lines(config: Config, kinds: Sequence[str]) -> int:
     for path in (csv_path(config, kind) for kind in kinds):
         if path.exists():
             with path.open("rb") as file:
-                total += max(0, sum(block.count(b"\n") for block in iter(lambda file=file: file.read(1 << 20), b"")) - 1)
+                total += max(
+                    0,
+                    sum(
+                        block.count(b"\n")
+                        for block in iter(lambda file=file: file.read(1 << 20), b"")
+                    )
+                    - 1,
+                )
     return total
 
 
-def read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
+def read_messages(
+    path: Path, kind: str
+) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
     """The messages of a CSV file, some hundred at a time: their times as written, their keys and their values.
 
     A cell that is no number is sent as it is, so that the sink dead-letters it with its reason.
@@ -81,11 +90,20 @@ def read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequen
         yield from _read_messages(path, kind)
     except UnicodeDecodeError:
         with path.open("rb") as file:
-            line = next((number for number, text in enumerate(file, 1) if text != text.decode(errors="ignore").encode()), 1)
+            line = next(
+                (
+                    number
+                    for number, text in enumerate(file, 1)
+                    if text != text.decode(errors="ignore").encode()
+                ),
+                1,
+            )
         raise StreamError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
 
 
-def _read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
+def _read_messages(
+    path: Path, kind: str
+) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
     fields = KINDS[kind].fields
     texts = len(fields) - len(KINDS[kind].values)  # they come first
     encode = msgspec.json.Encoder().encode
@@ -94,7 +112,9 @@ def _read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Seque
         rows = csv.reader(file)
         header = next(iter(_lines(rows, 1, path)), [])
         if missing := [name for name in fields if name not in header]:
-            raise StreamError(f"{path}: no column {', '.join(missing)}; expected {','.join(fields)}")
+            raise StreamError(
+                f"{path}: no column {', '.join(missing)}; expected {','.join(fields)}"
+            )
         pick = operator.itemgetter(*(header.index(name) for name in fields))
         while lines := _lines(rows, CHUNK_ROWS, path):
             if min(map(len, lines)) < len(header):
@@ -136,7 +156,9 @@ class Room:
         self.consumer = new_consumer(settings, config.kafka.group_id)
         self.partitions = wait_for_topics(self.consumer, [topic], REQUEST_S)
 
-    def portions(self, keys: Sequence[str], values: Sequence[bytes], stop: Callable[[], bool]) -> Iterator[slice]:
+    def portions(
+        self, keys: Sequence[str], values: Sequence[bytes], stop: Callable[[], bool]
+    ) -> Iterator[slice]:
         """These messages in portions, each when there is room for it.
 
         Raises
@@ -200,7 +222,9 @@ def produce(
     """
     kinds = [kind for kind in kinds if csv_path(config, kind).exists()]
     if not kinds:
-        raise StreamError(f"no CSV files in {terminal.shown(config.paths.data_dir)}; run python generation.py or python sources.py import")
+        raise StreamError(
+            f"no CSV files in {terminal.shown(config.paths.data_dir)}; run python generation.py or python sources.py import"
+        )
     settings, topics, wait_s = kafka_settings(config), topic_names(config), config.database.wait_s
     failures, sent, rooms = Counter(), Counter(dict.fromkeys(kinds, 0)), {}
     producer = new_producer(settings, wait_s, failures)
@@ -225,12 +249,16 @@ def produce(
                 if failures or stop():
                     break
     except KafkaException as error:
-        raise StreamError(f"Kafka: {error.args[0].str()}; {sent.total()} messages sent; produce again") from None
+        raise StreamError(
+            f"Kafka: {error.args[0].str()}; {sent.total()} messages sent; produce again"
+        ) from None
     finally:
         left = producer.flush(wait_s + 1)
     if failures or left:
         causes = ", ".join(f"{count} × {cause}" for cause, count in failures.items()) or "no answer"
-        raise StreamError(f"Kafka did not acknowledge {failures.total() + left} of {sent.total()} messages ({causes}); produce again")
+        raise StreamError(
+            f"Kafka did not acknowledge {failures.total() + left} of {sent.total()} messages ({causes}); produce again"
+        )
     return dict(sent)
 
 
@@ -271,7 +299,11 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
     StreamError : as `produce`, or the process was killed.
     """
     with _interrupts_blocked():  # the process inherits that: a Ctrl-C is for us to hear
-        process = subprocess.Popen([sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).resolve())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
     try:
         with suppress(BrokenPipeError):  # it was killed at once
             pickle.dump((config, list(kinds)), process.stdin)
@@ -281,7 +313,9 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
                 return {}
             time.sleep(0.05)
         if not (answer := process.stdout.read()):
-            raise StreamError(f"the producer's process ended with {process.returncode} before all was sent; run the same command again")
+            raise StreamError(
+                f"the producer's process ended with {process.returncode} before all was sent; run the same command again"
+            )
         sent, error = pickle.loads(answer)
         if error:
             raise StreamError(error)

@@ -29,7 +29,11 @@ AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 RECORDS = {
     kind.name: msgspec.defstruct(
         "Record",
-        [("source_id", str), *((name, AwareTime) for name in kind.times), *((name, float) for name in kind.value_names)],
+        [
+            ("source_id", str),
+            *((name, AwareTime) for name in kind.times),
+            *((name, float) for name in kind.value_names),
+        ],
         gc=False,
     )
     for kind in KINDS.values()
@@ -59,7 +63,11 @@ class Registry:
         provisional = [bool(source.parameters.get("provisional")) for source in self.sources]
         self.kinds = np.array([source.kind for source in self.sources], object)
         self.step_us = np.array(
-            [60_000_000 * (5 if loose else source.step_min) for source, loose in zip(self.sources, provisional, strict=True)], np.int64
+            [
+                60_000_000 * (5 if loose else source.step_min)
+                for source, loose in zip(self.sources, provisional, strict=True)
+            ],
+            np.int64,
         )
         bounds = [
             [share * source.capacity_kw for share in KINDS[source.kind].share]
@@ -107,7 +115,12 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
     decoder, refused = DECODERS[kind].decode, []
     try:
         records, places = list(map(decoder, values)), np.arange(len(values))
-    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):  # one of them is bad: look at each
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # one of them is bad: look at each
         records, places = [], []
         for place, value in enumerate(values):
             try:
@@ -122,7 +135,9 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
         places = np.array(places, np.int64)
     columns = {}
     for field in KINDS[kind].times:
-        columns[field] = np.array([round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64)
+        columns[field] = np.array(
+            [round(getattr(record, field).timestamp() * 1e6) for record in records], np.int64
+        )
     for field in KINDS[kind].value_names:
         columns[field] = np.array([getattr(record, field) for record in records], float)
     columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
@@ -147,7 +162,10 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
     columns = {"source": source} | decoded.columns
     good = np.ones(len(names), bool)
     for bad, reason in problems(decoded.kind, columns, registry, limits, now_us):
-        refused += [(int(places[place]), reason(int(place), names[place])) for place in np.flatnonzero(bad & good)]
+        refused += [
+            (int(places[place]), reason(int(place), names[place]))
+            for place in np.flatnonzero(bad & good)
+        ]
         good &= ~bad
     columns = {name: column[good] for name, column in columns.items()}
     if "available_at" in KINDS[decoded.kind].derived:
@@ -158,7 +176,10 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
 def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_us: int):
     """The checks in their order, each as a mask of the bad rows and a function of row and source name that says why."""
     source = columns["source"]
-    yield source < 0, lambda row, name: f"unknown source {name[:SHOWN_CHARACTERS]!r}: register it in sources.csv"
+    yield (
+        source < 0,
+        lambda row, name: f"unknown source {name[:SHOWN_CHARACTERS]!r}: register it in sources.csv",
+    )
     if not len(registry.ids):
         return
     expected = KINDS[kind].source_kind
@@ -169,8 +190,18 @@ def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_u
     for field in KINDS[kind].times:
         times = columns[field]
         early, late = times < limits.earliest_us, times > now_us + limits.ahead_us
-        yield early, lambda row, name, f=field, t=times: f"{f} {_iso(t[row])} is before {_iso(limits.earliest_us)}"
-        yield late, lambda row, name, f=field, t=times: f"{f} {_iso(t[row])} is after {_iso(now_us + limits.ahead_us)}"
+        yield (
+            early,
+            lambda row, name, f=field, t=times: (
+                f"{f} {_iso(t[row])} is before {_iso(limits.earliest_us)}"
+            ),
+        )
+        yield (
+            late,
+            lambda row, name, f=field, t=times: (
+                f"{f} {_iso(t[row])} is after {_iso(now_us + limits.ahead_us)}"
+            ),
+        )
         if field != "issue_time":
             off = times % registry.step_us[source] != 0
             yield (
@@ -180,13 +211,26 @@ def problems(kind: str, columns: dict, registry: Registry, limits: Limits, now_u
                 ),
             )
     if "power_kw" in columns:
-        power, low, high = columns["power_kw"], registry.power_min_kw[source], registry.power_max_kw[source]
-        yield power < low, lambda row, name: f"power_kw {power[row]:g} is below {low[row]:g}, the least of {name}"
-        yield power > high, lambda row, name: f"power_kw {power[row]:g} is above {high[row]:g}, the most of {name}"
+        power, low, high = (
+            columns["power_kw"],
+            registry.power_min_kw[source],
+            registry.power_max_kw[source],
+        )
+        yield (
+            power < low,
+            lambda row, name: f"power_kw {power[row]:g} is below {low[row]:g}, the least of {name}",
+        )
+        yield (
+            power > high,
+            lambda row, name: f"power_kw {power[row]:g} is above {high[row]:g}, the most of {name}",
+        )
     if "price_eur_per_mwh" in columns:
         price = columns["price_eur_per_mwh"]
         low, high = limits.price_min_eur_per_mwh, limits.price_max_eur_per_mwh
-        yield (price < low) | (price > high), lambda row, name: f"price_eur_per_mwh {price[row]:g} is not within {low:g} to {high:g}"
+        yield (
+            (price < low) | (price > high),
+            lambda row, name: f"price_eur_per_mwh {price[row]:g} is not within {low:g} to {high:g}",
+        )
     yield (
         columns["sent_at"] > now_us + limits.ahead_us,
         lambda row, name: f"the message's own time {_iso(columns['sent_at'][row])} lies ahead",
@@ -206,6 +250,10 @@ def _available_at(columns: dict, registry: Registry, limits: Limits) -> np.ndarr
         rows = columns["source"] == place
         times = pd.DatetimeIndex(columns["time"][rows].astype("M8[us]")).tz_localize("UTC")
         zone = registry.sources[place].time_zone
-        known = features.price_available_at(times, limits.publication, limits.publication_zone, zone)
-        result[rows] = known.tz_convert("UTC").tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64)
+        known = features.price_available_at(
+            times, limits.publication, limits.publication_zone, zone
+        )
+        result[rows] = (
+            known.tz_convert("UTC").tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64)
+        )
     return result

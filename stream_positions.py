@@ -140,7 +140,9 @@ class Positions:
         observer = new_consumer(self.settings, self.group_id)
         try:
             known = observer.list_topics(timeout=REQUEST_S).topics
-            partitions = {name: sorted(known[name].partitions) for name in self.topics if name in known}
+            partitions = {
+                name: sorted(known[name].partitions) for name in self.topics if name in known
+            }
             return not any(item.unread for item in lags(observer, partitions))
         finally:
             observer.close()

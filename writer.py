@@ -56,12 +56,17 @@ class Writer:
         now_us = time.time_ns() // 1000
 
         def check() -> dict[str, records.Checked]:
-            return {kind: records.check(item, self.registry, self.limits, now_us) for kind, item in batch.items()}
+            return {
+                kind: records.check(item, self.registry, self.limits, now_us)
+                for kind, item in batch.items()
+            }
 
         if time.monotonic() - self.read_at > SOURCES_S:
             self.read_sources()
         checked = check()
-        if any(item.refused for item in checked.values()) and self.read_sources():  # registered or corrected since we looked
+        if (
+            any(item.refused for item in checked.values()) and self.read_sources()
+        ):  # registered or corrected since we looked
             checked = check()
         unknown = {name: kind for kind, item in checked.items() for name in item.unknown}
         if unknown and self.config.kafka.unknown_sources == "register":
@@ -87,7 +92,11 @@ class Writer:
             capacity = 1.0 if kind in POWER_KINDS else None
             place = (site.latitude, site.longitude, site.time_zone)
             try:
-                found.append(Source(name, kind, name, site.site_id, capacity, 60, *place, {"provisional": True}))
+                found.append(
+                    Source(
+                        name, kind, name, site.site_id, capacity, 60, *place, {"provisional": True}
+                    )
+                )
             except VppError:  # no possible name: stays unknown
                 continue
         db.upsert_sources(self.conn, found)
@@ -98,23 +107,31 @@ class Writer:
         stored = Counter()
         for kind, item in checked.items():
             if len(item.places):
-                stored[kind] = db.store_measurements(self.conn, KINDS[kind].table, self.registry.ids, item.columns)
+                stored[kind] = db.store_measurements(
+                    self.conn, KINDS[kind].table, self.registry.ids, item.columns
+                )
         self.conn.commit()
         return stored
 
-    def _store_halves(self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]) -> int:
+    def _store_halves(
+        self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]
+    ) -> int:
         """Store what the database takes, halving what it refuses down to the single record; returns the rows stored."""
         try:
             return self._store({kind: checked})[kind]
         except db.RECORD_REFUSED as error:
             self.conn.rollback()
             if len(checked.places) == 1:
-                refused.append((int(checked.places[0]), f"refused by the database: {db.first_line(error)}"))
+                refused.append(
+                    (int(checked.places[0]), f"refused by the database: {db.first_line(error)}")
+                )
                 return 0
         middle, total = len(checked.places) // 2, 0
         for part in (slice(None, middle), slice(middle, None)):
             columns = {name: column[part] for name, column in checked.columns.items()}
-            total += self._store_halves(kind, records.Checked(columns, checked.places[part], [], set()), refused)
+            total += self._store_halves(
+                kind, records.Checked(columns, checked.places[part], [], set()), refused
+            )
         return total
 
 
@@ -142,7 +159,9 @@ class Store:
             with conn.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '3s'; SET statement_timeout = '60s'")
                 if db.is_compressing(conn):  # a late correction may touch much that is compressed
-                    cursor.execute("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+                    cursor.execute(
+                        "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
+                    )
             conn.commit()
             self.writer = Writer(self.config, conn)
 
