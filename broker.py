@@ -1,6 +1,6 @@
-"""Kafka clients: addresses and security of the broker, topics and their partitions, and how far a group has read.
+"""Kafka clients: the broker's address and security, topics, and how far a group has read.
 
-The dead letters, which each topic has a topic of its own for, are in dead_letters.py. Not a script.
+The topics of dead letters are in dead_letters.py. Not a script.
 """
 
 from collections import Counter
@@ -27,7 +27,10 @@ MOCK_CLUSTER = "mockCluster"  # how the cluster id of librdkafka's own broker be
 
 
 class StreamError(VppError):
-    """The stream cannot go on: the broker is away, a file is not as expected, or messages were not delivered."""
+    """The stream cannot go on.
+
+    The broker is away, a file is not as expected, or messages were not delivered.
+    """
 
 
 def topic_names(config: Config) -> dict[str, str]:
@@ -36,14 +39,16 @@ def topic_names(config: Config) -> dict[str, str]:
 
 
 def kafka_settings(config: Config) -> dict[str, object]:
-    """Address and security of the broker for librdkafka; starts the embedded broker if it is the one configured."""
+    """Settings of librdkafka: address and security of the broker.
+
+    The embedded broker is started, if it is the one configured.
+    """
     kafka, servers = config.kafka, config.kafka.bootstrap_servers
     if servers == EMBEDDED:
         import embedded
 
-        servers = embedded.ensure_running(
-            config.paths.state_dir, config.database.wait_s
-        ).bootstrap_servers
+        running = embedded.ensure_running(config.paths.state_dir, config.database.wait_s)
+        servers = running.bootstrap_servers
     settings = {
         "bootstrap.servers": servers,
         "security.protocol": kafka.security_protocol,
@@ -67,7 +72,15 @@ def new_producer(
     failures: Counter,
     on_error: Callable[[KafkaError], None] = lambda error: None,
 ) -> Producer:
-    """An idempotent producer; `failures` counts the messages not delivered within `wait_s` [s] by their cause."""
+    """Make an idempotent producer.
+
+    Parameters
+    ----------
+    settings : as of `kafka_settings`.
+    wait_s : a message that is not delivered within this time [s] has failed.
+    failures : counts the failed messages by their cause.
+    on_error : told when the broker is away.
+    """
 
     def report(error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -95,7 +108,16 @@ def new_consumer(
     group_id: str,
     on_error: Callable[[KafkaError], None] = lambda error: None,
 ) -> Consumer:
-    """A consumer that commits only when told, and reports when what it wants to read is not there any more."""
+    """Make a consumer that commits only when told.
+
+    It reports an error when the messages at its position are not there any more.
+
+    Parameters
+    ----------
+    settings : as of `kafka_settings`.
+    group_id : its group.
+    on_error : told when the broker is away.
+    """
     return Consumer(
         settings
         | {
@@ -107,7 +129,8 @@ def new_consumer(
             "fetch.wait.max.ms": 50,
             "topic.metadata.refresh.interval.ms": 10_000,
             "queued.max.messages.kbytes": 2_048,  # some 25,000 messages, which take 0.4 kB each
-            "fetch.queue.backoff.ms": 10,  # the default, 1 s, leaves us without messages after each time that the queue was full
+            # The default, 1 s, leaves us without messages each time after the queue was full.
+            "fetch.queue.backoff.ms": 10,
             "error_cb": on_error,
         }
     )
@@ -123,9 +146,7 @@ def send(
     """Queue a message, waiting while the queue is full."""
     while True:
         try:
-            producer.produce(topic, value, key, headers=headers) if headers else producer.produce(
-                topic, value, key
-            )
+            producer.produce(topic, value, key, headers=headers or {})
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.01)
@@ -134,11 +155,21 @@ def send(
 def wait_for_topics(
     client: Producer | Consumer, topics: Sequence[str], wait_s: float
 ) -> dict[str, list[int]]:
-    """The partitions of the topics. Asking through a producer makes a topic that is not there, where the broker allows that.
+    """Wait until the broker answers and has the topics.
+
+    Parameters
+    ----------
+    client : a producer makes a topic that is not there, where the broker allows that.
+    topics : their names.
+    wait_s : patience [s].
+
+    Returns
+    -------
+    Topic -> numbers of its partitions.
 
     Raises
     ------
-    StreamError : no broker answers within `wait_s` [s], or a topic cannot be had.
+    StreamError : no broker answers in time, or a topic cannot be had.
     """
     retry = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(KafkaException),
@@ -159,15 +190,22 @@ def wait_for_topics(
             result[topic] = retry(partitions, topic)
         except KafkaException as error:
             raise StreamError(
-                f"Kafka, topic {topic}: {error.args[0].str()}; start the broker (make up, or bootstrap_servers = embedded), "
-                "correct [kafka], or create the topic"
+                f"Kafka, topic {topic}: {error.args[0].str()}; start the broker (make up, or "
+                "bootstrap_servers = embedded), correct [kafka], or create the topic"
             ) from None
     return result
 
 
 @dataclass(frozen=True)
 class Lag:
-    """What the group has stored of a partition: messages before `committed`; `low` and `high` are those the broker has."""
+    """How far a group has come in a partition.
+
+    Parameters
+    ----------
+    topic, partition : where.
+    committed : the group has stored all before this offset; None where it has committed nothing.
+    low, high : the broker has the messages from `low` to before `high`.
+    """
 
     topic: str
     partition: int
@@ -177,24 +215,23 @@ class Lag:
 
     @property
     def unread(self) -> int:
+        """Number of messages that the group has still to store."""
         return self.high - max(self.low, self.committed or 0)
 
 
 def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:
-    """How far the consumer's group has come in each partition."""
-    items = [
-        TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers
-    ]
+    """How far the consumer's group has come.
+
+    Parameters
+    ----------
+    consumer : a member of the group, or an observer with its name.
+    partitions : topic -> numbers of its partitions.
+    """
+    places = [(topic, number) for topic, numbers in partitions.items() for number in numbers]
+    items = [TopicPartition(*place) for place in places]
     result = []
     for item in consumer.committed(items, timeout=REQUEST_S) if items else []:
         low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
-        result.append(
-            Lag(
-                item.topic,
-                item.partition,
-                None if item.offset == OFFSET_INVALID else item.offset,
-                low,
-                high,
-            )
-        )
+        committed = None if item.offset == OFFSET_INVALID else item.offset
+        result.append(Lag(item.topic, item.partition, committed, low, high))
     return result

@@ -37,9 +37,10 @@ from broker import (
 from config import Config, ConfigError
 from dead_letters import read_dead_letters, send_dead_letter
 from kinds import KINDS
-from producer import count_lines, produce, produce_aside
+from producer import produce, produce_aside
 from sink import Count, Sink, run_sink
 from sources import SOURCES_FILE, Source, read_sources
+from stream_files import count_lines
 from writer import Writer
 
 # --- commands and reports ----------------------------------------------------------------------------------------------------

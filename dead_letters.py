@@ -1,9 +1,10 @@
-"""Dead letters: messages that cannot be stored, kept in Kafka with the reason until their cause is mended.
+"""Dead letters: messages that cannot be stored, kept in Kafka until their cause is mended.
 
-Every topic has a `<topic>.dlq` for what cannot be stored: the message's key and bytes, and in headers why (`error`) and where it
-came from (`topic`, `partition`, `offset`, `time` in ms since 1970 UTC). A dead letter may be sent twice when the sink is killed;
-readers know it by its origin. One that was stored later is followed by one with the same origin and the header `resolved`.
-Not a script.
+Every topic has a `<topic>.dlq`. A dead letter is the message's key and bytes. Its headers say why
+it was refused (`error`), and where it came from (`topic`, `partition`, `offset`, and `time` in ms
+since 1970 UTC). A dead letter may be sent twice when the sink is killed; readers know it by its
+origin. When it is stored later, another one with the same origin and the header `resolved` follows
+it. Not a script.
 """
 
 import time
@@ -23,7 +24,16 @@ DLQ_REASON_CHARACTERS = 500
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was not stored, and why; `truncated` is its length [bytes] where it was cut, `sent_ms` when it was sent."""
+    """A message that was not stored.
+
+    Parameters
+    ----------
+    topic, partition, offset : where it was.
+    sent_ms : when it was sent [ms since 1970 UTC].
+    error : why it was not stored.
+    key, value : its bytes; a long value is cut.
+    truncated : the length of the value [bytes] where it was cut.
+    """
 
     topic: str
     partition: int
@@ -35,7 +45,8 @@ class DeadLetter:
     truncated: int | None
 
     @property
-    def origin(self) -> tuple:
+    def origin(self) -> tuple[str, int, int, int]:
+        """Topic, partition, offset and time: what tells it from every other message."""
         return self.topic, self.partition, self.offset, self.sent_ms
 
 
@@ -63,7 +74,14 @@ class DeadLetterQueue:
 
 
 def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = False) -> None:
-    """Queue a dead letter, or the notice that it was stored after all."""
+    """Queue a dead letter, or the notice that it was stored after all.
+
+    Parameters
+    ----------
+    producer : it must be flushed afterwards.
+    letter : the dead letter.
+    resolved : it was stored.
+    """
     headers = {
         "topic": letter.topic,
         "partition": str(letter.partition),
@@ -81,7 +99,16 @@ def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = Fa
 
 
 def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadLetter]:
-    """The dead letters of all topics that were not stored since, each origin once, in the order of topic, partition and offset.
+    """The dead letters of all topics that were not stored since.
+
+    Parameters
+    ----------
+    config : names group and topics.
+    settings : as of `kafka_settings`.
+
+    Returns
+    -------
+    Each origin once, in the order of topic, partition and offset.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The kinds of series: the topic, file and table of each, its times and values, their units and bounds.
+"""The kinds of series: topic, file and table of each, its times and values, units and bounds.
 
     python -c "import kinds; print(*kinds.KINDS.values(), sep='\\n')"
 

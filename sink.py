@@ -191,7 +191,17 @@ class Sink:
 
 
 def run_sink(sink: Sink, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Run a sink in a thread of its own, so that signals are heard while the database works; `meanwhile` runs in this one."""
+    """Run a sink in a thread of its own, so that signals are heard while the database works.
+
+    Parameters
+    ----------
+    sink : ends when it is drained, or when its `stop` is set.
+    meanwhile : runs in this thread; no more messages come after it.
+
+    Raises
+    ------
+    The error by which the sink ended.
+    """
     failures = []
 
     def work() -> None:

@@ -27,6 +27,7 @@ import dead_letters
 import producer
 import records
 import sink
+import stream_files
 from benchmarks import bench_crash
 from config import load_config
 from kinds import KINDS, WEATHER
@@ -162,7 +163,7 @@ def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, exp
     path = tmp_path / "load.csv"
     path.write_bytes(b"time,source_id,power_kw\n" + content)
     with pytest.raises(broker.StreamError, match=expected):
-        list(producer.read_messages(path, "load"))
+        list(stream_files.read_messages(path, "load"))
 
 
 def test_no_csv_names_the_command_that_makes_them(make_config):
@@ -172,7 +173,9 @@ def test_no_csv_names_the_command_that_makes_them(make_config):
 
 def read_one_by_one(path, kind):
     return [
-        (key, json.loads(value)) for _, keys, values in producer.read_messages(path, kind) for key, value in zip(keys, values, strict=True)
+        (key, json.loads(value))
+        for _, keys, values in stream_files.read_messages(path, kind)
+        for key, value in zip(keys, values, strict=True)
     ]
 
 

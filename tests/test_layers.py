@@ -30,6 +30,7 @@ LAYERS = (
         "stream_positions",
         "stream_batch",
         "sink",
+        "stream_files",
         "producer",
         "communication",
     ),
