@@ -224,6 +224,7 @@ def kill_producer(test: Round, sinks: int = 1) -> None:
 def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
     """Bad messages of all kinds at random places among good ones."""
     test.start_sink()
+    test.send_and_wait(500)  # a sink that is still starting would not end as a service does
     faults = [list(POISON.values())[number % len(POISON)] for number in range(bad)]
     messages = [*faults, *([None] * good)]
     test.random.shuffle(messages)
