@@ -30,6 +30,7 @@ import schema
 import terminal
 from bulk import copy_out, store_measurements  # noqa: F401 - others know what it offers, results and schema by db
 from config import EMBEDDED, Config, VppError
+from kinds import KINDS, MEASUREMENTS, SERIES_KINDS, WEATHER
 from queries import between, explained, select_rows, upsert_rows
 from results import (  # noqa: F401
     ForecastRun,
@@ -46,10 +47,8 @@ from results import (  # noqa: F401
     upsert_batteries,
 )
 from schema import (  # noqa: F401
-    MEASUREMENTS,
     QUANTILES,
     TABLES,
-    WEATHER,
     DatabaseError,
     after_import,
     count_rows,
@@ -63,13 +62,6 @@ log = logging.getLogger("db")
 STREAM_STATUS_KEPT = "30 days"
 # What a record itself is to blame for: out of range, against a constraint, or refused by a trigger. All else is the server's.
 RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
-# kind of a source -> its table and value column
-SERIES = {
-    "solar": ("renewables", "power_kw"),
-    "wind": ("renewables", "power_kw"),
-    "load": ("load", "power_kw"),
-    "market": ("market_prices", "price_eur_per_mwh"),
-}
 
 
 class DataGapError(VppError):
@@ -196,7 +188,7 @@ def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
 
 def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Series:
     """The measurements of a source [kW or EUR/MWh], in the order of time, named by its source_id."""
-    table, column = SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     condition, values = between("time", start, end)
     query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
         sql.Identifier(column), sql.Identifier(table), condition
@@ -207,7 +199,7 @@ def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Se
 
 def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] | None:
     """The newest measurement of a source: start of its interval and value [kW or EUR/MWh]; None where there is none."""
-    table, column = SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     query = sql.SQL("SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1")
     rows = select_rows(conn, query.format(sql.Identifier(column), sql.Identifier(table)), (source.source_id,))
     return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
@@ -252,7 +244,7 @@ def data_end(conn: connection) -> pd.Timestamp:
     DataGapError : no such source is registered, or one of them has no measurement.
     """
     ends, empty = [], []
-    sources = [source for source in read_sources(conn) if source.kind in SERIES]
+    sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
     for source in sources:
         if source.kind != "market":
             latest = read_latest(conn, source)
@@ -271,17 +263,16 @@ def data_end(conn: connection) -> pd.Timestamp:
 
 def count_measurements(conn: connection) -> dict[str, int]:
     """Number of rows of each kind of measurement: solar, wind, load, market, weather and weather-forecast."""
+    counts = dict.fromkeys(KINDS, 0)
     with conn.cursor() as cursor:
-        cursor.execute("SELECT kind, count(*) FROM renewables JOIN sources USING (source_id) GROUP BY kind")
-        counts = {"solar": 0, "wind": 0} | dict(cursor.fetchall())
-        for kind, table in (
-            ("load", "load"),
-            ("market", "market_prices"),
-            ("weather", "weather"),
-            ("weather-forecast", "weather_forecasts"),
-        ):
-            cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
-            counts[kind] = cursor.fetchone()[0]
+        for table in MEASUREMENTS:
+            kinds = [kind.name for kind in KINDS.values() if kind.table == table]
+            if len(kinds) == 1:
+                query = sql.SQL("SELECT {}, count(*) FROM {}").format(sql.Literal(kinds[0]), sql.Identifier(table))
+            else:
+                query = sql.SQL("SELECT kind, count(*) FROM {} JOIN sources USING (source_id) GROUP BY kind").format(sql.Identifier(table))
+            cursor.execute(query)
+            counts |= cursor.fetchall()
     return counts
 
 

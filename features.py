@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
+from kinds import PLANT_KINDS
 from lookups import Lookup, WeatherForecasts, nanoseconds
 from sources import Source
 
@@ -347,7 +348,7 @@ def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
     table = pd.DataFrame(
         {"recent_1": first_known(lags), "mean_7_days": mean_known(lags, 7), "week_1": first_known(lags[:, 6::7])}, index=times
     )
-    if kind not in ("solar", "wind"):
+    if kind not in PLANT_KINDS:
         days = calendar(times, known.zone, known.holidays_country)
         table = table.join(days[["working_day", "holiday", "day_before_holiday", "day_after_holiday"]])
     if kind == "solar" and source.latitude is not None and source.longitude is not None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from config import VppError
 from features import Known, dark, sin_elevation
+from kinds import PLANT_KINDS
 from sources import Source
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -123,7 +124,7 @@ def possible(values: np.ndarray, source: Source) -> np.ndarray:
     """Power that is physically possible: not negative, and of a plant not above its capacity."""
     if source.kind == "market":
         return values
-    return np.clip(values, 0, source.capacity_kw if source.kind in ("solar", "wind") else None)
+    return np.clip(values, 0, source.capacity_kw if source.kind in PLANT_KINDS else None)
 
 
 def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> np.ndarray:

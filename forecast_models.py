@@ -18,6 +18,7 @@ import terminal
 from direct_models import RandomForest
 from features import DAY, Known, aligned, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
+from kinds import PLANT_KINDS
 from regression_models import Combination, HourlyRidge, Lear, LightGbm
 
 __all__ = ["COLUMNS", "MODELS", "QUANTILES", "QUANTILE_COLUMNS", "ForecastModel", "ModelError"]
@@ -132,7 +133,7 @@ class Prophet(ForecastModel):
         logger.setLevel(logging.WARNING)
         import prophet
 
-        given, plant = self.parameters, known.source.kind in ("solar", "wind")
+        given, plant = self.parameters, known.source.kind in PLANT_KINDS
         targets = recent_targets(known, given["fit_days"])
         if len(targets) > given["most_rows"]:
             chosen = np.random.default_rng(self.seed).choice(len(targets), given["most_rows"], replace=False)
@@ -201,7 +202,7 @@ class LinearTerms:
 
         daily = fourier(hour / 24, self.daily_order)
         parts = [np.ones((len(table), 1)), daily, table.to_numpy()]
-        if known.source.kind not in ("solar", "wind"):
+        if known.source.kind not in PLANT_KINDS:
             parts += [daily * working, fourier((days["weekday"].to_numpy() + hour / 24) / 7, self.weekly_order)]
         return np.hstack(parts)
 

@@ -25,6 +25,7 @@ from config import Config, ConfigError, VppError, check_known
 from features import DAY, Known, SourceData, history_problem, known_at, seasonal_naive
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, calibrated, calibration_of, within_band
 from forecast_models import MODELS
+from kinds import SERIES_KINDS
 from sources import Source
 
 log = logging.getLogger("forecasting")
@@ -35,7 +36,6 @@ CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by t
 ADAPTATION = 0.03  # of the level of a quantile, for each share that an origin's actual values were off it
 LEVEL_LIMITS = (0.005, 0.995)
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95  # the battery that prices forecasts, empty at both ends of a local day
-FORECAST_KINDS = ("solar", "wind", "load", "market")
 
 
 class ForecastError(VppError):
@@ -315,7 +315,7 @@ def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:
     """
     import db
 
-    known = [source for source in db.read_sources(conn) if source.kind in FORECAST_KINDS]
+    known = [source for source in db.read_sources(conn) if source.kind in SERIES_KINDS]
     if not known:
         raise ForecastError("no source is registered in the database; run python communication.py (after python generation.py)")
     for name in wanted or ():

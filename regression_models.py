@@ -27,6 +27,7 @@ from features import (
     weather_at,
 )
 from forecast_base import QUANTILES, ForecastModel, ModelError
+from kinds import PLANT_KINDS
 from lookups import Lookup
 
 MAD_TO_SIGMA = 1.4826  # the standard deviation of a normal distribution in units of its median absolute deviation
@@ -168,7 +169,7 @@ class HourlyRidge(ForecastModel):
     def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
         """Features and the level that targets are relative to, transformed."""
         table, _ = design(known, origins, times)
-        if known.source.kind in ("solar", "wind"):
+        if known.source.kind in PLANT_KINDS:
             return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
         rest = day_flags(times, known.zone, known.holidays_country)
         if known.weather_forecasts is not None:

@@ -8,7 +8,6 @@ the role's search path; the role need not own more.
 
 import dataclasses
 import logging
-from dataclasses import dataclass
 
 import psycopg2
 import psycopg2.errors
@@ -17,12 +16,12 @@ from psycopg2 import sql
 from psycopg2.extensions import connection
 
 from config import BatteryParameters, VppError
+from kinds import MEASUREMENTS, WEATHER
 
 log = logging.getLogger("db")
 
 LOCK_KEY = 0x565050  # "VPP": one schema change at a time, whoever connects
 CHUNK = "30 days"
-WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 QUANTILES = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
 
 
@@ -36,33 +35,9 @@ def first_line(error: BaseException) -> str:
     return lines[0].strip() if lines else type(error).__name__
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """A table that the stream fills: the times of its key, which follow source_id, and its values."""
-
-    times: tuple[str, ...]
-    values: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (*self.times, *self.values, "sent_at")
-
-
-MEASUREMENTS = {
-    "renewables": Measurements(("time",), ("power_kw",)),
-    "load": Measurements(("time",), ("power_kw",)),
-    "market_prices": Measurements(("time",), ("price_eur_per_mwh", "available_at")),
-    "weather": Measurements(("time",), WEATHER),
-    "weather_forecasts": Measurements(("issue_time", "valid_time"), WEATHER),
-}
 TABLES = ("sources", *MEASUREMENTS, "forecast_runs", "forecasts", "batteries", "battery_states", "schedule_runs", "schedules")
 # hypertable -> the column that its chunks are ranges of
-HYPERTABLES = {
-    "renewables": "time",
-    "load": "time",
-    "market_prices": "time",
-    "weather": "time",
-    "weather_forecasts": "valid_time",
+HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
     "forecasts": "valid_time",
     "battery_states": "time",
     "schedules": "time",

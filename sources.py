@@ -31,12 +31,9 @@ import pandas as pd
 
 import terminal
 from config import Config, ConfigError, VppError, check_known
+from kinds import KINDS, POWER_KINDS, SOURCE_KINDS
 
-KINDS = ("solar", "wind", "load", "market", "weather")
-POWER_KINDS = ("solar", "wind", "load")
 STEPS_MIN = (5, 15, 30, 60)
-VALUE_COLUMN = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "market": "price_eur_per_mwh"}
-WEATHER_COLUMNS = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 ADDED, IMPORTED = "added", "imported"  # the parameter `origin` of sources that generation.py did not make
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
 LEFT_BEHIND_S = 24 * 3600
@@ -77,8 +74,8 @@ class Source:
 
         if not ID_PATTERN.fullmatch(str(self.source_id)):
             refuse("source_id", self.source_id, "1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit")
-        if self.kind not in KINDS:
-            refuse("kind", self.kind, "one of " + ", ".join(KINDS))
+        if self.kind not in SOURCE_KINDS:
+            refuse("kind", self.kind, "one of " + ", ".join(SOURCE_KINDS))
         if not self.site_id:
             refuse("site_id", repr(self.site_id), "the name of a site")
         if self.kind in POWER_KINDS:
@@ -195,9 +192,9 @@ def time_text(times: pd.DatetimeIndex) -> np.ndarray:
 
 def series_frame(source: Source, values: pd.Series) -> pd.DataFrame:
     """A series in the columns of its CSV file, values rounded to the watt or a tenth of a cent."""
-    return pd.DataFrame(
-        {"time": time_text(values.index), "source_id": source.source_id, VALUE_COLUMN[source.kind]: values.to_numpy().round(3)}
-    )
+    (column,) = KINDS[source.kind].values
+    rounded = values.to_numpy().round(column.decimals)
+    return pd.DataFrame({"time": time_text(values.index), "source_id": source.source_id, column.name: rounded})
 
 
 def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -225,13 +222,13 @@ def save_series(
     gone = {source.source_id for source, _ in added} | set(removed)
     kept = [source for source in (read_sources(path) if path.exists() else []) if source.source_id not in gone]
     with replacing_files(folder) as temporary:
-        for kind, column in (VALUE_COLUMN | {"weather": "ghi", "weather_forecast": "ghi"}).items():
-            frames = [frame for source, frame in added if source.kind == kind]
-            before = read_series_file(folder / f"{kind}.csv", ("source_id", column))
+        for kind in KINDS.values():
+            frames = [frame for source, frame in added if source.kind == kind.name]
+            before = read_series_file(folder / kind.file, ("source_id", kind.value))
             stay = before[~before["source_id"].isin(gone)]
             if frames or len(stay) < len(before):
                 parts = [part for part in (stay, *frames) if len(part)] or [stay]
-                pd.concat(parts).to_csv(temporary / f"{kind}.csv", index=False, lineterminator="\n")
+                pd.concat(parts).to_csv(temporary / kind.file, index=False, lineterminator="\n")
         if rejects is not None:
             columns = ["line", "source_id", "time", "value", "reason"]
             pd.DataFrame(rejects, columns=columns).to_csv(temporary / REJECTS_FILE, index=False, lineterminator="\n")
@@ -280,7 +277,7 @@ def show_source(args: argparse.Namespace, config: Config) -> None:
 
 def stored_times(folder: Path, source: Source) -> pd.Series:
     """Times of a source's rows in the data folder, as text."""
-    frame = read_series_file(folder / f"{source.kind}.csv", ("time", "source_id"))
+    frame = read_series_file(folder / KINDS[source.kind].file, ("time", "source_id"))
     return frame.loc[frame["source_id"] == source.source_id, "time"]
 
 
@@ -360,7 +357,7 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
     source = dataclasses.replace(source, step_min=config.generation.step_min)
     world = generation.make_world(config.generation, config.site.holidays_country)
     ((_, _, columns, _),) = generation.generate(world, [source])
-    values = pd.Series(columns[VALUE_COLUMN[source.kind]], world.times[columns["time"]])
+    values = pd.Series(columns[KINDS[source.kind].value], world.times[columns["time"]])
     frame = series_frame(source, values)
     save_series(config.paths.data_dir, [(source, frame)])
     with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import bulk
 import db
-import records
 import schema
 from config import BatteryParameters, load_config
+from kinds import KINDS, WEATHER
 from sources import Source
 
 START = pd.Timestamp("2025-01-01T00:00Z")
@@ -47,7 +47,7 @@ def us(times) -> np.ndarray:
 def store(conn, source, values, start=START, sent_ms=1000, table=None):
     """Values one step after the other; returns how many rows were inserted or replaced."""
     times = us(pd.date_range(start, periods=len(values), freq=f"{source.step_min}min"))
-    table, column = (table, None) if table else db.SERIES[source.kind]
+    table, column = (table, None) if table else (KINDS[source.kind].table, KINDS[source.kind].value)
     columns = {"source": np.zeros(len(values), np.int64), "time": times, column: np.array(values, float)}
     if table == "market_prices":
         columns["available_at"] = times
@@ -204,7 +204,7 @@ def test_batches_leave_the_newest_values(conn, monkeypatch, kind, looks, batches
     """Whether a batch is copied straight in or not; also where the look at the table is mistaken, as when another writes meanwhile."""
     if not looks:
         monkeypatch.setattr(bulk, "_holds_any", lambda *arguments: False)
-    table = records.TABLES[kind]
+    table = KINDS[kind].table
     with conn.cursor() as cursor:
         cursor.execute(f"TRUNCATE {table}")
     newest = {}
@@ -218,7 +218,7 @@ def test_batches_leave_the_newest_values(conn, monkeypatch, kind, looks, batches
                 "issue_time": us([START])[0] + hour // 6 * HOUR_US,
                 "valid_time": us([START])[0] + hour % 6 * HOUR_US,
             }
-            columns |= dict.fromkeys(db.WEATHER, value.astype(float))
+            columns |= dict.fromkeys(WEATHER, value.astype(float))
         before = dict(newest)
         for name, key, number, at in batch:
             newest[name, key] = max(newest.get((name, key), (-1, 0)), (at, number), key=lambda item: item[0])
@@ -283,12 +283,12 @@ def test_ranges_are_half_open_and_in_utc(conn):
 
 
 def test_weather_and_its_forecasts(conn):
-    values = {name: np.array([place + 0.5, place + 1.5]) for place, name in enumerate(schema.WEATHER)}
+    values = {name: np.array([place + 0.5, place + 1.5]) for place, name in enumerate(WEATHER)}
     times = us([START, START + pd.Timedelta("1h")])
     sent = np.array([1000, 1000])
     db.store_measurements(conn, "weather", ["w"], {"source": np.array([0, 0]), "time": times, **values, "sent_at": sent})
     with conn.cursor() as cursor:
-        cursor.execute(f"SELECT time, {', '.join(schema.WEATHER)} FROM weather ORDER BY time")
+        cursor.execute(f"SELECT time, {', '.join(WEATHER)} FROM weather ORDER BY time")
         (first, *measured), (second, *_) = cursor.fetchall()
     assert (first, second) == (START, START + pd.Timedelta("1h"))
     assert measured == [0.5, 1.5, 2.5, 3.5, 4.5]
@@ -509,7 +509,7 @@ def fill_every_table(conn):
     for source in sources:
         store(conn, source, [1, 2])
     with conn.cursor() as cursor:
-        values = ", ".join(["1"] * len(schema.WEATHER))
+        values = ", ".join(["1"] * len(WEATHER))
         cursor.execute(f"INSERT INTO weather VALUES (now(), 'load-1', {values}, now())")
         cursor.execute(f"INSERT INTO weather_forecasts VALUES ('load-1', now(), now(), {values}, now())")
     conn.commit()

@@ -18,6 +18,7 @@ import report_content
 from config import load_config
 from db import ForecastRun
 from forecast_base import QUANTILE_COLUMNS, QUANTILES
+from kinds import KINDS
 from sources import Source
 
 START = pd.Timestamp("2025-03-01T00:00Z")
@@ -27,7 +28,7 @@ EVIL = "<img src=x onerror=\"console.error('ran')\"><script>console.error('ran')
 
 def store(conn, source, actual):
     """Measurements as the stream would store them; a price is known a day ahead."""
-    table, column = db.SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     times = actual.index.as_unit("us").asi8
     columns = {"source": np.zeros(len(times), int), "time": times, column: actual.to_numpy(), "sent_at": times}
     if source.kind == "market":
