@@ -185,7 +185,7 @@ def history_problem(known: Known) -> str | None:
     if old > STALE_DAYS:
         return f"the newest value is {old:.1f} days old"
     recent = known.targets[known.targets.index >= known.targets.index[-1] - FLAT_DAYS * DAY]
-    if recent.max() == recent.min():
+    if known.source.kind != "market" and recent.max() == recent.min():  # a fixed price is flat rightly
         return f"flat line at {recent.iloc[-1]:g} for {FLAT_DAYS} days"
     return None
 

@@ -185,7 +185,7 @@ def backtest_runs(request: Request, choice: Choice, times: Sequence[pd.Timestamp
         if issue_time >= first:
             trained_until = fits[fits <= issue_time][-1]
             run = db.ForecastRun(data.source.source_id, choice.model, choice.version, trained_until, issue_time, "backtest")
-            runs.append((run, rows.set_index("valid_time")[list(COLUMNS)]))
+            runs.append((run, rows.set_index("valid_time")[[*COLUMNS, "published"]]))
     return runs
 
 
@@ -281,9 +281,8 @@ def is_new(connection, run: db.ForecastRun, frame: pd.DataFrame) -> bool:
     newest = db.read_forecasts(connection, run.source_id, run.issue_time, roles)
     if newest is None or newest[0] != run or len(newest[1]) != len(frame):
         return True
-    return not (
-        newest[1].index.equals(frame.index) and np.array_equal(newest[1][list(COLUMNS)].to_numpy(), frame[list(COLUMNS)].to_numpy())
-    )
+    stored, made = (each[[*COLUMNS, "published"]].to_numpy(float) for each in (newest[1], frame))
+    return not (newest[1].index.equals(frame.index) and np.array_equal(stored, made))
 
 
 def yesterday_mae(connection, data: SourceData, issue_time: pd.Timestamp) -> float | None:
@@ -298,8 +297,7 @@ def yesterday_mae(connection, data: SourceData, issue_time: pd.Timestamp) -> flo
         return None
     _, frame = db.read_forecasts(connection, data.source.source_id, issued, (runs["role"].iloc[-1],))
     frame = frame[(frame.index >= issue_time - DAY) & (frame.index < issue_time)]
-    if data.source.kind == "market":
-        frame = frame[frame["q95"] > frame["q05"]]
+    frame = frame[~frame["published"]]
     error = (known_at(data, issue_time).targets - frame["value"]).abs().mean()
     return None if np.isnan(error) else float(error)
 

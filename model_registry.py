@@ -23,7 +23,7 @@ import pandas as pd
 
 from config import EMBEDDED, Config, VppError
 from features import SourceData, known_at
-from forecast_models import MODELS, ForecastModel
+from forecast_models import COLUMNS, MODELS, ForecastModel
 
 # before mlflow is imported anywhere
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -237,7 +237,7 @@ class PyfuncForecaster:
         delay = pd.Timedelta(minutes=data.measurement_delay_min)
         issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + data.step + delay)
         known = known_at(replace(data, series=series, weather_forecasts=weather, others=others), issue_time)
-        forecast = self.model.predict(known, int(params.get("steps", 48)))
+        forecast = self.model.predict(known, int(params.get("steps", 48)))[list(COLUMNS)]
         forecast.index = forecast.index.strftime(TIME)
         return forecast.rename_axis("valid_time").reset_index()
 

@@ -67,7 +67,8 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
 
     Parameters
     ----------
-    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75, q90, q95 [kW or EUR/MWh].
+    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75,
+        q90, q95 [kW or EUR/MWh] and published (false where missing): whether it is a known price.
     """
     with explained("forecasts"), conn, conn.cursor() as cursor:
         ids = [run.run_id for run, _ in runs]
@@ -77,7 +78,8 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
         cursor.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
         for run, frame in runs:
             upsert_rows(cursor, "forecast_runs", ["run_id"], [{"run_id": run.run_id, **dataclasses.asdict(run)}])
-            rows = frame[["value", *(name for name in QUANTILES if name in frame)]].rename_axis("valid_time").reset_index()
+            names = [name for name in (*QUANTILES, "published") if name in frame]
+            rows = frame[["value", *names]].rename_axis("valid_time").reset_index()
             rows.insert(0, "run_id", run.run_id)
             copy_frame(cursor, "forecasts", rows)
 
@@ -97,9 +99,9 @@ def read_forecasts(
         key: pd.Timestamp(value).tz_convert("UTC") for key, value in rows[0].items() if key in ("trained_until", "issue_time") and value
     }
     run = ForecastRun(**(rows[0] | times))
-    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES)))
+    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES, "published")))
     query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time").format(columns)
-    return run, select_frame(conn, query, (run.run_id,), "valid_time")
+    return run, select_frame(conn, query, (run.run_id,), "valid_time").astype({"published": bool})
 
 
 def read_forecast_runs(conn: connection, source_id: str | None = None, roles: Sequence[str] | None = None) -> pd.DataFrame:

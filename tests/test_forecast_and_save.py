@@ -57,7 +57,7 @@ def test_the_champion_forecasts(world):
     run, frame = stored(world)
     assert (run.issue_time, run.trained_until, run.model_version) == (END, END, "1")
     expected = fitted.predict(known_at(load_data(world, LOAD), END), 48)
-    np.testing.assert_array_equal(frame[list(COLUMNS)], expected)
+    np.testing.assert_array_equal(frame[list(COLUMNS)], expected[list(COLUMNS)])
     assert frame.index.equals(expected.index)
 
 
@@ -145,6 +145,7 @@ def test_published_prices_are_their_own_forecast(world):
     frame, actual = stored(world, MARKET)[1], series(MARKET)
     published = frame.index < pd.Timestamp("2025-02-25T23:00Z")
     assert published.sum() == 23
+    assert list(frame["published"]) == list(published)
     for column in COLUMNS:
         np.testing.assert_array_equal(frame.loc[published, column], actual[frame.index[published]])
     assert (frame.loc[~published, "q95"] > frame.loc[~published, "q05"]).all()

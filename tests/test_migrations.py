@@ -151,6 +151,8 @@ def test_a_database_of_each_version_is_upgraded_with_its_rows(
     expected |= {"batteries": 1, "battery_states": 1, "schedule_runs": 1, "schedules": 1}
     assert rows == dict.fromkeys(schema.TABLES, 0) | expected
     assert [row["value"] for row in forecasts] == [80, 90, 91, 500]
+    # of old rows those of a price whose band has no width; a load is never published
+    assert [row["published"] for row in forecasts] == [number < 3, False, False, False]
 
 
 def test_a_database_of_the_code_before_there_were_files_is_upgraded(
