@@ -265,10 +265,10 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
 # The I/O edge
 
 
-def load_source_data(conn, config: Config, source: Source) -> SourceData:
-    """All that the database holds about a source: its series, its site's weather forecasts and, for a price, the site's powers.
+def load_measured(conn, config: Config, source: Source, start=None, end=None) -> SourceData:
+    """What was measured of a source in [start, end), and nothing else of it.
 
-    What a plant gave while it was curtailed (`parameters["curtailed"]`) is not learnt from.
+    Curtailed intervals (`parameters["curtailed"]`) are missing: no model learns from them, and no error counts them.
 
     Raises
     ------
@@ -276,14 +276,37 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
     """
     import db
 
-    series = db.read_series(conn, source)
+    series = db.read_series(conn, source, start, end)
     try:
-        curtailed = [(terminal.utc_time(start), terminal.utc_time(end)) for start, end in source.parameters.get("curtailed", [])]
+        curtailed = [(terminal.utc_time(first), terminal.utc_time(last)) for first, last in source.parameters.get("curtailed", [])]
     except (TypeError, ValueError, argparse.ArgumentTypeError):
         given, example = source.parameters["curtailed"], '[["2025-03-20T09:00Z", "2025-03-20T12:00Z"]]'
         raise ForecastError(f"{source.source_id}: curtailed = {given}: expected [start, end] with their zone, as {example}") from None
-    for start, end in curtailed:  # all intervals that it touches
-        series[(series.index + pd.Timedelta(minutes=source.step_min) > start) & (series.index < end)] = np.nan
+    for first, last in curtailed:  # all intervals that it touches
+        series[(series.index + pd.Timedelta(minutes=source.step_min) > first) & (series.index < last)] = np.nan
+    return SourceData(
+        source,
+        series,
+        zone=source.time_zone,
+        holidays_country=config.site.holidays_country,
+        measurement_delay_min=config.forecast.measurement_delay_min,
+        publication=config.forecast.price_publication,
+        publication_zone=config.forecast.price_publication_zone,
+    )
+
+
+def load_source_data(conn, config: Config, source: Source) -> SourceData:
+    """All that the database holds about a source.
+
+    That is its series, its site's weather forecasts and, for a price, the site's powers.
+
+    Raises
+    ------
+    ForecastError : a curtailed period is not two times with their zone.
+    """
+    import db
+
+    data = load_measured(conn, config, source)
     site = [other for other in db.read_sources(conn) if other.site_id == source.site_id]
     weather = next((other for other in site if other.kind == "weather"), None)
     forecasts = db.read_weather_forecasts(conn, weather.source_id) if weather else None
@@ -297,17 +320,8 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
         others = pd.concat(powers, axis=1) if powers else None
     if source.latitude is None and source.site_id == config.site.site_id:
         source = dataclasses.replace(source, latitude=config.site.latitude, longitude=config.site.longitude)
-    return SourceData(
-        source,
-        series,
-        forecasts if forecasts is not None and len(forecasts) else None,
-        others,
-        zone=source.time_zone,
-        holidays_country=config.site.holidays_country,
-        measurement_delay_min=config.forecast.measurement_delay_min,
-        publication=config.forecast.price_publication,
-        publication_zone=config.forecast.price_publication_zone,
-    )
+    weather_forecasts = forecasts if forecasts is not None and len(forecasts) else None
+    return dataclasses.replace(data, source=source, weather_forecasts=weather_forecasts, others=others)
 
 
 def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:

@@ -85,13 +85,21 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
 
 
 def read_forecasts(
-    conn: connection, source_id: str, issue_time, roles: Sequence[str] = ("champion", "fallback")
+    conn: connection,
+    source_id: str,
+    issue_time,
+    roles: Sequence[str] = ("champion", "fallback"),
+    or_before: bool = False,
 ) -> tuple[ForecastRun, pd.DataFrame] | None:
-    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none."""
+    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none.
+
+    With `or_before` it is the newest with this issue time or else the last before it.
+    """
     names = [item.name for item in dataclasses.fields(ForecastRun)]
     query = sql.SQL(
-        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time = %s AND role = ANY(%s) ORDER BY created_at DESC LIMIT 1"
-    ).format(sql.SQL(", ").join(map(sql.Identifier, names)))
+        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time {} %s AND role = ANY(%s)"
+        " ORDER BY issue_time DESC, created_at DESC LIMIT 1"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL("<=" if or_before else "="))
     rows = select_rows(conn, query, (source_id, pd.Timestamp(issue_time).to_pydatetime(), list(roles)))
     if not rows:
         return None

@@ -29,7 +29,10 @@ LAYERS = (
         "producer",
         "communication",
     ),
-    ("model_registry", "model_comparison", "model_selection", "train_forecast", "forecast_and_save", "figures", "report_content", "report"),
+    (
+        *("model_registry", "model_comparison", "model_selection", "train_forecast"),
+        *("past_errors", "forecast_and_save", "figures", "report_content", "report"),
+    ),
     ("pipeline",),
 )
 RANK = {name: (level, place) for level, names in enumerate(LAYERS) for place, name in enumerate(names)}
