@@ -292,6 +292,7 @@ def load_measured(conn, config: Config, source: Source, start=None, end=None) ->
         measurement_delay_min=config.forecast.measurement_delay_min,
         publication=config.forecast.price_publication,
         publication_zone=config.forecast.price_publication_zone,
+        stored_available_at=db.read_available_at(conn, source, start, end) if source.kind == "market" else None,
     )
 
 

@@ -190,7 +190,13 @@ def requirements(model: type[ForecastModel]) -> list[str]:
 def empty(data: SourceData) -> SourceData:
     """The description of a source without its rows; the names of its columns stay."""
     weather, others = (None if frame is None else frame.iloc[:0] for frame in (data.weather_forecasts, data.others))
-    return replace(data, series=data.series.iloc[:0], weather_forecasts=weather, others=others)
+    return replace(
+        data,
+        series=data.series.iloc[:0],
+        weather_forecasts=weather,
+        others=others,
+        stored_available_at=None,
+    )
 
 
 def model_input(data: SourceData, issue_time: pd.Timestamp, days: float | None = None) -> pd.DataFrame:
