@@ -197,6 +197,15 @@ def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Se
     return pd.Series(data[column], _time_index(data["time"]), name=source.source_id)
 
 
+def read_available_at(conn: connection, source: Source, start=None, end=None) -> pd.Series:
+    """When each price of a market source became known [UTC], as it was stored with it; by the time of its interval."""
+    condition, values = between("time", start, end)
+    query = sql.SQL("SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time")
+    data = copy_out(conn, query.format(condition), (source.source_id, *values), ("time", "available_at"))
+    known = _time_index(data["available_at"], "available_at")
+    return pd.Series(known, _time_index(data["time"]), name=source.source_id)
+
+
 def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] | None:
     """The newest measurement of a source: start of its interval and value [kW or EUR/MWh]; None where there is none."""
     table, column = KINDS[source.kind].table, KINDS[source.kind].value

@@ -23,7 +23,7 @@ import pandas as pd
 import terminal
 from config import EMBEDDED, Config, VppError
 from features import SourceData, known_at
-from forecast_models import MODELS, ForecastModel
+from forecast_models import COLUMNS, MODELS, ForecastModel
 
 # before mlflow is imported anywhere
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -191,7 +191,13 @@ def requirements(model: type[ForecastModel]) -> list[str]:
 def empty(data: SourceData) -> SourceData:
     """The description of a source without its rows; the names of its columns stay."""
     weather, others = (None if frame is None else frame.iloc[:0] for frame in (data.weather_forecasts, data.others))
-    return replace(data, series=data.series.iloc[:0], weather_forecasts=weather, others=others)
+    return replace(
+        data,
+        series=data.series.iloc[:0],
+        weather_forecasts=weather,
+        others=others,
+        stored_available_at=None,
+    )
 
 
 def model_input(data: SourceData, issue_time: pd.Timestamp, days: float | None = None) -> pd.DataFrame:
@@ -238,7 +244,7 @@ class PyfuncForecaster:
         delay = pd.Timedelta(minutes=data.measurement_delay_min)
         issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + data.step + delay)
         known = known_at(replace(data, series=series, weather_forecasts=weather, others=others), issue_time)
-        forecast = self.model.predict(known, int(params.get("steps", 48)))
+        forecast = self.model.predict(known, int(params.get("steps", 48)))[list(COLUMNS)]
         forecast.index = forecast.index.strftime(TIME)
         return forecast.rename_axis("valid_time").reset_index()
 

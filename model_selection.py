@@ -380,7 +380,7 @@ def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[Forecast
     tested, calibration = test.copy(), calibration_of(earlier, source, zone)
     if calibration is not None:
         issue_times, times = (pd.DatetimeIndex(test[name]) for name in ("issue_time", "valid_time"))
-        tested[list(QUANTILE_COLUMNS)] = calibrated(test[list(QUANTILE_COLUMNS)].to_numpy(), calibration, issue_times, times, source, zone)
+        tested[list(QUANTILE_COLUMNS)] = calibrated(test, calibration, issue_times, times, source, zone)
     known = known_at(task.data, task.issue_time, task.training.history_days)
     past = pd.concat([earlier, test])
     past = past[past["valid_time"].isin(known.targets.index)]  # the last values may not be known yet

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 import db
-import features
 import schedule_site
 from config import EMBEDDED, BatteryParameters, Config, VppError
-from figures import DAY, HISTORY, Money, SourceView, interval_length
+from figures import HISTORY, Money, SourceView, interval_length
+from past_errors import day_error
 from schedule_dispatch import carry_out
 from schedule_problem import Problem, Schedule
 from schedule_replay import replay
@@ -95,7 +95,7 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
 
 
 def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, data_end: pd.Timestamp | None) -> SourceView:
-    """A source around an issue time [UTC], and the error of its last 24 h with measurements."""
+    """A source around an issue time [UTC], and the error of its last day with measurements."""
     found = db.read_forecasts(conn, source.source_id, issue_time)
     run, forecast = found if found and len(found[1]) else (None, None)
     end = issue_time + pd.Timedelta(hours=config.forecast.horizon_h)
@@ -104,31 +104,9 @@ def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, da
     view = SourceView(source, actual, newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None)
     if run is not None:
         view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
-    return (
-        view if data_end is None else dataclasses.replace(view, error=read_error(conn, source, min(end, data_end), config.site.time_zone))
-    )
-
-
-def read_error(conn, source: Source, end: pd.Timestamp, zone: str) -> dict | None:
-    """Mean absolute error of the 24 h before `end`, forecast at least 24 h before, and that of last week's same local hour."""
-    start = end - DAY
-    runs = db.read_forecast_runs(conn, source.source_id, ("champion", "fallback"))
-    runs = runs[pd.to_datetime(runs["issue_time"], utc=True) <= start] if len(runs) else runs
-    if runs.empty:
-        return None
-    forecast = db.read_forecasts(conn, source.source_id, runs["issue_time"].max())[1]
-    series = db.read_series(conn, source, start - 8 * DAY, end)
-    actual = series[series.index >= start]
-    error = (forecast["value"].reindex(actual.index) - actual).abs()
-    if error.notna().sum() < DAY / pd.Timedelta(minutes=source.step_min) / 2:
-        return None
-    naive = np.abs(series.reindex(features.local_lag(actual.index, 7, zone)).to_numpy() - actual.to_numpy())
-    return {
-        "mae": float(error.mean()),
-        "naive": float(np.nanmean(naive)) if np.isfinite(naive).any() else None,
-        "end": end,
-        "issue_time": runs["issue_time"].max(),
-    }
+    if data_end is None:
+        return view
+    return dataclasses.replace(view, error=day_error(conn, config, source, min(end, data_end)))
 
 
 def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:

@@ -67,7 +67,8 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
 
     Parameters
     ----------
-    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75, q90, q95 [kW or EUR/MWh].
+    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75,
+        q90, q95 [kW or EUR/MWh] and published (false where missing): whether it is a known price.
     """
     with explained("forecasts"), conn, conn.cursor() as cursor:
         ids = [run.run_id for run, _ in runs]
@@ -77,19 +78,28 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
         cursor.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
         for run, frame in runs:
             upsert_rows(cursor, "forecast_runs", ["run_id"], [{"run_id": run.run_id, **dataclasses.asdict(run)}])
-            rows = frame[["value", *(name for name in QUANTILES if name in frame)]].rename_axis("valid_time").reset_index()
+            names = [name for name in (*QUANTILES, "published") if name in frame]
+            rows = frame[["value", *names]].rename_axis("valid_time").reset_index()
             rows.insert(0, "run_id", run.run_id)
             copy_frame(cursor, "forecasts", rows)
 
 
 def read_forecasts(
-    conn: connection, source_id: str, issue_time, roles: Sequence[str] = ("champion", "fallback")
+    conn: connection,
+    source_id: str,
+    issue_time,
+    roles: Sequence[str] = ("champion", "fallback"),
+    or_before: bool = False,
 ) -> tuple[ForecastRun, pd.DataFrame] | None:
-    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none."""
+    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none.
+
+    With `or_before` it is the newest with this issue time or else the last before it.
+    """
     names = [item.name for item in dataclasses.fields(ForecastRun)]
     query = sql.SQL(
-        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time = %s AND role = ANY(%s) ORDER BY created_at DESC LIMIT 1"
-    ).format(sql.SQL(", ").join(map(sql.Identifier, names)))
+        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time {} %s AND role = ANY(%s)"
+        " ORDER BY issue_time DESC, created_at DESC LIMIT 1"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL("<=" if or_before else "="))
     rows = select_rows(conn, query, (source_id, pd.Timestamp(issue_time).to_pydatetime(), list(roles)))
     if not rows:
         return None
@@ -97,9 +107,9 @@ def read_forecasts(
         key: pd.Timestamp(value).tz_convert("UTC") for key, value in rows[0].items() if key in ("trained_until", "issue_time") and value
     }
     run = ForecastRun(**(rows[0] | times))
-    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES)))
+    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES, "published")))
     query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time").format(columns)
-    return run, select_frame(conn, query, (run.run_id,), "valid_time")
+    return run, select_frame(conn, query, (run.run_id,), "valid_time").astype({"published": bool})
 
 
 def read_forecast_runs(conn: connection, source_id: str | None = None, roles: Sequence[str] | None = None) -> pd.DataFrame:

@@ -329,6 +329,7 @@ class Past:
     step_min: int
     starts: np.ndarray
     made: np.ndarray
+    published: np.ndarray
     frame: pd.DataFrame
     outlooks: list[Outlook]
     naive: Outlook | None
@@ -342,6 +343,23 @@ def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.D
         return index
     made = index.tz_convert(zone).tz_localize(None).normalize() - pd.Timedelta(days=1) + pd.Timedelta(f"{issue_local}:00")
     return made.tz_localize(zone, ambiguous=np.ones(len(made), bool), nonexistent="shift_forward").tz_convert("UTC")
+
+
+def published_at(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> np.ndarray:
+    """The number of the interval at whose start each interval's price was known, as stored with it.
+
+    A longer interval's price is known once the last of its parts is; infinite where there is none.
+    """
+    import db
+
+    [market] = [source for source in site_sources(conn, config) if source.kind == "market"]
+    first = index[0].floor(f"{max(market.step_min, step_min)}min")
+    end = index[-1] + pd.Timedelta(minutes=step_min)
+    known = db.read_available_at(conn, market, first, end)
+    steps = np.ceil((known - index[0]) / pd.Timedelta(minutes=step_min))
+    if market.step_min < step_min:
+        steps = steps.resample(f"{step_min}min").max()
+    return on_steps(steps, market.step_min, index, step_min).fillna(np.inf).to_numpy()
 
 
 def read_past(
@@ -383,6 +401,7 @@ def read_past(
         step_min=step,
         starts=np.arange(0, len(index), every_h * 60 // step) if issue_local is None else np.flatnonzero(np.diff(made, prepend=-np.inf)),
         made=made,
+        published=published_at(conn, config, index, step),
         frame=frame,
         outlooks=[replace(outlook, first=outlook.first - skipped) for outlook in outlooks],
         naive=last_week(conn, config, longer, step),
@@ -393,11 +412,7 @@ def read_past(
 
 def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tuple[dict[str, Schedule], dict[str, float]]:
     """What the batteries do under the rule, the rolling plans and perfect foresight, and the seconds that optimising took."""
-    from features import price_available_at
-
-    forecast, step = config.forecast, past.step_min
-    available = price_available_at(past.index, forecast.price_publication, forecast.price_publication_zone, config.site.time_zone)
-    published = np.ceil((available - past.index[0]) / pd.Timedelta(minutes=step)).to_numpy()
+    step = past.step_min
     views = {
         ROLLING: past.outlooks,
         f"{ROLLING}, last week's values": [past.naive],
@@ -410,7 +425,7 @@ def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tup
             continue
         rolling = Rolling(config.optimization.solver)
         end_price = terminal_price(actual) if name == PERFECT_FORECASTS else None
-        window = windows(config, past.frame, past.made, published, view, horizon_h * 60 // step, step, end_price)
+        window = windows(config, past.frame, past.made, past.published, view, horizon_h * 60 // step, step, end_price)
         schedules[name] = roll(actual, window, past.starts, rolling)
         seconds[name] = rolling.seconds
         solved = rolling.reused + rolling.rebuilt

@@ -396,8 +396,8 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ConfigError(f"--tz {args.tz}: expected an IANA time zone such as Europe/Berlin") from None
     folder = Path(args.output) if args.output else config.paths.data_dir
-    for kind in (*VALUE_COLUMN, "weather", "weather_forecast"):
-        terminal.check_not_read(folder / f"{kind}.csv", "--output", Path(args.file), "FILE")
+    for kind in KINDS.values():
+        terminal.check_not_read(folder / kind.file, "--output", Path(args.file), "FILE")
     for name in (SOURCES_FILE, REJECTS_FILE):
         terminal.check_not_read(folder / name, "--output", Path(args.file), "FILE")
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)

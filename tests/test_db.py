@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 import threading
 import time
 
@@ -75,31 +76,31 @@ def test_connecting_at_once_makes_one_schema(config):
         thread.join()
     assert failures == []
     with db.session(config) as conn:
-        assert schema.schema_version(conn) == len(schema.MIGRATIONS)
+        assert schema.schema_version(conn) == max(schema.migration_files())
         assert list(db.count_rows(conn).values()) == [0] * len(schema.TABLES)
 
 
-def test_migrations_run_once_and_in_order(config, conn, monkeypatch):
-    ran = []
-
-    def second(cursor, licence):
-        ran.append(2)
-        cursor.execute("ALTER TABLE sources ADD COLUMN note text")
-
-    def third(cursor, licence):
-        ran.append(3)
-        cursor.execute("UPDATE sources SET note = 'x'")
-
+def test_migrations_run_once_and_in_order(config, conn, monkeypatch, tmp_path):
+    """Two more; the second fails where the first has not run, or where it has run already."""
+    newest = max(schema.migration_files())
     db.upsert_sources(conn, [make_source("solar-1", "solar")])
     conn.commit()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, second, third))
+    folder = tmp_path / "migrations"
+    shutil.copytree(schema.FOLDER, folder)
+    (folder / f"{newest + 1:04}_note.sql").write_text("ALTER TABLE sources ADD COLUMN note text")
+    (folder / f"{newest + 2:04}_key.sql").write_text(
+        "UPDATE sources SET note = 'x';\nALTER TABLE sources ADD UNIQUE (note);\n"
+    )
+    monkeypatch.setattr(schema, "FOLDER", folder)
     for _ in range(2):
         with db.session(config) as other, other.cursor() as cursor:
             cursor.execute("SELECT note FROM sources")
             assert cursor.fetchall() == [("x",)]
-    assert ran == [2, 3]
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    with pytest.raises(db.DatabaseError, match=r"schema has version 4, this code knows 1; update the code"):
+            cursor.execute("SELECT version FROM schema_version ORDER BY applied_at")
+            assert cursor.fetchall() == [(number,) for number in range(1, newest + 3)]
+    monkeypatch.undo()
+    expected = f"schema has version {newest + 2}, this code knows {newest}; update the code"
+    with pytest.raises(db.DatabaseError, match=expected):
         db.connect(config)
 
 

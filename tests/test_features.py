@@ -390,3 +390,20 @@ def test_gaps_of_three_hours_are_filled(missing, filled, step_min):
     assert known.filled.sum() == (missing * 60 // step_min if filled else 0)
     if filled:
         assert list(known.series) == list(range(100))
+def test_prices_are_known_from_the_time_stored_with_them():
+    """The prices of 11 January: stored as known at 09:00, but for one hour with no such time and one known at 15:00 only."""
+    times = pd.date_range("2025-01-09T23:00Z", periods=48, freq="h")
+    by_rule = SourceData(source("market"), pd.Series(np.arange(48.0), times))
+    assert (by_rule.available_at[24:] == at("2025-01-10T12:00")).all()
+    stored = pd.Series(pd.DatetimeIndex(by_rule.available_at), times)
+    pd.testing.assert_index_equal(dataclasses.replace(by_rule, stored_available_at=stored).available_at, by_rule.available_at)
+    stored[times[24:]] = at("2025-01-10T09:00")
+    early = dataclasses.replace(by_rule, stored_available_at=stored)
+    assert len(known_at(early, at("2025-01-10T08:59")).series) == 24
+    assert len(known_at(early, at("2025-01-10T09:00")).series) == 48
+    missing = dataclasses.replace(early, stored_available_at=stored.drop(times[40]))
+    assert len(known_at(missing, at("2025-01-10T09:00")).series) == 40
+    stored[times[40]] = at("2025-01-10T15:00")
+    late = dataclasses.replace(by_rule, stored_available_at=stored)
+    assert len(known_at(late, at("2025-01-10T14:59")).series) == 40  # nor those after it
+    assert len(known_at(late, at("2025-01-10T15:00")).series) == 48

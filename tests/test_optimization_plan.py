@@ -15,6 +15,7 @@ import optimization
 import schedule_solver
 from battery import self_consumption, settle
 from config import FieldError, load_config
+from features import price_available_at
 from schedule_backtest import Outlook, backtest, made_at, read_past, windows
 from schedule_pareto import cleanest, front
 from schedule_problem_file import SCHEMA_PATH, parse_problem, problem_schema
@@ -82,7 +83,7 @@ def site(config_file):
             table = {"load": "load", "market": "market_prices"}.get(kind, "renewables")
             columns = {"time": values.index, "sent_at": pd.DatetimeIndex([START] * len(values))}
             if kind == "market":
-                columns |= {"price_eur_per_mwh": values.to_numpy(), "available_at": values.index - pd.Timedelta(days=1)}
+                columns |= {"price_eur_per_mwh": values.to_numpy(), "available_at": price_available_at(values.index)}
             else:
                 columns |= {"power_kw": values.to_numpy()}
             store(conn, table, name, columns)
@@ -362,6 +363,24 @@ def test_a_backtest_can_plan_whole_local_days_on_the_day_before(site, capsys):
     perfect = rows["rolling plan, perfect forecasts"]["cost_eur"]
     assert rows["perfect foresight"]["cost_eur"] <= perfect + 1e-6
     assert perfect < rows["rolling plan"]["cost_eur"]  # forecasts, not published prices, are what was planned with
+
+
+def test_a_backtest_takes_prices_as_known_from_the_time_stored_with_them(site):
+    """In steps of its source, in shorter and in longer ones; the clock of the configuration counts no more."""
+    _, config = site
+    other = replace(config, forecast=replace(config.forecast, price_publication="06:00"))
+    with db.session(config) as conn:
+        for day in range(DAYS - 3, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+        for step in (15, 60, 120):
+            past = read_past(conn, other, 2, 6, 24, step)
+            last_part = past.index + pd.Timedelta(minutes=max(step - 60, 0))  # prices are hourly
+            known = price_available_at(last_part) - past.index[0]
+            np.testing.assert_array_equal(past.published, np.ceil(known / pd.Timedelta(minutes=step)))
+        with conn.cursor() as cursor:
+            cursor.execute("UPDATE market_prices SET available_at = time + interval '5 hours'")
+        past = read_past(conn, config, 2, 6, 24, 60)
+        assert list(past.published) == list(np.arange(len(past.index)) + 5)
 
 
 def test_a_plan_of_the_day_before_knows_no_later_price_or_forecast(site):

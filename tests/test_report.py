@@ -251,7 +251,11 @@ def test_limits_that_bend_are_counted_and_cost_nothing(filled):
 
 def test_yesterdays_error_is_that_of_a_forecast_a_day_old(filled, content):
     """Forecasts are off by 0.12 sin(i / 5) in their i-th hour; the newest that is 24 h old at the end is ISSUE's, in its hours 24 to 47."""
-    view = next(view for view in content.views if view.source.kind == "load")
+    for kind in ("load", "market"):  # of a price the newest that is 48 h old, the same here
+        check_error(filled, next(view for view in content.views if view.source.kind == kind))
+
+
+def check_error(filled, view):
     hours = np.arange(24, 48)
     with db.session(filled) as session:
         series = db.read_series(session, view.source)
@@ -260,8 +264,9 @@ def test_yesterdays_error_is_that_of_a_forecast_a_day_old(filled, content):
     assert view.error["end"] == ISSUE + pd.Timedelta(hours=48) and view.error["issue_time"] == ISSUE
     assert view.error["mae"] == pytest.approx(np.abs(actual * 0.12 * np.sin(hours / 5)).mean())
     assert view.error["naive"] == pytest.approx(np.abs(actual - week_before).mean())
-    words = report.error_in_words(view, "UTC")
-    assert f"mean absolute error {figures.amount(view.error['mae'], 'kW')}, {view.error['mae'] / 2500:.1%} of capacity" in words
+    words, mae = report.error_in_words(view, "UTC"), view.error["mae"]
+    expected = f"{figures.amount(mae, 'kW')}, {mae / 2500:.1%} of capacity" if view.source.kind == "load" else f"{mae:,.2f} EUR/MWh"
+    assert f"mean absolute error {expected}" in words
 
 
 def test_what_comes_in_goes_out(content):
