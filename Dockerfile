@@ -10,6 +10,7 @@ COPY requirements.txt .
 RUN sed 's/\[.*\]//' requirements.txt > /tmp/constraints.txt \
     && pip install -c /tmp/constraints.txt pandas confluent-kafka psycopg2-binary msgspec tenacity rich
 COPY *.py config.ini problem.schema.json report_template.html ./
+COPY migrations migrations/
 USER vpp
 CMD ["python", "communication.py", "consume"]
 

@@ -9,6 +9,7 @@ the role's search path; the role need not own more.
 import dataclasses
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg2
 import psycopg2.errors
@@ -154,7 +155,13 @@ def _migration_2(cursor, licence: str | None) -> None:
     )
 
 
-MIGRATIONS = (_migration_1, _migration_2)  # in order; the version of a schema is how many of them it has
+def _migration_3(cursor, licence: str | None) -> None:
+    """What a plan was made with, beside it."""
+    path = Path(__file__).resolve().parent / "migrations" / "0004_plan_basis.sql"
+    cursor.execute(path.read_text(encoding="utf-8"))
+
+
+MIGRATIONS = (_migration_1, _migration_2, _migration_3)  # in order; the version of a schema is how many of them it has
 
 
 def timescale_licence(conn: connection) -> str | None:

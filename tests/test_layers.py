@@ -11,8 +11,8 @@ LAYERS = (
     ("config", "terminal", "schedule_problem", "battery", "sources", "real_data"),
     (
         *("weather", "plants", "generation"),
-        *("schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
-        *("schedule_backtest", "schedule_pareto", "optimization"),
+        *("plan_basis", "schedule_site", "schedule_reasons", "schedule_model", "schedule_solver"),
+        *("schedule_backtest", "schedule_pareto", "plans", "valuation", "optimization"),
         *("lookups", "features", "records", "forecast_base", "direct_models", "regression_models", "forecast_models", "forecasting"),
     ),
     (
@@ -35,6 +35,7 @@ LAYERS = (
 RANK = {name: (level, place) for level, names in enumerate(LAYERS) for place, name in enumerate(names)}
 # They also read and write: they import what does so inside the functions that main() calls.
 COMPUTE_WITH_IO = {"generation", "sources", "battery", "forecasting", "optimization", "schedule_site", "schedule_backtest"}
+COMPUTE_WITH_IO |= {"plans", "valuation"}
 MODULES = sorted(path for path in ROOT.glob("*.py"))
 
 
