@@ -50,12 +50,12 @@ class Money:
     """Cost of the plan's horizon [EUR], total and by interval, for each way of running the site.
 
     `by_interval`, None where it is not known, has the columns no_battery, rule, plan and
-    perfect_foresight as far as they are; `basis` says at which values; `label` what the run shown is.
+    perfect_foresight as far as they are; `note` says at which values; `label` what the run shown is.
     """
 
     by_interval: pd.DataFrame | None
     total_eur: dict[str, float]
-    basis: str
+    note: str
     captured_share: float | None = None
     label: str = "The plan"
 

@@ -141,22 +141,22 @@ def read_money(conn, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) ->
     if value is None:
         total = {"no_battery": run["cost_no_battery_eur"], "rule": run["cost_rule_eur"]}
         values = AT_FORECAST if run["kind"] == "plan" else AT_ACTUAL
-        basis = (
+        note = (
             f"As stored when it was made, {values}: an older version made it and did not store its"
             " fees, limits and batteries."
         )
-        return Money(None, total | {"plan": run["cost_eur"]}, basis, label=label)
-    basis = (AT_ACTUAL if value.at_actual else AT_FORECAST).capitalize()
-    basis += ". Energy added to the batteries counts at one price."
+        return Money(None, total | {"plan": run["cost_eur"]}, note, label=label)
+    note = (AT_ACTUAL if value.at_actual else AT_FORECAST).capitalize()
+    note += ". Energy added to the batteries counts at one price."
     bent = value.ways.bent_limits
     if any(bent.values()):
-        basis += (
+        note += (
             f" Limits were not kept in {bent['no_battery']:,} places without battery and in"
             f" {bent['plan']:,} with it; what that may cost is in no amount."
         )
     if value.note:
-        basis += f" {value.note}"
-    return Money(value.by_interval(), value.ways.cost_eur, basis, value.captured_share, label)
+        note += f" {value.note}"
+    return Money(value.by_interval(), value.ways.cost_eur, note, value.captured_share, label)
 
 
 def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:

@@ -236,7 +236,7 @@ def test_limits_that_bend_are_counted_and_cost_nothing(filled):
     tight = dataclasses.replace(filled, grid=dataclasses.replace(filled.grid, import_limit_kw=1000.0))
     run_id = plans.plan(tight, ISSUE)["run_id"]
     money = report_content.read_content(tight, run_id).money
-    assert re.search(r"Limits were not kept in [1-9]\d* places without battery and in 0 with it", money.basis)
+    assert re.search(r"Limits were not kept in [1-9]\d* places without battery and in 0 with it", money.note)
     # 36 h of at most 2.1 MW at prices below 200 EUR/MWh
     assert 0 < money.total_eur["no_battery"] < 36 * 2.1 * 200
     with db.session(filled) as session, session.cursor() as cursor:

@@ -156,7 +156,7 @@ def test_a_plan_of_an_older_version_is_valued_with_todays_configuration(made, ca
     later = changed(config, "grid", import_fee_eur_per_mwh=110.0)
     money = report_content.read_content(later, run["run_id"]).money
     assert money.total_eur == {name: again[name] for name in WAYS}  # as it was valued
-    assert valuation.OLDER in money.basis
+    assert valuation.OLDER in money.note
     assert valuation.value_plan(later, run["run_id"])["plan"] > again["plan"] + 100
 
 
