@@ -52,7 +52,9 @@ class PlanBasis:
     source_ids: tuple[str, ...] = ()
 
 
-def basis_of(config: Config, step_min: int, batteries: Sequence[ScheduledBattery] = ()) -> PlanBasis:
+def basis_of(
+    config: Config, step_min: int, batteries: Sequence[ScheduledBattery] = ()
+) -> PlanBasis:
     """The basis of a plan that is made with a configuration now.
 
     Raises

@@ -127,13 +127,14 @@ def read_value(
 def value_plan(config: Config, run_id: str | None = None) -> dict:
     """What a stored plan costs at the actual load, renewables and prices, beside its alternatives.
 
-    The batteries do what was planned as far as `Battery.step` and the limits of the grid connection
-    let them; curtailment is decided at actual prices and the grid takes the rest. The rule charges
-    on surplus and discharges on deficit. Perfect foresight is the optimum for the actual values. All
-    four cost energy, peak, CO2 and wear, less the value of the energy added to the batteries at the
-    plan's terminal price. Perfect foresight costs least of what the batteries can do without bending
-    more limits; no battery may cost less still where self-discharge loses what the batteries began
-    with. Fees, limits, batteries and terminal price are those that the plan was made with.
+    The batteries do what was planned as far as `Battery.step` and the limits of the grid
+    connection let them; curtailment is decided at actual prices and the grid takes the rest. The
+    rule charges on surplus and discharges on deficit. Perfect foresight is the optimum for the
+    actual values. All four cost energy, peak, CO2 and wear, less the value of the energy added to
+    the batteries at the plan's terminal price. Perfect foresight costs least of what the
+    batteries can do without bending more limits; no battery may cost less still where self-
+    discharge loses what the batteries began with. Fees, limits, batteries and terminal price are
+    those that the plan was made with.
 
     Parameters
     ----------
