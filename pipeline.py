@@ -23,10 +23,11 @@ import communication
 import db
 import forecast_and_save
 import generation
-import optimization
+import plans
 import report
 import sources
 import train_forecast
+import valuation
 from config import Config, ConfigError, VppError
 from terminal import check_not_read, check_writable, json_text, new_parser, print_rows, replacing_file, run_script, shown
 
@@ -79,9 +80,9 @@ def run_stages(config: Config, generate: bool) -> dict:
     with stage(stages, "forecast"):
         forecast_and_save.forecast_all(config, issue_time=issue_time)
     with stage(stages, "optimise"):
-        plan = optimization.plan(config, issue_time=issue_time)
+        plan = plans.plan(config, issue_time=issue_time)
     with stage(stages, "value"):
-        valued = optimization.value_plan(config, run_id=plan["run_id"])
+        valued = valuation.value_plan(config, run_id=plan["run_id"])
     with stage(stages, "report"):
         page = report.write_report(config, run_id=plan["run_id"])
     return {
@@ -122,7 +123,7 @@ def watch(config: Config, every_min: float) -> None:
                 log.info("nothing new: the data end at %s", shown(issue_time))
             else:
                 forecast_and_save.forecast_all(config, issue_time=issue_time)
-                plan = optimization.plan(config, issue_time=issue_time)
+                plan = plans.plan(config, issue_time=issue_time)
                 planned = issue_time
                 report.write_report(config)
                 money = plan["cost_eur"], plan["cost_no_battery_eur"]

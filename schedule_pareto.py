@@ -21,7 +21,7 @@ import numpy as np
 
 from schedule_battery import energy_kwh
 from schedule_problem import Problem, Schedule
-from schedule_site import checked, net_cost_eur
+from schedule_site import net_cost_eur, replay_or_raise
 from schedule_solver import Solution, solve_model
 
 logger = logging.getLogger("schedule_pareto")
@@ -114,12 +114,8 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
 
 
 def _row(problem: Problem, found: Solution) -> dict:
-    money = checked(problem, found.schedule, "a schedule of the front")
-    bent = {
-        "bent_limits": len(money.bends),
-        "penalty_eur": money.penalty_eur,
-        "status": found.status,
-    }
+    money = replay_or_raise(problem, found.schedule, "a schedule of the front")
+    bent = {"bent_limits": len(money.bends), "penalty_eur": money.penalty_eur, "status": found.status}
     return aims(problem, found.schedule) | bent
 
 

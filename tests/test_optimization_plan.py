@@ -16,7 +16,9 @@ import schedule_solver
 from battery import self_consumption, settle
 from config import FieldError, load_config
 from features import price_available_at
-from schedule_backtest import Outlook, backtest, made_at, read_past, windows
+from plan_basis import basis_of
+from plans import plan
+from schedule_backtest import Outlook, made_at, read_past, roll_past, windows
 from schedule_pareto import cleanest, front
 from schedule_problem_file import SCHEMA_PATH, parse_problem, problem_schema
 from schedule_site import (
@@ -31,12 +33,14 @@ from schedule_site import (
     on_steps,
     peak_so_far,
     site_frame,
+    site_sources,
     starting_batteries,
     terminal_price,
     with_terminal_value,
 )
 from schedule_solver import solve
 from sources import Source
+from valuation import value_plan
 
 START = pd.Timestamp("2025-01-06T00:00Z")
 DAYS = 16
@@ -110,7 +114,7 @@ def store_forecasts(conn, issue, role):
 
 def test_a_plan_is_stored_and_planning_again_replaces_it(site):
     _, config = site
-    run = optimization.plan(config, ISSUE)
+    run = plan(config, ISSUE)
     assert (run["status"], run["certificate"], run["kind"]) == ("optimal", "lp-exact", "plan")
     assert run["cost_eur"] <= run["cost_no_battery_eur"] + 1e-6
     assert run["cost_eur"] <= run["cost_rule_eur"] + 1e-6
@@ -125,7 +129,7 @@ def test_a_plan_is_stored_and_planning_again_replaces_it(site):
     assert (balance + states["discharge_kw"] - states["charge_kw"] - schedule["load_kw"]).abs().max() < 1e-6
     assert (schedule["import_price_eur_per_mwh"] - schedule["export_price_eur_per_mwh"]).round(9).eq(10).all()  # the fee
     assert schedule["reason"].str.len().min() > 0
-    again = optimization.plan(config, ISSUE)
+    again = plan(config, ISSUE)
     with db.session(config) as conn:
         assert db.count_rows(conn) == first
     assert again["run_id"] == run["run_id"]
@@ -145,7 +149,7 @@ def test_a_plan_starts_from_the_last_state_that_is_not_planned(site):
     )
     with db.session(config) as conn:
         db.save_battery_states(conn, states)
-    run = optimization.plan(config, ISSUE)
+    run = plan(config, ISSUE)
     with db.session(config) as conn:
         _, _, planned = db.read_schedule(conn, run["run_id"])
     first = planned.iloc[0]
@@ -171,9 +175,8 @@ def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
         db.save_battery_states(conn, states_of(morning, charge_kw=0.0, discharge_kw=200.0))
         assert starting_batteries(conn, limited, issue)[0].cycles_so_far == pytest.approx(1200 / 2000)
         assert starting_batteries(conn, limited, ISSUE)[0].cycles_so_far == 0  # another day since 23:00 UTC
-        assert starting_batteries(conn, limited, issue, ()) == []
         store_forecasts(conn, issue, "champion")
-    run = optimization.plan(limited, issue)
+    run = plan(limited, issue)
     with db.session(config) as conn:
         _, _, states = db.read_schedule(conn, run["run_id"])
     today = states[states.index.tz_convert("Europe/Brussels").date == issue.date()]
@@ -201,7 +204,7 @@ def test_the_peak_so_far_is_that_of_the_grid(site):
     priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
     with db.session(config) as conn:
         index = pd.date_range(START, ISSUE, freq="60min", inclusive="left")
-        frame = actual_frame(conn, config, index, 60)
+        frame = actual_frame(conn, site_sources(conn, config), index, 60)
         net = (frame["load_kw"] - frame["renewables_kw"]).sort_values()
         assert peak_so_far(conn, priced, ISSUE) == pytest.approx(net.iloc[-1])
         quarters = pd.date_range(net.index[-1], periods=4, freq="15min")
@@ -217,12 +220,12 @@ def test_a_limit_that_bends_is_counted_and_costs_nothing(site, capsys, caplog):
     path, config = site
     tight = replace(config, grid=replace(config.grid, import_limit_kw=1500.0))
     with caplog.at_level("WARNING"):
-        run = optimization.plan(tight, ISSUE)
+        run = plan(tight, ISSUE)
     assert run["bent_limits"]["no_battery"] > run["bent_limits"]["plan"] == 0
     assert f"no battery {run['bent_limits']['no_battery']}, rule" in caplog.text
     # at most 2.2 MW at less than 160 EUR/MWh for 36 hours; the penalty alone would be millions
     assert 0 < run["cost_no_battery_eur"] < 36 * 2.2 * 160
-    value = optimization.value_plan(tight, run["run_id"])
+    value = value_plan(tight, run["run_id"])
     assert value["bent_limits"].keys() == {"no_battery", "rule", "plan", "perfect_foresight"}
     for way, count in value["bent_limits"].items():
         assert abs(value[way]) < 36 * 2.2 * 160
@@ -240,10 +243,10 @@ def test_a_schedule_that_breaks_physics_is_not_stored():
     with pytest.raises(BrokenScheduleError, match=r"what was carried out from 1970-.* breaks physics in 5 places, most in interval 4"):
         carried_out(problem, broken)
     with pytest.raises(BrokenScheduleError, match="perfect foresight from"):
-        compare(problem, {"perfect foresight": broken}, None)
+        compare(problem, {"perfect_foresight": broken}, None)
     # a rule that has to bend limits breaks nothing
     low = parse_problem(PROBLEM | {"grid": {"import_limit_kw": 10}, "load_kw": [50] * 5})
-    rows = compare(low, {"rule": self_consumption(low), "perfect foresight": solve(low).schedule}, None)
+    rows = compare(low, {"rule": self_consumption(low), "perfect_foresight": solve(low).schedule}, None)
     assert {row["way"]: row["bent_limits"] for row in rows}["no battery"] == 5
 
 
@@ -262,7 +265,7 @@ def test_the_share_without_a_day_counts_the_energy_carried_over_it():
     charge = np.array([[1000.0, 0, 1000, 0]])
     perfect = settle(problem, charge, np.array([[0.0, 1000, 0, 0]]))
     half = settle(problem, charge / 2, np.array([[0.0, 500, 0, 0]]))
-    rows = compare(problem, {"half": half, "perfect foresight": perfect}, np.array([True, False, True, True]))
+    rows = compare(problem, {"half": half, "perfect_foresight": perfect}, np.array([True, False, True, True]))
     shares = {row["way"]: (row["captured_share"], row["share_without_day"]) for row in rows}
     # perfect: 80 EUR by the spread and 40 by what is left; without the day 40 and 40. Half of each
     assert shares == {"no battery": (0, 0), "half": (0.5, 0.5), "perfect foresight": (1, 1)}
@@ -283,15 +286,15 @@ def test_perfect_forecasts_end_with_the_data_and_the_peak_before_counts(site):
             store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
         peak = peak_so_far(conn, priced, ISSUE)
         past = read_past(conn, priced, 2, 6, 24, 60)
-    assert past.peak_kw == peak > 0
-    rows = {row["way"]: row for row in backtest(priced, 2, 6, 24, 60)}
+    assert past.basis.peak_so_far_kw == peak > 0
+    rows = {row["way"]: row for row in roll_past(priced, 2, 6, 24, 60)}
     assert rows["rolling plan, perfect forecasts"]["captured_share"] == pytest.approx(1, abs=1e-6)
 
 
 def test_at_actual_values_nothing_beats_perfect_foresight(site):
     _, config = site
-    run = optimization.plan(config, ISSUE)
-    value = optimization.value_plan(config)
+    run = plan(config, ISSUE)
+    value = value_plan(config)
     assert value["run_id"] == run["run_id"]
     for way in ("no_battery", "rule", "plan"):
         assert value["perfect_foresight"] <= value[way] + 1e-6 * abs(value[way])
@@ -393,10 +396,11 @@ def test_a_plan_of_the_day_before_knows_no_later_price_or_forecast(site):
     frame = pd.DataFrame({"load_kw": values, "renewables_kw": 0 * values, "price_eur_per_mwh": 500 + values}, index)
     published = np.where(index < START + pd.Timedelta(hours=23), -12, 12)  # at 13:00 of the day before
     outlooks = [Outlook(first, *np.full((3, 48), 1.0 + first)) for first in (0, 10, 11)]
-    problem = windows(config, frame, made, published, outlooks, 24, 60)(23, ())
+    basis = basis_of(config, 60)
+    problem = windows(basis, frame, made, published, outlooks, 24)(23, ())
     assert (problem.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == [11.0] * 24
     assert problem.load_kw.tolist() == [11.0] * 24
-    later = windows(config, frame, np.arange(48), published, outlooks, 24, 60)(23, ())
+    later = windows(basis, frame, np.arange(48), published, outlooks, 24)(23, ())
     assert (later.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == (500 + values[23:47]).tolist()
     assert later.load_kw.tolist() == [12.0] * 24
 
