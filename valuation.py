@@ -193,10 +193,11 @@ def read_plan(conn, run_id: str | None) -> tuple[dict, pd.DataFrame, pd.DataFram
     """A stored plan, by default the newest; raises VppError where there is none of this name."""
     import db
 
+    if run_id is not None:
+        db.check_run(conn, run_id)
     stored = db.read_schedule(conn, run_id)
     if stored is None:
-        name = f" {run_id}" if run_id else ""
-        raise db.DataGapError(f"no plan{name} in the database; run python optimization.py")
+        raise db.DataGapError("no plan in the database; run python optimization.py")
     if stored[0]["kind"] != "plan":
         raise ValuationError(
             f"run {run_id} is of kind {stored[0]['kind']}; expected one of kind plan, which can be"
