@@ -358,7 +358,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
-        cwd=PROJECT,
+        cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
