@@ -1,4 +1,4 @@
-"""docker-compose.yml and what it runs, without Docker: parsed by podman-compose, checked against configuration and README.
+"""docker-compose.yml and what it runs, without Docker: parsed by podman-compose, checked against configuration and docs.
 
 The script that makes the roles runs on a real PostgreSQL.
 """
@@ -100,8 +100,8 @@ def test_images_are_pinned_and_ports_are_on_loopback(services):
         assert "ports" not in services[name] and services[name]["build"]["target"] == name
 
 
-def test_the_readme_tells_each_image_port_and_volume(services):
-    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", (PROJECT / "README.md").read_text(), re.MULTILINE)
+def test_the_docs_tell_each_image_port_and_volume(services):
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", (PROJECT / "docs" / "servers.md").read_text(), re.MULTILINE)
     told = {name: cells for name, *cells in rows if name in services}
     assert told.keys() == services.keys()
     for name, (profiles, image, address, volumes) in told.items():
@@ -152,7 +152,7 @@ def test_scripts_find_the_servers_through_variables_that_the_configuration_knows
         assert environment["VPP_DATABASE_URL"].endswith("@timescaledb:5432/vpp")
         assert environment["VPP_MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
     assert "mlflow:5000" in next(part for part in services["mlflow"]["command"] if part.startswith("--allowed-hosts="))
-    # `set -a; . ./.env; set +a`, as the README says
+    # `set -a; . ./.env; set +a`, as docs/servers.md says
     shown = subprocess.run(["sh", "-c", "set -a; . ./.env; env"], cwd=folder, env={}, capture_output=True, text=True, check=True)
     found = dict(line.split("=", 1) for line in shown.stdout.splitlines())
     environment = {name: value for name, value in found.items() if name in config.ENVIRONMENT}
