@@ -5,11 +5,11 @@ FROM python:3.11-slim-bookworm AS sink
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN useradd --create-home --uid 10001 vpp && mkdir -p /app/data /app/.vpp && chown vpp /app /app/data /app/.vpp
 WORKDIR /app
-COPY requirements.txt .
-# the versions of requirements.txt, of these packages only
-RUN sed 's/\[.*\]//' requirements.txt > /tmp/constraints.txt \
-    && pip install -c /tmp/constraints.txt pandas confluent-kafka psycopg2-binary msgspec tenacity rich
+COPY requirements.txt requirements.lock ./
+# the locked versions, of these packages only
+RUN pip install -c requirements.lock pandas confluent-kafka psycopg2-binary msgspec tenacity rich
 COPY *.py config.ini problem.schema.json report_template.html ./
+COPY migrations migrations/
 USER vpp
 CMD ["python", "communication.py", "consume"]
 
@@ -18,7 +18,8 @@ USER root
 # libgomp1: OpenMP of LightGBM and scikit-learn. PyTorch's CPU build first: the usual one brings 5 GB of CUDA.
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)" && pip install -r requirements.txt
+RUN pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.lock)" \
+    && pip install -r requirements.txt -c requirements.lock
 COPY docker/plan_hourly.sh docker/
 USER vpp
 CMD ["sh", "docker/plan_hourly.sh"]

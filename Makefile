@@ -1,46 +1,78 @@
-# make run    set up, then run the whole pipeline         make test   set up, then run the tests
-PYTHON ?= python3.11
+# `make help` lists the targets. Another Python than the first that serves: make PYTHON=python3.12 run
+SERVES := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do "$$name" -c '$(SERVES)' >/dev/null 2>&1 && echo "$$name" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q install
+# Linux gets 5 GB of CUDA with the ordinary PyTorch, which serves nobody here
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: run test lint bench up down clean
+.DELETE_ON_ERROR:
+.PHONY: help run test lint docs bench mutants schema lock up down clean
 
-run: $(VENV)/run.done
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z.]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/run.done ## set up, then run the whole pipeline
 	$(BIN)/python pipeline.py
 
-test: $(VENV)/dev.done
+test: $(VENV)/dev.done ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/dev.done
+lint: $(VENV)/dev.done ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
-bench: $(VENV)/dev.done
+docs: $(VENV)/dev.done ## build the pages of docs/ into site/
+	$(BIN)/python -m mkdocs build --strict -q
+
+bench: $(VENV)/dev.done ## run every benchmark
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-# Kafka and TimescaleDB in Docker, with passwords of their own
-up: .env
+mutants: $(VENV)/dev.done ## change the code a little, everywhere: do the tests see it?
+	$(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
+
+schema: $(VENV)/run.done ## write the JSON schema of problem files from the code
+	$(BIN)/python schedule_problem_file.py
+
+# Without NVIDIA's packages: an ordinary PyTorch names them itself, its CPU build needs none.
+lock: | $(BIN)/python ## renew requirements.lock from the ranges in requirements*.txt
+	$(PIP) uv
+	$(BIN)/python -m uv pip compile requirements-dev.txt --universal --python-version 3.11 -q \
+		--no-annotate --no-header --strip-extras --no-emit-index-url --no-emit-find-links > requirements.lock.new
+	{ echo '# Exact versions for Linux and macOS, Python 3.11 and newer; `make lock` renews them.'; \
+		grep -Ev '^(nvidia-|cuda-|triton=)' requirements.lock.new; } > requirements.lock
+	rm requirements.lock.new
+
+up: .env ## start Kafka and TimescaleDB in Docker, with passwords of their own
 	docker compose up -d --wait
 
-down:
+down: ## stop the containers; their volumes stay
 	docker compose --profile observe --profile app down
 
-# generated data, embedded servers and the environment; volumes of Docker stay
-clean:
+clean: ## delete generated data, embedded servers and the environment
 	if [ -x $(BIN)/python ]; then $(BIN)/python embedded.py stop --delete; fi
-	rm -rf data .vpp .pytest_cache .ruff_cache .hypothesis $(VENV)
+	rm -rf data .vpp .pytest_cache .ruff_cache .mypy_cache .hypothesis site mutants $(VENV)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c '$(SERVES)' >/dev/null 2>&1 || { echo 'no Python 3.11 or newer with venv; install one (Debian, Ubuntu: apt install python3-venv), or name it: make PYTHON=...' >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
 
-$(VENV)/run.done: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
-	touch $@
+$(VENV)/run.done: requirements.txt requirements.lock | $(BIN)/python
+	@if [ "$$(uname)" != Linux ] || $(BIN)/python -m pip show -q torch 2>/dev/null; then :; \
+	elif $(BIN)/python -c 'from urllib.request import urlopen; urlopen("$(TORCH_INDEX)/torch/", timeout=5)' 2>/dev/null \
+		&& $(PIP) --no-deps --index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements.lock)"; \
+	then echo 'PyTorch: its CPU build is installed'; \
+	else echo 'PyTorch: the index of its CPU build does not answer, so the ordinary build comes, on most machines with 5 GB of CUDA'; fi
+	$(PIP) -r requirements.txt -c requirements.lock
+	@touch $@
 
 $(VENV)/dev.done: requirements-dev.txt $(VENV)/run.done
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
-	touch $@
+	$(PIP) -r requirements-dev.txt -c requirements.lock
+	@touch $@
 
 .env:
-	umask 077 && $(PYTHON) -c 'import secrets; [print(line.replace("change-me", secrets.token_urlsafe(24)), end="") for line in open(".env.example")]' > .env.new
+	umask 077 && "$(PYTHON)" -c 'import secrets; [print(line.replace("change-me", secrets.token_urlsafe(24)), end="") for line in open(".env.example")]' > .env.new
 	mv .env.new .env

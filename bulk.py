@@ -14,7 +14,7 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor, encodings
 
-from schema import MEASUREMENTS, Measurements
+from kinds import MEASUREMENTS, Kind
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -67,7 +67,7 @@ def store_measurements(conn: connection, table: str, source_ids: Sequence[str], 
 
     Parameters
     ----------
-    table : one of `MEASUREMENTS`.
+    table : one of `kinds.MEASUREMENTS`.
     source_ids : names of the sources.
     columns : `source` (index into `source_ids`), the table's times and sent_at [µs since 1970 UTC] and its values, in the order of
         their messages: of rows with the same key the newest sent_at counts, and of those the last.
@@ -92,7 +92,7 @@ def store_measurements(conn: connection, table: str, source_ids: Sequence[str], 
 
 
 def newest_rows(
-    shape: Measurements, source_ids: Sequence[str], encoding: str, columns: Mapping[str, np.ndarray]
+    shape: Kind, source_ids: Sequence[str], encoding: str, columns: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The newest row of each key, and its source's name as bytes; in one order everywhere, so that writers do not block each other."""
     encoded = np.array([name.encode(encodings[encoding]) for name in source_ids])
@@ -104,7 +104,7 @@ def newest_rows(
     if len(order) > 1:
         newest[:-1] = np.any([np.diff(columns[key][order]) != 0 for key in keys], axis=0)
     order = order[newest]
-    columns = {name: np.asarray(columns[name])[order] for name in ("source", *shape.columns)}
+    columns = {name: np.asarray(columns[name])[order] for name in ("source", *shape.table_columns)}
     return columns, encoded[columns["source"]]
 
 
@@ -136,9 +136,9 @@ def _copy_straight(cur: cursor, table: str, names: np.ndarray, columns: Mapping[
     length = np.strings.str_len(names)
     parts = [COPY_HEADER]
     for start, end in itertools.pairwise([*np.flatnonzero(np.diff(length, prepend=-1)), len(names)]):
-        rows = {name: columns[name][start:end] for name in MEASUREMENTS[table].columns}
+        rows = {name: columns[name][start:end] for name in MEASUREMENTS[table].table_columns}
         parts.append(_encode_rows({"source_id": names[start:end].astype(f"S{length[start]}")} | rows))
-    _copy_in(cur, table, ("source_id", *MEASUREMENTS[table].columns), b"".join([*parts, COPY_TRAILER]))
+    _copy_in(cur, table, ("source_id", *MEASUREMENTS[table].table_columns), b"".join([*parts, COPY_TRAILER]))
 
 
 def _copy_in(cur: cursor, table: str, columns: Sequence[str], payload: bytes) -> None:
@@ -150,9 +150,8 @@ def upsert(cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[
     """Copy rows with different keys into a temporary table, then insert or replace in one statement; as `store_measurements`."""
     shape = MEASUREMENTS[table]
     incoming, target = sql.Identifier(f"incoming_{table}"), sql.Identifier(table)
-    names = sql.SQL(", ").join(map(sql.Identifier, shape.columns))
-    updates = [name for name in shape.columns if name not in shape.times]
-    values = [name for name in shape.values if name != "available_at"]
+    names = sql.SQL(", ").join(map(sql.Identifier, shape.table_columns))
+    updates = [name for name in shape.table_columns if name not in shape.times]
     cur.execute("SELECT to_regclass(%s) IS NULL", (f"pg_temp.incoming_{table}",))
     if cur.fetchone()[0]:
         cur.execute(
@@ -162,13 +161,14 @@ def upsert(cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[
         )
     else:  # of an earlier call in the same transaction
         cur.execute(sql.SQL("DELETE FROM {}").format(incoming))
-    _copy_in(cur, f"incoming_{table}", ("source", *shape.columns), COPY_HEADER + _encode_rows(columns) + COPY_TRAILER)
+    _copy_in(cur, f"incoming_{table}", ("source", *shape.table_columns), COPY_HEADER + _encode_rows(columns) + COPY_TRAILER)
     # Two messages of one millisecond have the same sent_at: then the one that comes later in its partition is the newer one.
     newer = sql.SQL("{new}.sent_at > {old}.sent_at OR ({new}.sent_at = {old}.sent_at AND ({new_values}) IS DISTINCT FROM ({old_values}))")
 
     def is_newer(new: str, old: str) -> sql.Composable:
         qualified = {
-            f"{key}_values": sql.SQL(", ").join(sql.Identifier(row, name) for name in values) for key, row in (("new", new), ("old", old))
+            f"{key}_values": sql.SQL(", ").join(sql.Identifier(row, name) for name in shape.value_names)
+            for key, row in (("new", new), ("old", old))
         }
         return newer.format(new=sql.Identifier(new), old=sql.Identifier(old), **qualified)
 
@@ -186,7 +186,7 @@ def upsert(cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[
             target=target,
             incoming=incoming,
             names=names,
-            incoming_names=sql.SQL(", ").join(sql.Identifier("incoming", name) for name in shape.columns),
+            incoming_names=sql.SQL(", ").join(sql.Identifier("incoming", name) for name in shape.table_columns),
             same_times=sql.SQL(" AND ").join(
                 sql.SQL("{} = {}").format(sql.Identifier("old", name), sql.Identifier("incoming", name)) for name in shape.times
             ),

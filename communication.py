@@ -10,7 +10,7 @@
 
 The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps each source in order. Any of it
 may be killed and run again: the newest valid value of every key is stored once (sink.py), invalid messages are dead letters
-(broker.py), and what a record must be is in records.py.
+(dead_letters.py), and what a record must be is in records.py.
 """
 
 import argparse
@@ -27,20 +27,20 @@ import records
 import terminal
 from broker import (
     REQUEST_S,
-    TOPICS,
     StreamError,
     kafka_settings,
     lags,
     new_consumer,
     new_producer,
-    read_dead_letters,
-    send_dead_letter,
     topic_names,
 )
 from config import Config, ConfigError
-from producer import count_lines, produce, produce_aside
+from dead_letters import read_dead_letters, send_dead_letter
+from kinds import KINDS
+from producer import produce, produce_aside
 from sink import Count, Sink, run_sink
 from sources import SOURCES_FILE, Source, read_sources
+from stream_files import count_lines
 from writer import Writer
 
 # --- commands and reports ----------------------------------------------------------------------------------------------------
@@ -65,9 +65,9 @@ def stream(config: Config) -> list[dict]:
     """
     register_sources(config)
     began, produced = time.monotonic(), {}
-    with terminal.progress("storing", count_lines(config, list(TOPICS))) as advance:
+    with terminal.progress("storing", count_lines(config, list(KINDS))) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
-        run_sink(sink, lambda: produced.update(produce_aside(config, list(TOPICS), sink.stop.is_set)))
+        run_sink(sink, lambda: produced.update(produce_aside(config, list(KINDS), sink.stop.is_set)))
     seconds = time.monotonic() - began
     return summary(config, sink.counts, produced, seconds)
 
@@ -193,7 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     send_files = commands.add_parser("produce", help="send CSV files to their topics")
     send_files.add_argument(
-        "--topic", action="append", choices=list(TOPICS.values()), metavar="TOPIC", help="only this one; may be repeated"
+        "--topic", action="append", choices=[kind.topic for kind in KINDS.values()], metavar="TOPIC", help="only this one; may be repeated"
     )
     send_files.add_argument("--speed", type=float, metavar="X", help="X times real time (default: as fast as possible)")
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
@@ -209,7 +209,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         if args.speed is not None and not args.speed > 0:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")
         register_sources(config)
-        kinds = [kind for kind, topic in TOPICS.items() if not args.topic or topic in args.topic]
+        kinds = [kind.name for kind in KINDS.values() if not args.topic or kind.topic in args.topic]
         with terminal.progress("producing", count_lines(config, kinds)) as advance:
             sent = produce(config, kinds, args.speed, advance=advance)
         rows = [{"topic": topic_names(config)[kind], "produced": count} for kind, count in sent.items()]

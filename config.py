@@ -10,13 +10,14 @@ relative to the file. Whatever is wrong ends as a `ConfigError`: one line with f
 
 import configparser
 import dataclasses
+import difflib
 import math
 import os
 import re
 import types
 import typing
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -28,6 +29,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 DEFAULT_PATH = Path(__file__).resolve().parent / "config.ini"
 EMBEDDED = "embedded"
+SHOWN_NAMES = 8  # of those that a message offers instead of an unknown one
 
 ENVIRONMENT = {
     "VPP_DATABASE_URL": ("database", "url"),
@@ -50,6 +52,29 @@ class ConfigError(VppError):
     """The configuration or the command line cannot be used."""
 
     exit_code = 2
+
+
+def one_of(name: object, known: Iterable[object]) -> str:
+    """Which names there are, in words for a message: those nearest to the unknown `name` first."""
+    names = list(dict.fromkeys(map(str, known)))
+    if not names:
+        return "there is none"
+    likely = difflib.get_close_matches(str(name), names, n=len(names), cutoff=0.0)
+    likely.sort(key=lambda known: not known.startswith(str(name)))  # one cut short comes first
+    more = f", … ({len(names)} in all)" if len(names) > SHOWN_NAMES else ""
+    return f"expected one of {', '.join(likely[:SHOWN_NAMES])}{more}"
+
+
+def check_known(what: str, name: object, known: Iterable[object]) -> None:
+    """Refuse a name that is not known.
+
+    Raises
+    ------
+    ConfigError : it is not; the message names the nearest.
+    """
+    known = list(known)
+    if name not in known:
+        raise ConfigError(f"{what} {name} is unknown; {one_of(name, known)}")
 
 
 class FieldError(ValueError):
@@ -241,6 +266,11 @@ class BatteryParameters(Section):
         if self.soc_min > self.soc_max:
             raise FieldError("soc_min", self.soc_min, f"a fraction not above soc_max = {self.soc_max:g}")
 
+    @property
+    def round_trip_efficiency(self) -> float:
+        """Delivered over charged energy at the AC terminals."""
+        return self.eta_charge * self.eta_discharge
+
 
 @dataclass(frozen=True)
 class Config:
@@ -282,14 +312,15 @@ def load_config(path: Path | str | None = None, environment: Mapping[str, str] |
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file; name one with --config or copy config.ini from the project") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; expected a text file in UTF-8") from None
+        reason = getattr(error, "strerror", None) or "not in UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {reason}; expected a text file in UTF-8") from None
     except configparser.Error as error:
         raise ConfigError(f"{path}: not an INI file: {_parsing_problem(error)}") from None
     if parser.defaults():
         raise ConfigError(f"{path}: section [DEFAULT] is not used here; move its keys into the section they belong to")
     for name in parser.sections():
         if name not in SECTIONS and not (name.startswith("battery:") and name[8:].strip()):
-            raise ConfigError(f"{path}: unknown section [{name}]; expected one of {', '.join(SECTIONS)} or battery:NAME")
+            raise ConfigError(f"{path}: unknown section [{name}]; {one_of(name, (*SECTIONS, 'battery:NAME'))}")
     values = {name: dict(parser[name]) if name in parser else {} for name in SECTIONS}
     origin = {}
     for variable, (section, key) in ENVIRONMENT.items():
@@ -334,7 +365,7 @@ def _section(cls, raw: Mapping[str, str], path: Path, name: str, folder: Path, o
     values = {}
     for key, text in raw.items():
         if key not in fields:
-            raise ConfigError(f"{path}: [{name}] unknown key {key}; expected one of {', '.join(fields)}")
+            raise ConfigError(f"{path}: [{name}] unknown key {key}; {one_of(key, fields)}")
         try:
             values[key] = _convert(text, fields[key], folder, key in UNLIMITED_KEYS)
         except ValueError:

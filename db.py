@@ -7,7 +7,7 @@ come first. All times are UTC; a time labels the start of its interval. Ranges a
     python db.py                          # the state: server, tables, rows, times, sizes
     python db.py init                     # make or migrate the schema
     python db.py reset --yes              # drop everything and make the schema anew
-    python db.py reset --table load --yes # empty one table
+    python db.py reset --table load --yes # empty one table, and those whose rows hang on it
 """
 
 import argparse
@@ -30,9 +30,11 @@ import schema
 import terminal
 from bulk import copy_out, store_measurements  # noqa: F401 - others know what it offers, results and schema by db
 from config import EMBEDDED, Config, VppError
+from kinds import KINDS, MEASUREMENTS, SERIES_KINDS, WEATHER
 from queries import between, explained, select_rows, upsert_rows
 from results import (  # noqa: F401
     ForecastRun,
+    check_run,
     read_forecast_runs,
     read_forecasts,
     read_last_state,
@@ -45,10 +47,8 @@ from results import (  # noqa: F401
     upsert_batteries,
 )
 from schema import (  # noqa: F401
-    MEASUREMENTS,
     QUANTILES,
     TABLES,
-    WEATHER,
     DatabaseError,
     after_import,
     count_rows,
@@ -62,13 +62,6 @@ log = logging.getLogger("db")
 STREAM_STATUS_KEPT = "30 days"
 # What a record itself is to blame for: out of range, against a constraint, or refused by a trigger. All else is the server's.
 RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
-# kind of a source -> its table and value column
-SERIES = {
-    "solar": ("renewables", "power_kw"),
-    "wind": ("renewables", "power_kw"),
-    "load": ("load", "power_kw"),
-    "market": ("market_prices", "price_eur_per_mwh"),
-}
 
 
 class DataGapError(VppError):
@@ -195,7 +188,7 @@ def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
 
 def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Series:
     """The measurements of a source [kW or EUR/MWh], in the order of time, named by its source_id."""
-    table, column = SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     condition, values = between("time", start, end)
     query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
         sql.Identifier(column), sql.Identifier(table), condition
@@ -204,25 +197,27 @@ def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Se
     return pd.Series(data[column], _time_index(data["time"]), name=source.source_id)
 
 
+def read_available_at(conn: connection, source: Source, start=None, end=None) -> pd.Series:
+    """When each price of a market source became known [UTC], as it was stored with it; by the time of its interval."""
+    condition, values = between("time", start, end)
+    query = sql.SQL("SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time")
+    data = copy_out(conn, query.format(condition), (source.source_id, *values), ("time", "available_at"))
+    known = _time_index(data["available_at"], "available_at")
+    return pd.Series(known, _time_index(data["time"]), name=source.source_id)
+
+
 def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] | None:
     """The newest measurement of a source: start of its interval and value [kW or EUR/MWh]; None where there is none."""
-    table, column = SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     query = sql.SQL("SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1")
     rows = select_rows(conn, query.format(sql.Identifier(column), sql.Identifier(table)), (source.source_id,))
     return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
 
 
-def read_weather(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Measured weather of a weather source: ghi, dni, dhi [W/m²], temp_air [°C], wind_speed [m/s]."""
-    condition, values = between("time", start, end)
-    names = sql.SQL(", ").join(map(sql.Identifier, WEATHER))
-    query = sql.SQL("SELECT time, {} FROM weather WHERE source_id = %s{} ORDER BY time").format(names, condition)
-    data = copy_out(conn, query, (source_id, *values), ("time", *WEATHER))
-    return pd.DataFrame({name: data[name] for name in WEATHER}, _time_index(data["time"]))
-
-
 def read_weather_forecasts(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Weather forecasts whose valid time is in the range: issue_time, valid_time and the columns of `read_weather`."""
+    """Weather forecasts whose valid time is in the range: issue_time, valid_time, ghi, dni, dhi [W/m²],
+    temp_air [°C], wind_speed [m/s].
+    """
     condition, values = between("valid_time", start, end)
     columns = ("issue_time", "valid_time", *WEATHER)
     query = sql.SQL("SELECT {} FROM weather_forecasts WHERE source_id = %s{} ORDER BY issue_time, valid_time")
@@ -258,7 +253,7 @@ def data_end(conn: connection) -> pd.Timestamp:
     DataGapError : no such source is registered, or one of them has no measurement.
     """
     ends, empty = [], []
-    sources = [source for source in read_sources(conn) if source.kind in SERIES]
+    sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
     for source in sources:
         if source.kind != "market":
             latest = read_latest(conn, source)
@@ -277,17 +272,16 @@ def data_end(conn: connection) -> pd.Timestamp:
 
 def count_measurements(conn: connection) -> dict[str, int]:
     """Number of rows of each kind of measurement: solar, wind, load, market, weather and weather-forecast."""
+    counts = dict.fromkeys(KINDS, 0)
     with conn.cursor() as cursor:
-        cursor.execute("SELECT kind, count(*) FROM renewables JOIN sources USING (source_id) GROUP BY kind")
-        counts = {"solar": 0, "wind": 0} | dict(cursor.fetchall())
-        for kind, table in (
-            ("load", "load"),
-            ("market", "market_prices"),
-            ("weather", "weather"),
-            ("weather-forecast", "weather_forecasts"),
-        ):
-            cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
-            counts[kind] = cursor.fetchone()[0]
+        for table in MEASUREMENTS:
+            kinds = [kind.name for kind in KINDS.values() if kind.table == table]
+            if len(kinds) == 1:
+                query = sql.SQL("SELECT {}, count(*) FROM {}").format(sql.Literal(kinds[0]), sql.Identifier(table))
+            else:
+                query = sql.SQL("SELECT kind, count(*) FROM {} JOIN sources USING (source_id) GROUP BY kind").format(sql.Identifier(table))
+            cursor.execute(query)
+            counts |= cursor.fetchall()
     return counts
 
 
@@ -300,14 +294,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("init", help="make or migrate the schema")
     again = commands.add_parser("reset", help="drop everything and make the schema anew")
-    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table")
+    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table, and those whose rows hang on it")
     again.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if args.command == "reset" and not args.yes:
-        what = f"all rows of {args.table}" if args.table else "all tables with their rows"
+        what = f"all rows of {schema.emptied_with(args.table)}" if args.table else "all tables with their rows"
         if not sys.stdin.isatty():
             raise DatabaseError(f"reset deletes {what}; add --yes")
         if input(f"Delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
@@ -316,6 +310,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if args.command == "reset":
             if args.table:
                 schema.empty_table(conn, args.table)
+                log.info("emptied: %s", schema.emptied_with(args.table))
             else:
                 reset(conn)
         rows = schema.table_rows(conn)

@@ -8,13 +8,14 @@ import pandas as pd
 
 from features import Known, aligned, design, pseudo_origins
 from forecast_base import QUANTILES, ForecastModel, ModelError, with_band
+from kinds import PLANT_KINDS
 
 LEVELS = ("recent_1", "recent_2", "mean_7_days", "week_1", "week_2", "mean_4_weeks", "last", "mean_day")
 
 
 def relative(table: pd.DataFrame, known: Known) -> tuple[pd.DataFrame, np.ndarray]:
     """The features and the level that targets are relative to: the week's mean for load and prices, which drift; 0 for plants."""
-    if known.source.kind in ("solar", "wind"):
+    if known.source.kind in PLANT_KINDS:
         return table, np.zeros(len(table))
     level = table["mean_week"].fillna(0.0).to_numpy()
     return table.assign(**{name: table[name] - level for name in LEVELS}), level

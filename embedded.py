@@ -55,7 +55,6 @@ with suppress(ImportError):  # not there on Windows, where scripts may still use
 # a partition drops its oldest batches, read or not, beyond either of the first two.
 BROKER_MAX_BYTES = 5 * 1024 * 1024
 BROKER_MAX_BATCHES = 100_000
-BROKER_PARTITIONS = 4
 
 FOLDER_CHECK_S = 2.0
 RESTARTS_MAX = 5  # in a row without an answer

@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
+from kinds import PLANT_KINDS
 from lookups import Lookup, WeatherForecasts, nanoseconds
 from sources import Source
 
@@ -56,6 +57,7 @@ class SourceData:
 
     `series` is indexed by UTC time, NaN where missing; `weather_forecasts` has issue_time, valid_time and a column for each
     quantity (weather or any other forecast); `others` holds further measured series, a column each, used as lagged regressors.
+    `stored_available_at` says when each price became known, by its time; `publication` stands in where it does not.
     """
 
     source: Source
@@ -67,6 +69,7 @@ class SourceData:
     measurement_delay_min: float = 0.0
     publication: str = "13:00"
     publication_zone: str = "Europe/Brussels"
+    stored_available_at: pd.Series | None = None
 
     @property
     def step(self) -> pd.Timedelta:
@@ -85,7 +88,14 @@ class SourceData:
     def available_at(self) -> pd.DatetimeIndex:
         """When each value of `grid` becomes known."""
         if self.source.kind == "market":
-            return price_available_at(self.grid.index, self.publication, self.publication_zone, self.zone)
+            times = self.grid.index
+            rule = price_available_at(times, self.publication, self.publication_zone, self.zone)
+            if self.stored_available_at is None:
+                return rule
+            stored = pd.DatetimeIndex(self.stored_available_at.reindex(times)).as_unit("ns")
+            known = np.where(stored.isna(), rule.asi8, stored.asi8)
+            # A price counts as known once those before it are: what is known ends at one place.
+            return pd.DatetimeIndex(np.maximum.accumulate(known), tz="UTC")
         return self.grid.index + self.step + pd.Timedelta(minutes=self.measurement_delay_min)
 
 
@@ -185,7 +195,7 @@ def history_problem(known: Known) -> str | None:
     if old > STALE_DAYS:
         return f"the newest value is {old:.1f} days old"
     recent = known.targets[known.targets.index >= known.targets.index[-1] - FLAT_DAYS * DAY]
-    if recent.max() == recent.min():
+    if known.source.kind != "market" and recent.max() == recent.min():  # a fixed price is flat rightly
         return f"flat line at {recent.iloc[-1]:g} for {FLAT_DAYS} days"
     return None
 
@@ -347,7 +357,7 @@ def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
     table = pd.DataFrame(
         {"recent_1": first_known(lags), "mean_7_days": mean_known(lags, 7), "week_1": first_known(lags[:, 6::7])}, index=times
     )
-    if kind not in ("solar", "wind"):
+    if kind not in PLANT_KINDS:
         days = calendar(times, known.zone, known.holidays_country)
         table = table.join(days[["working_day", "holiday", "day_before_holiday", "day_after_holiday"]])
     if kind == "solar" and source.latitude is not None and source.longitude is not None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from battery import keep_fraction
 from config import BatteryParameters
+from schedule_battery import keep_fraction
 from sources import Source
 
 MOST_INTERVALS = 700  # a figure of more is drawn from means over longer steps
@@ -37,7 +37,7 @@ DEMAND = (("charge_kw", "Charge"), ("load_kw", "Load"), ("grid_export_kw", "Expo
 WAYS = (  # column of Money, label, colour, dash
     ("rule", "Simple rule", "load", "dash"),
     ("plan", "The plan", "discharge", "solid"),
-    ("perfect", "Perfect foresight", "renewables", "dot"),
+    ("perfect_foresight", "Perfect foresight", "renewables", "dot"),
 )
 
 
@@ -49,13 +49,13 @@ MODEL_MARKS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "c
 class Money:
     """Cost of the plan's horizon [EUR], total and by interval, for each way of running the site.
 
-    `by_interval`, None where it is not known, has the columns no_battery, rule, plan, perfect as far as they are; `basis` says at which
-    values; `label` what the run shown is.
+    `by_interval`, None where it is not known, has the columns no_battery, rule, plan and
+    perfect_foresight as far as they are; `note` says at which values; `label` what the run shown is.
     """
 
     by_interval: pd.DataFrame | None
     total_eur: dict[str, float]
-    basis: str
+    note: str
     captured_share: float | None = None
     label: str = "The plan"
 

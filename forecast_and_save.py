@@ -39,7 +39,8 @@ from forecasting import (
     rolling_calibration,
     walk,
 )
-from model_selection import NAIVE, explain, silence
+from model_selection import NAIVE, silence
+from past_errors import day_error
 from train_forecast import parallel
 
 log = logging.getLogger("forecast_and_save")
@@ -140,7 +141,7 @@ def fit_and_predict(request: Request) -> Answer:
             model = fit_calibrated(lambda made=choice: request.make(made), request.data, known, request.steps, request.history_days)
             return answer(request, choice, model, predict(model, request), notes)
         except Exception as error:  # whatever its library raises, the next stands in
-            notes.append(f"{choice.model}: {explain(error)}")
+            notes.append(f"{choice.model}: {terminal.in_words(error)}")
     return Answer(request, [], tuple(notes))
 
 
@@ -158,7 +159,7 @@ def backfill(request: Request) -> Answer:
                 runs += backtest_runs(request, choice, times)
                 break
             except Exception as error:
-                notes.append(f"{choice.model}: {explain(error)}")
+                notes.append(f"{choice.model}: {terminal.in_words(error)}")
     missing = len(request.issue_times) - len(runs)
     if missing:
         notes.append(f"{missing} issue times without history")
@@ -185,7 +186,7 @@ def backtest_runs(request: Request, choice: Choice, times: Sequence[pd.Timestamp
         if issue_time >= first:
             trained_until = fits[fits <= issue_time][-1]
             run = db.ForecastRun(data.source.source_id, choice.model, choice.version, trained_until, issue_time, "backtest")
-            runs.append((run, rows.set_index("valid_time")[list(COLUMNS)]))
+            runs.append((run, rows.set_index("valid_time")[[*COLUMNS, "published"]]))
     return runs
 
 
@@ -245,7 +246,7 @@ def forecast_all(
                     answers[source_id] = answer(request, choices[0], model, predict(model, request), notes)
                     continue
                 except Exception as error:
-                    reason = explain(error)
+                    reason = terminal.in_words(error)
                     request = replace(request, choices=choices[1:])
         to_fit.append(replace(request, notes=(*request.notes, reason)) if reason else request)
     work = backfill if backfill_days else fit_and_predict
@@ -257,7 +258,7 @@ def forecast_all(
     with db.session(config) as connection:
         runs = [run for item in ordered for run in item.runs]
         db.save_forecasts(connection, [(run, frame) for run, frame in runs if is_new(connection, run, frame)])
-        rows = [summary_row(connection, item, issue_time) for item in ordered]
+        rows = [summary_row(connection, config, item, issue_time) for item in ordered]
     failed = [f"{row['source_id']} ({row['note']})" for row in rows if not row["runs"]]
     if failed and not backfill_days:
         saved = "the other sources' forecasts are saved" if len(failed) < len(rows) else "nothing is saved"
@@ -271,7 +272,7 @@ def read_champions(config: Config, stored: Sequence[SourceData]) -> tuple[dict[s
         client = model_registry.open_store(config)
         found = {data.source.source_id: model_registry.read_champion(client, data.source.source_id) for data in stored}
     except model_registry.ModelStoreError as error:
-        return {}, (explain(error),)
+        return {}, (terminal.in_words(error),)
     return {source_id: champion for source_id, champion in found.items() if champion is not None}, ()
 
 
@@ -281,42 +282,24 @@ def is_new(connection, run: db.ForecastRun, frame: pd.DataFrame) -> bool:
     newest = db.read_forecasts(connection, run.source_id, run.issue_time, roles)
     if newest is None or newest[0] != run or len(newest[1]) != len(frame):
         return True
-    return not (
-        newest[1].index.equals(frame.index) and np.array_equal(newest[1][list(COLUMNS)].to_numpy(), frame[list(COLUMNS)].to_numpy())
-    )
+    stored, made = (each[[*COLUMNS, "published"]].to_numpy(float) for each in (newest[1], frame))
+    return not (newest[1].index.equals(frame.index) and np.array_equal(stored, made))
 
 
-def yesterday_mae(connection, data: SourceData, issue_time: pd.Timestamp) -> float | None:
-    """MAE of the last day as it was forecast a day before, as far as actual values are known by now; prices two days before.
-
-    A day before, the prices of a day are mostly published; those that were are not counted.
-    """
-    issued = issue_time - (2 if data.source.kind == "market" else 1) * DAY
-    runs = db.read_forecast_runs(connection, data.source.source_id, (*PLANNED_ROLES, "backtest"))
-    runs = runs[runs["issue_time"] == issued]
-    if runs.empty:
-        return None
-    _, frame = db.read_forecasts(connection, data.source.source_id, issued, (runs["role"].iloc[-1],))
-    frame = frame[(frame.index >= issue_time - DAY) & (frame.index < issue_time)]
-    if data.source.kind == "market":
-        frame = frame[frame["q95"] > frame["q05"]]
-    error = (known_at(data, issue_time).targets - frame["value"]).abs().mean()
-    return None if np.isnan(error) else float(error)
-
-
-def summary_row(connection, item: Answer, issue_time: pd.Timestamp) -> dict:
-    data = item.request.data
+def summary_row(connection, config: Config, item: Answer, issue_time: pd.Timestamp) -> dict:
+    source = item.request.data.source
+    error = day_error(connection, config, source, issue_time)
     models = list(dict.fromkeys(run.model for run, _ in item.runs))
     first = item.runs[-1][0] if item.runs else None
     return {
-        "source_id": data.source.source_id,
+        "source_id": source.source_id,
         "model": "+".join(models),
         "version": first and first.model_version,
         "role": first and first.role,
         "issue_time": first and first.issue_time,
         "runs": len(item.runs),
         "rows": sum(len(frame) for _, frame in item.runs),
-        "yesterday_mae": yesterday_mae(connection, data, issue_time),
+        "yesterday_mae": error and error["mae"],
         "note": "; ".join(item.notes),
     }
 

@@ -15,11 +15,15 @@ import pandas as pd
 
 from config import VppError
 from features import Known, dark, sin_elevation
+from kinds import PLANT_KINDS
 from sources import Source
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 COLUMNS = ("value", *QUANTILE_COLUMNS)
+# What leaves a model nothing to say: a price that is published, a solar plant's night. A band without
+# width says neither: a forecast may be certain, too.
+FLAGS = ("published", "dark")
 # Errors of one day are alike: it is days that make a group of errors trustworthy, not rows. All errors of so many days count half of what
 # is asked for, nothing the other half; the errors of a group of so many days count half, the wider group around it the other half.
 ALL_DAYS, GROUP_DAYS = 5, 20
@@ -92,9 +96,9 @@ def size_of_errors(source: Source, times: pd.DatetimeIndex) -> np.ndarray:
 def calibration_of(backtest: pd.DataFrame, source: Source, zone: str, levels=QUANTILES) -> Calibration | None:
     """What the errors of a backtest ask for; None where it holds too few.
 
-    Rows whose band is a point (night, published prices) do not count.
+    Rows that no model forecasts (night, published prices) do not count.
     """
-    rows = backtest[backtest["actual"].notna() & (backtest["q95"] > backtest["q05"])]
+    rows = backtest[backtest["actual"].notna() & ~is_given(backtest)]
     if len(rows) < FEWEST_ERRORS:
         return None
     times = pd.DatetimeIndex(rows["valid_time"])
@@ -103,15 +107,20 @@ def calibration_of(backtest: pd.DataFrame, source: Source, zone: str, levels=QUA
     return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone), levels)
 
 
+def is_given(frame: pd.DataFrame) -> np.ndarray:
+    """Of each row of forecasts whether its value is given: no model forecasts it, no score counts it."""
+    return frame[list(FLAGS)].to_numpy(bool).any(axis=1)
+
+
 def calibrated(
-    quantiles: np.ndarray, calibration: Calibration, issue_time, times: pd.DatetimeIndex, source: Source, zone: str
+    frame: pd.DataFrame, calibration: Calibration, issue_time, times: pd.DatetimeIndex, source: Source, zone: str
 ) -> np.ndarray:
-    """Quantiles shifted, sorted and within limits; those that agree (night, published prices) stay."""
+    """The quantiles of forecasts shifted, sorted and within limits; given ones (night, published prices) stay."""
+    quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy()
     horizon_h = ((times - issue_time) / pd.Timedelta(hours=1)).to_numpy()
     size = size_of_errors(source, times)
     shifted = calibration.apply(quantiles / size, horizon_h, times.tz_convert(zone).hour.to_numpy()) * size
-    certain = quantiles[:, 0] == quantiles[:, -1]
-    return np.where(certain[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
+    return np.where(is_given(frame)[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
 
 
 def within_band(value: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
@@ -123,18 +132,21 @@ def possible(values: np.ndarray, source: Source) -> np.ndarray:
     """Power that is physically possible: not negative, and of a plant not above its capacity."""
     if source.kind == "market":
         return values
-    return np.clip(values, 0, source.capacity_kw if source.kind in ("solar", "wind") else None)
+    return np.clip(values, 0, source.capacity_kw if source.kind in PLANT_KINDS else None)
 
 
-def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-    """A model's value and quantiles sorted, possible, zero at night for a solar plant, and published prices as they are."""
+def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
+    """A model's value and quantiles sorted, possible, zero at night for a solar plant, and published prices as they are; `FLAGS`."""
     values = possible(np.column_stack([values[:, 0], np.sort(values[:, 1:], axis=1)]), known.source)
+    published = night = np.zeros(len(times), bool)
     if known.source.kind == "solar":
-        values[dark(known, times)] = 0.0
+        night = dark(known, times)
+        values[night] = 0.0
     if known.source.kind == "market":
-        published = known.series.reindex(times).to_numpy()
-        values = np.where(np.isnan(published)[:, None], values, published[:, None])
-    return values
+        price = known.series.reindex(times).to_numpy()
+        published = ~np.isnan(price)
+        values[published] = price[published, None]
+    return pd.DataFrame(values, times, COLUMNS).assign(published=published, dark=night)
 
 
 class ForecastModel:
@@ -180,13 +192,20 @@ class ForecastModel:
         return self
 
     def predict(self, known: Known, steps: int) -> pd.DataFrame:
-        """Forecast the `steps` intervals from the issue time: index valid_time; value and quantiles [kW or EUR/MWh]."""
+        """Forecast the `steps` intervals from the issue time.
+
+        Returns
+        -------
+        Index valid_time; value and quantiles [kW or EUR/MWh]; published, whether it is a price that
+        was known; dark, whether it is a solar plant's night.
+        """
         times = known.valid_times(steps)
-        values = within_limits(self._forecast(known, times), known, times)
+        frame = within_limits(self._forecast(known, times), known, times)
         if self.calibration is not None:
-            values[:, 1:] = calibrated(values[:, 1:], self.calibration, known.issue_time, times, known.source, known.zone)
-            values[:, 0] = within_band(values[:, 0], values[:, 1:])
-        return pd.DataFrame(values, index=times, columns=COLUMNS)
+            quantiles = calibrated(frame, self.calibration, known.issue_time, times, known.source, known.zone)
+            frame[list(QUANTILE_COLUMNS)] = quantiles
+            frame["value"] = within_band(frame["value"].to_numpy(), quantiles)
+        return frame
 
     def _fit(self, known: Known) -> None:
         raise NotImplementedError

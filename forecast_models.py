@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import terminal
 from direct_models import RandomForest
 from features import DAY, Known, aligned, calendar, dark, first_known, regressors, same_hours, seasonal_naive, series_lookup
 from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, ModelError, with_band
+from kinds import PLANT_KINDS
 from regression_models import Combination, HourlyRidge, Lear, LightGbm
 
 __all__ = ["COLUMNS", "MODELS", "QUANTILES", "QUANTILE_COLUMNS", "ForecastModel", "ModelError"]
@@ -131,7 +133,7 @@ class Prophet(ForecastModel):
         logger.setLevel(logging.WARNING)
         import prophet
 
-        given, plant = self.parameters, known.source.kind in ("solar", "wind")
+        given, plant = self.parameters, known.source.kind in PLANT_KINDS
         targets = recent_targets(known, given["fit_days"])
         if len(targets) > given["most_rows"]:
             chosen = np.random.default_rng(self.seed).choice(len(targets), given["most_rows"], replace=False)
@@ -154,7 +156,7 @@ class Prophet(ForecastModel):
         try:
             self.model.fit(self._frame(known, table).assign(y=targets.to_numpy()), seed=self.seed)
         except RuntimeError as error:
-            raise ModelError(f"prophet: {known.source.source_id}: {error}") from None
+            raise ModelError(f"prophet: {known.source.source_id}: {terminal.in_words(error)}") from None
         from scipy.stats import norm
 
         self.band = norm.ppf(QUANTILES) * float(self.model.params["sigma_obs"].item() * self.model.y_scale)  # its own noise
@@ -200,7 +202,7 @@ class LinearTerms:
 
         daily = fourier(hour / 24, self.daily_order)
         parts = [np.ones((len(table), 1)), daily, table.to_numpy()]
-        if known.source.kind not in ("solar", "wind"):
+        if known.source.kind not in PLANT_KINDS:
             parts += [daily * working, fourier((days["weekday"].to_numpy() + hour / 24) / 7, self.weekly_order)]
         return np.hstack(parts)
 
@@ -292,9 +294,6 @@ class NBeats(ForecastModel):
 
     def _fit(self, known):
         self._quiet()
-        from darts.models import NBEATSModel
-        from darts.utils.likelihood_models import QuantileRegression
-
         given, hours = self.parameters, known.step / pd.Timedelta(hours=1)
         self.inputs = int(given["input_h"] / hours)
         self.outputs = int(np.ceil((self.horizon_h + known.measurement_delay / pd.Timedelta(hours=1)) / hours))
@@ -310,24 +309,11 @@ class NBeats(ForecastModel):
             raise ModelError(f"nbeats: {known.source.source_id}: no {self.inputs + self.outputs} intervals without a gap to learn from")
         series = [self._series(piece.to_numpy()) for piece in pieces]
         covariates = [self._covariates(known, piece.index) for piece in pieces]
-        self.model = NBEATSModel(
-            self.inputs,
-            self.outputs,
-            num_stacks=2,
-            num_blocks=1,
-            num_layers=2,
-            layer_widths=given["width"],
-            n_epochs=given["epochs"],
-            batch_size=self.batch_size,
-            optimizer_kwargs={"lr": given["learning_rate"]},
-            likelihood=QuantileRegression(list(QUANTILES)),
-            random_state=self.seed,
-            save_checkpoints=False,
-            pl_trainer_kwargs=self._trainer(),
-        )
+        self.model = self._untrained(given["epochs"])
         stride = max(1, int(given["stride_h"] / hours))
         with self._no_warnings():
             self.model.fit(series, past_covariates=covariates, stride=stride, dataloader_kwargs={"pin_memory": False})
+        self._keep_weights()
 
     def _forecast(self, known, times):
         network = self._network()
@@ -373,26 +359,80 @@ class NBeats(ForecastModel):
             for child in (name, f"{name}.utilities.rank_zero"):
                 logging.getLogger(child).setLevel(logging.ERROR)
 
+    def _untrained(self, epochs: int):
+        """The darts model of these parameters, without weights."""
+        from darts.models import NBEATSModel
+        from darts.utils.likelihood_models import QuantileRegression
+
+        return NBEATSModel(
+            self.inputs,
+            self.outputs,
+            num_stacks=2,
+            num_blocks=1,
+            num_layers=2,
+            layer_widths=self.parameters["width"],
+            n_epochs=epochs,
+            batch_size=self.batch_size,
+            optimizer_kwargs={"lr": self.parameters["learning_rate"]},
+            likelihood=QuantileRegression(list(QUANTILES)),
+            random_state=self.seed,
+            save_checkpoints=False,
+            pl_trainer_kwargs=self._trainer(),
+        )
+
     def __getstate__(self) -> dict:
-        """A darts network does not pickle with its model: both of its files go in."""
+        """Weights and parameters only.
+
+        The files of darts name classes and functions. Those that Python 3.11.2 writes call getattr,
+        and darts rightly refuses to load them.
+        """
         state = self.__dict__.copy()
-        if "model" in state and not isinstance(state["model"], dict):
-            with tempfile.TemporaryDirectory() as folder, self._no_warnings():
-                self.model.save(f"{folder}/nbeats.pt", clean=True)
-                state["model"] = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        if "weights" in state:
+            state.pop("model", None)
         return state
 
-    def _network(self):
-        """The darts model, from its files where it was stored."""
-        self._quiet()
-        if isinstance(self.model, dict):
-            from darts.models import NBEATSModel
+    def _keep_weights(self) -> None:
+        """Remember by what the network is built again: its weights, and the count of covariates."""
+        network = self.model.model
+        weights = network.state_dict()
+        self.weights = {name: tensor.numpy().copy() for name, tensor in weights.items()}
+        self.columns = network.train_sample_shape["past_covariates"][1]
 
-            with tempfile.TemporaryDirectory() as folder, self._no_warnings():
-                for name, content in self.model.items():
-                    Path(folder, name).write_bytes(content)
-                self.model = NBEATSModel.load(f"{folder}/nbeats.pt", pl_trainer_kwargs=self._trainer())
+    def _network(self):
+        """The darts model; where it was stored, a new one that is given the stored weights."""
+        self._quiet()
+        if "model" not in self.__dict__:
+            self.model = self._from_weights()
+        elif isinstance(self.model, dict):
+            self.model = self._from_darts_files(self.model)
+            self._keep_weights()
         return self.model
+
+    def _from_weights(self):
+        import torch
+        from darts import TimeSeries
+
+        model, length = self._untrained(epochs=0), self.inputs + self.outputs
+        target = TimeSeries.from_values(np.zeros((length, 1), np.float32))
+        covariates = TimeSeries.from_values(np.zeros((length, self.columns), np.float32))
+        with self._no_warnings():
+            model.fit(target, past_covariates=covariates)  # no epoch: it only makes the layers
+        weights = {name: torch.from_numpy(values) for name, values in self.weights.items()}
+        model.model.load_state_dict(weights)
+        return model
+
+    def _from_darts_files(self, files: dict[str, bytes]):
+        """The network of a model that was stored before version 0.2, as the two files of darts."""
+        from darts.models import NBEATSModel
+
+        with tempfile.TemporaryDirectory() as folder, self._no_warnings():
+            for name, content in files.items():
+                Path(folder, name).write_bytes(content)
+            try:
+                return NBEATSModel.load(f"{folder}/nbeats.pt", pl_trainer_kwargs=self._trainer())
+            except Exception as error:  # whatever darts and torch raise for what they do not trust
+                message = "an earlier version stored this network in a form that cannot be loaded"
+                raise ModelError(f"nbeats: {message}; run python train_forecast.py") from error
 
     @staticmethod
     def _trainer() -> dict:

@@ -21,10 +21,21 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from config import Config, ConfigError, VppError
+from config import Config, ConfigError, VppError, check_known
 from features import DAY, Known, SourceData, history_problem, known_at, seasonal_naive
-from forecast_base import COLUMNS, QUANTILE_COLUMNS, QUANTILES, ForecastModel, calibrated, calibration_of, within_band
+from forecast_base import (
+    COLUMNS,
+    FLAGS,
+    QUANTILE_COLUMNS,
+    QUANTILES,
+    ForecastModel,
+    calibrated,
+    calibration_of,
+    is_given,
+    within_band,
+)
 from forecast_models import MODELS
+from kinds import SERIES_KINDS
 from sources import Source
 
 log = logging.getLogger("forecasting")
@@ -35,7 +46,6 @@ CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by t
 ADAPTATION = 0.03  # of the level of a quantile, for each share that an origin's actual values were off it
 LEVEL_LIMITS = (0.005, 0.995)
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95  # the battery that prices forecasts, empty at both ends of a local day
-FORECAST_KINDS = ("solar", "wind", "load", "market")
 
 
 class ForecastError(VppError):
@@ -78,8 +88,8 @@ def walk(
 
     Yields
     ------
-    issue_time, valid_time, value, q05 … q95 as the model gives them, actual (NaN where not measured), naive (last week's same local
-    hour, or the published price).
+    issue_time, valid_time, value, q05 … q95 as the model gives them, published, dark, actual (NaN
+    where not measured), naive (last week's same local hour, or the published price).
     """
     model = None
     for issue_time in sorted(issue_times):
@@ -94,10 +104,9 @@ def walk(
         frame = frame[frame.index >= start]
         naive = seasonal_naive(known, frame.index)
         if data.source.kind == "market":
-            published = known.series.reindex(frame.index).to_numpy()
-            naive = np.where(np.isnan(published), naive, published)
+            naive = np.where(frame["published"], frame["value"], naive)
         frame = frame.reset_index().assign(issue_time=issue_time, actual=data.series.reindex(frame.index).to_numpy(), naive=naive)
-        yield frame[["issue_time", "valid_time", *COLUMNS, "actual", "naive"]]
+        yield frame[["issue_time", "valid_time", *COLUMNS, *FLAGS, "actual", "naive"]]
 
 
 def backtest(
@@ -127,7 +136,7 @@ def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: floa
     issued = pd.DatetimeIndex(frame["issue_time"]).as_unit("ns").asi8
     result, actual = frame.copy(), frame["actual"].to_numpy()
     value, values = frame["value"].to_numpy(copy=True), frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
-    uncertain = (values[:, -1] > values[:, 0]) & ~np.isnan(actual)
+    counted = ~is_given(frame) & ~np.isnan(actual)
     levels, pending = np.array(QUANTILES), []
     for issue_time, rows in sorted(frame.groupby("issue_time").indices.items()):
         now = issue_time.value
@@ -141,10 +150,10 @@ def rolling_calibration(frame: pd.DataFrame, data: SourceData, window_days: floa
         calibration = calibration_of(frame[earlier], data.source, data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS))
         if calibration is not None:
             times = pd.DatetimeIndex(frame["valid_time"].iloc[rows])
-            values[rows] = calibrated(values[rows], calibration, issue_time, times, data.source, data.zone)
+            values[rows] = calibrated(frame.iloc[rows], calibration, issue_time, times, data.source, data.zone)
             value[rows] = within_band(value[rows], values[rows])
-        if uncertain[rows].any():
-            pending.append(rows[uncertain[rows]])
+        if counted[rows].any():
+            pending.append(rows[counted[rows]])
     result[list(QUANTILE_COLUMNS)] = values
     result["value"] = value
     return result
@@ -208,8 +217,7 @@ def price_scores(frame: pd.DataFrame, step: pd.Timedelta, zone: str) -> dict[str
     days = frame["valid_time"].dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
     for (_, day), rows in frame.groupby(["issue_time", days]):
         length = (day + DAY).tz_localize(zone) - day.tz_localize(zone)
-        unpublished = rows["q95"] > rows["q05"]
-        if len(rows) * step < length or rows["actual"].isna().any() or not unpublished.any():
+        if len(rows) * step < length or rows["actual"].isna().any() or rows["published"].all():
             continue
         actual, forecast = rows["actual"].to_numpy(), rows["value"].to_numpy()
         earned += float(battery_day(forecast, hours) @ actual) * hours
@@ -228,19 +236,16 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
     Returns
     -------
     mae, rmse, pinball, width_80 [kW or EUR/MWh]; nmae (per capacity; None without one), rmae (per MAE of last week's same local
-    hour), coverage_80 (of the band from q10 to q90 where it is one: not at night) [fractions]; rows; for prices also captured_share
-    and kendall_tau [-].
+    hour), coverage_80 (of the band from q10 to q90, not at night) [fractions]; rows; for prices also
+    captured_share and kendall_tau [-].
     """
-    rows = frame[frame["actual"].notna()]
-    certain = rows["q95"] == rows["q05"]
-    if source.kind == "market":
-        rows, certain = rows[~certain], certain[~certain]
+    rows = frame[frame["actual"].notna() & ~frame["published"]]
     if rows.empty:
         raise ForecastError(f"{source.source_id}: the backtest has no row with an actual value to score")
     actual = rows["actual"].to_numpy()
     error = actual - rows["value"].to_numpy()
     mae, naive_mae = np.abs(error).mean(), np.abs(actual - rows["naive"].to_numpy()).mean()
-    band = rows[~certain]
+    band = rows[~rows["dark"]]
     inside = (band["actual"] >= band["q10"]) & (band["actual"] <= band["q90"])
     result = {
         "mae": float(mae),
@@ -260,10 +265,10 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
 # The I/O edge
 
 
-def load_source_data(conn, config: Config, source: Source) -> SourceData:
-    """All that the database holds about a source: its series, its site's weather forecasts and, for a price, the site's powers.
+def load_measured(conn, config: Config, source: Source, start=None, end=None) -> SourceData:
+    """What was measured of a source in [start, end), and nothing else of it.
 
-    What a plant gave while it was curtailed (`parameters["curtailed"]`) is not learnt from.
+    Curtailed intervals (`parameters["curtailed"]`) are missing: no model learns from them, and no error counts them.
 
     Raises
     ------
@@ -271,14 +276,38 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
     """
     import db
 
-    series = db.read_series(conn, source)
+    series = db.read_series(conn, source, start, end)
     try:
-        curtailed = [(terminal.utc_time(start), terminal.utc_time(end)) for start, end in source.parameters.get("curtailed", [])]
+        curtailed = [(terminal.utc_time(first), terminal.utc_time(last)) for first, last in source.parameters.get("curtailed", [])]
     except (TypeError, ValueError, argparse.ArgumentTypeError):
         given, example = source.parameters["curtailed"], '[["2025-03-20T09:00Z", "2025-03-20T12:00Z"]]'
         raise ForecastError(f"{source.source_id}: curtailed = {given}: expected [start, end] with their zone, as {example}") from None
-    for start, end in curtailed:  # all intervals that it touches
-        series[(series.index + pd.Timedelta(minutes=source.step_min) > start) & (series.index < end)] = np.nan
+    for first, last in curtailed:  # all intervals that it touches
+        series[(series.index + pd.Timedelta(minutes=source.step_min) > first) & (series.index < last)] = np.nan
+    return SourceData(
+        source,
+        series,
+        zone=source.time_zone,
+        holidays_country=config.site.holidays_country,
+        measurement_delay_min=config.forecast.measurement_delay_min,
+        publication=config.forecast.price_publication,
+        publication_zone=config.forecast.price_publication_zone,
+        stored_available_at=db.read_available_at(conn, source, start, end) if source.kind == "market" else None,
+    )
+
+
+def load_source_data(conn, config: Config, source: Source) -> SourceData:
+    """All that the database holds about a source.
+
+    That is its series, its site's weather forecasts and, for a price, the site's powers.
+
+    Raises
+    ------
+    ForecastError : a curtailed period is not two times with their zone.
+    """
+    import db
+
+    data = load_measured(conn, config, source)
     site = [other for other in db.read_sources(conn) if other.site_id == source.site_id]
     weather = next((other for other in site if other.kind == "weather"), None)
     forecasts = db.read_weather_forecasts(conn, weather.source_id) if weather else None
@@ -292,17 +321,8 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
         others = pd.concat(powers, axis=1) if powers else None
     if source.latitude is None and source.site_id == config.site.site_id:
         source = dataclasses.replace(source, latitude=config.site.latitude, longitude=config.site.longitude)
-    return SourceData(
-        source,
-        series,
-        forecasts if forecasts is not None and len(forecasts) else None,
-        others,
-        zone=source.time_zone,
-        holidays_country=config.site.holidays_country,
-        measurement_delay_min=config.forecast.measurement_delay_min,
-        publication=config.forecast.price_publication,
-        publication_zone=config.forecast.price_publication_zone,
-    )
+    weather_forecasts = forecasts if forecasts is not None and len(forecasts) else None
+    return dataclasses.replace(data, source=source, weather_forecasts=weather_forecasts, others=others)
 
 
 def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:
@@ -310,17 +330,16 @@ def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:
 
     Raises
     ------
-    ForecastError : a name is not registered, or nothing is.
+    ConfigError : a name is not registered; the nearest are given.
+    ForecastError : nothing is registered.
     """
     import db
 
-    known = [source for source in db.read_sources(conn) if source.kind in FORECAST_KINDS]
+    known = [source for source in db.read_sources(conn) if source.kind in SERIES_KINDS]
     if not known:
         raise ForecastError("no source is registered in the database; run python communication.py (after python generation.py)")
-    missing = set(wanted or ()) - {source.source_id for source in known}
-    if missing:
-        names = ", ".join(source.source_id for source in known)
-        raise ForecastError(f"unknown source {', '.join(sorted(missing))}; expected one of {names}")
+    for name in wanted or ():
+        check_known("source", name, [source.source_id for source in known])
     return [source for source in known if not wanted or source.source_id in wanted]
 
 
@@ -410,6 +429,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         raise ConfigError(f"backtest: --from {args.first} is after --to {args.last}")
     if not args.refit_days > 0:
         raise ConfigError(f"--refit-days {args.refit_days:g}: expected more than 0")
+    factory = _factory(args, config)
     if args.output:
         terminal.check_writable(args.output, "--output")
     with db.session(config) as conn:
@@ -435,21 +455,20 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     everything = [origin for origin in everything if origin >= origins[0] or history_problem(known_at(data, origin)) is None]
     raw = []
     with terminal.progress("backtest", len(everything)) as advance:
-        for rows in walk(_factory(args, config), data, everything, steps, args.refit_days, config.training.history_days):
+        for rows in walk(factory, data, everything, steps, args.refit_days, config.training.history_days):
             raw.append(rows)
             advance(1.0)
     frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
     frame = frame[frame["issue_time"] >= origins[0]]
     if args.output:
         with terminal.replacing_file(args.output, "--output") as partial:
-            frame.drop(columns="naive").to_csv(partial, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+            frame.drop(columns=[*FLAGS, "naive"]).to_csv(partial, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
     result = {"source_id": source.source_id, "model": args.model, "origins": len(origins)} | scores(frame, source, data.zone)
     terminal.print_rows([result], "backtest", as_json=args.json)
 
 
 def _factory(args: argparse.Namespace, config: Config) -> Callable[[], ForecastModel]:
-    if args.model not in MODELS:
-        raise ConfigError(f"--model {args.model}: expected one of {', '.join(MODELS)}")
+    check_known("model", args.model, MODELS)
     return lambda: MODELS[args.model](horizon_h=args.horizon_h or config.forecast.horizon_h, seed=config.training.seed)
 
 

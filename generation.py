@@ -29,12 +29,11 @@ import plants
 import terminal
 import weather
 from config import Config, ConfigError, FieldError, Generation, VppError
+from kinds import KINDS, POWER_KINDS, WEATHER
 from sources import (
     ADDED,
     IMPORTED,
     SOURCES_FILE,
-    VALUE_COLUMN,
-    WEATHER_COLUMNS,
     Source,
     read_sources,
     replacing_files,
@@ -42,16 +41,12 @@ from sources import (
     write_sources,
 )
 
-COLUMNS = {kind: ("time", "source_id", column) for kind, column in VALUE_COLUMN.items()}
-COLUMNS["weather"] = ("time", "source_id", *WEATHER_COLUMNS)
-COLUMNS["weather_forecast"] = ("issue_time", "valid_time", "source_id", *WEATHER_COLUMNS)
-DECIMALS = {"ghi": 1, "dni": 1, "dhi": 1, "temp_air": 2, "wind_speed": 2}
 PANELS = {  # of the picture: title, and which column of which files it shows
-    "Plants and load [kW]": (("solar", "wind", "load"), "power_kw"),
+    "Plants and load [kW]": (POWER_KINDS, "power_kw"),
     "Day-ahead price [EUR/MWh]": (("market",), "price_eur_per_mwh"),
-    "Global irradiance [W/m2]": (("weather", "weather_forecast"), "ghi"),
-    "Wind at 10 m [m/s]": (("weather", "weather_forecast"), "wind_speed"),
-    "Air temperature [deg C]": (("weather", "weather_forecast"), "temp_air"),
+    "Global irradiance [W/m2]": (("weather", "weather-forecast"), "ghi"),
+    "Wind at 10 m [m/s]": (("weather", "weather-forecast"), "wind_speed"),
+    "Air temperature [deg C]": (("weather", "weather-forecast"), "temp_air"),
 }
 FIRST_YEAR, LAST_YEAR = 1950, 2100
 ZONE_PLANT = {"tilt": 25, "turbine": "E-82/2300", "hub_height_m": 105}
@@ -224,11 +219,11 @@ def generate(world: World, sources: Sequence[Source]) -> Iterator[tuple[str, Sou
                 local = profiles(source.time_zone) if source.kind == "load" else None
                 yield source.kind, source, {"time": np.arange(world.rows), "power_kw": plant_series(world, source, place, local)}, {}
                 continue
-            columns = {name: place.weather[name].to_numpy()[: world.rows] for name in WEATHER_COLUMNS}
+            columns = {name: place.weather[name].to_numpy()[: world.rows] for name in WEATHER}
             yield "weather", source, {"time": np.arange(world.rows)} | columns, {}
             made = weather.forecasts_at(world.seed, site_id, place.systems, place.sky, place.weather, world.end)
-            columns = {"issue_time": made["issue"], "valid_time": made["valid"]} | {name: made[name] for name in WEATHER_COLUMNS}
-            yield "weather_forecast", source, columns, {}
+            columns = {"issue_time": made["issue"], "valid_time": made["valid"]} | {name: made[name] for name in WEATHER}
+            yield "weather-forecast", source, columns, {}
 
 
 # ------------------------------------------------------------------------------------------------------------ files
@@ -250,29 +245,24 @@ def write_files(folder: Path, sources: Sequence[Source], world: World) -> tuple[
     rows, writers, week = [], {}, {}
     first_site = next((source.site_id for source in sources if source.kind != "market"), None)
     schemas = {
-        kind: pa.schema([(name, pa.float64() if name in WEATHER_COLUMNS or name == names[-1] else pa.string()) for name in names])
-        for kind, names in COLUMNS.items()
+        kind.name: pa.schema([(name, pa.float64() if name in kind.value_names else pa.string()) for name in kind.file_columns])
+        for kind in KINDS.values()
     }
     with contextlib.ExitStack() as files:
         for kind, schema in schemas.items():
-            file = files.enter_context((folder / f"{kind}.csv").open("wb"))
+            file = files.enter_context((folder / KINDS[kind].file).open("wb"))
             file.write(",".join(schema.names).encode() + b"\n")
             writers[kind] = files.enter_context(csv.CSVWriter(file, schema, write_options=options))
         pool = files.enter_context(ThreadPoolExecutor(1))  # writes one table while the next is made
         with terminal.progress("Generating", len(sources)) as advance:
             for kind, source, columns, figures in generate(world, sources):
-                arrays = []
-                for name in COLUMNS[kind]:
-                    if name == "source_id":
-                        arrays.append(pa.array([source.source_id]).take(pa.array(np.zeros(len(arrays[0]), np.int8))))
-                    elif name in columns and name.endswith("time"):
-                        arrays.append(text.take(pa.array(columns[name])))
-                    else:
-                        arrays.append(pa.array(columns[name].round(DECIMALS.get(name, 3)) + 0.0))
+                arrays = [text.take(pa.array(columns[name])) for name in KINDS[kind].times]
+                arrays.append(pa.array([source.source_id]).take(pa.array(np.zeros(len(arrays[0]), np.int8))))
+                arrays += [pa.array(columns[column.name].round(column.decimals) + 0.0) for column in KINDS[kind].values]
                 if writing:
                     writing.result()
                 writing = pool.submit(writers[kind].write_table, pa.Table.from_arrays(arrays, schema=schemas[kind]))
-                if kind != "weather_forecast":
+                if kind != "weather-forecast":
                     rows.append(table_row(kind, source, columns, figures))
                     advance(1)
                 if source.kind == "market" or source.site_id == first_site:
@@ -286,7 +276,7 @@ def add_week(week: dict[str, dict[str, pd.Series]], kind: str, source: Source, c
     """Put the week in the middle of a series into its panel of the picture; of the forecasts the one issued at its start."""
     per_day = 24 * 60 // world.step_min
     first = max(0, world.rows // per_day - 7) // 2 * per_day
-    if kind == "weather_forecast":
+    if kind == "weather-forecast":
         chosen = np.flatnonzero(columns["issue_time"] == first)
         times, ending = world.times[columns["valid_time"][chosen]], " forecast"
     else:
@@ -300,7 +290,7 @@ def add_week(week: dict[str, dict[str, pd.Series]], kind: str, source: Source, c
 def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
     """Draw a week: an interactive page (.html) or a picture (.png)."""
     panels = [panel for panel in PANELS if panel in week]
-    with replacing_files(path.parent) as folder:
+    with terminal.replacing_file(path, "--plot") as partial:
         if path.suffix == ".html":
             from plotly.subplots import make_subplots
 
@@ -310,7 +300,7 @@ def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
                     dash = "dot" if name.endswith("forecast") else "solid"
                     page.add_scatter(x=series.index, y=series.round(2), name=name, line={"dash": dash, "shape": "hv"}, row=row, col=1)
             page.update_layout(height=230 * len(panels), title="A week of the generated series (UTC)", template="plotly_white")
-            page.write_html(folder / path.name)
+            page.write_html(partial)
         else:
             from matplotlib.figure import Figure
 
@@ -323,12 +313,12 @@ def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
                 axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
                 axis.grid(alpha=0.3)
             figure.suptitle("A week of the generated series (UTC)")
-            figure.savefig(folder / path.name, format="png", dpi=90)
+            figure.savefig(partial, format="png", dpi=90)
 
 
 def table_row(kind: str, source: Source, columns: dict[str, np.ndarray], figures: dict) -> dict:
     """What a series is like: capacity factor, extremes, correlation of an hour with the next, share of negative prices."""
-    name = "temp_air" if kind == "weather" else VALUE_COLUMN[kind]
+    name = "temp_air" if kind == "weather" else KINDS[kind].value
     values = columns[name]
     per_h = 60 // source.step_min
     return {
@@ -370,6 +360,8 @@ def generate_files(config: Config, folder: Path, plot: Path | None = None) -> li
     """Generate what the configuration asks for into a folder; returns the rows of the table."""
     if plot and plot.suffix not in (".html", ".png"):
         raise ConfigError(f"--plot {plot}: expected a file that ends in .html or .png")
+    if plot:
+        terminal.check_writable(plot, "--plot")
     sources = fleet_of(config, folder)
     world = make_world(config.generation, config.site.holidays_country)
     with replacing_files(folder) as temporary:

@@ -18,8 +18,7 @@ KEYS = ["issue_time", "valid_time"]
 
 def scored(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
     """The rows of a backtest that count: measured, and not a published price."""
-    known = frame["q95"] == frame["q05"] if data.source.kind == "market" else False
-    return frame[frame["actual"].notna() & ~known]
+    return frame[frame["actual"].notna() & ~frame["published"]]
 
 
 def losses(frame: pd.DataFrame, data: SourceData, select_by: str) -> pd.DataFrame:

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import pickle
-import re
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -21,9 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 
+import terminal
 from config import EMBEDDED, Config, VppError
 from features import SourceData, known_at
-from forecast_models import MODELS, ForecastModel
+from forecast_models import COLUMNS, MODELS, ForecastModel
 
 # before mlflow is imported anywhere
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -102,8 +102,9 @@ def open_store(config: Config):
         mlflow.set_experiment(config.mlflow.experiment)
     except Exception as error:  # MlflowException, sqlalchemy's and requests' errors alike
         where = str(folder / "mlflow.db") if embedded else "the server of [mlflow] tracking_uri"
-        text = str(error).replace(config.mlflow.tracking_uri, "(hidden)") if not embedded else str(error)
-        cause = " ".join(re.sub(r"://[^\s/]*@", "://(hidden)@", text).split())[:200]
+        cause = terminal.in_words(error)
+        if not embedded:
+            cause = cause.replace(config.mlflow.tracking_uri, "(hidden)")
         raise ModelStoreError(f"MLflow, {where}: {cause}; start it with mlflow server, or set [mlflow] tracking_uri = embedded") from None
     return client
 
@@ -121,7 +122,7 @@ def read_champion(client, source_id: str) -> Champion | None:
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
-        raise ModelStoreError(f"MLflow, {registered_name(source_id)}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelStoreError(f"MLflow, {registered_name(source_id)}: {terminal.in_words(error)}") from error
     tags = version.tags
     if tags.get("model") not in MODELS:
         return None
@@ -144,7 +145,7 @@ def load_champion(champion: Champion) -> ForecastModel:
             warnings.simplefilter("ignore")
             return mlflow.pyfunc.load_model(f"models:/{name}/{champion.version}").get_raw_model()
     except Exception as error:  # whatever a foreign or damaged pickle raises
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        cause = terminal.in_words(error)
         raise ModelNotFoundError(f"{name} version {champion.version} cannot be loaded ({cause}); run python train_forecast.py") from error
 
 
@@ -190,7 +191,13 @@ def requirements(model: type[ForecastModel]) -> list[str]:
 def empty(data: SourceData) -> SourceData:
     """The description of a source without its rows; the names of its columns stay."""
     weather, others = (None if frame is None else frame.iloc[:0] for frame in (data.weather_forecasts, data.others))
-    return replace(data, series=data.series.iloc[:0], weather_forecasts=weather, others=others)
+    return replace(
+        data,
+        series=data.series.iloc[:0],
+        weather_forecasts=weather,
+        others=others,
+        stored_available_at=None,
+    )
 
 
 def model_input(data: SourceData, issue_time: pd.Timestamp, days: float | None = None) -> pd.DataFrame:
@@ -237,7 +244,7 @@ class PyfuncForecaster:
         delay = pd.Timedelta(minutes=data.measurement_delay_min)
         issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + data.step + delay)
         known = known_at(replace(data, series=series, weather_forecasts=weather, others=others), issue_time)
-        forecast = self.model.predict(known, int(params.get("steps", 48)))
+        forecast = self.model.predict(known, int(params.get("steps", 48)))[list(COLUMNS)]
         forecast.index = forecast.index.strftime(TIME)
         return forecast.rename_axis("valid_time").reset_index()
 

@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import pickle
-import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -220,7 +219,7 @@ def tune(task: Task, model: type[ForecastModel], origins: pd.DatetimeIndex, dead
                 study.tell(trial, score_of(backtests[trial.number], task.data, task.training.select_by))
         except Exception as error:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            reasons.append(explain(error))
+            reasons.append(terminal.in_words(error))
     count = len(study.get_trials(deepcopy=False, states=finished))
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete and reasons:
@@ -264,11 +263,6 @@ def open_storage(storage: str | Path):
     return optuna.storages.RDBStorage("postgresql+psycopg2://", engine_kwargs=options)
 
 
-def explain(error: BaseException) -> str:
-    text = re.sub(r"://[^\s/]*@", "://(hidden)@", " ".join(str(error).split()))  # a password in the address of a server
-    return (text if isinstance(error, VppError) else f"{type(error).__name__}: {text}")[:300]
-
-
 # --- one source ------------------------------------------------------------------------------------------------------------------
 
 
@@ -285,7 +279,7 @@ def train_source(task: Task) -> Outcome:
 
 
 def failure(task: Task, error: Exception) -> Outcome:
-    reason = explain(error)
+    reason = terminal.in_words(error)
     return Outcome(task, [Result(NAIVE, {}, reason=reason)], None, verdict=f"failed: {reason}")
 
 
@@ -338,7 +332,7 @@ def compare_models(task: Task) -> Outcome:
             outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)
             return outcome
         except Exception as error:  # then it cannot win
-            winner.reason, winner.score = explain(error), np.inf
+            winner.reason, winner.score = terminal.in_words(error), np.inf
 
 
 def assess(task: Task, model: type[ForecastModel], origins: Origins, deadline: float = np.inf, parameters: dict | None = None) -> Result:
@@ -357,7 +351,7 @@ def assess(task: Task, model: type[ForecastModel], origins: Origins, deadline: f
         result.score = score_of(result.frame, task.data, task.training.select_by)
         result.picture = draw(result.frame, f"{task.data.source.source_id}: {model.name}, selection origins", task.data)
     except Exception as error:  # one model's failure, whatever its library raises, leaves the others be
-        result.reason = explain(error)
+        result.reason = terminal.in_words(error)
         result.score = np.inf
     result.seconds = time.monotonic() - began
     return result
@@ -386,7 +380,7 @@ def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[Forecast
     tested, calibration = test.copy(), calibration_of(earlier, source, zone)
     if calibration is not None:
         issue_times, times = (pd.DatetimeIndex(test[name]) for name in ("issue_time", "valid_time"))
-        tested[list(QUANTILE_COLUMNS)] = calibrated(test[list(QUANTILE_COLUMNS)].to_numpy(), calibration, issue_times, times, source, zone)
+        tested[list(QUANTILE_COLUMNS)] = calibrated(test, calibration, issue_times, times, source, zone)
     known = known_at(task.data, task.issue_time, task.training.history_days)
     past = pd.concat([earlier, test])
     past = past[past["valid_time"].isin(known.targets.index)]  # the last values may not be known yet

@@ -19,160 +19,19 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 import schedule_backtest
 import schedule_pareto
 import terminal
-from battery import carry_out
 from config import Config
-from schedule_problem import Problem, Result, read_problem, result_json
-from schedule_site import (
-    actual_frame,
-    alternatives,
-    bent_in_words,
-    bent_limits,
-    captured_share,
-    carried_out,
-    forecast_frame,
-    peak_so_far,
-    run_row,
-    schedule_frames,
-    site_problem,
-    starting_batteries,
-    terminal_price,
-    with_terminal_value,
-)
+from plans import plan, plan_problem
+from schedule_problem_file import read_problem, result_json
+from schedule_site import bent_in_words
 from schedule_solver import InfeasibleScheduleError, solve
+from valuation import value_plan
 
 logger = logging.getLogger("optimization")
-
-
-# --- plan and value ---------------------------------------------------------------------------------------------------------
-
-
-def solve_or_raise(config: Config, problem: Problem) -> Result:
-    result = solve(problem, config.optimization.solver)
-    if result.schedule is None:
-        raise InfeasibleScheduleError(f"the plan from {terminal.shown(problem.start)} is infeasible: {result.cause}")
-    for bend in result.violations:
-        logger.warning("%s cannot be kept in interval %d: exceeded by %.1f %s", bend.field, bend.interval, bend.amount, bend.unit)
-    return result
-
-
-def plan_problem(conn, config: Config, issue_time: pd.Timestamp | None) -> tuple[pd.Timestamp, Problem, pd.DatetimeIndex]:
-    """What `plan` solves: issue time, problem and its intervals; forecasts that are missing are made first."""
-    import db
-
-    issue_time = db.data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
-    found = forecast_frame(conn, config, issue_time)
-    if found is None:
-        import forecast_and_save
-
-        logger.info("no forecasts for issue time %s: making them first", terminal.shown(issue_time))
-        conn.commit()
-        forecast_and_save.forecast_all(config, issue_time)
-        found = forecast_frame(conn, config, issue_time)
-    if found is None:
-        raise db.DataGapError(f"a source has no forecast for issue time {terminal.shown(issue_time)}; run python forecast_and_save.py")
-    frame, step = found
-    batteries = starting_batteries(conn, config, issue_time)
-    problem = site_problem(config, issue_time, frame, step, batteries, peak_so_far(conn, config, issue_time))
-    return issue_time, with_terminal_value(problem), frame.index
-
-
-def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
-    """Plan the next `[optimization] horizon_h` hours, and store schedule, run and planned states.
-
-    Parameters
-    ----------
-    config : the site, its batteries, its grid and its tariff.
-    issue_time : from when on (UTC); default the data end. Nothing known later is used.
-
-    Returns
-    -------
-    The row of `schedule_runs`, and `bent_limits` of each way. Its costs are those at forecast values, energy left at the end valued at
-    one price; no penalty of a limit that bends is in them.
-
-    Raises
-    ------
-    VppError : no data, no forecast, or no schedule keeps to physics.
-    """
-    import db
-
-    if not config.batteries:
-        logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
-    with db.session(config) as conn:
-        issue_time, problem, index = plan_problem(conn, config, issue_time)
-        result = solve_or_raise(config, problem)
-        run = run_row(config, "plan", issue_time, problem, result)
-        db.upsert_batteries(conn, config.batteries)
-        db.save_schedule(conn, run, *schedule_frames(problem, result, index))
-    logger.info("%s: %d intervals in %.2f s, %s", result.status, problem.intervals, result.certificate.seconds, result.certificate.kind)
-    return run | {"bent_limits": bent_limits(alternatives(problem) | {"plan": (problem, result.schedule)})}
-
-
-def value_plan(config: Config, run_id: str | None = None) -> dict:
-    """What a stored plan costs at the actual load, renewables and prices, beside its alternatives.
-
-    The batteries do what was planned as far as `Battery.step` and the limits of the grid connection let them; curtailment is decided
-    at actual prices and the grid takes the rest. The rule charges on surplus and discharges on deficit. Perfect foresight is the
-    optimum for the actual values. All four cost energy, peak, CO2 and wear, less the value of the energy added to the batteries at the
-    plan's terminal price. Perfect foresight costs least of what the batteries can do without bending more limits; no battery may
-    cost less still where self-discharge loses what the batteries began with. Stores perfect foresight as a run of kind `perfect`
-    and the plan as it was carried out as one of kind `actual`.
-
-    Parameters
-    ----------
-    run_id : the plan; default the newest.
-
-    Returns
-    -------
-    run_id, issue_time, no_battery, rule, plan, perfect_foresight [EUR], captured_share [fraction], and bent_limits of each way.
-
-    Raises
-    ------
-    VppError : there is no plan, or actual values of its intervals are missing.
-    """
-    import db
-
-    with db.session(config) as conn:
-        stored = db.read_schedule(conn, run_id)
-        if stored is None:
-            raise db.DataGapError(f"no plan{f' {run_id}' if run_id else ''} in the database; run python optimization.py")
-        run, schedule, states = stored
-        index, step = schedule.index, int((schedule.index[1] - schedule.index[0]).total_seconds()) // 60 if len(schedule) > 1 else 60
-        actual = actual_frame(conn, config, index, step)
-        missing = int(actual.isna().any(axis=1).sum())
-        if missing:
-            raise db.DataGapError(
-                f"actual values of {missing} of the plan's {len(index)} intervals from {terminal.shown(index[0])} are not known yet;"
-                " plan an earlier time with --issue-time to value it"
-            )
-        batteries = starting_batteries(conn, config, run["issue_time"], set(states["battery_id"]))
-        peak = peak_so_far(conn, config, run["issue_time"])
-        forecast = schedule.assign(price_eur_per_mwh=schedule["import_price_eur_per_mwh"] - config.grid.import_fee_eur_per_mwh)
-        price = terminal_price(site_problem(config, index[0], forecast, step, batteries))
-        problem = with_terminal_value(site_problem(config, index[0], actual, step, batteries, peak), price)
-        powers = [states[states["battery_id"] == battery.battery_id] for battery in batteries]
-        wanted = np.array([(state["charge_kw"] - state["discharge_kw"]).to_numpy() for state in powers]).reshape(len(batteries), len(index))
-        done = carry_out(problem, lambda t, _: wanted[:, t])
-        perfect = solve_or_raise(config, problem)
-        row = run_row(config, "perfect", run["issue_time"], problem, perfect)
-        db.save_schedule(conn, row, *schedule_frames(problem, perfect, index))
-        result = carried_out(problem, done)
-        actual = run_row(config, "actual", run["issue_time"], problem, result)
-        db.save_schedule(conn, actual, *schedule_frames(problem, result, index))
-    costs = {
-        "no_battery": row["cost_no_battery_eur"],
-        "rule": row["cost_rule_eur"],
-        "plan": actual["cost_eur"],
-        "perfect_foresight": row["cost_eur"],
-    }
-    share = captured_share(costs["no_battery"], costs["plan"], costs["perfect_foresight"])
-    bent = bent_limits(alternatives(problem) | {"plan": (problem, done), "perfect_foresight": (problem, perfect.schedule)})
-    return {"run_id": run["run_id"], "issue_time": run["issue_time"], **costs, "captured_share": share, "bent_limits": bent}
 
 
 # --- terminal -------------------------------------------------------------------------------------------------------------
@@ -258,7 +117,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
             {"cost at": "actual values", **{name: actual[key] for name, key in names.items()}, "captured share": actual["captured_share"]}
         )
     if args.json:
-        print(json.dumps({"run": run, "value": actual, "schedule": rows}, default=str, indent=2))
+        print(terminal.json_text({"run": run, "value": actual, "schedule": rows}))
         return 0
     terminal.print_rows(rows, f"plan from {terminal.shown(run['issue_time'])}: {run['status']}, {run['certificate']}, run {run['run_id']}")
     print()
@@ -267,7 +126,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
         if any(bent.values()):
             print(f"at {when} values: {bent_in_words(bent)}")
     if note:
-        print(f"\nno value at actual values: {note}")
+        print(f"\nno value at actual values: {terminal.printable(note)}")
     return 0
 
 
@@ -282,23 +141,35 @@ def run_value(args: argparse.Namespace, config: Config) -> int:
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
-    rows = schedule_backtest.backtest(config, args.days, args.every_h, args.horizon_h, args.step_min, args.without_day, args.issue_local)
+    rows = schedule_backtest.roll_past(
+        config,
+        args.days,
+        args.every_h,
+        args.horizon_h,
+        args.step_min,
+        args.without_day,
+        args.issue_local,
+    )
     terminal.print_rows(rows, f"rolling horizon, {args.days} days, {args.horizon_h} h ahead, EUR at actual values", args.json)
     return 0
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> int:
+    folder = args.output or config.paths.state_dir
+    for name in ("pareto.csv", "pareto.png"):
+        if args.input:
+            terminal.check_not_read(folder / name, "--output", args.input, "--input")
+        terminal.check_writable(folder / name, "--output")
     if args.input:
         problem = read_problem(args.input)
     else:
         import db
 
         with db.session(config) as conn:
-            _, problem, _ = plan_problem(conn, config, args.issue_time)
+            _, _, problem = plan_problem(conn, config, args.issue_time)
     if not problem.co2_kg_per_mwh.any():
         logger.warning("co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] or in the problem file")
     rows = schedule_pareto.front(problem, args.points, config.optimization.solver)
-    folder = args.output or config.paths.state_dir
     with terminal.replacing_file(folder / "pareto.csv", "--output") as table:
         with terminal.replacing_file(folder / "pareto.png", "--output") as picture:
             schedule_pareto.plot_front(rows, picture)

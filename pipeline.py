@@ -10,7 +10,6 @@ new in the data folder and, when the data end has moved, forecasts and plans fro
 
 import argparse
 import dataclasses
-import json
 import logging
 import os
 import time
@@ -24,12 +23,13 @@ import communication
 import db
 import forecast_and_save
 import generation
-import optimization
+import plans
 import report
 import sources
 import train_forecast
+import valuation
 from config import Config, ConfigError, VppError
-from terminal import check_writable, new_parser, print_rows, replacing_file, run_script, shown
+from terminal import check_not_read, check_writable, json_text, new_parser, print_rows, replacing_file, run_script, shown
 
 log = logging.getLogger("pipeline")
 
@@ -80,13 +80,13 @@ def run_stages(config: Config, generate: bool) -> dict:
     with stage(stages, "forecast"):
         forecast_and_save.forecast_all(config, issue_time=issue_time)
     with stage(stages, "optimise"):
-        plan = optimization.plan(config, issue_time=issue_time)
+        plan = plans.plan(config, issue_time=issue_time)
     with stage(stages, "value"):
-        valued = optimization.value_plan(config, run_id=plan["run_id"])
+        valued = valuation.value_plan(config, run_id=plan["run_id"])
     with stage(stages, "report"):
         page = report.write_report(config, run_id=plan["run_id"])
     return {
-        "issue_time": issue_time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "issue_time": shown(issue_time),
         "rows": {row["topic"]: {"produced": row["produced"], "stored": row["in_database"], "dlq": row["dead_lettered"]} for row in rows},
         "champions": [
             {key: row[key] for key in ("source_id", "model", "mae", "mae_ratio_naive")} for row in leaderboard if row["champion"]
@@ -123,7 +123,7 @@ def watch(config: Config, every_min: float) -> None:
                 log.info("nothing new: the data end at %s", shown(issue_time))
             else:
                 forecast_and_save.forecast_all(config, issue_time=issue_time)
-                plan = optimization.plan(config, issue_time=issue_time)
+                plan = plans.plan(config, issue_time=issue_time)
                 planned = issue_time
                 report.write_report(config)
                 money = plan["cost_eur"], plan["cost_no_battery_eur"]
@@ -175,6 +175,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
     check_writable(report.OUTPUT)
     if args.json:
+        for path in args.data.glob("*") if args.data else ():
+            check_not_read(args.json, "--json", path, "--data")
         check_writable(args.json, "--json")
     if args.watch is not None:
         if not 0 < args.watch < float("inf") or args.json:
@@ -185,7 +187,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     print_summary(summary)
     if args.json:
         with replacing_file(args.json, "--json") as partial:
-            partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            partial.write_text(json_text(summary) + "\n", encoding="utf-8")
 
 
 def main(argv=None) -> int:

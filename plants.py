@@ -8,7 +8,6 @@ the zone does not contain the user's plants. Arrays have one value for each inte
     python generation.py --solar 4 --wind 0
 """
 
-import difflib
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from datetime import time
 import numpy as np
 import pandas as pd
 
-from sources import SourceError
+from config import check_known
 from weather import Sky, persistent_noise
 
 TILT_DEG, DC_AC_RATIO = 30.0, 1.2  # of a plant that does not say
@@ -111,13 +110,10 @@ def turbine_curve(turbine: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises
     ------
-    SourceError : windpowerlib has no power curve of this name; close names are given.
+    ConfigError : windpowerlib has no power curve of this name; the nearest names are given.
     """
     known = _turbine_types()["turbine_type"]
-    if turbine not in set(known):
-        close = difflib.get_close_matches(turbine, known, n=4, cutoff=0.4)
-        more = ", ".join(close or known[:4])
-        raise SourceError(f"wind turbine {turbine}: windpowerlib has no power curve of that name; close ones: {more}")
+    check_known("wind turbine (a power curve of windpowerlib)", turbine, known)
     from windpowerlib import WindTurbine
 
     curve = WindTurbine(hub_height=HUB_HEIGHT_M, turbine_type=turbine).power_curve

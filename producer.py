@@ -1,13 +1,14 @@
-"""The producer: CSV files of the data folder -> messages in their Kafka topics, keyed by source, which keeps each source in order.
+"""The producer: sends the CSV files of the data folder to their Kafka topics.
 
     python communication.py produce --topic solar-topic --speed 3600
 
-It may be killed and run again: the sink stores each message once. `produce` sends from this process, `produce_aside` from one of its
-own, so that the sink has a core and an interpreter for itself. Run as a script this file is that process: it takes what to do
-from its standard input, and ends when that is closed, however its parent ends.
+Messages are keyed by source, which keeps each source in order. The producer may be killed and run
+again: the sink stores each message once. `produce` sends from this process. `produce_aside` sends
+from one of its own, so that the sink has a core and an interpreter for itself. Run as a script,
+this file is that process: it takes its task from its standard input, and ends when that is closed,
+however its parent ends.
 """
 
-import csv
 import operator
 import os
 import pickle
@@ -20,13 +21,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
-import msgspec
 from confluent_kafka import KafkaException, Producer
 
-import records
 import terminal
 from broker import (
     MOCK_CLUSTER,
@@ -41,94 +39,20 @@ from broker import (
     wait_for_topics,
 )
 from config import Config, VppError
+from stream_files import csv_path, read_messages
 
-# librdkafka's own broker drops the oldest of more than 5 MiB a partition. We count messages uncompressed, which is the worst case,
-# and leave room for the batch that is being sent.
+# librdkafka's own broker drops the oldest of more than 5 MiB a partition. We count messages
+# uncompressed, which is the worst case, and leave room for the batch that is being sent.
 ROOM_BYTES = 4 * 2**20
 MESSAGE_OVERHEAD_BYTES = 30
 ROOM_POLL_S = 0.05
-CHUNK_ROWS = 500  # lines that are read, encoded and sent at once; looks for delivery reports and for a signal to stop lie between
-
-
-# --- CSV files ---------------------------------------------------------------------------------------------------------------
-
-
-def csv_path(config: Config, kind: str) -> Path:
-    """The file of the data folder with the messages of a kind."""
-    return config.paths.data_dir / f"{kind.replace('-', '_')}.csv"
-
-
-def count_lines(config: Config, kinds: Sequence[str]) -> int:
-    """Lines of the files of these kinds after their headers, for a progress bar."""
-    total = 0
-    for path in (csv_path(config, kind) for kind in kinds):
-        if path.exists():
-            with path.open("rb") as file:
-                total += max(0, sum(block.count(b"\n") for block in iter(lambda file=file: file.read(1 << 20), b"")) - 1)
-    return total
-
-
-def read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
-    """The messages of a CSV file, some hundred at a time: their times as written, their keys and their values.
-
-    A cell that is no number is sent as it is, so that the sink dead-letters it with its reason.
-
-    Raises
-    ------
-    StreamError : the file lacks a column, is not UTF-8 or has a cell of more than 128 KiB.
-    """
-    try:
-        yield from _read_messages(path, kind)
-    except UnicodeDecodeError:
-        with path.open("rb") as file:
-            line = next((number for number, text in enumerate(file, 1) if text != text.decode(errors="ignore").encode()), 1)
-        raise StreamError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
-
-
-def _read_messages(path: Path, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str], list[bytes]]]:
-    fields = records.RECORDS[kind].__struct_fields__
-    texts = sum(name == "source_id" or name.endswith("time") for name in fields)  # they come first
-    encode = msgspec.json.Encoder().encode
-    record = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        header = next(iter(_lines(rows, 1, path)), [])
-        if missing := [name for name in fields if name not in header]:
-            raise StreamError(f"{path}: no column {', '.join(missing)}; expected {','.join(fields)}")
-        pick = operator.itemgetter(*(header.index(name) for name in fields))
-        while lines := _lines(rows, CHUNK_ROWS, path):
-            if min(map(len, lines)) < len(header):
-                lines = [line + [""] * (len(header) - len(line)) for line in lines if line]
-            columns = list(zip(*map(pick, lines), strict=True))
-            try:
-                columns[texts:] = [list(map(float, column)) for column in columns[texts:]]
-                values = list(map(encode, map(record, *columns)))
-            except ValueError:  # a cell is no number, or no text at all
-                values = [encode(_line(record, cells, texts)) for cells in map(pick, lines)]
-            if lines:
-                yield columns[1], columns[0], values
-
-
-def _line(record: type, cells: Sequence[str], texts: int) -> msgspec.Struct:
-    try:
-        return record(*cells[:texts], *map(float, cells[texts:]))
-    except ValueError:
-        return record(*cells)
-
-
-def _lines(reader, count: int, path: Path) -> list[list[str]]:
-    """The next lines of a CSV file, `count` or what is left."""
-    try:
-        return list(islice(reader, count))
-    except csv.Error as error:
-        raise StreamError(f"{path}, line {reader.line_num}: {error}; expected a CSV file") from None
-
-
-# --- producer ----------------------------------------------------------------------------------------------------------------
 
 
 class Room:
-    """Keeps what is unread in a topic of librdkafka's own broker below what that can hold; a real Kafka has room enough."""
+    """Keeps what is unread in a topic of librdkafka's own broker below what that can hold.
+
+    A real Kafka has room enough.
+    """
 
     def __init__(self, config: Config, settings: dict[str, object], producer: Producer, topic: str):
         self.wait_s, self.producer, self.topic = config.database.wait_s, producer, topic
@@ -136,8 +60,15 @@ class Room:
         self.consumer = new_consumer(settings, config.kafka.group_id)
         self.partitions = wait_for_topics(self.consumer, [topic], REQUEST_S)
 
-    def portions(self, keys: Sequence[str], values: Sequence[bytes], stop: Callable[[], bool]) -> Iterator[slice]:
-        """These messages in portions, each when there is room for it.
+    def portions(
+        self, keys: Sequence[str], values: Sequence[bytes], stop: Callable[[], bool]
+    ) -> Iterator[slice]:
+        """Divide messages into portions, each of which comes when there is room for it.
+
+        Parameters
+        ----------
+        keys, values : of the messages.
+        stop : ends the waiting for room.
 
         Raises
         ------
@@ -165,8 +96,9 @@ class Room:
                 least, since = unread, time.monotonic()
             if time.monotonic() - since > self.wait_s:
                 raise StreamError(
-                    f"topic {self.topic} is full: the embedded broker keeps 5 MiB a partition and {unread:,} messages wait to be stored; "
-                    "run python communication.py consume beside, or python communication.py, which stores while it produces"
+                    f"topic {self.topic} is full: the embedded broker keeps 5 MiB a partition and "
+                    f"{unread:,} messages wait to be stored; run python communication.py consume "
+                    "beside, or python communication.py, which stores while it produces"
                 )
             self.producer.poll(ROOM_POLL_S)
 
@@ -186,6 +118,7 @@ def produce(
 
     Parameters
     ----------
+    kinds : keys of `kinds.KINDS`.
     speed : times real time, by the messages' times; None for as fast as possible.
     stop : asked now and then; True ends it early.
     advance : told how many more were sent.
@@ -196,48 +129,67 @@ def produce(
 
     Raises
     ------
-    StreamError : there is no file, the broker is away, or messages were not delivered; says how many.
+    StreamError : there is no file, the broker is away, or messages were not delivered.
     """
     kinds = [kind for kind in kinds if csv_path(config, kind).exists()]
     if not kinds:
-        raise StreamError(f"no CSV files in {terminal.shown(config.paths.data_dir)}; run python generation.py or python sources.py import")
+        raise StreamError(
+            f"no CSV files in {terminal.shown(config.paths.data_dir)}; run python generation.py "
+            "or python sources.py import"
+        )
     settings, topics, wait_s = kafka_settings(config), topic_names(config), config.database.wait_s
-    failures, sent, rooms = Counter(), Counter(dict.fromkeys(kinds, 0)), {}
+    failures, sent = Counter(), Counter(dict.fromkeys(kinds, 0))
     producer = new_producer(settings, wait_s, failures)
     wait_for_topics(producer, [topics[kind] for kind in kinds], wait_s)
     try:
         with ExitStack() as stack:
+            rooms = {}
             if (producer.list_topics(timeout=REQUEST_S).cluster_id or "").startswith(MOCK_CLUSTER):
                 rooms = {kind: Room(config, settings, producer, topics[kind]) for kind in kinds}
                 for room in rooms.values():
                     stack.callback(room.consumer.close)
             for kind, keys, values in _messages(config, kinds, speed, stop):
-                topic = topics[kind]
-                for portion in rooms[kind].portions(keys, values, stop) if rooms else [slice(None)]:
-                    for value, key in zip(values[portion], keys[portion], strict=True):
-                        try:
-                            producer.produce(topic, value, key)
-                        except BufferError:
-                            send(producer, topic, value, key)
+                portions = rooms[kind].portions(keys, values, stop) if rooms else [slice(None)]
+                for portion in portions:
+                    _send_all(producer, topics[kind], keys[portion], values[portion])
                     sent[kind] += len(values[portion])
                 producer.poll(0)
                 advance(len(values))
                 if failures or stop():
                     break
     except KafkaException as error:
-        raise StreamError(f"Kafka: {error.args[0].str()}; {sent.total()} messages sent; produce again") from None
+        cause = error.args[0].str()
+        raise StreamError(f"Kafka: {cause}; {sent.total()} messages sent; produce again") from None
     finally:
         left = producer.flush(wait_s + 1)
+    _refuse_undelivered(failures, left, sent.total())
+    return dict(sent)
+
+
+def _send_all(producer: Producer, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:
+    for value, key in zip(values, keys, strict=True):
+        try:
+            producer.produce(topic, value, key)
+        except BufferError:
+            send(producer, topic, value, key)
+
+
+def _refuse_undelivered(failures: Counter[str], left: int, sent: int) -> None:
     if failures or left:
         causes = ", ".join(f"{count} × {cause}" for cause, count in failures.items()) or "no answer"
-        raise StreamError(f"Kafka did not acknowledge {failures.total() + left} of {sent.total()} messages ({causes}); produce again")
-    return dict(sent)
+        raise StreamError(
+            f"Kafka did not acknowledge {failures.total() + left} of {sent} messages ({causes}); "
+            "produce again"
+        )
 
 
 def _messages(
     config: Config, kinds: Sequence[str], speed: float | None, stop: Callable[[], bool]
 ) -> Iterator[tuple[str, Sequence[str], Sequence[bytes]]]:
-    """Kind, keys and values of all messages: file by file, or at `speed` in the order of their times, each when it is due."""
+    """Kind, keys and values of all messages.
+
+    They come file by file, or at `speed` in the order of their times, each when it is due.
+    """
     if not speed:
         for kind in kinds:
             for _, keys, values in read_messages(csv_path(config, kind), kind):
@@ -260,18 +212,24 @@ def _messages(
         yield kind, (key,), (value,)
 
 
-# --- in a process of its own -------------------------------------------------------------------------------------------------
+# --- in a process of its own ---
 
 
 def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]) -> dict[str, int]:
-    """As `produce`, in a process of its own; it ends when `stop` says so, and when this process ends in whatever way.
+    """As `produce`, in a process of its own.
+
+    It ends when `stop` says so, and when this process ends in whatever way.
 
     Raises
     ------
     StreamError : as `produce`, or the process was killed.
     """
     with _interrupts_blocked():  # the process inherits that: a Ctrl-C is for us to hear
-        process = subprocess.Popen([sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).resolve())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
     try:
         with suppress(BrokenPipeError):  # it was killed at once
             pickle.dump((config, list(kinds)), process.stdin)
@@ -281,7 +239,10 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
                 return {}
             time.sleep(0.05)
         if not (answer := process.stdout.read()):
-            raise StreamError(f"the producer's process ended with {process.returncode} before all was sent; run the same command again")
+            raise StreamError(
+                f"the producer's process ended with {process.returncode} before all was sent; "
+                "run the same command again"
+            )
         sent, error = pickle.loads(answer)
         if error:
             raise StreamError(error)

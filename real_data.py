@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from config import ConfigError, VppError
+from config import ConfigError, VppError, one_of
 from sources import STEPS_MIN, DataFileError, SourceError
 
 # factor to kW or EUR/MWh; energies are per step and are divided by its hours
@@ -85,7 +85,7 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
     option = "price" if kind == "market" else kind
     names = [name for name in header if text == name or text.startswith(name + ":")]
     if not names and ":" in text:
-        raise SourceError(f"--{option} {text}: no such column; the file has {', '.join(header)}")
+        raise SourceError(f"--{option} {text}: no such column; {one_of(text.partition(':')[0], header)}")
     name = max(names, key=len, default=text)
     unit, source_id, capacity, *rest = [*text[len(name) + 1 :].split(":"), "", ""]
     units = PRICE_UNITS if kind == "market" else POWER_UNITS | ENERGY_UNITS

@@ -27,6 +27,7 @@ from features import (
     weather_at,
 )
 from forecast_base import QUANTILES, ForecastModel, ModelError
+from kinds import PLANT_KINDS
 from lookups import Lookup
 
 MAD_TO_SIGMA = 1.4826  # the standard deviation of a normal distribution in units of its median absolute deviation
@@ -168,7 +169,7 @@ class HourlyRidge(ForecastModel):
     def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
         """Features and the level that targets are relative to, transformed."""
         table, _ = design(known, origins, times)
-        if known.source.kind in ("solar", "wind"):
+        if known.source.kind in PLANT_KINDS:
             return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
         rest = day_flags(times, known.zone, known.holidays_country)
         if known.weather_forecasts is not None:
@@ -277,7 +278,10 @@ class LightGbm(ForecastModel):
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
         usable = np.isfinite(target)
         target = np.arcsinh(target / self.scale) if self.scale else target
-        rows = lightgbm.Dataset(table.to_numpy(dtype=np.float32)[usable], target[usable], params={"verbosity": -1}).construct()
+        # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
+        quiet = {"verbosity": -1, "feature_pre_filter": False}
+        values = table.to_numpy(dtype=np.float32)[usable]
+        rows = lightgbm.Dataset(values, target[usable], params=quiet).construct()
         given, self.columns = self.parameters, list(table)
         settings = {
             "objective": "quantile",

@@ -207,7 +207,7 @@ def numbers_section(content: Content) -> Section:
         for label, value, note, kind in cards:
             body += f'<div class="card {kind}">{quiet(label)}<b>{escape(value)}</b>{quiet(note)}</div>'
         body += "</div>"
-        body += paragraph(f"{money.basis} Positive amounts are paid, negative ones earned.", "quiet")
+        body += paragraph(f"{money.note} Positive amounts are paid, negative ones earned.", "quiet")
         drawn["savings"] = figures.savings_figure(money)
     fleet = figures.fleet_soc(content.states, content.batteries)
     schedule = figures.with_battery_power(content.schedule, content.states)
@@ -314,9 +314,9 @@ def cost_section(content: Content) -> Section:
     rows += [(label, euro(money.total_eur[name]), euro(none - money.total_eur[name])) for name, label, *_ in money.ways]
     listed = table(("Way", "Cost|", "Saved|"), rows)
     if money.by_interval is None:
-        return Section("cost", title, paragraph(money.basis, "quiet") + listed)
+        return Section("cost", title, paragraph(money.note, "quiet") + listed)
     entries = [(label, tint, {"solid": "rule"}.get(dash, dash)) for _, label, tint, dash in money.ways]
-    body = paragraph(lead + " " + money.basis, "quiet") + key(entries) + "<!--saved-->"
+    body = paragraph(lead + " " + money.note, "quiet") + key(entries) + "<!--saved-->"
     return Section("cost", title, body + listed, {"saved": figures.cost_figure(money, content.zone)})
 
 

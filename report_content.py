@@ -11,16 +11,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 import db
-import features
-import schedule_site
-from battery import carry_out, replay
+import valuation
 from config import EMBEDDED, BatteryParameters, Config, VppError
-from figures import DAY, HISTORY, Money, SourceView, interval_length
-from schedule_problem import Problem, Schedule
+from figures import HISTORY, Money, SourceView
+from past_errors import day_error
+from plan_basis import read_basis
 from sources import Source
 
 log = logging.getLogger("report")
@@ -56,15 +54,14 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
 
     Raises
     ------
-    ReportError : there is no run of that name.
+    ConfigError : there is no run of that name; the nearest are given.
+    ReportError : the run has no schedule to show.
     DatabaseError : the database cannot be reached.
     """
     with db.session(config) as conn:
+        if run_id is not None:
+            db.check_run(conn, run_id)
         found = db.read_schedule(conn, run_id)
-        if found is None and run_id is not None:
-            newest = db.read_schedule(conn)
-            expected = f"the newest plan is {newest[0]['run_id']}" if newest else "there is no plan yet: run python optimization.py"
-            raise ReportError(f"--run {run_id}: no such run in the database; {expected}")
         run, schedule, states = found or (None, None, None)
         if run is not None and schedule.empty:
             raise ReportError(f"--run {run['run_id']}: {run['status']}, it has no schedule to show")
@@ -77,7 +74,8 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
         sources.sort(key=lambda source: (KIND_ORDER.index(source.kind), source.source_id))
         views = () if issue_time is None else tuple(read_view(conn, config, source, issue_time, data_end) for source in sources)
         rows = db.count_measurements(conn)
-        money = None if run is None else read_money(conn, config, run, schedule, states)
+        money = None if run is None else read_money(conn, run, schedule, states)
+        basis = None if run is None else read_basis(run)
     return Content(
         site=config.site.name,
         zone=config.site.time_zone,
@@ -85,7 +83,7 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
         run=run,
         schedule=schedule,
         states=states,
-        batteries=config.batteries,
+        batteries=basis.batteries if basis else config.batteries,
         money=money,
         views=views,
         leaderboard=read_leaderboard(config, [source.source_id for source in sources]),
@@ -95,7 +93,7 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
 
 
 def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, data_end: pd.Timestamp | None) -> SourceView:
-    """A source around an issue time [UTC], and the error of its last 24 h with measurements."""
+    """A source around an issue time [UTC], and the error of its last day with measurements."""
     found = db.read_forecasts(conn, source.source_id, issue_time)
     run, forecast = found if found and len(found[1]) else (None, None)
     end = issue_time + pd.Timedelta(hours=config.forecast.horizon_h)
@@ -104,100 +102,37 @@ def read_view(conn, config: Config, source: Source, issue_time: pd.Timestamp, da
     view = SourceView(source, actual, newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None)
     if run is not None:
         view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
-    return (
-        view if data_end is None else dataclasses.replace(view, error=read_error(conn, source, min(end, data_end), config.site.time_zone))
-    )
+    if data_end is None:
+        return view
+    return dataclasses.replace(view, error=day_error(conn, config, source, min(end, data_end)))
 
 
-def read_error(conn, source: Source, end: pd.Timestamp, zone: str) -> dict | None:
-    """Mean absolute error of the 24 h before `end`, forecast at least 24 h before, and that of last week's same local hour."""
-    start = end - DAY
-    runs = db.read_forecast_runs(conn, source.source_id, ("champion", "fallback"))
-    runs = runs[pd.to_datetime(runs["issue_time"], utc=True) <= start] if len(runs) else runs
-    if runs.empty:
-        return None
-    forecast = db.read_forecasts(conn, source.source_id, runs["issue_time"].max())[1]
-    series = db.read_series(conn, source, start - 8 * DAY, end)
-    actual = series[series.index >= start]
-    error = (forecast["value"].reindex(actual.index) - actual).abs()
-    if error.notna().sum() < DAY / pd.Timedelta(minutes=source.step_min) / 2:
-        return None
-    naive = np.abs(series.reindex(features.local_lag(actual.index, 7, zone)).to_numpy() - actual.to_numpy())
-    return {
-        "mae": float(error.mean()),
-        "naive": float(np.nanmean(naive)) if np.isfinite(naive).any() else None,
-        "end": end,
-        "issue_time": runs["issue_time"].max(),
-    }
+def read_money(conn, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
+    """What a run costs beside other ways of running the site, as `valuation.read_value` values it.
 
-
-def read_money(conn, config: Config, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
-    """What a run costs beside other ways of running the site.
-
-    A plan that has been valued is shown at actual values beside perfect foresight. A run that was made with another configuration
-    than the present one is shown with the money that was stored with it: what its batteries and its tariff were is not known any more.
+    A run of a version that stored no basis is shown with the money that was stored with it, until
+    `optimization.py value` has valued it.
     """
-    step = int(interval_length(schedule.index).total_seconds()) // 60
-    label = LABELS[run["kind"]]
-    total = {"no_battery": run["cost_no_battery_eur"], "rule": run["cost_rule_eur"], "plan": run["cost_eur"]}
-    made = schedule_site.config_of(config, run, len(schedule) * step / 60)
-    if made is None:
-        basis = f"As stored when it was made, {AT_FORECAST if run['kind'] == 'plan' else AT_ACTUAL}: the configuration has changed since."
-        return Money(None, total, basis, label=label)
-    perfect = db.read_schedule(conn, schedule_site.run_id_of(made, "perfect", run["issue_time"])) if run["kind"] == "plan" else None
-    known = perfect is not None and perfect[1].index.equals(schedule.index)
-    batteries = schedule_site.starting_batteries(conn, made, run["issue_time"], set(states["battery_id"]))
-    peak = schedule_site.peak_so_far(conn, made, run["issue_time"])
-
-    def problem_of(frame: pd.DataFrame) -> Problem:
-        price = frame["import_price_eur_per_mwh"] - made.grid.import_fee_eur_per_mwh
-        return schedule_site.site_problem(made, schedule.index[0], frame.assign(price_eur_per_mwh=price), step, batteries, peak)
-
-    price = schedule_site.terminal_price(problem_of(schedule))
-    problem = schedule_site.with_terminal_value(problem_of(perfect[1] if known else schedule), price)
-    wanted = by_battery(states, problem, "charge_kw") - by_battery(states, problem, "discharge_kw")
-    ways = schedule_site.alternatives(problem)
-    if run["kind"] == "plan":
-        ways["plan"] = (problem, carry_out(problem, lambda t, _: wanted[:, t]))
-    else:  # carried out already
-        ways["plan"] = (problem, stored_schedule(problem, schedule, states))
-    if known:
-        ways["perfect"] = (problem, stored_schedule(problem, *perfect[1:]))
-    if known or run["kind"] == "plan":
-        total = {name: schedule_site.net_cost_eur(*way) for name, way in ways.items()}
-    by_interval = pd.DataFrame({name: interval_costs(*way, total[name]) for name, way in ways.items()}, index=schedule.index)
-    share = schedule_site.captured_share(total["no_battery"], total["plan"], total["perfect"]) if known else None
-    basis = (
-        AT_ACTUAL if known or run["kind"] != "plan" else AT_FORECAST
-    ).capitalize() + ". Energy added to the batteries counts at one price."
-    bent = {name: len(replay(*way).bends) for name, way in ways.items()}
-    if any(bent.values()):
-        basis += (
-            f" Limits were not kept in {bent['no_battery']:,} places without battery and in {bent['plan']:,} with it;"
-            " what that may cost is in no amount."
+    label, value = LABELS[run["kind"]], valuation.read_value(conn, run, schedule, states)
+    if value is None:
+        total = {"no_battery": run["cost_no_battery_eur"], "rule": run["cost_rule_eur"]}
+        values = AT_FORECAST if run["kind"] == "plan" else AT_ACTUAL
+        note = (
+            f"As stored when it was made, {values}: an older version made it and did not store its"
+            " fees, limits and batteries."
         )
-    return Money(by_interval, total, basis, share, label)
-
-
-def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
-    """A column of stored battery states, one row a battery of the problem."""
-    own = (states.loc[states["battery_id"] == battery.battery_id, column] for battery in problem.batteries)
-    return np.array([part.to_numpy(float) for part in own]).reshape(len(problem.batteries), problem.intervals)
-
-
-def stored_schedule(problem: Problem, frame: pd.DataFrame, states: pd.DataFrame) -> Schedule:
-    """A schedule as it was before it was stored."""
-    batteries = (by_battery(states, problem, name) for name in ("charge_kw", "discharge_kw", "soc"))
-    grid = (frame[name].to_numpy(float) for name in ("curtailed_kw", "grid_import_kw", "grid_export_kw"))
-    charge, discharge, soc = batteries
-    return Schedule(charge, discharge, *grid, soc)
-
-
-def interval_costs(problem: Problem, schedule: Schedule, total_eur: float) -> np.ndarray:
-    """What each interval of a schedule costs [EUR]; the peak, which belongs to none, is in the last, so that the sum is `total_eur`."""
-    costs = schedule_site.interval_costs_eur(problem, schedule)
-    costs[-1] += total_eur - costs.sum()
-    return costs
+        return Money(None, total | {"plan": run["cost_eur"]}, note, label=label)
+    note = (AT_ACTUAL if value.at_actual else AT_FORECAST).capitalize()
+    note += ". Energy added to the batteries counts at one price."
+    bent = value.ways.bent_limits
+    if any(bent.values()):
+        note += (
+            f" Limits were not kept in {bent['no_battery']:,} places without battery and in"
+            f" {bent['plan']:,} with it; what that may cost is in no amount."
+        )
+    if value.note:
+        note += f" {value.note}"
+    return Money(value.by_interval(), value.ways.cost_eur, note, value.captured_share, label)
 
 
 def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:

@@ -19,7 +19,7 @@ import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from config import BatteryParameters
+from config import BatteryParameters, check_known
 from queries import copy_frame, explained, select_frame, select_rows, upsert_rows
 from schema import QUANTILES
 
@@ -67,7 +67,8 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
 
     Parameters
     ----------
-    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75, q90, q95 [kW or EUR/MWh].
+    runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75,
+        q90, q95 [kW or EUR/MWh] and published (false where missing): whether it is a known price.
     """
     with explained("forecasts"), conn, conn.cursor() as cursor:
         ids = [run.run_id for run, _ in runs]
@@ -77,19 +78,28 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
         cursor.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
         for run, frame in runs:
             upsert_rows(cursor, "forecast_runs", ["run_id"], [{"run_id": run.run_id, **dataclasses.asdict(run)}])
-            rows = frame[["value", *(name for name in QUANTILES if name in frame)]].rename_axis("valid_time").reset_index()
+            names = [name for name in (*QUANTILES, "published") if name in frame]
+            rows = frame[["value", *names]].rename_axis("valid_time").reset_index()
             rows.insert(0, "run_id", run.run_id)
             copy_frame(cursor, "forecasts", rows)
 
 
 def read_forecasts(
-    conn: connection, source_id: str, issue_time, roles: Sequence[str] = ("champion", "fallback")
+    conn: connection,
+    source_id: str,
+    issue_time,
+    roles: Sequence[str] = ("champion", "fallback"),
+    or_before: bool = False,
 ) -> tuple[ForecastRun, pd.DataFrame] | None:
-    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none."""
+    """The newest run of these roles with exactly this issue time, and its frame as in `save_forecasts`; None where there is none.
+
+    With `or_before` it is the newest with this issue time or else the last before it.
+    """
     names = [item.name for item in dataclasses.fields(ForecastRun)]
     query = sql.SQL(
-        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time = %s AND role = ANY(%s) ORDER BY created_at DESC LIMIT 1"
-    ).format(sql.SQL(", ").join(map(sql.Identifier, names)))
+        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time {} %s AND role = ANY(%s)"
+        " ORDER BY issue_time DESC, created_at DESC LIMIT 1"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL("<=" if or_before else "="))
     rows = select_rows(conn, query, (source_id, pd.Timestamp(issue_time).to_pydatetime(), list(roles)))
     if not rows:
         return None
@@ -97,9 +107,9 @@ def read_forecasts(
         key: pd.Timestamp(value).tz_convert("UTC") for key, value in rows[0].items() if key in ("trained_until", "issue_time") and value
     }
     run = ForecastRun(**(rows[0] | times))
-    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES)))
+    columns = sql.SQL(", ").join(map(sql.Identifier, ("valid_time", "value", *QUANTILES, "published")))
     query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time").format(columns)
-    return run, select_frame(conn, query, (run.run_id,), "valid_time")
+    return run, select_frame(conn, query, (run.run_id,), "valid_time").astype({"published": bool})
 
 
 def read_forecast_runs(conn: connection, source_id: str | None = None, roles: Sequence[str] | None = None) -> pd.DataFrame:
@@ -173,6 +183,17 @@ def save_schedule(conn: connection, run: Mapping[str, object], schedule: pd.Data
         upsert_rows(cursor, "schedule_runs", ["run_id"], [dict(run)])
         copy_frame(cursor, "schedules", schedule)
         copy_frame(cursor, "battery_states", states)
+
+
+def check_run(conn: connection, run_id: str) -> None:
+    """Refuse a run that is not stored.
+
+    Raises
+    ------
+    ConfigError : it is not; the nearest are given.
+    """
+    rows = select_rows(conn, "SELECT run_id FROM schedule_runs ORDER BY created_at DESC", ())
+    check_known("run", run_id, [row["run_id"] for row in rows])
 
 
 def read_schedule(conn: connection, run_id: str | None = None, kind: str = "plan") -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:

@@ -1,7 +1,7 @@
 """A rolling horizon over the past: plan, carry out the first step on actual values, go on from where the batteries are.
 
 `Rolling` solves windows of the same shape in one HiGHS that keeps its model: only costs, bounds and right-hand sides change.
-`backtest` reads the stored forecasts of role `backtest`, the actual values and when prices were published, and stores what was
+`roll_past` reads the stored forecasts of role `backtest`, the actual values and when prices were published, and stores what was
 carried out as a run of kind `backtest`.
 
     python optimization.py backtest --days 30
@@ -20,27 +20,34 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Battery, energy_kwh, self_consumption, settle, within_grid
 from config import Config, ConfigError
-from schedule_model import Columns, Model, build, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from plan_basis import PlanBasis
+from schedule_backends import highs_outcome, matrices, new_highs
+from schedule_battery import Battery, energy_kwh
+from schedule_columns import Columns, column_data, cycles_left_kwh, initial_energy_kwh, power_to_serve_kw
+from schedule_dispatch import self_consumption, settle, within_grid
+from schedule_exclusive import merged, paying_intervals, solution
+from schedule_model import Model, build
 from schedule_problem import Problem, Schedule, ScheduledBattery
 from schedule_site import (
+    PERFECT,
+    RULE,
     actual_frame,
     carried_out,
     compare,
     on_steps,
-    peak_so_far,
     plan_step_min,
+    run_key,
     run_row,
     schedule_frames,
+    site_basis,
     site_frame,
     site_problem,
     site_sources,
-    starting_batteries,
-    terminal_price,
+    with_terminal_price,
     with_terminal_value,
 )
-from schedule_solver import highs_outcome, matrices, merged, new_highs, paying_intervals, solution, solve_model
+from schedule_solver import solve_model
 
 logger = logging.getLogger("schedule_backtest")
 
@@ -242,19 +249,19 @@ class Outlook:
 
 
 def windows(
-    config: Config,
+    basis: PlanBasis,
     frame: pd.DataFrame,
     made: np.ndarray,
     published: np.ndarray,
     outlooks: Sequence[Outlook],
     horizon: int,
-    step_min: int,
     end_price: float | None = None,
 ) -> Callable[[int, Sequence[ScheduledBattery]], Problem]:
     """The problems seen from each interval on: the newest outlook, and the prices published, when the plan is made.
 
     Parameters
     ----------
+    basis : the site's grid connection and tariff.
     frame : actual values of the span, as `site_frame` gives them.
     made : for each interval, the number of the one at whose start a plan from it on is made.
     published : number of the interval at whose start each price was known.
@@ -271,10 +278,11 @@ def windows(
         load, renewables, price = outlook.load_kw[seen], outlook.renewables_kw[seen], outlook.price_eur_per_mwh[seen].copy()
         known = published[t : t + len(price)] <= made[t]
         price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])
-        start = frame.index[0] + pd.Timedelta(minutes=step_min * t)
+        start = frame.index[0] + pd.Timedelta(minutes=basis.step_min * t)
         seen_values = {"load_kw": load, "renewables_kw": renewables, "price_eur_per_mwh": price}
         price_left = end_price if t + len(load) == len(frame) else None
-        return with_terminal_value(site_problem(config, start, seen_values, step_min, batteries), price_left)
+        now = replace(basis, batteries=tuple(batteries), terminal_price_eur_per_mwh=None)
+        return with_terminal_value(site_problem(now, start, seen_values), price_left)
 
     return window
 
@@ -312,7 +320,7 @@ def last_week(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> O
     zone = config.site.time_zone
     naive = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=7)
     local = naive.tz_localize(zone, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward").tz_convert("UTC")
-    past = actual_frame(conn, config, pd.date_range(local[0], local[-1], freq=f"{step_min}min", name="time"), step_min)
+    past = actual_frame(conn, site_sources(conn, config), pd.date_range(local[0], local[-1], freq=f"{step_min}min", name="time"), step_min)
     frame = past.reindex(local).set_axis(index)
     return None if frame.isna().any(axis=None) else outlook_of(frame)
 
@@ -321,15 +329,13 @@ def last_week(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> O
 class Past:
     """A span of the past: what really happened, and what was thought of it by stored forecasts and by last week's values."""
 
-    index: pd.DatetimeIndex
-    step_min: int
+    basis: PlanBasis
     starts: np.ndarray
     made: np.ndarray
+    published: np.ndarray
     frame: pd.DataFrame
     outlooks: list[Outlook]
     naive: Outlook | None
-    batteries: list[ScheduledBattery]
-    peak_kw: float
 
 
 def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.DatetimeIndex:
@@ -338,6 +344,23 @@ def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.D
         return index
     made = index.tz_convert(zone).tz_localize(None).normalize() - pd.Timedelta(days=1) + pd.Timedelta(f"{issue_local}:00")
     return made.tz_localize(zone, ambiguous=np.ones(len(made), bool), nonexistent="shift_forward").tz_convert("UTC")
+
+
+def published_at(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> np.ndarray:
+    """The number of the interval at whose start each interval's price was known, as stored with it.
+
+    A longer interval's price is known once the last of its parts is; infinite where there is none.
+    """
+    import db
+
+    [market] = [source for source in site_sources(conn, config) if source.kind == "market"]
+    first = index[0].floor(f"{max(market.step_min, step_min)}min")
+    end = index[-1] + pd.Timedelta(minutes=step_min)
+    known = db.read_available_at(conn, market, first, end)
+    steps = np.ceil((known - index[0]) / pd.Timedelta(minutes=step_min))
+    if market.step_min < step_min:
+        steps = steps.resample(f"{step_min}min").max()
+    return on_steps(steps, market.step_min, index, step_min).fillna(np.inf).to_numpy()
 
 
 def read_past(
@@ -367,46 +390,42 @@ def read_past(
             f" run python forecast_and_save.py --backfill-days {days}"
         )
     index, made = index[skipped:], made[skipped:] - skipped
-    frame = actual_frame(conn, config, index, step)
+    frame = actual_frame(conn, site_sources(conn, config), index, step)
     gaps = int(frame.isna().any(axis=1).sum())
     if gaps:
         raise db.DataGapError(
             f"actual values are missing in {gaps} of {len(index)} intervals from {terminal.shown(index[0])}; fewer --days?"
         )
     longer = pd.date_range(index[0], periods=len(index) + horizon_h * 60 // step, freq=f"{step}min", name="time")
+    config = replace(config, optimization=replace(config.optimization, horizon_h=horizon_h))
     return Past(
-        index=index,
-        step_min=step,
+        basis=with_terminal_price(site_basis(conn, config, index[0], step), frame),
         starts=np.arange(0, len(index), every_h * 60 // step) if issue_local is None else np.flatnonzero(np.diff(made, prepend=-np.inf)),
         made=made,
+        published=published_at(conn, config, index, step),
         frame=frame,
         outlooks=[replace(outlook, first=outlook.first - skipped) for outlook in outlooks],
         naive=last_week(conn, config, longer, step),
-        batteries=starting_batteries(conn, config, index[0]),
-        peak_kw=peak_so_far(conn, config, index[0]),
     )
 
 
-def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tuple[dict[str, Schedule], dict[str, float]]:
+def run_ways(config: Config, past: Past, actual: Problem) -> tuple[dict[str, Schedule], dict[str, float]]:
     """What the batteries do under the rule, the rolling plans and perfect foresight, and the seconds that optimising took."""
-    from features import price_available_at
-
-    forecast, step = config.forecast, past.step_min
-    available = price_available_at(past.index, forecast.price_publication, forecast.price_publication_zone, config.site.time_zone)
-    published = np.ceil((available - past.index[0]) / pd.Timedelta(minutes=step)).to_numpy()
+    basis = past.basis
+    horizon = basis.optimization.horizon_h * 60 // basis.step_min
     views = {
         ROLLING: past.outlooks,
         f"{ROLLING}, last week's values": [past.naive],
         # ends with the data: what comes after is not known, and last week's peak would be taken for one that is to come
         PERFECT_FORECASTS: [outlook_of(past.frame)],
     }
-    schedules, seconds = {"rule": self_consumption(actual)}, {}
+    schedules, seconds = {RULE: self_consumption(actual)}, {}
     for name, view in views.items():
         if view[0] is None:
             continue
         rolling = Rolling(config.optimization.solver)
-        end_price = terminal_price(actual) if name == PERFECT_FORECASTS else None
-        window = windows(config, past.frame, past.made, published, view, horizon_h * 60 // step, step, end_price)
+        end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
+        window = windows(basis, past.frame, past.made, past.published, view, horizon, end_price)
         schedules[name] = roll(actual, window, past.starts, rolling)
         seconds[name] = rolling.seconds
         solved = rolling.reused + rolling.rebuilt
@@ -418,12 +437,12 @@ def run_ways(config: Config, past: Past, actual: Problem, horizon_h: int) -> tup
         logger.warning(
             "perfect foresight is %s only, gap %s: captured shares are too high by up to that", perfect.status, perfect.certificate.gap
         )
-    schedules["perfect foresight"] = perfect.schedule
-    seconds["perfect foresight"] = time.perf_counter() - started
+    schedules[PERFECT] = perfect.schedule
+    seconds[PERFECT] = time.perf_counter() - started
     return schedules, seconds
 
 
-def backtest(
+def roll_past(
     config: Config,
     days: int,
     every_h: int = 1,
@@ -460,22 +479,24 @@ def backtest(
         raise ConfigError(f"--every-h {every_h}: expected at most the hours planned ahead, --horizon-h {horizon_h}")
     with db.session(config) as conn:
         past = read_past(conn, config, days, every_h, horizon_h, step_min, issue_local)
-    actual = with_terminal_value(site_problem(config, past.index[0], past.frame, past.step_min, past.batteries, past.peak_kw))
-    months = past.index.tz_convert(config.site.time_zone).strftime("%Y-%m").unique()
+    actual, index = site_problem(past.basis, past.frame.index[0], past.frame), past.frame.index
+    months = index.tz_convert(config.site.time_zone).strftime("%Y-%m").unique()
     if config.grid.peak_price_eur_per_kw and len(months) > 1:
         logger.warning("one peak is billed for the whole span, not one for each month from %s to %s", months[0], months[-1])
-    schedules, seconds = run_ways(config, past, actual, horizon_h)
-    counted = None if without_day is None else past.index.tz_convert(config.site.time_zone).date != without_day
-    rows = compare(actual, schedules, counted)  # which checks them
-    _store(config, past.index, actual, schedules[ROLLING], seconds[ROLLING])
+    schedules, seconds = run_ways(config, past, actual)
+    counted = None if without_day is None else index.tz_convert(config.site.time_zone).date != without_day
+    rows = compare(actual, schedules, counted)  # which refuses a schedule that breaks physics
+    _store(config, past, actual, schedules[ROLLING], seconds[ROLLING])
+    seconds = {name.replace("_", " "): spent for name, spent in seconds.items()}
     return [row | {"seconds": seconds.get(row["way"])} for row in rows]
 
 
-def _store(config: Config, index: pd.DatetimeIndex, actual: Problem, schedule: Schedule, seconds: float) -> None:
+def _store(config: Config, past: Past, actual: Problem, schedule: Schedule, seconds: float) -> None:
     """Store what was carried out as a run of kind backtest."""
     import db
 
     result = carried_out(actual, schedule, seconds)
+    row = run_row(run_key(config, "backtest", past.frame.index[0]), past.basis, actual, result)
     with db.session(config) as conn:
         db.upsert_batteries(conn, config.batteries)
-        db.save_schedule(conn, run_row(config, "backtest", index[0], actual, result), *schedule_frames(actual, result, index))
+        db.save_schedule(conn, row, *schedule_frames(actual, result, past.frame))

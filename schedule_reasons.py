@@ -1,15 +1,17 @@
-"""Why a schedule does what it does, in a sentence for each interval, from prices, marginal values and binding limits.
+"""Why a schedule does what it does, in a sentence for each interval.
 
-A battery charges where a MWh at the bus costs less than what it is worth stored, `bus < eta_charge * stored`, discharges where
-it brings more than that, `bus > stored / eta_discharge + wear`, and holds in between. Of several batteries the one that moves most
-in an interval speaks, where none moves the one that moves most in all. Reads and writes nothing.
+Reasons rest on prices, marginal values and binding limits. A battery charges where a MWh at the bus
+costs less than it is worth stored, `bus < eta_charge * stored`, discharges where it brings more,
+`bus > stored / eta_discharge + wear`, and holds in between. Of several batteries the one that moves
+most in an interval speaks; where none moves, the one that moves most in all. Reads and writes
+nothing.
 
     python optimization.py --json
 """
 
 import numpy as np
 
-from battery import TOLERANCE, keep_fraction
+from schedule_battery import TOLERANCE, keep_fraction
 from schedule_problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
@@ -17,51 +19,113 @@ UNPRICED = "no marginal values: time limit"
 
 
 def least_kw(problem: Problem) -> float:
-    """Power that counts as a movement [kW]."""
-    return 10 * TOLERANCE * max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
+    """The least power that counts as a movement.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+
+    Returns
+    -------
+    The power [kW].
+    """
+    return (
+        10
+        * TOLERANCE
+        * max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
+    )
 
 
 def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
-    """Number of the battery that moves most in each interval; where none moves, of the one that moves most in all, then the largest."""
+    """The battery that speaks in each interval.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : its schedule.
+
+    Returns
+    -------
+    Number of the battery that moves most in each interval; where none moves, of the one that moves
+    most in all, then of the largest.
+    """
     if not problem.batteries:
         return np.zeros(problem.intervals, dtype=int)
     moved = schedule.charge_kw + schedule.discharge_kw
-    order = np.lexsort(([-battery.capacity_kwh for battery in problem.batteries], -moved.sum(axis=1)))
+    order = np.lexsort(
+        ([-battery.capacity_kwh for battery in problem.batteries], -moved.sum(axis=1))
+    )
     return order[np.argmax(np.where(moved > least_kw(problem), moved, 0.0)[order], axis=0)]
 
 
 def worth(problem: Problem, schedule: Schedule, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What energy stored at the end of each interval is worth (battery, interval) [EUR/MWh], and what it is in the next.
+    """The worth of stored energy.
 
-    A marginal value is that of a MWh more within the interval: of no use where the battery is full, and used up where it is emptied.
+    A marginal value is that of a MWh more within the interval: of no use where the battery is full,
+    and used up where it is emptied.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : its schedule.
+    value : marginal value of a MWh in each battery (battery, interval) [EUR/MWh].
+
+    Returns
+    -------
+    Worth of a MWh stored at the end of each interval, and in the next one (battery, interval)
+    [EUR/MWh].
     """
     batteries, least = problem.batteries, least_kw(problem)
     keep = np.array([[keep_fraction(battery, problem.hours)] for battery in batteries])
-    after = np.column_stack((keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries]))
+    after = np.column_stack(
+        (keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries])
+    )
     empty, full = _at_bounds(problem, schedule)
     empty, full = empty & (schedule.charge_kw <= least), full & (schedule.discharge_kw <= least)
-    return np.where(empty, np.minimum(value, after), np.where(full, np.maximum(value, after), value)), after
+    worth_now = np.where(full, np.maximum(value, after), value)
+    return np.where(empty, np.minimum(value, after), worth_now), after
+
+
+def _column(problem: Problem, name: str) -> np.ndarray:
+    """A parameter of all batteries, one row a battery; 0 where it is not given."""
+    return np.array([[getattr(battery, name) or 0.0] for battery in problem.batteries])
 
 
 def _at_bounds(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
-    """Where each battery is at its lower and at its upper SOC bound at the end of an interval, or outside."""
-    low, high = (np.array([[getattr(battery, name)] for battery in problem.batteries]) for name in ("soc_min", "soc_max"))
+    """Where each battery ends an interval at its lower and at its upper SOC bound, or outside."""
+    low, high = _column(problem, "soc_min"), _column(problem, "soc_max")
     return schedule.soc <= low + 1e-6, schedule.soc >= high - 1e-6
 
 
 def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
-    """One reason for each interval: what the batteries do and why, then curtailment, peak and limits that bent."""
+    """One reason for each interval.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    result : its schedule, with marginal values.
+
+    Returns
+    -------
+    Texts that name the movement of the batteries and its cause, then curtailment, peak and limits
+    that bent.
+    """
     schedule, grid, least = result.schedule, problem.grid, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
-    means = (np.bincount(problem.peak_blocks, imports) / np.bincount(problem.peak_blocks))[problem.peak_blocks]
+    blocks = problem.peak_blocks
+    means = (np.bincount(blocks, imports) / np.bincount(blocks))[blocks]
     peak = means.max(initial=0.0)
     paid = bool(grid.peak_price_eur_per_kw) and peak > grid.peak_so_far_kw + least
     at_peak = (paid & (means >= peak - least) & (imports > least)).tolist()
-    at_limit, curtails = (imports >= grid.import_limit_kw - least).tolist(), (schedule.curtailed_kw > least).tolist()
-    bent = {}
+    at_limit = (imports >= grid.import_limit_kw - least).tolist()
+    curtails = (schedule.curtailed_kw > least).tolist()
+    bent: dict[int, list[str]] = {}
     for violation in result.violations:
-        bent.setdefault(violation.interval, []).append(f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}")
-    said = _moves(problem, result, least) if problem.batteries else [[] for _ in range(problem.intervals)]
+        text = f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}"
+        bent.setdefault(violation.interval, []).append(text)
+    said = [[] for _ in range(problem.intervals)]
+    if problem.batteries:
+        said = _moves(problem, result, least)
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
@@ -70,18 +134,22 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
         elif at_limit[t]:
             parts.append("import at its limit")
         parts += bent.get(t, ())
-    return tuple("; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit") for t, parts in enumerate(said))
+    return tuple(
+        "; ".join(parts) or ("export surplus" if surplus[t] > 0 else "import deficit")
+        for t, parts in enumerate(said)
+    )
 
 
 def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
-    """What the batteries do in each interval, and why: the leading one, then others that come back into their bounds."""
+    """Movements and their causes: of the leading battery, then of those back in their bounds."""
     schedule, batteries = result.schedule, problem.batteries
     charges, discharges = schedule.charge_kw > least, schedule.discharge_kw > least
     before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
-    low, high = (np.array([[getattr(battery, name)] for battery in batteries]) for name in ("soc_min", "soc_max"))
+    low, high = _column(problem, "soc_min"), _column(problem, "soc_max")
     back_up, back_down = charges & (before < low - 1e-6), discharges & (before > high + 1e-6)
     lead, every = leading(problem, schedule), np.arange(problem.intervals)
-    led = {name: rows[lead, every].tolist() for name, rows in _figures(problem, result, charges, discharges).items()}
+    figures = _figures(problem, result, charges, discharges)
+    led = {name: rows[lead, every].tolist() for name, rows in figures.items()}
     surplus = ((problem.renewables_kw > problem.load_kw) & (schedule.grid_import_kw <= 0)).tolist()
     sells = (schedule.grid_export_kw > 0).tolist()
     charging, discharging = charges.any(axis=0).tolist(), discharges.any(axis=0).tolist()
@@ -90,10 +158,14 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
         battery, at = batteries[b], {name: values[t] for name, values in led.items()}
         if charging[t] and discharging[t]:
             part = "shift: one battery charges another"
+        elif charging[t] and back_up[b, t]:
+            part = "charge: back to soc_min"
         elif charging[t]:
-            part = "charge: back to soc_min" if back_up[b, t] else _charging(at, surplus[t], battery)
+            part = _charging(at, surplus[t], battery)
+        elif discharging[t] and back_down[b, t]:
+            part = "discharge: back to soc_max"
         elif discharging[t]:
-            part = "discharge: back to soc_max" if back_down[b, t] else _discharging(at, sells[t], battery)
+            part = _discharging(at, sells[t], battery)
         else:
             part = f"hold: {_holding(at, battery)}"
         said.append([part])
@@ -103,13 +175,21 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     return said
 
 
-def _figures(problem: Problem, result: Result, charges: np.ndarray, discharges: np.ndarray) -> dict[str, np.ndarray]:
-    """What reasons rest on, one row a battery: worth of energy [EUR/MWh] and what comes later, and states at the end of intervals."""
-    batteries = problem.batteries
+def _figures(
+    problem: Problem, result: Result, charges: np.ndarray, discharges: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The figures that reasons rest on, one row a battery.
+
+    Prices and worth of energy now and later [EUR/MWh], and states at the end of intervals.
+    """
     value, after = worth(problem, result.schedule, result.battery_value_eur_per_mwh)
-    names = ("eta_charge", "eta_discharge", "wear_eur_per_mwh", "terminal_value_eur_per_mwh")
-    eta_charge, eta_discharge, wear, end = (np.array([[getattr(battery, name) or 0.0] for battery in batteries]) for name in names)
-    bus, price = (np.broadcast_to(x, value.shape) for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh))
+    eta_charge, eta_discharge = _column(problem, "eta_charge"), _column(problem, "eta_discharge")
+    wear = _column(problem, "wear_eur_per_mwh")
+    end = _column(problem, "terminal_value_eur_per_mwh")
+    bus, price = (
+        np.broadcast_to(x, value.shape)
+        for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
+    )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
     empty, full = _at_bounds(problem, result.schedule)
     return {
@@ -141,14 +221,15 @@ def _next(moves: np.ndarray) -> np.ndarray:
     count = moves.shape[1]
     places = np.where(moves != 0, np.arange(count), count)
     places = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
-    return np.take_along_axis(np.column_stack((moves, np.zeros(len(moves), dtype=int))), places, axis=1)
+    moves = np.column_stack((moves, np.zeros(len(moves), dtype=int)))
+    return np.take_along_axis(moves, places, axis=1)
 
 
 def _charging(at: dict, surplus: bool, battery) -> str:
     if np.isnan(at["value"]):
         return f"charge: {UNPRICED}"
     said = f"charge: {'surplus worth' if surplus else 'price'} {_stores(at, battery)}"
-    # another MWh would only take the place of one that is charged at this price, too: say what it is for
+    # another MWh would only take the place of one that is charged at this price: say its use
     tie = abs(at["bus"] - at["stores"]) < LEAST_EUR_PER_MWH < at["used_later"] - at["bus"]
     return said + (f", worth up to {_price(at['used_later'])} later" if tie else "")
 
@@ -156,17 +237,25 @@ def _charging(at: dict, surplus: bool, battery) -> str:
 def _discharging(at: dict, sells: bool, battery) -> str:
     if np.isnan(at["value"]):
         return f"discharge: {UNPRICED}"
-    use = "make room for energy that is paid for taking," if at["value"] < 0 else "sell" if sells else "serve load"
+    use = "sell" if sells else "serve load"
+    if at["value"] < 0:
+        use = "make room for energy that is paid for taking,"
     return f"discharge: {use} at {_spends(at, battery)}"
 
 
 def _holding(at: dict, battery) -> str:
-    """Why a battery stays still: what hinders it, else what its next movement waits for, else what makes moving not pay."""
+    """Why a battery stays still.
+
+    The first of these that applies: a hindrance, the wait for its next movement, a movement that
+    does not pay.
+    """
     bus, gain = at["bus"], LEAST_EUR_PER_MWH
     if np.isnan(at["value"]):
         return UNPRICED
-    if battery.charge_kw and not at["full"] and (at["empty"] or at["next"] > 0) and at["price"] + gain < min(bus, at["stores"]):
-        return f"no room to import below the limit or the peak, {_against(at['price'], at['stores'])}"
+    wants = battery.charge_kw and not at["full"] and (at["empty"] or at["next"] > 0)
+    if wants and at["price"] + gain < min(bus, at["stores"]):
+        against = _against(at["price"], at["stores"])
+        return f"no room to import below the limit or the peak, {against}"
     if at["empty"] and bus - battery.wear_eur_per_mwh > at["after"] / battery.eta_discharge + gain:
         return "empty"
     if battery.cycles_per_day_max is not None and not at["empty"] and bus > at["spends"] + gain:
@@ -177,12 +266,14 @@ def _holding(at: dict, battery) -> str:
         return f"losses of charging exceed the spread, {_against(bus, at['value'])}"
     if at["next"] > 0 and at["bought_later"] <= bus + gain:
         lower = at["bought_later"] < bus - gain
-        return f"{'waits for a lower price' if lower else 'charging later costs the same'}, {_stores(at, battery)}"
+        wait = "waits for a lower price" if lower else "charging later costs the same"
+        return f"{wait}, {_stores(at, battery)}"
     charger = "no charger; " if not battery.charge_kw and bus + gain < at["stores"] else ""
     if not at["empty"]:
         if at["next"] < 0 and at["sold_later"] >= bus - gain:
             higher = at["sold_later"] > bus + gain
-            return f"{charger}{'kept for a higher price' if higher else 'discharging later brings the same'}, {_spends(at, battery)}"
+            wait = "kept for a higher price" if higher else "discharging later brings the same"
+            return f"{charger}{wait}, {_spends(at, battery)}"
         if bus > at["spends"] - battery.wear_eur_per_mwh + gain:
             return f"{charger}wear exceeds the price, {_spends(at, battery)}"
         return f"{charger}kept for what it is worth later, {_spends(at, battery)}"
@@ -191,18 +282,20 @@ def _holding(at: dict, battery) -> str:
     if bus + gain < battery.eta_charge * at["unworn"]:
         return f"wear exceeds the spread, {_stores(at, battery)}"
     if bus + gain < at["unworn"] / battery.eta_discharge:
-        return f"losses{' and wear' if battery.wear_eur_per_mwh else ''} exceed the spread, {_stores(at, battery)}"
+        losses = "losses and wear" if battery.wear_eur_per_mwh else "losses"
+        return f"{losses} exceed the spread, {_stores(at, battery)}"
     return "empty"
 
 
 def _stores(at: dict, battery) -> str:
-    """The price at the bus beside what a MWh is worth that is charged."""
+    """The price at the bus beside the worth of a MWh that is charged."""
     return _against(at["bus"], at["stores"], " after losses" if battery.eta_charge < 1 else "")
 
 
 def _spends(at: dict, battery) -> str:
-    """The price at the bus beside what a MWh must bring that is discharged."""
-    costs = [name for name, any_ in (("losses", battery.eta_discharge < 1), ("wear", battery.wear_eur_per_mwh)) if any_]
+    """The price at the bus beside the return that a MWh must bring if it is discharged."""
+    costs = ["losses"] if battery.eta_discharge < 1 else []
+    costs += ["wear"] if battery.wear_eur_per_mwh else []
     return _against(at["bus"], at["spends"], f" with {' and '.join(costs)}" if costs else "")
 
 

@@ -1,7 +1,7 @@
 """The site as a scheduling problem: its sources' forecasts or actual values, its batteries, its grid connection and tariff.
 
-All solar, wind and load sources are summed behind one grid connection, and one market source gives the price; fees are added
-to it for imports and kept back from exports. Reads sources, measurements, forecasts and battery states; writes nothing.
+All solar, wind and load sources are summed behind one grid connection, and one market source gives the price, without fees;
+`plan_basis.with_fees` adds them where a problem is made. Reads sources, measurements, forecasts and battery states; writes nothing.
 
     python optimization.py --help
 
@@ -9,20 +9,25 @@ Powers are means over [time, time + step) [kW], prices EUR/MWh, times UTC.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 import terminal
-from battery import Replay, energy_kwh, idle, money_eur, replay, self_consumption, stored_kwh
-from config import Config, ConfigError, VppError
+from config import Config, VppError
+from plan_basis import PlanBasis, basis_json, basis_of, with_fees
+from schedule_battery import energy_kwh, money_eur, stored_kwh
+from schedule_dispatch import idle, self_consumption
 from schedule_problem import Certificate, GridConnection, Problem, Result, Schedule, ScheduledBattery
+from schedule_replay import Replay, replay
 
 logger = logging.getLogger("schedule_site")
 
 PLANTS = ("solar", "wind")
+NO_BATTERY, RULE, PLAN, PERFECT = "no_battery", "rule", "plan", "perfect_foresight"  # ways to run a site
 STATE_STEP_MIN = 5  # the shortest step of any series: what longer battery states say holds in each of its parts
 
 
@@ -61,47 +66,54 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
 
 
 def site_problem(
-    config: Config,
-    start: pd.Timestamp,
-    values: Mapping[str, np.ndarray] | pd.DataFrame,
-    step_min: int,
-    batteries: Sequence[ScheduledBattery],
-    peak_so_far_kw: float = 0.0,
+    basis: PlanBasis, start: pd.Timestamp, values: Mapping[str, np.ndarray] | pd.DataFrame
 ) -> Problem:
-    """The scheduling problem of the configured site for the columns of a `site_frame` from a start on.
+    """The scheduling problem of a site.
 
-    Raises
-    ------
-    ConfigError : the peak interval is no multiple of the step.
+    Parameters
+    ----------
+    basis : the site's batteries, grid connection and tariff.
+    start : start of the first interval (UTC).
+    values : the columns of a `site_frame`; prices are without fees.
+
+    Returns
+    -------
+    Problem : energy left at the end counts at the basis's terminal price; without one, nothing.
     """
-    grid, optimization = config.grid, config.optimization
-    peak_interval_min = max(grid.peak_interval_min, step_min)
-    if peak_interval_min % step_min:
-        raise ConfigError(
-            f"{config.path}: [grid] peak_interval_min = {grid.peak_interval_min}: expected a multiple of the plan's step, {step_min} min"
-        )
-    load, renewables, price = (np.asarray(values[name], dtype=float) for name in ("load_kw", "renewables_kw", "price_eur_per_mwh"))
-    return Problem(
-        step_min=step_min,
+    grid, optimization = basis.grid, basis.optimization
+    names = ("load_kw", "renewables_kw", "price_eur_per_mwh")
+    load, renewables, price = (np.asarray(values[name], dtype=float) for name in names)
+    import_price, export_price = with_fees(price, grid)
+    problem = Problem(
+        step_min=basis.step_min,
         start=start.to_pydatetime(),
-        time_zone=config.site.time_zone,
+        time_zone=basis.time_zone,
         load_kw=load,
         renewables_kw=renewables,
-        import_price_eur_per_mwh=price + grid.import_fee_eur_per_mwh,
-        export_price_eur_per_mwh=price - grid.export_fee_eur_per_mwh,
+        import_price_eur_per_mwh=import_price,
+        export_price_eur_per_mwh=export_price,
         co2_kg_per_mwh=np.full(len(load), optimization.co2_kg_per_mwh),
         co2_price_eur_per_t=optimization.co2_price_eur_per_t,
-        batteries=tuple(batteries),
+        batteries=basis.batteries,
         grid=GridConnection(
             import_limit_kw=grid.import_limit_kw,
             export_limit_kw=grid.export_limit_kw,
             peak_price_eur_per_kw=grid.peak_price_eur_per_kw,
-            peak_so_far_kw=peak_so_far_kw,
-            peak_interval_min=peak_interval_min,
+            peak_so_far_kw=basis.peak_so_far_kw,
+            peak_interval_min=grid.peak_interval_min,
         ),
         time_limit_s=optimization.time_limit_s,
         gap=optimization.gap,
     )
+    price_left = basis.terminal_price_eur_per_mwh
+    return problem if price_left is None else with_terminal_value(problem, price_left)
+
+
+def with_terminal_price(basis: PlanBasis, frame: pd.DataFrame) -> PlanBasis:
+    """The basis with the `terminal_price` that the values of a `site_frame` give."""
+    open_end = replace(basis, terminal_price_eur_per_mwh=None)
+    price = terminal_price(site_problem(open_end, frame.index[0], frame))
+    return replace(basis, terminal_price_eur_per_mwh=price)
 
 
 def terminal_price(problem: Problem) -> float:
@@ -148,7 +160,7 @@ def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
     return costs
 
 
-def checked(problem: Problem, schedule: Schedule, name: str) -> Replay:
+def replay_or_raise(problem: Problem, schedule: Schedule, name: str) -> Replay:
     """The replay of a schedule that keeps to physics; limits that bend are in it.
 
     Raises
@@ -165,18 +177,58 @@ def checked(problem: Problem, schedule: Schedule, name: str) -> Replay:
     return money
 
 
-def alternatives(problem: Problem) -> dict[str, tuple[Problem, Schedule]]:
-    """The site without batteries, and with batteries that follow the rule."""
+@dataclass(frozen=True, eq=False)
+class Valuation:
+    """Ways to run one site over the same intervals, and what each costs.
+
+    `ways` has a problem and a schedule for each name: "no_battery", those that were given and,
+    where it is known, "perfect_foresight". Penalties of limits that bend are in no cost.
+    """
+
+    ways: dict[str, tuple[Problem, Schedule]]
+
+    @cached_property
+    def cost_eur(self) -> dict[str, float]:
+        """`net_cost_eur` of each way [EUR]."""
+        return {name: net_cost_eur(*way) for name, way in self.ways.items()}
+
+    @cached_property
+    def bent_limits(self) -> dict[str, int]:
+        """How many limits each way bends; each interval counts."""
+        return {name: len(replay(*way).bends) for name, way in self.ways.items()}
+
+    def captured_share(self, name: str) -> float | None:
+        """Share of what perfect foresight saves that a way saves; None where that is not known."""
+        if PERFECT not in self.cost_eur:
+            return None
+        return captured_share(*(self.cost_eur[key] for key in (NO_BATTERY, name, PERFECT)))
+
+    def by_interval(self) -> dict[str, np.ndarray]:
+        """Cost of each interval [EUR]; a peak is in the last, so that the sum is `cost_eur`."""
+        costs = {name: interval_costs_eur(*way) for name, way in self.ways.items()}
+        for name, values in costs.items():
+            values[-1] += self.cost_eur[name] - values.sum()
+        return costs
+
+    def warn_of_bent_limits(self) -> None:
+        """Log the counts where a way bends a limit."""
+        if any(self.bent_limits.values()):
+            logger.warning("%s", bent_in_words(self.bent_limits))
+
+
+def value_ways(problem: Problem, schedules: Mapping[str, Schedule]) -> Valuation:
+    """Value schedules of one problem beside the site without batteries.
+
+    Raises
+    ------
+    BrokenScheduleError : a schedule breaks physics; nothing is said of its money.
+    """
     alone = without_battery(problem)
-    return {"no_battery": (alone, idle(alone)), "rule": (problem, self_consumption(problem))}
-
-
-def bent_limits(ways: Mapping[str, tuple[Problem, Schedule]]) -> dict[str, int]:
-    """How many limits each way to run the site bends, each interval counted; warns where one does."""
-    bent = {name: len(replay(*way).bends) for name, way in ways.items()}
-    if any(bent.values()):
-        logger.warning("%s", bent_in_words(bent))
-    return bent
+    ways = {NO_BATTERY: (alone, idle(alone))}
+    ways |= {name: (problem, schedule) for name, schedule in schedules.items()}
+    for name, way in ways.items():
+        replay_or_raise(*way, name.replace("_", " "))
+    return Valuation(ways)
 
 
 def bent_in_words(bent: Mapping[str, int]) -> str:
@@ -205,20 +257,27 @@ def compare(actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray
     ------
     BrokenScheduleError : a schedule breaks physics.
     """
-    alone = without_battery(actual)
-    ways = {"no battery": (alone, idle(alone))} | {name: (actual, schedule) for name, schedule in schedules.items()}
-    for name, way in ways.items():
-        checked(*way, name)
-    bent = bent_limits(ways)
-    money = {name: net_cost_eur(*way) for name, way in ways.items()}
-    rows = [{"way": name, "cost_eur": cost, "saved_eur": money["no battery"] - cost} for name, cost in money.items()]
-    for row in rows:
-        row["captured_share"] = captured_share(money["no battery"], row["cost_eur"], money["perfect foresight"])
+    valued = value_ways(actual, schedules)
+    valued.warn_of_bent_limits()
+    money = valued.cost_eur
+    rows = {
+        name: {
+            "way": name.replace("_", " "),
+            "cost_eur": cost,
+            "saved_eur": money[NO_BATTERY] - cost,
+            "captured_share": valued.captured_share(name),
+        }
+        for name, cost in money.items()
+    }
     if counted is not None:
-        part = {name: money[name] - float(interval_costs_eur(*way)[~counted].sum()) for name, way in ways.items()}
-        for row in rows:
-            row["share_without_day"] = captured_share(part["no battery"], part[row["way"]], part["perfect foresight"])
-    return [row | {"bent_limits": bent[row["way"]]} for row in rows]
+        part = {
+            name: money[name] - float(interval_costs_eur(*way)[~counted].sum())
+            for name, way in valued.ways.items()
+        }
+        for name, row in rows.items():
+            share = captured_share(part[NO_BATTERY], part[name], part[PERFECT])
+            row["share_without_day"] = share
+    return [row | {"bent_limits": valued.bent_limits[name]} for name, row in rows.items()]
 
 
 # --- the database's part --------------------------------------------------------------------------------------------------
@@ -236,6 +295,36 @@ def site_sources(conn, config: Config) -> list:
         )
     in_area = [market for market in markets if market.parameters.get("price_area") == config.site.price_area]
     return [*sources, (in_area or markets)[0]]
+
+
+def basis_sources(conn, basis: PlanBasis) -> list:
+    """The sources that a plan was made for, whatever has been registered since.
+
+    Raises
+    ------
+    DataGapError : one of them is registered no more.
+    """
+    import db
+
+    registered = {source.source_id: source for source in db.read_sources(conn)}
+    gone = [name for name in basis.source_ids if name not in registered]
+    if gone:
+        raise db.DataGapError(
+            f"source {gone[0]}, which the plan was made for, is registered no more; register it again"
+            " with python sources.py add"
+        )
+    return [registered[name] for name in basis.source_ids]
+
+
+def site_basis(conn, config: Config, at: pd.Timestamp, step_min: int | None = None) -> PlanBasis:
+    """The basis of a plan made now, from a time on [UTC]; its step [min] is by default the finest of the sources."""
+    sources = site_sources(conn, config)
+    basis = basis_of(config, step_min or plan_step_min(sources), starting_batteries(conn, config, at))
+    return replace(
+        basis,
+        peak_so_far_kw=peak_so_far(conn, config, at),
+        source_ids=tuple(source.source_id for source in sources),
+    )
 
 
 def plan_step_min(sources: Sequence) -> int:
@@ -269,12 +358,14 @@ def forecast_frame(conn, config: Config, issue_time: pd.Timestamp) -> tuple[pd.D
     return frame[:count], step
 
 
-def actual_frame(conn, config: Config, index: pd.DatetimeIndex, step_min: int) -> pd.DataFrame:
-    """What the site's load, renewables and price turned out to be; NaN where that is not known."""
+def actual_frame(
+    conn, sources: Sequence, index: pd.DatetimeIndex, step_min: int
+) -> pd.DataFrame:
+    """What load, renewables and price of these sources turned out to be; NaN where that is not known."""
     import db
 
     series = []
-    for source in site_sources(conn, config):
+    for source in sources:
         # an interval of a source may begin before the first of the plan
         first = index[0].floor(f"{max(source.step_min, step_min)}min")
         values = db.read_series(conn, source, first, index[-1] + pd.Timedelta(minutes=step_min))
@@ -298,19 +389,19 @@ def battery_powers(conn, battery_id: str, start: pd.Timestamp, end: pd.Timestamp
     return (means.ffill(limit=parts - 1) if parts > 1 else means).fillna(0.0)
 
 
-def starting_batteries(conn, config: Config, at: pd.Timestamp, battery_ids: Iterable[str] | None = None) -> list[ScheduledBattery]:
-    """The batteries (default: all) as their last state that is not planned says, else at `soc_initial`; with their cycles of the day."""
+def starting_batteries(conn, config: Config, at: pd.Timestamp) -> list[ScheduledBattery]:
+    """The batteries as their last state that is not planned says, else at `soc_initial`; with their cycles of the day."""
     import db
 
     midnight = at.tz_convert(config.site.time_zone).normalize().tz_convert("UTC")
     batteries = []
     for battery in config.batteries:
-        if battery_ids is None or battery.battery_id in battery_ids:
-            state = db.read_last_state(conn, battery.battery_id, at)
-            soc = battery.soc_initial if state is None else min(max(state[1], 0.0), 1.0)
-            discharged = battery_powers(conn, battery.battery_id, midnight, at)["discharge_kw"].sum()
-            cycles = energy_kwh(float(discharged), STATE_STEP_MIN / 60) / battery.capacity_kwh
-            batteries.append(ScheduledBattery(**asdict(replace(battery, soc_initial=soc)), cycles_so_far=cycles))
+        state = db.read_last_state(conn, battery.battery_id, at)
+        soc = battery.soc_initial if state is None else min(max(state[1], 0.0), 1.0)
+        discharged = battery_powers(conn, battery.battery_id, midnight, at)["discharge_kw"].sum()
+        cycles = energy_kwh(float(discharged), STATE_STEP_MIN / 60) / battery.capacity_kwh
+        values = asdict(replace(battery, soc_initial=soc))
+        batteries.append(ScheduledBattery(**values, cycles_so_far=cycles))
     return batteries
 
 
@@ -335,9 +426,18 @@ def peak_so_far(conn, config: Config, issue_time: pd.Timestamp) -> float:
     return max(0.0, float(means.max())) if means.notna().any() else 0.0
 
 
-def schedule_frames(problem: Problem, result: Result, index: pd.DatetimeIndex) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A schedule as rows of the tables `schedules` and `battery_states`."""
-    schedule = result.schedule
+def schedule_frames(
+    problem: Problem, result: Result, frame: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A schedule as rows of the tables `schedules` and `battery_states`.
+
+    Parameters
+    ----------
+    problem : what was solved.
+    result : its schedule.
+    frame : the `site_frame` that the problem was made of; it has the prices without fees.
+    """
+    schedule, index = result.schedule, frame.index
     rows = pd.DataFrame(
         {
             "grid_import_kw": schedule.grid_import_kw,
@@ -345,6 +445,7 @@ def schedule_frames(problem: Problem, result: Result, index: pd.DatetimeIndex) -
             "load_kw": problem.load_kw,
             "renewables_kw": problem.renewables_kw,
             "curtailed_kw": schedule.curtailed_kw,
+            "market_price_eur_per_mwh": frame["price_eur_per_mwh"],
             "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
             "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
             "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
@@ -367,7 +468,7 @@ def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> R
     ------
     BrokenScheduleError : it breaks physics.
     """
-    money = checked(problem, schedule, "what was carried out")
+    money = replay_or_raise(problem, schedule, "what was carried out")
     return Result(
         status="feasible",
         certificate=Certificate("rolling", 0, None, None, seconds),
@@ -380,43 +481,49 @@ def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> R
     )
 
 
-def run_id_of(config: Config, kind: str, issue_time: pd.Timestamp) -> str:
-    """The run_id of a schedule: it says which site and configuration were planned, for when."""
+def stored_frame(schedule: pd.DataFrame) -> pd.DataFrame:
+    """The `site_frame` that a stored schedule was made of."""
+    names = {"market_price_eur_per_mwh": "price_eur_per_mwh"}
+    return schedule.rename(columns=names)[["load_kw", "renewables_kw", "price_eur_per_mwh"]].astype(float)
+
+
+def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) -> Schedule:
+    """A schedule as it was before `schedule_frames` made rows of it."""
+    names = ("charge_kw", "discharge_kw", "soc")
+    charge, discharge, soc = (by_battery(states, problem, name) for name in names)
+    names = ("curtailed_kw", "grid_import_kw", "grid_export_kw")
+    return Schedule(charge, discharge, *(rows[name].to_numpy(float) for name in names), soc)
+
+
+def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
+    """A column of stored battery states, one row for each battery of the problem."""
+    names = [battery.battery_id for battery in problem.batteries]
+    own = (states.loc[states["battery_id"] == name, column] for name in names)
+    return np.array([part.to_numpy(float) for part in own]).reshape(len(names), problem.intervals)
+
+
+def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
+    """The first columns of a row of `schedule_runs`; the run_id says what was planned with which configuration, for when."""
     import db
 
-    return db.run_id(kind, config.site.site_id, issue_time, config.site, config.grid, config.optimization, config.batteries)
+    name = db.run_id(kind, config.site.site_id, issue_time, config.site, config.grid, config.optimization, config.batteries)
+    return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}
 
 
-def config_of(config: Config, run: Mapping[str, object], hours: float) -> Config | None:
-    """The configuration that a stored run of this length [h] was made with; None where the present one is another.
-
-    The horizon alone may differ: the pipeline plans all that it holds back.
-    """
-    for horizon_h in (config.optimization.horizon_h, run["kind"] != "backtest" and round(hours)):
-        made = replace(config, optimization=replace(config.optimization, horizon_h=horizon_h)) if horizon_h else config
-        if run_id_of(made, run["kind"], run["issue_time"]) == run["run_id"]:
-            return made
-    return None
-
-
-def run_row(config: Config, kind: str, issue_time: pd.Timestamp, problem: Problem, result: Result) -> dict:
-    """A row of the table `schedule_runs`; planning again replaces it."""
+def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, result: Result) -> dict:
+    """A row of the table `schedule_runs`; a run with the same key replaces it."""
     import db
 
-    costs = {name: net_cost_eur(*way) for name, way in alternatives(problem).items()}
-
-    return {
-        "run_id": run_id_of(config, kind, issue_time),
-        "site_id": config.site.site_id,
-        "issue_time": issue_time,
-        "kind": kind,
+    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.schedule})
+    return dict(key) | {
         "status": result.status,
         "certificate": result.certificate.kind,
         "gap": result.certificate.gap,
         "objective_eur": result.objective_eur,
-        "cost_eur": net_cost_eur(problem, result.schedule),
-        "cost_no_battery_eur": costs["no_battery"],
-        "cost_rule_eur": costs["rule"],
+        "cost_eur": valued.cost_eur[PLAN],
+        "cost_no_battery_eur": valued.cost_eur[NO_BATTERY],
+        "cost_rule_eur": valued.cost_eur[RULE],
         "seconds": result.certificate.seconds,
         "input_hash": db.run_id(problem),
+        "basis": basis_json(basis),
     }

@@ -1,14 +1,15 @@
-"""The tables of the database: their definition, their migrations, and what TimescaleDB adds to them.
+"""The tables of the database: their migrations, and what TimescaleDB adds to them.
 
-`migrate(conn)` brings a schema to the newest version; `db.connect` calls it, so no command has to come first. With TimescaleDB
-the tables of measurements and results are hypertables; with its Community licence old chunks are also compressed and the hourly
-means are continuous aggregates. Without it there are the same tables, keys and views. Everything lies in the first schema of
-the role's search path; the role need not own more.
+`migrate(conn)` brings a schema to the newest version by the numbered SQL files of `migrations/`;
+`db.connect` calls it, so no command has to come first. With TimescaleDB the tables of measurements
+and results are hypertables; with its Community licence old chunks are also compressed and the
+hourly means are continuous aggregates. Without it there are the same tables, keys and views.
+Everything lies in the first schema of the role's search path; the role need not own more.
 """
 
-import dataclasses
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import psycopg2
 import psycopg2.errors
@@ -16,13 +17,12 @@ import tenacity
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from config import BatteryParameters, VppError
+from config import VppError
+from kinds import MEASUREMENTS, WEATHER
 
 log = logging.getLogger("db")
 
 LOCK_KEY = 0x565050  # "VPP": one schema change at a time, whoever connects
-CHUNK = "30 days"
-WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 QUANTILES = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
 
 
@@ -36,33 +36,9 @@ def first_line(error: BaseException) -> str:
     return lines[0].strip() if lines else type(error).__name__
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """A table that the stream fills: the times of its key, which follow source_id, and its values."""
-
-    times: tuple[str, ...]
-    values: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (*self.times, *self.values, "sent_at")
-
-
-MEASUREMENTS = {
-    "renewables": Measurements(("time",), ("power_kw",)),
-    "load": Measurements(("time",), ("power_kw",)),
-    "market_prices": Measurements(("time",), ("price_eur_per_mwh", "available_at")),
-    "weather": Measurements(("time",), WEATHER),
-    "weather_forecasts": Measurements(("issue_time", "valid_time"), WEATHER),
-}
 TABLES = ("sources", *MEASUREMENTS, "forecast_runs", "forecasts", "batteries", "battery_states", "schedule_runs", "schedules")
 # hypertable -> the column that its chunks are ranges of
-HYPERTABLES = {
-    "renewables": "time",
-    "load": "time",
-    "market_prices": "time",
-    "weather": "time",
-    "weather_forecasts": "valid_time",
+HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
     "forecasts": "valid_time",
     "battery_states": "time",
     "schedules": "time",
@@ -75,86 +51,42 @@ HOURLY = {
     "weather_hourly": ("weather", ", ".join(f"avg({name}) AS {name}" for name in WEATHER)),
 }
 
-_WEATHER_SQL = ", ".join(f"{name} double precision NOT NULL" for name in WEATHER)
-_SCHEMA_1 = f"""
-CREATE TABLE sources (
-    source_id text PRIMARY KEY, kind text NOT NULL, name text NOT NULL, site_id text NOT NULL,
-    capacity_kw double precision CHECK (capacity_kw > 0), step_min integer NOT NULL CHECK (step_min > 0),
-    latitude double precision, longitude double precision, time_zone text NOT NULL, price_area text,
-    parameters jsonb NOT NULL DEFAULT '{{}}', valid_from timestamptz NOT NULL DEFAULT now());
-CREATE TABLE renewables (
-    time timestamptz NOT NULL, source_id text NOT NULL, power_kw double precision NOT NULL, sent_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, time));
-CREATE TABLE load (
-    time timestamptz NOT NULL, source_id text NOT NULL, power_kw double precision NOT NULL, sent_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, time));
-CREATE TABLE market_prices (
-    time timestamptz NOT NULL, source_id text NOT NULL, price_eur_per_mwh double precision NOT NULL,
-    available_at timestamptz NOT NULL, sent_at timestamptz NOT NULL, PRIMARY KEY (source_id, time));
-CREATE TABLE weather (
-    time timestamptz NOT NULL, source_id text NOT NULL, {_WEATHER_SQL}, sent_at timestamptz NOT NULL, PRIMARY KEY (source_id, time));
-CREATE TABLE weather_forecasts (
-    source_id text NOT NULL, issue_time timestamptz NOT NULL, valid_time timestamptz NOT NULL, {_WEATHER_SQL},
-    sent_at timestamptz NOT NULL, PRIMARY KEY (source_id, issue_time, valid_time));
-CREATE TABLE forecast_runs (
-    run_id text PRIMARY KEY, source_id text NOT NULL, model text NOT NULL, model_version text, trained_until timestamptz,
-    issue_time timestamptz NOT NULL, role text NOT NULL CHECK (role IN ('champion', 'fallback', 'candidate', 'backtest', 'manual')),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE INDEX forecast_runs_by_source ON forecast_runs (source_id, issue_time, created_at);
-CREATE TABLE forecasts (
-    run_id text NOT NULL, valid_time timestamptz NOT NULL, value double precision NOT NULL,
-    {", ".join(f"{name} double precision" for name in QUANTILES)}, PRIMARY KEY (run_id, valid_time));
-CREATE TABLE batteries (
-    battery_id text PRIMARY KEY,
-    {", ".join(f"{f.name} double precision" for f in dataclasses.fields(BatteryParameters) if f.name != "battery_id")});
-CREATE TABLE battery_states (
-    battery_id text NOT NULL, kind text NOT NULL CHECK (kind IN ('measured', 'simulated', 'planned')), run_id text NOT NULL DEFAULT '',
-    time timestamptz NOT NULL, soc double precision NOT NULL, energy_kwh double precision, charge_kw double precision,
-    discharge_kw double precision, PRIMARY KEY (battery_id, kind, run_id, time));
-CREATE TABLE schedule_runs (
-    run_id text PRIMARY KEY, site_id text NOT NULL, issue_time timestamptz NOT NULL, kind text NOT NULL, status text, certificate text,
-    gap double precision, objective_eur double precision, cost_eur double precision, cost_no_battery_eur double precision,
-    cost_rule_eur double precision, seconds double precision, input_hash text, created_at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE TABLE schedules (
-    run_id text NOT NULL, time timestamptz NOT NULL, grid_import_kw double precision, grid_export_kw double precision,
-    load_kw double precision, renewables_kw double precision, curtailed_kw double precision, import_price_eur_per_mwh double precision,
-    export_price_eur_per_mwh double precision, stored_value_eur_per_mwh double precision, reason text, PRIMARY KEY (run_id, time));
-"""
-
-
+FOLDER = Path(__file__).resolve().parent / "migrations"
 COMMUNITY = "timescale"  # the licence of the build that compresses and keeps continuous aggregates
 
 
-def _migration_1(cursor, licence: str | None) -> None:
-    cursor.execute(_SCHEMA_1)
-    if licence:
-        for table, time in HYPERTABLES.items():
-            dimension = "by_range(%s, %s::interval), create_default_indexes => false"
-            cursor.execute(f"SELECT create_hypertable(%s::regclass, {dimension})", (table, time, CHUNK))
-    for view, (table, means) in HOURLY.items():
-        if licence == COMMUNITY:
-            head = f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous, timescaledb.materialized_only = false)"
-            select = f"SELECT source_id, time_bucket('1 hour', time) AS time, {means} FROM {table} GROUP BY 1, 2"
-            cursor.execute(f"{head} AS {select} WITH NO DATA")
-        else:
-            bucket = "date_bin('1 hour', time, '2000-01-01T00:00Z')"
-            cursor.execute(f"CREATE VIEW {view} AS SELECT source_id, {bucket} AS time, {means} FROM {table} GROUP BY 1, 2")
-    if licence == COMMUNITY:
-        for table, shape in MEASUREMENTS.items():
-            order = ", ".join(f"{name} DESC" for name in reversed(shape.times))
-            columnstore = f"timescaledb.enable_columnstore, timescaledb.segmentby = 'source_id', timescaledb.orderby = '{order}'"
-            cursor.execute(f"ALTER TABLE {table} SET ({columnstore})")
+def migration_files() -> dict[int, list[Path]]:
+    """The files of each migration, by its number, in the order in which they run.
+
+    `0003_name.sql` runs on every server; `0003_name.timescaledb.sql` after it where TimescaleDB is
+    there; then `0003_name.community.sql` where its licence is the Community one, or else
+    `0003_name.plain.sql`. A file that was released never changes: databases that have it would
+    not follow. The version of a schema is the number of its newest migration.
+    """
+    files: dict[int, list[Path]] = {}
+    for path in FOLDER.glob("[0-9]*.sql"):
+        files.setdefault(int(path.name.partition("_")[0]), []).append(path)
+    order = ["", ".timescaledb", ".community", ".plain"]
+    return {
+        number: sorted(files[number], key=lambda path: order.index(Path(path.stem).suffix))
+        for number in sorted(files)
+    }
 
 
-def _migration_2(cursor, licence: str | None) -> None:
-    """What waits in Kafka and what was dead-lettered, as `communication.py status` saw it: for those who see the database only."""
-    cursor.execute(
-        "CREATE TABLE stream_status (time timestamptz NOT NULL DEFAULT clock_timestamp(), topic text NOT NULL, lag bigint, "
-        "dead_letters bigint NOT NULL, PRIMARY KEY (topic, time))"
-    )
-
-
-MIGRATIONS = (_migration_1, _migration_2)  # in order; the version of a schema is how many of them it has
+def _run_migration(cursor, files: Sequence[Path], licence: str | None) -> None:
+    """Run the files of one migration that are for this server."""
+    wanted = {
+        "": True,
+        ".timescaledb": licence is not None,
+        ".community": licence == COMMUNITY,
+        ".plain": licence != COMMUNITY,
+    }
+    for path in files:
+        if wanted[Path(path.stem).suffix]:
+            # TimescaleDB wants some of its statements by themselves.
+            for statement in path.read_text(encoding="utf-8").split(";\n"):
+                if statement.strip():
+                    cursor.execute(statement)
 
 
 def timescale_licence(conn: connection) -> str | None:
@@ -166,7 +98,7 @@ def timescale_licence(conn: connection) -> str | None:
 
 
 def schema_version(conn: connection) -> int:
-    """How many migrations the schema has; 0 for an empty one."""
+    """The number of the newest migration that the schema has; 0 for an empty one."""
     with conn.cursor() as cursor:
         # to_regclass would answer from a cache that may be older than the lock of migrate().
         cursor.execute("SELECT 1 FROM pg_class WHERE relname = 'schema_version' AND relnamespace = current_schema()::regnamespace")
@@ -191,20 +123,27 @@ def migrate(conn: connection) -> None:
             "FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
             "WHERE extname = 'timescaledb' AND nspname <> ALL (current_schemas(false))"
         )
-    if version < len(MIGRATIONS):
+    files = migration_files()
+    newest = max(files)
+    if version < newest:
         with conn.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
             version = schema_version(conn)  # another process may have been faster
             if version == 0:
-                cursor.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)")
+                cursor.execute(
+                    "CREATE TABLE IF NOT EXISTS schema_version"
+                    " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)"
+                )
             licence = timescale_licence(conn)
-            for number in range(version + 1, len(MIGRATIONS) + 1):
-                MIGRATIONS[number - 1](cursor, licence)
+            for number in (number for number in files if number > version):
+                _run_migration(cursor, files[number], licence)
                 cursor.execute("INSERT INTO schema_version VALUES (%s, clock_timestamp())", (number,))
-        version = max(version, len(MIGRATIONS))
+        version = max(version, newest)
     conn.commit()
-    if version > len(MIGRATIONS):
-        raise DatabaseError(f"database: its schema has version {version}, this code knows {len(MIGRATIONS)}; update the code")
+    if version > newest:
+        raise DatabaseError(
+            f"database: its schema has version {version}, this code knows {newest}; update the code"
+        )
 
 
 def _create_extension(conn: connection) -> None:
@@ -242,10 +181,34 @@ def reset(conn: connection) -> None:
     migrate(conn)
 
 
+# table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
+HANG_ON = {
+    "sources": (*MEASUREMENTS, "forecast_runs", "forecasts"),
+    "forecast_runs": ("forecasts",),
+    "forecasts": ("forecast_runs",),
+    "batteries": ("battery_states", "schedule_runs", "schedules"),
+    "battery_states": ("schedule_runs", "schedules"),
+    "schedule_runs": ("schedules",),
+    "schedules": ("schedule_runs",),
+}
+
+
+def emptied_with(table: str) -> str:
+    """In words: which rows `empty_table` deletes."""
+    parts = [table, *HANG_ON.get(table, ())]
+    if "schedules" in parts and "battery_states" not in parts:
+        parts.append("the battery_states of plans")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else table
+
+
 def empty_table(conn: connection, table: str) -> None:
-    """Delete all rows of one table."""
+    """Delete all rows of a table, and in the same transaction those of others that hang on them (`HANG_ON`)."""
+    tables = (table, *HANG_ON.get(table, ()))
     with conn.cursor() as cursor:
-        cursor.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        if "schedules" in tables and "battery_states" not in tables:
+            cursor.execute("DELETE FROM battery_states WHERE run_id <> ''")
+        for name in tables:
+            cursor.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(name)))
     conn.commit()
 
 

@@ -14,10 +14,8 @@ their interval. It reports what it found first; rows that cannot be used go to `
 
 import argparse
 import dataclasses
-import difflib
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -32,13 +30,10 @@ import numpy as np
 import pandas as pd
 
 import terminal
-from config import Config, ConfigError, VppError
+from config import Config, ConfigError, VppError, check_known
+from kinds import KINDS, POWER_KINDS, SOURCE_KINDS
 
-KINDS = ("solar", "wind", "load", "market", "weather")
-POWER_KINDS = ("solar", "wind", "load")
 STEPS_MIN = (5, 15, 30, 60)
-VALUE_COLUMN = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "market": "price_eur_per_mwh"}
-WEATHER_COLUMNS = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 ADDED, IMPORTED = "added", "imported"  # the parameter `origin` of sources that generation.py did not make
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
 LEFT_BEHIND_S = 24 * 3600
@@ -79,8 +74,8 @@ class Source:
 
         if not ID_PATTERN.fullmatch(str(self.source_id)):
             refuse("source_id", self.source_id, "1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit")
-        if self.kind not in KINDS:
-            refuse("kind", self.kind, "one of " + ", ".join(KINDS))
+        if self.kind not in SOURCE_KINDS:
+            refuse("kind", self.kind, "one of " + ", ".join(SOURCE_KINDS))
         if not self.site_id:
             refuse("site_id", repr(self.site_id), "the name of a site")
         if self.kind in POWER_KINDS:
@@ -121,7 +116,9 @@ def read_sources(path: Path | str) -> list[Source]:
             f"{terminal.shown(path)}: no such file; run python generation.py, or import real data with python sources.py import"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected the columns {','.join(columns)}") from None
+        reason = terminal.in_words(error)
+        expected = ",".join(columns)
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {reason}; expected the columns {expected}") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")
@@ -179,7 +176,7 @@ def replacing_files(folder: Path | str) -> Iterator[Path]:
             if (folder / path.name).is_dir():
                 raise IsADirectoryError(f"{path.name} is a folder")
         for path in written:
-            os.replace(path, folder / path.name)
+            terminal.put_in_place(path, folder / path.name)
     except OSError as error:
         reason = error.strerror or error
         raise DataFileError(f"{terminal.shown(folder)}: cannot be written: {reason}; nothing was changed, choose another folder") from None
@@ -195,9 +192,9 @@ def time_text(times: pd.DatetimeIndex) -> np.ndarray:
 
 def series_frame(source: Source, values: pd.Series) -> pd.DataFrame:
     """A series in the columns of its CSV file, values rounded to the watt or a tenth of a cent."""
-    return pd.DataFrame(
-        {"time": time_text(values.index), "source_id": source.source_id, VALUE_COLUMN[source.kind]: values.to_numpy().round(3)}
-    )
+    (column,) = KINDS[source.kind].values
+    rounded = values.to_numpy().round(column.decimals)
+    return pd.DataFrame({"time": time_text(values.index), "source_id": source.source_id, column.name: rounded})
 
 
 def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -207,7 +204,7 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # text, so that rows that stay are written as they were
     except (OSError, ValueError) as error:
-        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {error}; expected {','.join(columns)}") from None
+        raise DataFileError(f"{terminal.shown(path)}: cannot be read: {terminal.in_words(error)}; expected {','.join(columns)}") from None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise DataFileError(f"{terminal.shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}")
@@ -225,13 +222,13 @@ def save_series(
     gone = {source.source_id for source, _ in added} | set(removed)
     kept = [source for source in (read_sources(path) if path.exists() else []) if source.source_id not in gone]
     with replacing_files(folder) as temporary:
-        for kind, column in (VALUE_COLUMN | {"weather": "ghi", "weather_forecast": "ghi"}).items():
-            frames = [frame for source, frame in added if source.kind == kind]
-            before = read_series_file(folder / f"{kind}.csv", ("source_id", column))
+        for kind in KINDS.values():
+            frames = [frame for source, frame in added if source.kind == kind.name]
+            before = read_series_file(folder / kind.file, ("source_id", kind.value))
             stay = before[~before["source_id"].isin(gone)]
             if frames or len(stay) < len(before):
                 parts = [part for part in (stay, *frames) if len(part)] or [stay]
-                pd.concat(parts).to_csv(temporary / f"{kind}.csv", index=False, lineterminator="\n")
+                pd.concat(parts).to_csv(temporary / kind.file, index=False, lineterminator="\n")
         if rejects is not None:
             columns = ["line", "source_id", "time", "value", "reason"]
             pd.DataFrame(rejects, columns=columns).to_csv(temporary / REJECTS_FILE, index=False, lineterminator="\n")
@@ -252,12 +249,10 @@ def find_source(config: Config, source_id: str) -> Source:
 
     Raises
     ------
-    SourceError : there is none; close names are given.
+    ConfigError : there is none; the nearest names are given.
     """
     sources = {source.source_id: source for source in read_sources(config.paths.data_dir / SOURCES_FILE)}
-    if source_id not in sources:
-        close = difflib.get_close_matches(source_id, sources, n=3, cutoff=0.3) or list(sources)[:3]
-        raise SourceError(f"no source {source_id} in {terminal.shown(config.paths.data_dir)}; close ones: {', '.join(close)}")
+    check_known("source", source_id, sources)
     return sources[source_id]
 
 
@@ -282,7 +277,7 @@ def show_source(args: argparse.Namespace, config: Config) -> None:
 
 def stored_times(folder: Path, source: Source) -> pd.Series:
     """Times of a source's rows in the data folder, as text."""
-    frame = read_series_file(folder / f"{source.kind}.csv", ("time", "source_id"))
+    frame = read_series_file(folder / KINDS[source.kind].file, ("time", "source_id"))
     return frame.loc[frame["source_id"] == source.source_id, "time"]
 
 
@@ -362,7 +357,7 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
     source = dataclasses.replace(source, step_min=config.generation.step_min)
     world = generation.make_world(config.generation, config.site.holidays_country)
     ((_, _, columns, _),) = generation.generate(world, [source])
-    values = pd.Series(columns[VALUE_COLUMN[source.kind]], world.times[columns["time"]])
+    values = pd.Series(columns[KINDS[source.kind].value], world.times[columns["time"]])
     frame = series_frame(source, values)
     save_series(config.paths.data_dir, [(source, frame)])
     with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone
@@ -400,13 +395,18 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             zoneinfo.ZoneInfo(args.tz)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ConfigError(f"--tz {args.tz}: expected an IANA time zone such as Europe/Berlin") from None
+    folder = Path(args.output) if args.output else config.paths.data_dir
+    for kind in KINDS.values():
+        terminal.check_not_read(folder / kind.file, "--output", Path(args.file), "FILE")
+    for name in (SOURCES_FILE, REJECTS_FILE):
+        terminal.check_not_read(folder / name, "--output", Path(args.file), "FILE")
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
     found = real_data.load_file(Path(args.file), args.time_column, args.tz, args.wanted, limits)
     rejects = sorted(reject for series in found for reject in series.rejects)
     terminal.print_rows([real_data.report_row(series) for series in found], f"Read from {args.file}", as_json=args.json)
     if not args.json:
         for line in real_data.remarks(found):
-            print(line)
+            print(terminal.printable(line))
     if rejects and args.strict:
         line, source_id, _, value, reason = rejects[0]
         raise DataFileError(
@@ -430,7 +430,6 @@ def import_file(args: argparse.Namespace, config: Config) -> None:
             parameters={"origin": IMPORTED} | ({"price_area": site.price_area} if market else {}),
         )
         added.append((source, series_frame(source, series.values)))
-    folder = Path(args.output) if args.output else config.paths.data_dir
     save_series(folder, added, rejects=rejects)
     if not args.json:
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""
@@ -456,7 +455,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("source_id", metavar="ID")
     command.set_defaults(command=show_source)
     command = commands.add_parser("add", help="register a plant, a load or a market")
-    command.add_argument("--kind", required=True, help="solar, wind, load or market")
+    command.add_argument("--kind", required=True, choices=KINDS, metavar="KIND", help="solar, wind, load or market")
     command.add_argument("--name", required=True)
     command.add_argument("--id", help="default: from the name")
     command.add_argument("--capacity-kw", type=float, metavar="KW", help="largest power; the AC rating of a solar plant; not for a market")

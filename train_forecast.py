@@ -14,7 +14,6 @@ Power in kW, prices in EUR/MWh; `mae_ratio_naive` is the MAE over that of last w
 """
 
 import argparse
-import json
 import logging
 import os
 import subprocess
@@ -32,7 +31,7 @@ import pandas as pd
 import db
 import model_registry
 import terminal
-from config import EMBEDDED, Config, ConfigError, FieldError
+from config import EMBEDDED, Config, ConfigError, FieldError, check_known
 from features import SourceData, known_at
 from forecast_models import MODELS
 from forecasting import check_issue_time, load_source_data, pick_sources
@@ -77,9 +76,8 @@ def train(
         raise ConfigError(f"--{error.key.removesuffix('_s')} {error.value}: expected {error.expected}") from None
     if not training.models:
         raise ConfigError(f"no model in [training] models or --models; expected some of {', '.join(MODELS)}")
-    unknown = [name for name in training.models if name not in MODELS]
-    if unknown:
-        raise ConfigError(f"unknown model {unknown[0]} in [training] models or --models; expected some of {', '.join(MODELS)}")
+    for name in training.models:
+        check_known("[training] models or --models: model", name, MODELS)
     began = time.monotonic()
     with db.session(config) as connection:
         issue_time = pd.Timestamp(issue_time).tz_convert("UTC") if issue_time is not None else db.data_end(connection)
@@ -289,7 +287,7 @@ SHOWN = (
 def run(args: argparse.Namespace, config: Config) -> None:
     rows = train(config, args.issue_time, args.source, args.models, args.trials, args.timeout, args.jobs)
     if args.json:
-        print(json.dumps(rows, indent=2))
+        print(terminal.json_text(rows))
     else:
         terminal.print_rows([{key: row[key] for key in SHOWN} for row in rows], "Selection origins (mae, pinball in kW or EUR/MWh)")
     trained = {row["source_id"] for row in rows if row["champion"]}

@@ -1,4 +1,4 @@
-"""The database's side of the sink: checks decoded records against the registered sources and stores the good ones.
+"""The database's side of the sink: checks records against the sources, and stores the good ones.
 
     python -c "import config, writer; print(writer.limits(config.load_config()))"
 
@@ -10,11 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psycopg2
 from psycopg2.extensions import connection
 
 import db
 import records
 from config import Config, VppError
+from kinds import KINDS, POWER_KINDS
 from sources import Source
 
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
@@ -22,7 +24,13 @@ SOURCES_S = 60.0  # registered sources are read again after this, and whenever s
 
 @dataclass(frozen=True)
 class Outcome:
-    """Rows inserted or replaced, and place and reason of each refused message."""
+    """What became of the messages of one kind.
+
+    Parameters
+    ----------
+    stored : number of rows inserted or replaced.
+    refused : place among the messages and reason of each refused one.
+    """
 
     stored: int
     refused: list[tuple[int, str]]
@@ -37,7 +45,18 @@ class Writer:
         self.registry = records.Registry([])
 
     def write(self, batch: dict[str, records.Decoded]) -> dict[str, Outcome]:
-        """Store the good records of a batch in one transaction; where the database refuses a record, it is found by halving."""
+        """Store the good records of a batch in one transaction.
+
+        A record that the database refuses is found by halving; then each half is a transaction.
+
+        Parameters
+        ----------
+        batch : kind -> its records.
+
+        Returns
+        -------
+        Kind -> what became of its messages.
+        """
         checked = self._check(batch)
         try:
             stored = self._store(checked)
@@ -54,12 +73,17 @@ class Writer:
         now_us = time.time_ns() // 1000
 
         def check() -> dict[str, records.Checked]:
-            return {kind: records.check(item, self.registry, self.limits, now_us) for kind, item in batch.items()}
+            return {
+                kind: records.check(item, self.registry, self.limits, now_us)
+                for kind, item in batch.items()
+            }
 
         if time.monotonic() - self.read_at > SOURCES_S:
             self.read_sources()
         checked = check()
-        if any(item.refused for item in checked.values()) and self.read_sources():  # registered or corrected since we looked
+        if (
+            any(item.refused for item in checked.values()) and self.read_sources()
+        ):  # registered or corrected since we looked
             checked = check()
         unknown = {name: kind for kind, item in checked.items() for name in item.unknown}
         if unknown and self.config.kafka.unknown_sources == "register":
@@ -78,14 +102,18 @@ class Writer:
         return True
 
     def _register(self, names: dict[str, str]) -> None:
-        """Register unknown sources provisionally: their step and capacity are not checked until sources.csv states them."""
+        """Register unknown sources provisionally.
+
+        Their step and capacity are not checked until sources.csv states them.
+        """
         site, found = self.config.site, []
         for name, kind in names.items():
-            kind = "weather" if kind == "weather-forecast" else kind
-            capacity = 1.0 if kind in ("solar", "wind", "load") else None
+            kind = KINDS[kind].source_kind
+            capacity = 1.0 if kind in POWER_KINDS else None
             place = (site.latitude, site.longitude, site.time_zone)
             try:
-                found.append(Source(name, kind, name, site.site_id, capacity, 60, *place, {"provisional": True}))
+                rest = (60, *place, {"provisional": True})
+                found.append(Source(name, kind, name, site.site_id, capacity, *rest))
             except VppError:  # no possible name: stays unknown
                 continue
         db.upsert_sources(self.conn, found)
@@ -96,24 +124,89 @@ class Writer:
         stored = Counter()
         for kind, item in checked.items():
             if len(item.places):
-                stored[kind] = db.store_measurements(self.conn, records.TABLES[kind], self.registry.ids, item.columns)
+                table, ids = KINDS[kind].table, self.registry.ids
+                stored[kind] = db.store_measurements(self.conn, table, ids, item.columns)
         self.conn.commit()
         return stored
 
-    def _store_halves(self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]) -> int:
-        """Store what the database takes, halving what it refuses down to the single record; returns the rows stored."""
+    def _store_halves(
+        self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]
+    ) -> int:
+        """Store what the database takes, and halve what it refuses down to the single record.
+
+        Returns the number of rows stored.
+        """
         try:
             return self._store({kind: checked})[kind]
         except db.RECORD_REFUSED as error:
             self.conn.rollback()
             if len(checked.places) == 1:
-                refused.append((int(checked.places[0]), f"refused by the database: {db.first_line(error)}"))
+                reason = f"refused by the database: {db.first_line(error)}"
+                refused.append((int(checked.places[0]), reason))
                 return 0
         middle, total = len(checked.places) // 2, 0
         for part in (slice(None, middle), slice(middle, None)):
             columns = {name: column[part] for name, column in checked.columns.items()}
-            total += self._store_halves(kind, records.Checked(columns, checked.places[part], [], set()), refused)
+            total += self._store_halves(
+                kind, records.Checked(columns, checked.places[part], [], set()), refused
+            )
         return total
+
+
+class Store:
+    """The sink's connection to the database: made when there is none, given up after an error.
+
+    Parameters
+    ----------
+    config : names the server.
+    wait_s : patience [s] with a server that is away; 0 where the caller tries again itself.
+    """
+
+    def __init__(self, config: Config, wait_s: float):
+        self.config, self.wait_s = config, wait_s
+        self.writer: Writer | None = None
+
+    def reach(self) -> None:
+        """Connect, where there is no connection.
+
+        Raises
+        ------
+        db.DatabaseError, psycopg2.Error : the server cannot be used.
+        """
+        if self.writer is None or self.writer.conn.closed:
+            conn = db.connect(self.config, self.wait_s)
+            with conn.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3s'; SET statement_timeout = '60s'")
+                if db.is_compressing(conn):  # a late correction may touch much that is compressed
+                    setting = "timescaledb.max_tuples_decompressed_per_dml_transaction"
+                    cursor.execute(f"SET {setting} = 0")
+            conn.commit()
+            self.writer = Writer(self.config, conn)
+
+    def write(self, batch: dict[str, records.Decoded]) -> dict[str, Outcome]:
+        """As `Writer.write`; after an error the next call has a new connection."""
+        self.reach()
+        try:
+            return self.writer.write(batch)
+        except (psycopg2.Error, db.DatabaseError):
+            self.writer.conn.close()
+            raise
+
+    def end_import(self) -> None:
+        """Let the server compress old rows, and refresh its hourly means."""
+        self.reach()
+        database = self.config.database
+        db.after_import(self.writer.conn, database.compress_after_days, database.retention_days)
+
+    def cancel(self) -> None:
+        """End a statement that takes too long; called from another thread."""
+        if self.writer is not None and not self.writer.conn.closed:
+            self.writer.conn.cancel()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is rolled back."""
+        if self.writer is not None:
+            self.writer.conn.close()
 
 
 def limits(config: Config) -> records.Limits:

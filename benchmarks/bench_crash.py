@@ -28,16 +28,17 @@ from confluent_kafka import Producer  # noqa: E402
 
 import broker  # noqa: E402
 import db  # noqa: E402
+import dead_letters  # noqa: E402
 import embedded  # noqa: E402
 import sink  # noqa: E402
 from config import Config, load_config  # noqa: E402
+from kinds import KINDS, SERIES_KINDS  # noqa: E402
 from sources import Source, write_sources  # noqa: E402
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-KINDS = {"solar": "power_kw", "wind": "power_kw", "load": "power_kw", "market": "price_eur_per_mwh"}
 SOURCES = [
     Source(f"{kind}-{n}", kind, kind, "site-1", None if kind == "market" else 1000.0, 60, 49.6, 6.1, "Europe/Brussels")
-    for kind in KINDS
+    for kind in SERIES_KINDS
     for n in range(4)
 ]
 
@@ -91,12 +92,12 @@ class Round:
         """So many messages: new keys, newer and older values of keys that were there, two in a hundred invalid."""
         for _ in range(count):
             self.sequence += 1
-            kind = self.random.choice(list(KINDS))
+            kind = self.random.choice(SERIES_KINDS)
             name = f"{kind}-{self.random.randrange(4)}"
             hour = (START + timedelta(hours=self.random.randrange(300))).strftime("%Y-%m-%dT%H:%M:%SZ")
             value = round(self.random.uniform(0, 1000), 3)
             sent = 1_750_000_000_000 + self.sequence // 2 - self.random.choice((0, 0, 0, 0, 500))
-            message = json.dumps({"source_id": name, "time": hour, KINDS[kind]: value}).encode()
+            message = json.dumps({"source_id": name, "time": hour, KINDS[kind].value: value}).encode()
             invalid = self.random.random() < 0.02
             if invalid:
                 message = self.random.choice((b"", None, message[:-5], message.replace(b"Z", b""), message.replace(b"-", b"+", 1)))
@@ -160,7 +161,7 @@ class Round:
         assert stored == expected, (
             f"{len(stored)} rows, expected {len(expected)}; {len(set(stored.items()) ^ set(expected.items()))} differ"
         )
-        letters = broker.read_dead_letters(self.config, broker.kafka_settings(self.config))
+        letters = dead_letters.read_dead_letters(self.config, broker.kafka_settings(self.config))
         assert sorted(letter.origin[:3] for letter in letters) == sorted(self.invalid), (
             f"{len(letters)} dead letters, {len(self.invalid)} due"
         )
@@ -223,6 +224,7 @@ def kill_producer(test: Round, sinks: int = 1) -> None:
 def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
     """Bad messages of all kinds at random places among good ones."""
     test.start_sink()
+    test.send_and_wait(500)  # a sink that is still starting would not end as a service does
     faults = [list(POISON.values())[number % len(POISON)] for number in range(bad)]
     messages = [*faults, *([None] * good)]
     test.random.shuffle(messages)
@@ -295,7 +297,7 @@ def new_config(folder: Path, number: int) -> Config:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5), ("poison", 1)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")

@@ -63,7 +63,7 @@ def run_model(task):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--markets", nargs="+", choices=("NP", "DE"), default=["NP", "DE"])
     parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=list(MODELS))
     parser.add_argument("--days", type=int, default=56)
@@ -84,7 +84,7 @@ def main():
         published, reference = read_csv(f"{market}_published_forecasts.csv"), found["mixed_naive"]
         for name, column in PUBLISHED.items():
             value = published[column].reindex(reference["valid_time"]).to_numpy()
-            found[name] = reference.assign(value=value, **dict.fromkeys(QUANTILE_COLUMNS, value)).assign(q95=value + 1)
+            found[name] = reference.assign(value=value, **dict.fromkeys(QUANTILE_COLUMNS, value))
         mae = {name: (frame["actual"] - frame["value"]).abs().mean() for name, frame in found.items()}
         for name, frame in found.items():
             row = {"market": market, "model": name, "mae": mae[name], "of_published_lear": mae[name] / mae["published LEAR"]}

@@ -91,7 +91,7 @@ def load(folder: Path, kind: str) -> SourceData:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--kind", default="wind", choices=("solar", "wind", "load", "market"))
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--models", default=",".join(FIT))

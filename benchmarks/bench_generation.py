@@ -260,7 +260,7 @@ def speed(sites):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("part", nargs="?", choices=("quality", "speed"), help="default: both")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sites", type=int, default=100)

@@ -32,9 +32,10 @@ import broker  # noqa: E402
 import bulk  # noqa: E402
 import db  # noqa: E402
 import embedded  # noqa: E402
-import producer  # noqa: E402
 import sink  # noqa: E402
+import stream_files  # noqa: E402
 from config import EMBEDDED, Config, load_config  # noqa: E402
+from kinds import MEASUREMENTS  # noqa: E402
 from sources import Source, write_sources  # noqa: E402
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -102,7 +103,7 @@ def store(config: Config, rows: int, batch: int, write: Callable) -> float:
 def upsert(conn, table: str, source_ids: Sequence[str], columns: dict[str, np.ndarray]) -> None:
     """COPY into a temporary table and INSERT ... ON CONFLICT."""
     with conn.cursor() as cursor:
-        bulk.upsert(cursor, table, source_ids, bulk.newest_rows(db.MEASUREMENTS[table], source_ids, conn.encoding, columns)[0])
+        bulk.upsert(cursor, table, source_ids, bulk.newest_rows(MEASUREMENTS[table], source_ids, conn.encoding, columns)[0])
 
 
 def fill(config: Config, rows: int) -> int:
@@ -113,7 +114,7 @@ def fill(config: Config, rows: int) -> int:
     broker.wait_for_topics(client, [topic], 20)
     with tempfile.TemporaryDirectory() as folder:
         write_csv(Path(folder) / "load.csv", rows)
-        for _, keys, values in producer.read_messages(Path(folder) / "load.csv", "load"):
+        for _, keys, values in stream_files.read_messages(Path(folder) / "load.csv", "load"):
             for key, value in zip(keys, values, strict=True):
                 broker.send(client, topic, value, key)
     client.flush(60)
@@ -219,7 +220,7 @@ def read_year(config: Config) -> tuple[int, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--rows", type=int, default=200_000, help="rows of each part (default: 200,000)")
     parser.add_argument("--stream-rows", type=int, default=2_000_000, help="rows of the end to end run (default: 2,000,000)")
     parser.add_argument("--config", metavar="FILE", help="servers to use; their tables are emptied")

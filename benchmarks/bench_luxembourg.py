@@ -101,7 +101,7 @@ def row_of(source, model, frame, data, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--first", type=date.fromisoformat, default=date(2024, 3, 1))
     parser.add_argument("--last", type=date.fromisoformat, default=date(2024, 12, 31))
     parser.add_argument("--sources", nargs="+", choices=("load", "price"), default=["load", "price"])

@@ -23,11 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import highspy
 import numpy as np
 
-from battery import replay
+from schedule_backends import HIGHS_SEARCHES, matrices, new_highs
 from schedule_backtest import Rolling, roll
+from schedule_devices import GridConnection, ScheduledBattery
+from schedule_exclusive import paying_intervals
 from schedule_model import build
-from schedule_problem import GridConnection, Problem, ScheduledBattery
-from schedule_solver import HIGHS_SEARCHES, matrices, new_highs, paying_intervals, solve, solve_model
+from schedule_problem import Problem
+from schedule_replay import replay
+from schedule_solver import solve, solve_model
 from terminal import print_rows
 
 INF = float("inf")
@@ -278,7 +281,7 @@ def plot(hours: list[dict], batteries: list[dict], path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the growth with hours and batteries")
     parser.add_argument("--windows", type=int, default=YEAR_H, help="windows of the rolling year (default 8760)")
     parser.add_argument("--skip-all-binaries", action="store_true", help="leave out the minute that all binaries of a year take")

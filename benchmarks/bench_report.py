@@ -25,14 +25,23 @@ import communication  # noqa: E402
 import db  # noqa: E402
 import embedded  # noqa: E402
 import generation  # noqa: E402
-import optimization  # noqa: E402
 import report  # noqa: E402
 import terminal  # noqa: E402
 from config import Config, load_config  # noqa: E402
 from features import known_at  # noqa: E402
 from forecast_models import MODELS  # noqa: E402
 from forecasting import load_source_data  # noqa: E402
-from schedule_site import actual_frame, run_row, schedule_frames, site_problem, starting_batteries, with_terminal_value  # noqa: E402
+from plans import solve_or_raise  # noqa: E402
+from schedule_site import (  # noqa: E402
+    actual_frame,
+    basis_sources,
+    run_key,
+    run_row,
+    schedule_frames,
+    site_basis,
+    site_problem,
+    with_terminal_price,
+)
 
 START = pd.Timestamp("2025-01-01T00:00Z")
 HISTORY = pd.Timedelta(days=14)
@@ -53,13 +62,15 @@ def a_year(config: Config, days: int) -> str:
                 frame = MODELS["seasonal_naive"]().fit(known).predict(known, 4 * config.forecast.horizon_h)
                 runs.append((db.ForecastRun(source.source_id, "seasonal_naive", None, index[0], index[0], "fallback"), frame))
         db.save_forecasts(conn, runs)
-        batteries = starting_batteries(conn, config.batteries, index[0])
-        problem = with_terminal_value(site_problem(config, index[0], actual_frame(conn, config, index, 15), 15, batteries))
-        result = optimization.solve_or_raise(config, problem)
-        rows = [run_row(config, kind, index[0], problem, result) for kind in ("perfect", "backtest")]
-        for row in rows:
-            db.save_schedule(conn, row, *schedule_frames(problem, result, index))
-    return rows[-1]["run_id"]
+        basis = site_basis(conn, config, index[0], 15)
+        frame = actual_frame(conn, basis_sources(conn, basis), index, 15)
+        basis = with_terminal_price(basis, frame)
+        problem = site_problem(basis, index[0], frame)
+        result = solve_or_raise(problem, config.optimization.solver)
+        for kind in ("perfect", "backtest"):
+            row = run_row(run_key(config, kind, index[0]), basis, problem, result)
+            db.save_schedule(conn, row, *schedule_frames(problem, result, frame))
+    return row["run_id"]
 
 
 def opened(page: Path, width: int) -> dict[str, float]:
@@ -77,7 +88,7 @@ def opened(page: Path, width: int) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--days", type=int, default=365, help="days of data (default: 365)")
     parser.add_argument("--keep", metavar="FILE", type=Path, help="keep the page")
     args = parser.parse_args(argv)

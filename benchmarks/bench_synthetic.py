@@ -27,6 +27,7 @@ from features import SourceData
 from forecast_models import MODELS
 from forecasting import backtest, day_ahead_origins, rolling_calibration
 from generation import generate_files
+from kinds import KINDS
 from sources import read_sources
 
 WARM_UP, FIRST, LAST = date(2025, 2, 1), date(2025, 3, 1), date(2025, 12, 30)  # the data end an hour before the last local day does
@@ -43,7 +44,7 @@ def read_data(folder):
     series, forecasts = {}, pd.read_csv(folder / "weather_forecast.csv", parse_dates=["issue_time", "valid_time"])
     for kind in MODELS_OF:
         frame = pd.read_csv(folder / f"{kind}.csv", parse_dates=["time"])
-        value = "price_eur_per_mwh" if kind == "market" else "power_kw"
+        value = KINDS[kind].value
         series |= {name: rows.set_index("time")[value] for name, rows in frame.groupby("source_id")}
     forecasts = forecasts.drop(columns="source_id")
     sources = [source for source in read_sources(folder / "sources.csv") if source.kind in MODELS_OF]
@@ -60,7 +61,7 @@ def run_model(task):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--kinds", nargs="+", choices=list(MODELS_OF), default=list(MODELS_OF))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--refit-days", type=float, default=28)

@@ -28,11 +28,12 @@ ACTUALS = " UNION ALL ".join(
     f"SELECT source_id, time, {value} AS value FROM {table} WHERE $__timeFilter(time) AND {SOURCES}"
     for table, value in (("renewables", "power_kw"), ("load", "power_kw"), ("market_prices", "price_eur_per_mwh"))
 )
-# forecasts of the chosen sources beside what came, of every run that was used or backtested
+# forecasts of the chosen sources beside what came, of every run that was used or backtested; a
+# published price is no forecast
 JUDGED = f"""
     SELECT source_id, valid_time, issue_time, forecasts.value, q05, q10, q90, q95, actuals.value AS actual
     FROM forecasts JOIN forecast_runs USING (run_id) JOIN ({ACTUALS}) AS actuals USING (source_id)
-    WHERE actuals.time = valid_time AND role IN ('champion', 'fallback', 'backtest')"""
+    WHERE actuals.time = valid_time AND NOT published AND role IN ('champion', 'fallback', 'backtest')"""
 # what was planned last for each interval: its schedule, its run, and the length of its intervals
 PLANNED = """
     SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules JOIN schedule_runs USING (run_id)
@@ -307,7 +308,10 @@ def forecasts() -> Dashboard:
             avg((actual BETWEEN q10 AND q90)::int) AS "in 80 % band", avg((actual BETWEEN q05 AND q95)::int) AS "in 90 % band"
             FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1""",
         overrides=[in_unit(name, "percentunit") for name in ("relative error", "in 80 % band", "in 90 % band")],
-        description="MAE and bias in kW, prices in EUR/MWh; champions, fallbacks and backtests in the chosen time.",
+        description=(
+            "MAE and bias in kW, prices in EUR/MWh; champions, fallbacks and backtests in the chosen time, "
+            "without published prices."
+        ),
     )
     return board
 

@@ -10,6 +10,7 @@ import forecasting
 import model_registry
 from features import known_at, price_available_at
 from forecast_models import MODELS
+from kinds import KINDS
 from sources import Source
 
 START, DAYS = pd.Timestamp("2025-01-06T00:00Z"), 50
@@ -31,7 +32,7 @@ def series(source: Source) -> pd.Series:
 
 def store(conn, source: Source, values: pd.Series) -> None:
     """Write a source and its series as the stream would; later calls replace values."""
-    table, column = db.SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     times = values.index.as_unit("us").asi8
     sent = np.full(len(times), pd.Timestamp.now("UTC").as_unit("us").value)
     columns = {"source": np.zeros(len(times), int), "time": times, column: values.to_numpy(), "sent_at": sent}

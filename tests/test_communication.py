@@ -23,11 +23,14 @@ from hypothesis import strategies as st
 import broker
 import communication
 import db
+import dead_letters
 import producer
 import records
 import sink
+import stream_files
 from benchmarks import bench_crash
 from config import load_config
+from kinds import KINDS, WEATHER
 from sources import Source, write_sources
 
 START = pd.Timestamp("2025-01-01T00:00Z")
@@ -129,9 +132,10 @@ def test_every_csv_is_stored_once_however_often_it_is_streamed(make_config):
         assert db.count_measurements(conn) == expected
         solar = db.read_series(conn, SOURCES[0])
         assert list(solar) == [n % 100 for n in range(48)] and solar.index[1] == START + pd.Timedelta("15min")
-        assert db.read_weather(conn, "weather-1")["wind_speed"].iloc[-1] == 47
         assert list(db.read_weather_forecasts(conn, "weather-1")["issue_time"].unique()) == [START]
         with conn.cursor() as cursor:
+            cursor.execute("SELECT wind_speed FROM weather ORDER BY time DESC LIMIT 1")
+            assert cursor.fetchone()[0] == 47
             # Prices of 2 January, local time, became known on 1 January at 13:00 in Brussels, 12:00 UTC.
             cursor.execute("SELECT available_at FROM market_prices WHERE time = '2025-01-02T10:00Z'")
             assert cursor.fetchone()[0] == pd.Timestamp("2025-01-01T12:00Z")
@@ -160,17 +164,19 @@ def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, exp
     path = tmp_path / "load.csv"
     path.write_bytes(b"time,source_id,power_kw\n" + content)
     with pytest.raises(broker.StreamError, match=expected):
-        list(producer.read_messages(path, "load"))
+        list(stream_files.read_messages(path, "load"))
 
 
 def test_no_csv_names_the_command_that_makes_them(make_config):
     with pytest.raises(broker.StreamError, match=r"run python generation\.py"):
-        producer.produce(make_config(), list(broker.TOPICS))
+        producer.produce(make_config(), list(KINDS))
 
 
 def read_one_by_one(path, kind):
     return [
-        (key, json.loads(value)) for _, keys, values in producer.read_messages(path, kind) for key, value in zip(keys, values, strict=True)
+        (key, json.loads(value))
+        for _, keys, values in stream_files.read_messages(path, kind)
+        for key, value in zip(keys, values, strict=True)
     ]
 
 
@@ -251,9 +257,7 @@ def test_bounds_of_a_record():
         "price_eur_per_mwh 10000.5 is not within -1000 to 10000",
     ]
     assert reasons("wind", power(iso(0, 60), 1)) == ["source solar-1 is of kind solar, not wind"]
-    weather = {"source_id": "weather-1", "issue_time": iso(0, 60), "valid_time": iso(0, 15)} | dict.fromkeys(
-        records.Weather.__struct_fields__[2:], 1
-    )
+    weather = {"source_id": "weather-1", "issue_time": iso(0, 60), "valid_time": iso(0, 15)} | dict.fromkeys(WEATHER, 1)
     assert reasons("weather-forecast", weather, weather | {"issue_time": "2025-01-01T00:03:00Z"}, weather | {"valid_time": iso(1, 15)}) == [
         None,
         None,
@@ -314,16 +318,18 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     assert (counts.stored, counts.unchanged, counts.dead_lettered, counts.lost) == (good, 0, bad, 0)
     series = read(config, SOURCES[0])
     assert len(series) == good and list(series) == [number % 100 for number in range(good)]
-    letters = broker.read_dead_letters(config, broker.kafka_settings(config))
+    letters = dead_letters.read_dead_letters(config, broker.kafka_settings(config))
     assert len({letter.origin for letter in letters}) == len(letters) == bad
     for name in names:
         message, part = BAD[name]
         data = message if message is None or isinstance(message, bytes) else json.dumps(message).encode()
         mine = [
-            letter for letter in letters if letter.value == (data and data[: broker.DLQ_VALUE_BYTES]) or (data == b"" and not letter.value)
+            letter
+            for letter in letters
+            if letter.value == (data and data[: dead_letters.DLQ_VALUE_BYTES]) or (data == b"" and not letter.value)
         ]
         assert sum(part in letter.error for letter in mine) == expected[name], name
-        assert {letter.truncated for letter in mine} == {len(data) if data and len(data) > broker.DLQ_VALUE_BYTES else None}
+        assert {letter.truncated for letter in mine} == {len(data) if data and len(data) > dead_letters.DLQ_VALUE_BYTES else None}
         assert {letter.key for letter in mine} == {b"k"} and {letter.topic for letter in mine} == {broker.topic_names(config)["solar"]}
 
 
@@ -355,12 +361,12 @@ def test_a_dead_letter_sent_twice_is_listed_once(make_config):
     config = make_config()
     settings = broker.kafka_settings(config)
     client = broker.new_producer(settings, 10, Counter())
-    letter = broker.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
+    letter = dead_letters.DeadLetter(broker.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None)
     for _ in range(3):
-        broker.send_dead_letter(client, letter)
-    broker.send_dead_letter(client, dataclasses.replace(letter, offset=8))
+        dead_letters.send_dead_letter(client, letter)
+    dead_letters.send_dead_letter(client, dataclasses.replace(letter, offset=8))
     assert client.flush(10) == 0
-    found = broker.read_dead_letters(config, settings)
+    found = dead_letters.read_dead_letters(config, settings)
     assert [item.offset for item in found] == [7, 8] and found[0] == letter
 
 
@@ -373,7 +379,7 @@ def test_what_the_database_refuses_is_found_by_halving(make_config):
     send(config, "load", [power(iso(n, 60), 13, "load-1") for n in range(20)])
     counts = drain(config)
     assert (counts["solar"].stored, counts["solar"].dead_lettered, counts["load"].stored) == (497, 3, 20)
-    letters = broker.read_dead_letters(config, broker.kafka_settings(config))
+    letters = dead_letters.read_dead_letters(config, broker.kafka_settings(config))
     assert [letter.offset for letter in letters] == [5, 6, 300]
     assert all(letter.error.startswith("refused by the database: ") and "no_thirteen" in letter.error for letter in letters)
     assert len(read(config, SOURCES[0])) == 497
@@ -449,9 +455,9 @@ def test_two_sinks_share_the_work(make_config):
         lines = ["time,source_id,power_kw"] + [f"{iso(n, 60)},load-{s},{n}" for n in range(200) for s in range(1, 30)]
         (config.paths.data_dir / "load.csv").write_text("\n".join(lines))
         deadline = time.monotonic() + 30  # both have joined and each has some of the partitions
-        while not all(member.positions for member in members) and time.monotonic() < deadline:
+        while not all(member.positions.offsets for member in members) and time.monotonic() < deadline:
             time.sleep(0.05)
-        producer.produce(config, list(broker.TOPICS))
+        producer.produce(config, list(KINDS))
     finally:
         produced.set()
         for thread in threads:
@@ -471,7 +477,7 @@ def test_an_outage_is_one_line_in_the_log(make_config, caplog):
             raise db.DatabaseError("database, load: the server is away")
 
     with caplog.at_level(logging.INFO):
-        member._retry("database", action)
+        member.retry("database", action)
     assert [record.message for record in caplog.records] == [
         "database away, trying again until it is back: database, load: the server is away",
         "database is back",
@@ -479,7 +485,7 @@ def test_an_outage_is_one_line_in_the_log(make_config, caplog):
     member.stop.set()
     calls.clear()
     with pytest.raises(sink.Stopped):  # a service that is told to stop does not wait for its servers
-        member._retry("database", action)
+        member.retry("database", action)
 
 
 # --- commands

@@ -1,6 +1,8 @@
 """The database: schema, what a write replaces, what a read returns, and how it fails. On a real server."""
 
 import dataclasses
+import re
+import shutil
 import threading
 import time
 
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 
 import bulk
 import db
-import records
 import schema
 from config import BatteryParameters, load_config
+from kinds import KINDS, WEATHER
 from sources import Source
 
 START = pd.Timestamp("2025-01-01T00:00Z")
@@ -46,7 +48,7 @@ def us(times) -> np.ndarray:
 def store(conn, source, values, start=START, sent_ms=1000, table=None):
     """Values one step after the other; returns how many rows were inserted or replaced."""
     times = us(pd.date_range(start, periods=len(values), freq=f"{source.step_min}min"))
-    table, column = (table, None) if table else db.SERIES[source.kind]
+    table, column = (table, None) if table else (KINDS[source.kind].table, KINDS[source.kind].value)
     columns = {"source": np.zeros(len(values), np.int64), "time": times, column: np.array(values, float)}
     if table == "market_prices":
         columns["available_at"] = times
@@ -74,31 +76,31 @@ def test_connecting_at_once_makes_one_schema(config):
         thread.join()
     assert failures == []
     with db.session(config) as conn:
-        assert schema.schema_version(conn) == len(schema.MIGRATIONS)
+        assert schema.schema_version(conn) == max(schema.migration_files())
         assert list(db.count_rows(conn).values()) == [0] * len(schema.TABLES)
 
 
-def test_migrations_run_once_and_in_order(config, conn, monkeypatch):
-    ran = []
-
-    def second(cursor, licence):
-        ran.append(2)
-        cursor.execute("ALTER TABLE sources ADD COLUMN note text")
-
-    def third(cursor, licence):
-        ran.append(3)
-        cursor.execute("UPDATE sources SET note = 'x'")
-
+def test_migrations_run_once_and_in_order(config, conn, monkeypatch, tmp_path):
+    """Two more; the second fails where the first has not run, or where it has run already."""
+    newest = max(schema.migration_files())
     db.upsert_sources(conn, [make_source("solar-1", "solar")])
     conn.commit()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, second, third))
+    folder = tmp_path / "migrations"
+    shutil.copytree(schema.FOLDER, folder)
+    (folder / f"{newest + 1:04}_note.sql").write_text("ALTER TABLE sources ADD COLUMN note text")
+    (folder / f"{newest + 2:04}_key.sql").write_text(
+        "UPDATE sources SET note = 'x';\nALTER TABLE sources ADD UNIQUE (note);\n"
+    )
+    monkeypatch.setattr(schema, "FOLDER", folder)
     for _ in range(2):
         with db.session(config) as other, other.cursor() as cursor:
             cursor.execute("SELECT note FROM sources")
             assert cursor.fetchall() == [("x",)]
-    assert ran == [2, 3]
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    with pytest.raises(db.DatabaseError, match=r"schema has version 4, this code knows 1; update the code"):
+            cursor.execute("SELECT version FROM schema_version ORDER BY applied_at")
+            assert cursor.fetchall() == [(number,) for number in range(1, newest + 3)]
+    monkeypatch.undo()
+    expected = f"schema has version {newest + 2}, this code knows {newest}; update the code"
+    with pytest.raises(db.DatabaseError, match=expected):
         db.connect(config)
 
 
@@ -203,7 +205,7 @@ def test_batches_leave_the_newest_values(conn, monkeypatch, kind, looks, batches
     """Whether a batch is copied straight in or not; also where the look at the table is mistaken, as when another writes meanwhile."""
     if not looks:
         monkeypatch.setattr(bulk, "_holds_any", lambda *arguments: False)
-    table = records.TABLES[kind]
+    table = KINDS[kind].table
     with conn.cursor() as cursor:
         cursor.execute(f"TRUNCATE {table}")
     newest = {}
@@ -217,7 +219,7 @@ def test_batches_leave_the_newest_values(conn, monkeypatch, kind, looks, batches
                 "issue_time": us([START])[0] + hour // 6 * HOUR_US,
                 "valid_time": us([START])[0] + hour % 6 * HOUR_US,
             }
-            columns |= dict.fromkeys(db.WEATHER, value.astype(float))
+            columns |= dict.fromkeys(WEATHER, value.astype(float))
         before = dict(newest)
         for name, key, number, at in batch:
             newest[name, key] = max(newest.get((name, key), (-1, 0)), (at, number), key=lambda item: item[0])
@@ -282,13 +284,15 @@ def test_ranges_are_half_open_and_in_utc(conn):
 
 
 def test_weather_and_its_forecasts(conn):
-    values = {name: np.array([place + 0.5, place + 1.5]) for place, name in enumerate(schema.WEATHER)}
+    values = {name: np.array([place + 0.5, place + 1.5]) for place, name in enumerate(WEATHER)}
     times = us([START, START + pd.Timedelta("1h")])
     sent = np.array([1000, 1000])
     db.store_measurements(conn, "weather", ["w"], {"source": np.array([0, 0]), "time": times, **values, "sent_at": sent})
-    frame = db.read_weather(conn, "w")
-    assert list(frame.columns) == list(schema.WEATHER) and frame.index[1] == START + pd.Timedelta("1h")
-    assert list(frame.loc[START]) == [0.5, 1.5, 2.5, 3.5, 4.5]
+    with conn.cursor() as cursor:
+        cursor.execute(f"SELECT time, {', '.join(WEATHER)} FROM weather ORDER BY time")
+        (first, *measured), (second, *_) = cursor.fetchall()
+    assert (first, second) == (START, START + pd.Timedelta("1h"))
+    assert measured == [0.5, 1.5, 2.5, 3.5, 4.5]
     for issue in range(2):  # two issues of the same hours are four rows
         key = {"source": np.array([0, 0]), "issue_time": np.full(2, times[0] - issue * HOUR_US), "valid_time": times}
         assert db.store_measurements(conn, "weather_forecasts", ["w"], key | values | {"sent_at": sent}) == 2
@@ -497,3 +501,69 @@ def test_a_server_that_ends_the_session_is_a_database_error(config):
             cursor.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
         other.close()
         db.count_rows(conn)
+
+
+def fill_every_table(conn):
+    """A row of each table, each hanging on the others; a measured battery state that hangs on no plan."""
+    sources = [make_source(f"{kind}-1", kind) for kind in ("solar", "load", "market")]
+    db.upsert_sources(conn, sources)
+    for source in sources:
+        store(conn, source, [1, 2])
+    with conn.cursor() as cursor:
+        values = ", ".join(["1"] * len(WEATHER))
+        cursor.execute(f"INSERT INTO weather VALUES (now(), 'load-1', {values}, now())")
+        cursor.execute(f"INSERT INTO weather_forecasts VALUES ('load-1', now(), now(), {values}, now())")
+    conn.commit()
+    run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
+    db.save_forecasts(conn, [(run, make_forecast(1.0))])
+    db.upsert_batteries(conn, [BatteryParameters("b")])
+    hour = pd.DatetimeIndex([START])
+    states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, hour)
+    db.save_battery_states(conn, states.assign(kind="measured"))
+    plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}
+    db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states)
+    conn.commit()
+
+
+LEFT_HANGING = (
+    "SELECT count(*) FROM forecasts LEFT JOIN forecast_runs r USING (run_id) WHERE r IS NULL",
+    "SELECT count(*) FROM forecast_runs r LEFT JOIN forecasts f USING (run_id) WHERE f IS NULL",
+    "SELECT count(*) FROM schedules LEFT JOIN schedule_runs r USING (run_id) WHERE r IS NULL",
+    "SELECT count(*) FROM schedule_runs r LEFT JOIN schedules s USING (run_id) WHERE s IS NULL",
+    "SELECT count(*) FROM battery_states s LEFT JOIN schedule_runs r USING (run_id) WHERE s.run_id <> '' AND r IS NULL",
+    "SELECT count(*) FROM schedule_runs r LEFT JOIN battery_states s USING (run_id) WHERE s IS NULL",
+    "SELECT count(*) FROM battery_states LEFT JOIN batteries b USING (battery_id) WHERE b IS NULL",
+    *(
+        f"SELECT count(*) FROM {table} LEFT JOIN sources s USING (source_id) WHERE s IS NULL"
+        for table in (*schema.MEASUREMENTS, "forecast_runs")
+    ),
+)
+
+
+@pytest.mark.parametrize("table", schema.TABLES)
+def test_a_reset_of_one_table_leaves_nothing_hanging(config_file, config, caplog, table):
+    with db.session(config) as conn:
+        fill_every_table(conn)
+        before = db.count_rows(conn)
+        assert all(before.values()), before
+    with caplog.at_level("INFO"):
+        assert db.main(["--config", str(config_file()), "reset", "--table", table, "--yes"]) == 0
+    with db.session(config) as conn, conn.cursor() as cursor:
+        after = db.count_rows(conn)
+        for query in LEFT_HANGING:
+            cursor.execute(query)
+            assert cursor.fetchone()[0] == 0, query
+    assert after[table] == 0
+    changed = [name for name in before if after[name] != before[name]]
+    said = caplog.text.partition("emptied: ")[2]
+    assert set(changed) == {name for name in schema.TABLES if re.search(rf"\b{name}\b", said)}
+    if table in ("schedules", "schedule_runs"):
+        assert after["battery_states"] == 1  # the measured one
+    assert table != "load" or changed == ["load"]
+
+
+def test_a_reset_says_what_it_would_delete(config_file, capsys):
+    path = str(config_file())
+    assert db.main(["--config", path, "reset", "--table", "schedules"]) == 1
+    told = "reset deletes all rows of schedules, schedule_runs and the battery_states of plans"
+    assert told in capsys.readouterr().err

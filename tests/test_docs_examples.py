@@ -26,7 +26,6 @@ import embedded
 NOT_RUN = {
     r"make run": "installs packages; its other half, pipeline.py, runs instead",
     r"make (test|lint|docs)|\.venv/bin/python -m pytest .*": "is this very test, or runs beside it",
-    r"python3.11 -m venv .*|\.venv/bin/pip .*": "installs packages from a network",
     r"\.venv/bin/mlflow server .*": "serves until Ctrl-C",
     r"python pipeline.py .*--watch .*": "repeats until Ctrl-C; test_pipeline.py runs it",
     r"python benchmarks/.*": "takes minutes to hours; make bench runs them",

@@ -282,3 +282,128 @@ def test_pseudo_origins_ask_only_for_prices_that_were_not_published():
     origins, times = features.pseudo_origins(known, 48)
     assert (features.price_available_at(times) > origins).all()
     assert times.isin(known.targets.index).all()
+
+
+def test_other_series_are_known_at_the_end_of_their_interval_and_its_delay():
+    others = pd.DataFrame({"other-1": hourly("2025-01-01", 8, step_min=15)})
+    series = hourly("2025-01-01", 8, step_min=15)
+    data = SourceData(source(step_min=15), series, others=others, measurement_delay_min=20)
+    # the interval 00:30–00:45 is known at 01:05, and that of 00:00 at 00:35
+    for now, newest in (("01:04", "00:15"), ("01:05", "00:30"), ("00:35", "00:00")):
+        known = known_at(data, at(f"2025-01-01T{now}"))
+        assert known.others.index[-1] == at(f"2025-01-01T{newest}")
+    assert known_at(data, at("2025-01-01T00:34")).others is None
+
+
+def test_history_days_cut_the_start_of_weather_forecasts():
+    data = SourceData(source(), hourly("2025-01-01", 240), weather(["2025-01-05T00:00"]))
+    known = known_at(data, at("2025-01-07T12:00"), history_days=1)
+    assert known.weather_forecasts["valid_time"].min() == at("2025-01-06T12:00")
+    assert known_at(data, at("2025-01-09T00:00"), history_days=1).weather_forecasts is None
+
+
+def test_beyond_the_newest_issue_its_last_day_counts_among_those_that_reach_further():
+    forecasts = weather(["2025-01-01T00:00", "2025-01-01T06:00"])
+    second = forecasts["issue_time"] == at("2025-01-01T06:00")
+    forecasts = forecasts[~second | (forecasts["valid_time"] < at("2025-01-02T06:00"))]
+    known = known_weather(forecasts, "2025-01-02T00:00")
+    times = pd.DatetimeIndex([at("2025-01-02T10:00"), at("2025-01-03T10:00")])
+    values, _ = features.weather_ensemble(known, pd.DatetimeIndex([known.issue_time] * 2), times)
+    # The second issue ends at 06:00 of the 2nd: 10:00 of the 1st stands in, 4 h after it: 104.
+    # The first one has 34 for 10:00 of the 2nd, and ends before the 3rd: it counts there no more.
+    assert list(values["ghi"]) == [104.0, 104.0]
+    assert list(values["ghi_mean"]) == [(104 + 34) / 2, 104.0]
+
+
+def test_the_mean_is_that_of_the_newest_six_issues():
+    issues = pd.date_range("2025-01-01", periods=8, freq="6h")
+    known = known_weather(weather([f"{issue:%Y-%m-%dT%H:%M}" for issue in issues]), "2025-01-04")
+    now = pd.DatetimeIndex([issues[-1].tz_localize("UTC")])
+    values, _ = features.weather_ensemble(known, now, pd.DatetimeIndex([at("2025-01-02T20:00")]))
+    # issue n has 100 n + 44 − 6 n, and all eight reach: the mean over 2 to 7 is 94 × 4.5 + 44
+    assert values["ghi_mean"].iloc[0] == pytest.approx(94 * 4.5 + 44)
+    assert values["ghi"].iloc[0] == pytest.approx(94 * 7 + 44)
+
+
+@pytest.mark.parametrize(("kind", "has"), [("load", True), ("market", True), ("wind", False)])
+def test_it_is_heated_below_15_and_cooled_above_22_degrees(kind, has):
+    forecasts = weather(["2025-01-18T00:00"], hours=53).iloc[48:]
+    forecasts["temp_air"] = [-5.0, 15.0, 18.0, 22.0, 30.0]
+    data = SourceData(source(kind), hourly("2025-01-01", 24 * 19), forecasts)
+    known = known_at(data, at("2025-01-20T00:00"))
+    table = features.regressors(known, known.valid_times(5))
+    assert list(table["temp_air"]) == [-5, 15, 18, 22, 30]
+    assert ("heating" in table, "cooling" in table) == (has, has)
+    if has:
+        assert list(table["heating"]) == [20, 0, 0, 0, 0]
+        assert list(table["cooling"]) == [0, 0, 0, 0, 8]
+
+
+def test_regressors_are_the_same_hours_before_as_a_forecast_would_have_known_them():
+    """Value n at hour n since 1 January; asked at 00:00 of the 21st, hour 480."""
+    known = known_at(SourceData(source(), hourly("2025-01-01", 24 * 20)), at("2025-01-21T00:00"))
+    times = pd.DatetimeIndex([at("2025-01-18T10:00"), at("2025-01-22T10:00")])
+    table = features.regressors(known, times)
+    # Hour 418 is asked at hour 394: hour 370, two days before, is the newest of its hours then.
+    # Hour 514 is asked at 480: hour 466 is the newest of its hours.
+    assert list(table["recent_1"]) == [370, 466]
+    # the mean of the newest seven known: three days before the newest
+    assert list(table["mean_7_days"]) == [370 - 72, 466 - 72]
+    assert list(table["week_1"]) == [418 - 168, 514 - 168]
+
+
+def test_the_features_of_one_pair_by_hand():
+    """Value n at hour n since 1 January UTC; asked at 00:00 of 31 January, hour 720, for 10:00."""
+    others = pd.DataFrame({"other-1": hourly("2025-01-01", 24 * 30) + 1000})
+    data = SourceData(source(), hourly("2025-01-01", 24 * 30), others=others)
+    now = pd.DatetimeIndex([at("2025-01-31T00:00")])
+    table, available = features.design(known_at(data, now[0]), now, now + pd.Timedelta("10h"))
+    expected = {
+        "horizon_h": 10,
+        "hour": 11,  # in Brussels
+        "weekday": 4,
+        "recent_1": 706,  # 730 − 24
+        "recent_2": 682,
+        "mean_7_days": 706 - 72,
+        "week_1": 562,  # 730 − 168
+        "week_2": 394,
+        "mean_4_weeks": 730 - 168 * 2.5,
+        "last": 719,
+        "mean_day": 719 - 11.5,
+        "mean_week": 719 - 83.5,
+        "day_minus_week_before": 168,
+        "other-1_recent": 1706,
+    }
+    assert table.loc[0, list(expected)].to_dict() == expected
+    known_from = {"recent_1": "30T11", "week_1": "24T11", "last": "31T00"}
+    for name, time in (known_from | {"other-1_recent": "30T11"}).items():
+        assert available.loc[0, name] == at(f"2025-01-{time}:00"), name
+
+
+@pytest.mark.parametrize(("missing", "filled"), [(3, True), (4, False)])
+@pytest.mark.parametrize("step_min", [60, 15])
+def test_gaps_of_three_hours_are_filled(missing, filled, step_min):
+    values = np.arange(100, dtype=float)
+    values[10 : 10 + missing * 60 // step_min] = np.nan
+    data = SourceData(source(step_min=step_min), hourly("2025-01-01", 100, values, step_min))
+    known = known_at(data, at("2025-01-06T00:00"))
+    assert known.filled.sum() == (missing * 60 // step_min if filled else 0)
+    if filled:
+        assert list(known.series) == list(range(100))
+def test_prices_are_known_from_the_time_stored_with_them():
+    """The prices of 11 January: stored as known at 09:00, but for one hour with no such time and one known at 15:00 only."""
+    times = pd.date_range("2025-01-09T23:00Z", periods=48, freq="h")
+    by_rule = SourceData(source("market"), pd.Series(np.arange(48.0), times))
+    assert (by_rule.available_at[24:] == at("2025-01-10T12:00")).all()
+    stored = pd.Series(pd.DatetimeIndex(by_rule.available_at), times)
+    pd.testing.assert_index_equal(dataclasses.replace(by_rule, stored_available_at=stored).available_at, by_rule.available_at)
+    stored[times[24:]] = at("2025-01-10T09:00")
+    early = dataclasses.replace(by_rule, stored_available_at=stored)
+    assert len(known_at(early, at("2025-01-10T08:59")).series) == 24
+    assert len(known_at(early, at("2025-01-10T09:00")).series) == 48
+    missing = dataclasses.replace(early, stored_available_at=stored.drop(times[40]))
+    assert len(known_at(missing, at("2025-01-10T09:00")).series) == 40
+    stored[times[40]] = at("2025-01-10T15:00")
+    late = dataclasses.replace(by_rule, stored_available_at=stored)
+    assert len(known_at(late, at("2025-01-10T14:59")).series) == 40  # nor those after it
+    assert len(known_at(late, at("2025-01-10T15:00")).series) == 48

@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import pickle
+import pickletools
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 
 from features import DAY, SourceData, known_at
 from forecast_base import (
+    FLAGS,
     QUANTILE_COLUMNS,
     QUANTILES,
     Calibration,
@@ -72,10 +75,13 @@ def forecasts_of_weather(days=50) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+FORECAST = dict.fromkeys(FLAGS, False)  # what no row of a hand-made backtest is
+
+
 def check_shape(frame: pd.DataFrame, steps: int, step_min: int = 60) -> None:
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == [*COLUMNS, *FLAGS]
     assert frame.index.equals(pd.date_range(NOW, periods=steps, freq=f"{step_min}min"))
-    assert np.isfinite(frame.to_numpy()).all()
+    assert np.isfinite(frame.to_numpy(float)).all()
     assert (np.diff(frame[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) >= 0).all()
 
 
@@ -127,7 +133,9 @@ def test_a_solar_plant_without_recent_values_is_still_dark_at_night():
     known = known_at(dataclasses.replace(data, series=data.series[: -33 * 24]), NOW)  # the last 30 days are missing
     frame = make("seasonal_naive").fit(known).predict(known, 48)
     check_shape(frame, 48)
-    assert (frame[(frame.index.hour >= 19) | (frame.index.hour < 4)] == 0).all().all()
+    night = (frame.index.hour >= 19) | (frame.index.hour < 4)
+    assert (frame.loc[night, list(COLUMNS)] == 0).all().all()
+    assert frame.loc[night, "dark"].all() and not frame["published"].any()
     assert frame["value"].max() > 50
 
 
@@ -155,14 +163,15 @@ def test_what_is_not_known_yet_changes_neither_fit_nor_forecast(name, kind):
     models = [make(name).fit(known_at(version, NOW)) for version in (data, changed)]
     results = [model.predict(known_at(version, NOW), 48) for model, version in zip(models, (data, changed), strict=True)]
     check_shape(results[0], 48)
-    assert results[0].to_numpy().tobytes() == results[1].to_numpy().tobytes()
+    pd.testing.assert_frame_equal(*results, check_exact=True)
     assert models[0].trained_until == NOW
 
-    values = results[0].to_numpy()
+    values = results[0][list(COLUMNS)].to_numpy()
     if kind == "market":
         published = known_at(data, NOW).series.reindex(results[0].index).dropna()
         assert len(published) == 13  # NOW is 11:00 local: prices until midnight
         np.testing.assert_array_equal(values[:13], np.repeat(published.to_numpy()[:, None], len(COLUMNS), axis=1))
+        assert list(results[0]["published"]) == [True] * 13 + [False] * 35
         return
     assert values.min() >= 0
     if kind in ("solar", "wind"):
@@ -194,6 +203,48 @@ def test_a_loaded_model_gives_the_same_forecast(name):
     assert pickle.loads(stored).predict(known, 48).equals(model.predict(known, 48))
     assert pickle.loads(pickle.dumps(pickle.loads(stored))).predict(known, 30).equals(model.predict(known, 30))
     assert make(name).fit(known).predict(known, 48).equals(model.predict(known, 48))  # same seed, same forecast
+
+
+def test_a_stored_network_is_weights_and_parameters_and_nothing_that_runs_code():
+    stored = pickle.dumps(make("nbeats").fit(known_at(data_of(noisy), NOW)))
+    words = [word for _, word, _ in pickletools.genops(stored) if isinstance(word, str)]
+    modules = {word.split(".")[0] for word in words if word.partition(".")[0] in sys.modules}
+    assert "weights" in words
+    assert modules & {"darts", "torch", "pytorch_lightning", "enum"} == set()
+    assert {"getattr", "eval", "exec", "compile"} & set(words) == set()
+
+
+def as_stored_before(model: ForecastModel, folder) -> ForecastModel:
+    """The fitted N-BEATS as version 0.1 stored it: with the two files of darts for its network."""
+    model.model.save(f"{folder}/nbeats.pt", clean=True)
+    stored = {name: value for name, value in vars(model).items() if name not in ("weights", "columns")}
+    before = object.__new__(type(model))
+    vars(before).update(stored, model={path.name: path.read_bytes() for path in folder.iterdir()})
+    return pickle.loads(pickle.dumps(before))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11, 4), reason="its Enum pickles through getattr, which darts refuses to load")
+def test_a_network_stored_by_the_version_before_forecasts_the_same_and_is_stored_as_weights(tmp_path):
+    known = known_at(data_of(noisy), NOW)
+    model = make("nbeats").fit(known)
+    before = as_stored_before(model, tmp_path)
+    again = pickle.loads(pickle.dumps(before))  # as it came, when nobody has used it
+    assert before.predict(known, 48).equals(model.predict(known, 48))
+    assert pickle.loads(pickle.dumps(before)).predict(known, 48).equals(model.predict(known, 48))
+    assert isinstance(again.model, dict)
+    assert again.predict(known, 48).equals(model.predict(known, 48))
+
+
+def test_a_network_of_before_that_cannot_be_loaded_says_what_to_do(tmp_path):
+    class Unsafe:
+        def __reduce__(self):
+            return getattr, (pd.Timestamp, "now")
+
+    known = known_at(data_of(noisy), NOW)
+    before = as_stored_before(make("nbeats").fit(known), tmp_path)
+    before.model["nbeats.pt"] = pickle.dumps(Unsafe())
+    with pytest.raises(ModelError, match=r"^nbeats: an earlier version stored .* run python train_forecast\.py$"):
+        before.predict(known, 48)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -263,18 +314,24 @@ class TestCalibration:
         issue = pd.date_range("2025-01-01", periods=200, freq="D", tz="UTC").repeat(24)
         frame = pd.DataFrame({"issue_time": issue, "valid_time": issue + pd.to_timedelta(np.tile(np.arange(24), 200), unit="h")})
         raw = np.zeros((hours, len(QUANTILES))) + np.linspace(-1, 1, len(QUANTILES))  # far too narrow
-        frame = frame.join(pd.DataFrame(raw, columns=QUANTILE_COLUMNS)).assign(actual=generator.normal(scale=20, size=hours))
+        frame = frame.join(pd.DataFrame(raw, columns=QUANTILE_COLUMNS)).assign(**FORECAST)
+        frame = frame.assign(actual=generator.normal(scale=20, size=hours))
         early, late = frame[: hours // 2], frame[hours // 2 :]
         calibration = calibration_of(early, source(), "UTC")
         shifted = calibration.apply(raw[hours // 2 :], np.tile(np.arange(24.0), 100), np.tile(np.arange(24), 100))
         inside = (late["actual"] >= shifted[:, 1]) & (late["actual"] <= shifted[:, 5])
         assert 0.77 < inside.mean() < 0.83
 
-    def test_certain_rows_do_not_count_and_few_errors_calibrate_nothing(self):
+    def test_given_rows_do_not_count_and_few_errors_calibrate_nothing(self):
         frame = pd.DataFrame({"issue_time": [NOW] * 50, "valid_time": pd.date_range(NOW, periods=50, freq="h"), "actual": 1.0})
         frame[list(QUANTILE_COLUMNS)] = 0.0
-        assert calibration_of(frame, source(), "UTC") is None
-        assert calibration_of(frame.assign(q95=1.0)[:5], source(), "UTC") is None
+        frame = frame.assign(**FORECAST)
+        for flag in FLAGS:
+            assert calibration_of(frame.assign(**{flag: True}), source(), "UTC") is None
+        assert calibration_of(frame[:5], source(), "UTC") is None
+        # A forecast that was certain and off by 1 learns from it, though its band had no width: the
+        # errors are of 3 days, all of them count 3 / (3 + 5), and more those of the hour.
+        assert (calibration_of(frame, source(), "UTC").shifts >= 0.375).all()
 
     def test_the_band_of_a_solar_plant_opens_and_closes_with_the_sun(self):
         known = known_at(data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar"), NOW)
@@ -284,8 +341,8 @@ class TestCalibration:
         frame = pd.DataFrame({"issue_time": past.floor("D"), "valid_time": past})
         error = size_of_errors(known.source, past)[:, 0] * np.random.default_rng(3).normal(scale=40, size=len(past))
         frame = frame.join(pd.DataFrame(np.linspace(99, 101, len(QUANTILES)) * np.ones((len(past), 1)), columns=QUANTILE_COLUMNS))
-        calibration = calibration_of(frame.assign(actual=100 + error), known.source, "UTC")
-        raw = np.linspace(99, 101, len(QUANTILES)) * np.ones((24, 1))
+        calibration = calibration_of(frame.assign(actual=100 + error, **FORECAST), known.source, "UTC")
+        raw = pd.DataFrame(np.linspace(99, 101, len(QUANTILES)) * np.ones((24, 1)), columns=QUANTILE_COLUMNS).assign(**FORECAST)
         band = calibrated(raw, calibration, NOW, times, known.source, "UTC")
         width = (band[:, 5] - band[:, 1]) / height
         # errors of 40 times the sun's height: an 80 % band is 2 x 1.28 x 40 = 103 wide at a height of 1, and as much per height at dawn
@@ -309,4 +366,5 @@ class TestCalibration:
         check_shape(frame, 48)
         assert frame["q95"].max() == 300.0
         assert frame["q05"].min() == 0.0
-        assert (frame.loc[(frame.index.hour >= 19) | (frame.index.hour < 4)] == 0).all().all()
+        night = (frame.index.hour >= 19) | (frame.index.hour < 4)
+        assert (frame.loc[night, list(COLUMNS)] == 0).all().all()

@@ -38,7 +38,7 @@ def market_days(forecast, actual, start="2025-03-01T23:00") -> pd.DataFrame:
     frame = pd.DataFrame({"issue_time": times[0] - pd.Timedelta(hours=13), "valid_time": times, "value": forecast, "actual": actual})
     for column, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True):
         frame[column] = frame["value"] + 10 * (level - 0.5)
-    return frame.assign(naive=50.0)
+    return frame.assign(published=False, dark=False, naive=50.0)
 
 
 class TestBacktest:
@@ -146,6 +146,24 @@ class TestScores:
         assert found["pinball"] == pytest.approx(np.mean(each))
         assert found["rows"] == len(rows)
 
+    def test_a_certain_forecast_has_scores_like_any_other(self):
+        """Its band has no width: a price is not published because of that, nor is an hour dark."""
+        actual = np.concatenate([np.full(18, 100.0), np.full(6, 104.0)])
+        for kind in ("market", "load"):
+            frame = market_days(np.full(24, 100.0), actual)
+            frame[list(QUANTILE_COLUMNS)] = 100.0
+            found = scores(frame, source(kind))
+            assert (found["mae"], found["rows"]) == (1.0, 24)
+            assert (found["coverage_80"], found["width_80"]) == (0.75, 0.0)
+
+    def test_a_solar_plants_night_is_in_no_coverage(self):
+        frame = market_days(np.zeros(24), np.zeros(24))
+        frame[list(QUANTILE_COLUMNS)] = 0.0
+        frame.loc[:11, "dark"] = True
+        frame.loc[12:14, "actual"] = 5.0
+        found = scores(frame, source("solar"))
+        assert (found["coverage_80"], found["rows"]) == (0.75, 24)
+
     def test_coverage_and_width_of_the_80_percent_band(self):
         frame = market_days(np.full(24, 100.0), np.concatenate([np.full(18, 103.9), np.full(6, 104.1)]))
         found = scores(frame, source("load"))
@@ -155,6 +173,7 @@ class TestScores:
     def test_published_prices_do_not_count(self):
         frame = market_days(np.full(48, 100.0), np.full(48, 103.0))
         frame.loc[:23, ["value", "actual", *QUANTILE_COLUMNS]] = 7.0
+        frame.loc[:23, "published"] = True
         found = scores(frame, source("market"))
         assert (found["mae"], found["rows"]) == (3.0, 24)
 
@@ -268,8 +287,8 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (["--source", "load-9"], 1, "unknown source load-9; expected one of load-1, market-1"),
-            (["--model", "oracle"], 2, "expected one of seasonal_naive"),
+            (["--source", "load-9"], 2, "source load-9 is unknown; expected one of load-1, market-1"),
+            (["--model", "oracle"], 2, "model oracle is unknown; expected one of "),
             (["--issue-time", "2025-04-01T00:00"], 2, "expected an ISO-8601 time with its zone"),
             (["--issue-time", "2025-03-20T00:17Z"], 2, "00:17:00Z: expected the start of an interval of load-1, one in 60 min"),
             (["--plot", "x.png"], 2, "expected one source"),

@@ -17,8 +17,8 @@ import pytest
 import generation
 import plants
 import weather
-from config import Generation, load_config
-from sources import SourceError, read_sources, write_sources
+from config import ConfigError, Generation, load_config
+from sources import read_sources, write_sources
 
 PROJECT = Path(generation.__file__).parent
 FILES = ("solar", "wind", "load", "market", "weather", "weather_forecast", "sources")
@@ -266,7 +266,7 @@ def test_bad_arguments_end_in_one_line(tmp_path, capsys, arguments, code, messag
 
 def test_unknown_turbine_and_country(tmp_path, capsys):
     for section, code, expected in (
-        ("[generation]\nwind_turbine = E-82/2301", 1, "E-82/2300, E-92/2350"),
+        ("[generation]\nwind_turbine = E-82/2301", 2, "E-82/2300, "),
         ("[site]\nholidays_country = XX", 2, "a country's code such as LU"),
     ):
         (tmp_path / "config.ini").write_text(section)
@@ -274,7 +274,7 @@ def test_unknown_turbine_and_country(tmp_path, capsys):
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and expected in lines[0]
         assert not list((tmp_path / "data").glob("*"))
-    with pytest.raises(SourceError, match="E-82/2300"):
+    with pytest.raises(ConfigError, match="E-82/2300"):
         plants.turbine_curve("E-82/230")
 
 

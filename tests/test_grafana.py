@@ -13,6 +13,7 @@ from conftest import PROJECT
 
 import db
 from config import BatteryParameters
+from kinds import KINDS, SERIES_KINDS
 from sources import Source
 
 FOLDER = PROJECT / "grafana"
@@ -217,3 +218,11 @@ def test_grafana_logs_in_with_the_role_that_only_reads():
     assert f"./grafana/dashboards:{folder}:ro" in grafana["volumes"]
     home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert home.startswith(folder) and (FOLDER / "dashboards" / home.removeprefix(f"{folder}/")).exists()
+
+
+def test_the_dashboards_read_the_tables_of_the_kinds():
+    stream = (FOLDER / "dashboards" / "stream.json").read_text()
+    forecasts = (FOLDER / "dashboards" / "forecasts.json").read_text()
+    for kind in KINDS.values():
+        assert f"AS stored FROM {kind.table} WHERE" in stream
+        assert (f"{kind.value} AS value FROM {kind.table} WHERE" in forecasts) == (kind.name in SERIES_KINDS)

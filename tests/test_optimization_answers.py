@@ -9,10 +9,13 @@ import pulp
 import pytest
 
 from battery import replay
-from schedule_model import MONEY_SCALE, build
+from schedule_backends import SOLVERS, run_highs
+from schedule_certificate import certificate_of
+from schedule_columns import MONEY_SCALE
+from schedule_model import build
 from schedule_pareto import front
-from schedule_problem import parse_problem, result_json
-from schedule_solver import SOLVERS, _certificate, run_highs, solve
+from schedule_problem_file import parse_problem, result_json
+from schedule_solver import solve
 
 B = {"battery_id": "b", "capacity_kwh": 6000, "charge_kw": 4000, "discharge_kw": 4000}
 
@@ -285,11 +288,20 @@ def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatc
     assert not any("time limit" in reason for reason in result.reason)
 
 
+def test_cbc_proves_nothing_infeasible_after_its_time():
+    for soft, after in ((True, "limit"), (False, "infeasible")):
+        model = build(scheduled([10, 50], {})[0], soft=soft)
+        # the grid can take no more than the 4 MW of B and a little
+        model.constrain("contradiction", [(model.of("grid_import_kw")[0], 1.0)], pulp.LpConstraintGE, 5000.0)
+        assert SOLVERS["cbc"](model, 60.0).status == "infeasible"
+        assert SOLVERS["cbc"](model, 1e-9).status == after
+
+
 def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
     model = SimpleNamespace(binaries=3)
-    assert _certificate(model, 0.0, -5.0, 0.0).gap == 1.0
-    assert _certificate(model, 0.0, 0.0, 0.0).gap == 0.0
-    assert _certificate(model, 5.0, -5.0, 0.0).gap == 1.0
+    assert certificate_of(model, 0.0, -5.0, 0.0).gap == 1.0
+    assert certificate_of(model, 0.0, 0.0, 0.0).gap == 0.0
+    assert certificate_of(model, 5.0, -5.0, 0.0).gap == 1.0
 
 
 def test_no_price_is_written_as_minus_nothing():

@@ -14,10 +14,13 @@ import db
 import optimization
 import schedule_solver
 from battery import self_consumption, settle
-from config import load_config
-from schedule_backtest import Outlook, backtest, made_at, read_past, windows
-from schedule_pareto import AIMS, front, least_co2
-from schedule_problem import SCHEMA_PATH, parse_problem
+from config import FieldError, load_config
+from features import price_available_at
+from plan_basis import basis_of
+from plans import plan
+from schedule_backtest import Outlook, made_at, read_past, roll_past, windows
+from schedule_pareto import cleanest, front
+from schedule_problem_file import SCHEMA_PATH, parse_problem, problem_schema
 from schedule_site import (
     BrokenScheduleError,
     actual_frame,
@@ -30,12 +33,14 @@ from schedule_site import (
     on_steps,
     peak_so_far,
     site_frame,
+    site_sources,
     starting_batteries,
     terminal_price,
     with_terminal_value,
 )
 from schedule_solver import solve
 from sources import Source
+from valuation import value_plan
 
 START = pd.Timestamp("2025-01-06T00:00Z")
 DAYS = 16
@@ -82,7 +87,7 @@ def site(config_file):
             table = {"load": "load", "market": "market_prices"}.get(kind, "renewables")
             columns = {"time": values.index, "sent_at": pd.DatetimeIndex([START] * len(values))}
             if kind == "market":
-                columns |= {"price_eur_per_mwh": values.to_numpy(), "available_at": values.index - pd.Timedelta(days=1)}
+                columns |= {"price_eur_per_mwh": values.to_numpy(), "available_at": price_available_at(values.index)}
             else:
                 columns |= {"power_kw": values.to_numpy()}
             store(conn, table, name, columns)
@@ -109,7 +114,7 @@ def store_forecasts(conn, issue, role):
 
 def test_a_plan_is_stored_and_planning_again_replaces_it(site):
     _, config = site
-    run = optimization.plan(config, ISSUE)
+    run = plan(config, ISSUE)
     assert (run["status"], run["certificate"], run["kind"]) == ("optimal", "lp-exact", "plan")
     assert run["cost_eur"] <= run["cost_no_battery_eur"] + 1e-6
     assert run["cost_eur"] <= run["cost_rule_eur"] + 1e-6
@@ -124,7 +129,7 @@ def test_a_plan_is_stored_and_planning_again_replaces_it(site):
     assert (balance + states["discharge_kw"] - states["charge_kw"] - schedule["load_kw"]).abs().max() < 1e-6
     assert (schedule["import_price_eur_per_mwh"] - schedule["export_price_eur_per_mwh"]).round(9).eq(10).all()  # the fee
     assert schedule["reason"].str.len().min() > 0
-    again = optimization.plan(config, ISSUE)
+    again = plan(config, ISSUE)
     with db.session(config) as conn:
         assert db.count_rows(conn) == first
     assert again["run_id"] == run["run_id"]
@@ -144,7 +149,7 @@ def test_a_plan_starts_from_the_last_state_that_is_not_planned(site):
     )
     with db.session(config) as conn:
         db.save_battery_states(conn, states)
-    run = optimization.plan(config, ISSUE)
+    run = plan(config, ISSUE)
     with db.session(config) as conn:
         _, _, planned = db.read_schedule(conn, run["run_id"])
     first = planned.iloc[0]
@@ -170,9 +175,8 @@ def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
         db.save_battery_states(conn, states_of(morning, charge_kw=0.0, discharge_kw=200.0))
         assert starting_batteries(conn, limited, issue)[0].cycles_so_far == pytest.approx(1200 / 2000)
         assert starting_batteries(conn, limited, ISSUE)[0].cycles_so_far == 0  # another day since 23:00 UTC
-        assert starting_batteries(conn, limited, issue, ()) == []
         store_forecasts(conn, issue, "champion")
-    run = optimization.plan(limited, issue)
+    run = plan(limited, issue)
     with db.session(config) as conn:
         _, _, states = db.read_schedule(conn, run["run_id"])
     today = states[states.index.tz_convert("Europe/Brussels").date == issue.date()]
@@ -200,7 +204,7 @@ def test_the_peak_so_far_is_that_of_the_grid(site):
     priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
     with db.session(config) as conn:
         index = pd.date_range(START, ISSUE, freq="60min", inclusive="left")
-        frame = actual_frame(conn, config, index, 60)
+        frame = actual_frame(conn, site_sources(conn, config), index, 60)
         net = (frame["load_kw"] - frame["renewables_kw"]).sort_values()
         assert peak_so_far(conn, priced, ISSUE) == pytest.approx(net.iloc[-1])
         quarters = pd.date_range(net.index[-1], periods=4, freq="15min")
@@ -216,12 +220,12 @@ def test_a_limit_that_bends_is_counted_and_costs_nothing(site, capsys, caplog):
     path, config = site
     tight = replace(config, grid=replace(config.grid, import_limit_kw=1500.0))
     with caplog.at_level("WARNING"):
-        run = optimization.plan(tight, ISSUE)
+        run = plan(tight, ISSUE)
     assert run["bent_limits"]["no_battery"] > run["bent_limits"]["plan"] == 0
     assert f"no battery {run['bent_limits']['no_battery']}, rule" in caplog.text
     # at most 2.2 MW at less than 160 EUR/MWh for 36 hours; the penalty alone would be millions
     assert 0 < run["cost_no_battery_eur"] < 36 * 2.2 * 160
-    value = optimization.value_plan(tight, run["run_id"])
+    value = value_plan(tight, run["run_id"])
     assert value["bent_limits"].keys() == {"no_battery", "rule", "plan", "perfect_foresight"}
     for way, count in value["bent_limits"].items():
         assert abs(value[way]) < 36 * 2.2 * 160
@@ -239,10 +243,10 @@ def test_a_schedule_that_breaks_physics_is_not_stored():
     with pytest.raises(BrokenScheduleError, match=r"what was carried out from 1970-.* breaks physics in 5 places, most in interval 4"):
         carried_out(problem, broken)
     with pytest.raises(BrokenScheduleError, match="perfect foresight from"):
-        compare(problem, {"perfect foresight": broken}, None)
+        compare(problem, {"perfect_foresight": broken}, None)
     # a rule that has to bend limits breaks nothing
     low = parse_problem(PROBLEM | {"grid": {"import_limit_kw": 10}, "load_kw": [50] * 5})
-    rows = compare(low, {"rule": self_consumption(low), "perfect foresight": solve(low).schedule}, None)
+    rows = compare(low, {"rule": self_consumption(low), "perfect_foresight": solve(low).schedule}, None)
     assert {row["way"]: row["bent_limits"] for row in rows}["no battery"] == 5
 
 
@@ -261,7 +265,7 @@ def test_the_share_without_a_day_counts_the_energy_carried_over_it():
     charge = np.array([[1000.0, 0, 1000, 0]])
     perfect = settle(problem, charge, np.array([[0.0, 1000, 0, 0]]))
     half = settle(problem, charge / 2, np.array([[0.0, 500, 0, 0]]))
-    rows = compare(problem, {"half": half, "perfect foresight": perfect}, np.array([True, False, True, True]))
+    rows = compare(problem, {"half": half, "perfect_foresight": perfect}, np.array([True, False, True, True]))
     shares = {row["way"]: (row["captured_share"], row["share_without_day"]) for row in rows}
     # perfect: 80 EUR by the spread and 40 by what is left; without the day 40 and 40. Half of each
     assert shares == {"no battery": (0, 0), "half": (0.5, 0.5), "perfect foresight": (1, 1)}
@@ -282,15 +286,15 @@ def test_perfect_forecasts_end_with_the_data_and_the_peak_before_counts(site):
             store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
         peak = peak_so_far(conn, priced, ISSUE)
         past = read_past(conn, priced, 2, 6, 24, 60)
-    assert past.peak_kw == peak > 0
-    rows = {row["way"]: row for row in backtest(priced, 2, 6, 24, 60)}
+    assert past.basis.peak_so_far_kw == peak > 0
+    rows = {row["way"]: row for row in roll_past(priced, 2, 6, 24, 60)}
     assert rows["rolling plan, perfect forecasts"]["captured_share"] == pytest.approx(1, abs=1e-6)
 
 
 def test_at_actual_values_nothing_beats_perfect_foresight(site):
     _, config = site
-    run = optimization.plan(config, ISSUE)
-    value = optimization.value_plan(config)
+    run = plan(config, ISSUE)
+    value = value_plan(config)
     assert value["run_id"] == run["run_id"]
     for way in ("no_battery", "rule", "plan"):
         assert value["perfect_foresight"] <= value[way] + 1e-6 * abs(value[way])
@@ -364,6 +368,24 @@ def test_a_backtest_can_plan_whole_local_days_on_the_day_before(site, capsys):
     assert perfect < rows["rolling plan"]["cost_eur"]  # forecasts, not published prices, are what was planned with
 
 
+def test_a_backtest_takes_prices_as_known_from_the_time_stored_with_them(site):
+    """In steps of its source, in shorter and in longer ones; the clock of the configuration counts no more."""
+    _, config = site
+    other = replace(config, forecast=replace(config.forecast, price_publication="06:00"))
+    with db.session(config) as conn:
+        for day in range(DAYS - 3, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+        for step in (15, 60, 120):
+            past = read_past(conn, other, 2, 6, 24, step)
+            last_part = past.index + pd.Timedelta(minutes=max(step - 60, 0))  # prices are hourly
+            known = price_available_at(last_part) - past.index[0]
+            np.testing.assert_array_equal(past.published, np.ceil(known / pd.Timedelta(minutes=step)))
+        with conn.cursor() as cursor:
+            cursor.execute("UPDATE market_prices SET available_at = time + interval '5 hours'")
+        past = read_past(conn, config, 2, 6, 24, 60)
+        assert list(past.published) == list(np.arange(len(past.index)) + 5)
+
+
 def test_a_plan_of_the_day_before_knows_no_later_price_or_forecast(site):
     _, config = site
     index = pd.date_range(START, periods=48, freq="60min")
@@ -374,10 +396,11 @@ def test_a_plan_of_the_day_before_knows_no_later_price_or_forecast(site):
     frame = pd.DataFrame({"load_kw": values, "renewables_kw": 0 * values, "price_eur_per_mwh": 500 + values}, index)
     published = np.where(index < START + pd.Timedelta(hours=23), -12, 12)  # at 13:00 of the day before
     outlooks = [Outlook(first, *np.full((3, 48), 1.0 + first)) for first in (0, 10, 11)]
-    problem = windows(config, frame, made, published, outlooks, 24, 60)(23, ())
+    basis = basis_of(config, 60)
+    problem = windows(basis, frame, made, published, outlooks, 24)(23, ())
     assert (problem.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == [11.0] * 24
     assert problem.load_kw.tolist() == [11.0] * 24
-    later = windows(config, frame, np.arange(48), published, outlooks, 24, 60)(23, ())
+    later = windows(basis, frame, np.arange(48), published, outlooks, 24)(23, ())
     assert (later.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == (500 + values[23:47]).tolist()
     assert later.load_kw.tolist() == [12.0] * 24
 
@@ -479,6 +502,77 @@ def test_an_infeasible_problem_writes_its_cause_and_ends_with_1(tmp_path, capsys
     assert "infeasible: no schedule keeps to load" in capsys.readouterr().err
 
 
+def test_the_committed_schema_is_the_one_that_the_dataclasses_write():
+    assert json.loads(SCHEMA_PATH.read_text()) == problem_schema(), "run make schema"
+
+
+FULL = PROBLEM | {
+    "start": "2025-01-01T00:00:00Z",
+    "time_zone": "Europe/Brussels",
+    "renewables_kw": [0, 1, 2, 3, 4],
+    "curtailable": False,
+    "grid": {"import_limit_kw": 5000, "peak_price_eur_per_kw": 3, "peak_interval_min": 120},
+    "co2_price_eur_per_t": 50,
+    "gap": 1e-4,
+}
+FULL["batteries"] = [FULL["batteries"][0] | {"soc_min": 0.1, "soc_targets": [{"interval": 1, "soc_min": 0.5}]}]
+STRANGE = [None, True, "a", "", [], [[]], {}, {"interval": 1}, [None], ["a"], [-1] * 5, -1, 0, 1, 1.5, 1e4, [1, 2, 3, 4, "5"], {"a": 1}]
+
+
+def places(value, path=()):
+    """Paths to all values of parsed JSON."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+def test_the_reader_refuses_all_that_the_schema_refuses_and_names_where():
+    """Every value of a full problem is replaced by strange ones; the reader also knows how fields depend on each other."""
+    validator, both = jsonschema.Draft202012Validator(problem_schema()), {True: 0, False: 0}
+    for path in places(FULL):
+        for strange in STRANGE:
+            raw = json.loads(json.dumps(FULL)) if path else strange
+            if path:
+                *way, last = path
+                inside = raw
+                for key in way:
+                    inside = inside[key]
+                inside[last] = strange
+            try:
+                parse_problem(raw)
+                refused = None
+            except FieldError as error:
+                refused = error
+            valid = validator.is_valid(raw)
+            both[valid] += 1
+            if not valid:
+                assert refused, (path, strange)
+            if refused and path:
+                shown = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
+                dependent = "time_zone" in path or "start" in path or "step_min" in path or valid
+                assert refused.key.startswith(shown) or dependent, (path, strange, refused)
+    assert min(both.values()) > 100
+
+
+def test_a_field_of_the_file_is_written_down_once(tmp_path):
+    """A new field of a dataclass is read, checked and in the schema without another line."""
+    from dataclasses import dataclass
+
+    from schedule_devices import stated
+    from schedule_problem import Problem
+    from schedule_problem_file import _object, _object_schema
+
+    @dataclass(frozen=True, eq=False)
+    class Longer(Problem):
+        import_fee_eur_per_mwh: float = stated("a fee on imports", 0.0, low=0)
+
+    assert _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": 3}, "").import_fee_eur_per_mwh == 3
+    with pytest.raises(FieldError, match="import_fee_eur_per_mwh = -3: expected 0 or more"):
+        _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": -3}, "")
+    assert _object_schema(Longer)["properties"]["import_fee_eur_per_mwh"]["minimum"] == 0
+
+
 def test_defaults_are_those_of_the_schema(tmp_path):
     schema = json.loads(SCHEMA_PATH.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -504,6 +598,21 @@ def test_defaults_are_those_of_the_schema(tmp_path):
         ({"step_min": None}, "step_min = null: expected an integer"),
         ({"step_min": 0}, "step_min = 0: expected 1 or more"),
         ({"colour": "red"}, "colour = (unknown field): expected one of step_min"),
+        ({"import_price": [1]}, "; nearest: import_price_eur_per_mwh"),
+        ({"grid": {"peak_price": 3}}, "grid.peak_price = (unknown field): expected one of import_limit_kw, export_limit_kw"),
+        ({"load_kw": [0, 0, 10**400, 0, 0]}, "load_kw[2] = a number of 401 digits: expected a finite number of at most 1e+15"),
+        ({"load_kw": [0, 0, 3e16, 0, 0]}, "load_kw[2] = 3e+16: expected a finite number of at most 1e+15"),
+        ({"gap": float("nan")}, "gap = nan: expected a finite number"),
+        ({"step_min": 7.5}, "step_min = 7.5: expected an integer"),
+        ({"step_min": "60"}, 'step_min = "60": expected an integer'),
+        ({"curtailable": 1}, "curtailable = 1: expected a boolean"),
+        ({"grid": 3}, "grid = 3: expected an object"),
+        ({"batteries": {}}, "batteries = {}: expected an array"),
+        ({"batteries": [PROBLEM["batteries"][0] | {"battery_id": ""}]}, 'batteries[0].battery_id = "": expected at least 1 character'),
+        (
+            {"batteries": [PROBLEM["batteries"][0] | {"soc_targets": [{"interval": 5, "soc_min": 1}]}]},
+            "batteries[0].soc_targets[0].interval = 5: expected 0 to 4",
+        ),
         ({"start": "2025-01-01"}, "start = 2025-01-01: expected an ISO-8601 time with its zone"),
         ({"start": "0001-01-01T00:00+05:00"}, "start = 0001-01-01T00:00+05:00: expected an ISO-8601 time with its zone in the years 1900"),
         ({"start": "9999-12-31T23:00Z"}, "start = 9999-12-31T23:00Z: expected an ISO-8601 time with its zone in the years 1900"),
@@ -511,7 +620,7 @@ def test_defaults_are_those_of_the_schema(tmp_path):
         ({"grid": {"import_limit_kw": -1}}, "grid.import_limit_kw = -1: expected 0 or more"),
         ({"grid": {"peak_interval_min": 90}}, "grid.peak_interval_min = 90: expected a multiple of step_min = 60"),
         ({"batteries": [{"battery_id": "b"}]}, "batteries[0].capacity_kwh = (missing): expected a value"),
-        ({"batteries": [PROBLEM["batteries"][0] | {"eta_charge": 95}]}, "batteries[0].eta_charge = 95: expected at most 1"),
+        ({"batteries": [PROBLEM["batteries"][0] | {"eta_charge": 95}]}, "batteries[0].eta_charge = 95: expected more than 0 and at most 1"),
         ({"batteries": [PROBLEM["batteries"][0] | {"soc_min": 0.9, "soc_max": 0.1}]}, "batteries[0].soc_min = 0.9: expected a fraction"),
         ({"batteries": PROBLEM["batteries"] * 2}, "batteries[1].battery_id = b: expected a name that no other battery has"),
     ],
@@ -534,10 +643,10 @@ def test_the_front_ends_at_the_least_co2_also_where_that_needs_more_cycles():
     battery = PROBLEM["batteries"][0] | {"soc_final": 0.0, "eta_charge": 0.95, "eta_discharge": 0.95}
     raw = {"step_min": 60, "load_kw": [1000] * 4, "co2_kg_per_mwh": [100, 900, 100, 900], "import_price_eur_per_mwh": [50] * 4}
     problem = parse_problem(raw | {"batteries": [battery]})
-    rows = front(problem)
+    rows, least_kg = front(problem), cleanest(problem, {}, "highs")["co2_kg"]
     assert rows[0]["cycles"] == pytest.approx(0, abs=1e-6)  # a flat price is no reason to cycle
-    assert min(row["co2_kg"] for row in rows) == pytest.approx(least_co2(problem, {}), rel=1e-5)
-    assert least_co2(problem, {}) < rows[0]["co2_kg"] / 2
+    assert min(row["co2_kg"] for row in rows) == pytest.approx(least_kg, rel=1e-5)
+    assert least_kg < rows[0]["co2_kg"] / 2
 
 
 def test_nothing_but_json_on_stdout(tmp_path, script):
@@ -552,7 +661,8 @@ def test_a_front_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
     (tmp_path / "config.ini").write_text("")
     arguments = ["--config", str(tmp_path / "config.ini"), "pareto", "--input", str(tmp_path / "problem.json"), "--points", "2"]
-    assert optimization.main([*arguments, "--output", str(tmp_path / "problem.json")]) == 2
+    (tmp_path / "taken").touch()
+    assert optimization.main([*arguments, "--output", str(tmp_path / "taken")]) == 2
     assert capsys.readouterr().err.endswith("cannot be written: File exists; name a file in a folder you may write\n")
 
 
@@ -567,7 +677,7 @@ def test_the_front_has_no_schedule_that_another_beats(tmp_path, capsys):
     assert len(rows) > 4
     assert rows[-1]["cycles"] == pytest.approx(0, abs=1e-6)
     for row in rows:
-        assert not any(all(other[aim] < row[aim] - 1e-6 for aim in AIMS) for other in rows)
+        assert not any(all(other[aim] < row[aim] - 1e-6 for aim in ("cost_eur", "co2_kg", "cycles")) for other in rows)
     assert rows[0]["cost_eur"] == min(row["cost_eur"] for row in rows)
     (tmp_path / "problem.json").write_text(json.dumps(raw))
     (tmp_path / "config.ini").write_text("")

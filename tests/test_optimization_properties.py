@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 import schedule_backtest
 from battery import idle, replay
+from schedule_backends import run_highs
 from schedule_backtest import Rolling, roll
-from schedule_model import MONEY_SCALE, build
-from schedule_problem import GridConnection, Problem, ScheduledBattery
-from schedule_solver import loose_bound_eur, run_highs, solve, solve_model
+from schedule_certificate import loose_bound_eur
+from schedule_columns import MONEY_SCALE
+from schedule_devices import GridConnection, ScheduledBattery, SocTarget
+from schedule_model import build
+from schedule_problem import Problem
+from schedule_solver import solve, solve_model
 
 RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], derandomize=True)
 
@@ -31,7 +35,7 @@ def batteries(draw, number: int, steps: int, inside: bool):
     if draw(st.booleans()):
         asked["terminal_value_eur_per_mwh"] = float(draw(st.integers(0, 100)))
     if not inside and draw(st.booleans()):
-        asked["soc_targets"] = ((draw(st.integers(0, steps - 1)), draw(fraction)),)
+        asked["soc_targets"] = (SocTarget(draw(st.integers(0, steps - 1)), draw(fraction)),)
     if draw(st.booleans()):
         asked["cycles_per_day_max"] = draw(st.sampled_from([0.3, 1.0]))
     return ScheduledBattery(

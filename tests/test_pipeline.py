@@ -15,6 +15,8 @@ import db
 import forecast_and_save
 import generation
 import pipeline
+import report_content
+import valuation
 from config import load_config
 from model_selection import NAIVE
 
@@ -35,6 +37,9 @@ def check(summary: dict, config) -> dict[str, int]:
     assert cost["perfect_foresight"] <= cost["no_battery"] + tolerance
     saved = cost["no_battery"] - cost["perfect_foresight"]
     assert cost["captured_share"] == pytest.approx((cost["no_battery"] - cost["plan"]) / saved, rel=1e-6)
+    value, money = valuation.value_plan(config), report_content.read_content(config).money
+    assert cost == {name: value[name] for name in cost}
+    assert money.total_eur | {"captured_share": money.captured_share} == cost
     with db.session(config) as connection:
         run, schedule, _ = db.read_schedule(connection, kind="plan")
         counts = db.count_rows(connection)

@@ -128,7 +128,7 @@ def test_pickled_models_forecast_the_same(name, kind):
     frame = model.predict(known, 48)
     pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(model)).predict(known, 48), frame, check_exact=True)
     assert list(frame.columns) == list(COLUMNS)
-    assert np.isfinite(frame.to_numpy()).all()
+    assert np.isfinite(frame.to_numpy(float)).all()
     assert (np.diff(frame.to_numpy()[:, 1:], axis=1) >= 0).all()
 
 
@@ -157,7 +157,7 @@ def test_what_is_not_known_yet_changes_nothing(name, kind):
         others = data.others.where((data.series.index + HOUR <= now)[:, None], -999.0)
     changed = dataclasses.replace(data, series=series, weather_forecasts=forecasts, others=others)
     before, after = (EVERY[name]().fit(known_at(d, now)).predict(known_at(d, now), 48) for d in (data, changed))
-    assert before.to_numpy().tobytes() == after.to_numpy().tobytes()
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
 
 
 # hours from a local midnight three days before the day that is forecast: over that midnight, days, all until the forecast
@@ -169,7 +169,7 @@ def test_a_gap_in_the_prices_leaves_a_whole_forecast(name, gap):
     series[(series.index >= first) & (series.index < last)] = np.nan
     known = known_at(dataclasses.replace(data, series=series), now)
     frame = EVERY[name]().fit(known).predict(known, 48)
-    assert np.isfinite(frame.to_numpy()).all()
+    assert np.isfinite(frame.to_numpy(float)).all()
     day = frame[frame.index >= issue("2025-04-06")]["value"]
     assert (day - data.series.reindex(day.index)).abs().mean() < 10  # last week's price is off by 20
 
@@ -238,3 +238,22 @@ def test_a_regressor_that_hardly_varied_does_not_run_away_with_the_forecast():
     assert forecast["value"].between(history.min() - reach, history.max() + reach).all()
     model.range = (-np.inf, np.inf)  # what holds it is the range that was learnt
     assert not model.predict(known, 48)["value"].between(history.min() - reach, history.max() + reach).all()
+
+
+@pytest.mark.parametrize("kind", ["market", "load"])
+def test_every_setting_of_lightgbm_that_is_tried_can_be_fitted(kind):
+    class Lowest:
+        """The lowest value of each range that tuning tries."""
+
+        @staticmethod
+        def suggest_int(name, low, high, log=False):
+            return low
+
+        suggest_float = suggest_int
+
+    known = known_at(make_data(kind, days=30), issue("2025-01-25T00:00"))
+    settings = LightGbm.search_space(Lowest)
+    assert settings["min_leaf"] < 20
+    for min_leaf in (settings["min_leaf"], 19, 40):
+        model = LightGbm(**settings | {"min_leaf": min_leaf}).fit(known)
+        assert model.predict(known, 24)["value"].notna().all()

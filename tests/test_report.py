@@ -12,12 +12,14 @@ from chromium import Chromium, find
 
 import db
 import figures
-import optimization
+import plans
 import report
 import report_content
+import valuation
 from config import load_config
 from db import ForecastRun
 from forecast_base import QUANTILE_COLUMNS, QUANTILES
+from kinds import KINDS
 from sources import Source
 
 START = pd.Timestamp("2025-03-01T00:00Z")
@@ -27,7 +29,7 @@ EVIL = "<img src=x onerror=\"console.error('ran')\"><script>console.error('ran')
 
 def store(conn, source, actual):
     """Measurements as the stream would store them; a price is known a day ahead."""
-    table, column = db.SERIES[source.kind]
+    table, column = KINDS[source.kind].table, KINDS[source.kind].value
     times = actual.index.as_unit("us").asi8
     columns = {"source": np.zeros(len(times), int), "time": times, column: actual.to_numpy(), "sent_at": times}
     if source.kind == "market":
@@ -69,7 +71,7 @@ def fill(config, step_min=60, days=14, name="South field", plan=True):
         db.upsert_sources(conn, sources)
         db.save_forecasts(conn, runs)
     if plan:
-        optimization.value_plan(config, optimization.plan(config, ISSUE)["run_id"])
+        valuation.value_plan(config, plans.plan(config, ISSUE)["run_id"])
 
 
 @pytest.fixture(scope="module")
@@ -199,29 +201,23 @@ def test_no_secret_in_the_page(filled, page):
 
 
 def test_the_numbers_are_those_of_the_plan_s_value(filled, content, page):
-    value = optimization.value_plan(filled)
+    value = valuation.value_plan(filled)
     total = content.money.total_eur
-    assert total["no_battery"] == pytest.approx(value["no_battery"], abs=0.01)
-    assert total["rule"] == pytest.approx(value["rule"], abs=0.01)
-    assert total["plan"] == pytest.approx(value["plan"], abs=0.01)
-    assert total["perfect"] == pytest.approx(value["perfect_foresight"], abs=0.01)
-    assert content.money.captured_share == pytest.approx(value["captured_share"], abs=1e-6)
+    assert total == {name: value[name] for name in ("no_battery", "rule", "plan", "perfect_foresight")}
+    assert content.money.captured_share == value["captured_share"]
     text = page.read_text(encoding="utf-8")
     for name in ("no_battery", "plan", "perfect_foresight"):
         assert f"<b>{figures.euro(value[name])}</b>" in text
     assert f"<b>{value['captured_share']:.0%}</b>" in text
 
 
-def test_a_plan_of_another_configuration_is_shown_with_the_money_stored_with_it(filled):
+def test_a_plan_is_shown_with_the_batteries_it_was_made_with(filled):
     smaller = dataclasses.replace(filled.batteries[0], capacity_kwh=filled.batteries[0].capacity_kwh / 2)
     changed = dataclasses.replace(filled, batteries=(smaller, *filled.batteries[1:]))
-    content = report_content.read_content(changed)
-    assert content.money.total_eur["plan"] == content.run["cost_eur"]
-    assert content.money.captured_share is None
-    assert "the configuration has changed since" in report.render(content)
-    # the horizon alone may be another one, as the pipeline's is
-    longer = dataclasses.replace(filled, optimization=dataclasses.replace(filled.optimization, horizon_h=100))
-    assert report_content.read_content(longer).money.captured_share is not None
+    before, after = (report_content.read_content(config) for config in (filled, changed))
+    assert [battery.capacity_kwh for battery in after.batteries] == [2000, 500]
+    assert after.money.total_eur == before.money.total_eur
+    assert figures.fleet_soc(after.states, after.batteries).equals(figures.fleet_soc(before.states, before.batteries))
 
 
 @pytest.mark.parametrize(("kind", "title"), [("perfect", "Plan with perfect foresight, from"), ("actual", "Plan as carried out, issued")])
@@ -239,9 +235,9 @@ def test_a_run_that_is_no_plan_says_so_and_shows_its_own_money(filled, kind, tit
 def test_limits_that_bend_are_counted_and_cost_nothing(filled):
     """A load of up to 2,100 kW behind a connection of 1,000 kW: without battery it is too much in some hours."""
     tight = dataclasses.replace(filled, grid=dataclasses.replace(filled.grid, import_limit_kw=1000.0))
-    run_id = optimization.plan(tight, ISSUE)["run_id"]
+    run_id = plans.plan(tight, ISSUE)["run_id"]
     money = report_content.read_content(tight, run_id).money
-    assert re.search(r"Limits were not kept in [1-9]\d* places without battery and in 0 with it", money.basis)
+    assert re.search(r"Limits were not kept in [1-9]\d* places without battery and in 0 with it", money.note)
     # 36 h of at most 2.1 MW at prices below 200 EUR/MWh
     assert 0 < money.total_eur["no_battery"] < 36 * 2.1 * 200
     with db.session(filled) as session, session.cursor() as cursor:
@@ -250,7 +246,11 @@ def test_limits_that_bend_are_counted_and_cost_nothing(filled):
 
 def test_yesterdays_error_is_that_of_a_forecast_a_day_old(filled, content):
     """Forecasts are off by 0.12 sin(i / 5) in their i-th hour; the newest that is 24 h old at the end is ISSUE's, in its hours 24 to 47."""
-    view = next(view for view in content.views if view.source.kind == "load")
+    for kind in ("load", "market"):  # of a price the newest that is 48 h old, the same here
+        check_error(filled, next(view for view in content.views if view.source.kind == kind))
+
+
+def check_error(filled, view):
     hours = np.arange(24, 48)
     with db.session(filled) as session:
         series = db.read_series(session, view.source)
@@ -259,8 +259,9 @@ def test_yesterdays_error_is_that_of_a_forecast_a_day_old(filled, content):
     assert view.error["end"] == ISSUE + pd.Timedelta(hours=48) and view.error["issue_time"] == ISSUE
     assert view.error["mae"] == pytest.approx(np.abs(actual * 0.12 * np.sin(hours / 5)).mean())
     assert view.error["naive"] == pytest.approx(np.abs(actual - week_before).mean())
-    words = report.error_in_words(view, "UTC")
-    assert f"mean absolute error {figures.amount(view.error['mae'], 'kW')}, {view.error['mae'] / 2500:.1%} of capacity" in words
+    words, mae = report.error_in_words(view, "UTC"), view.error["mae"]
+    expected = f"{figures.amount(mae, 'kW')}, {mae / 2500:.1%} of capacity" if view.source.kind == "load" else f"{mae:,.2f} EUR/MWh"
+    assert f"mean absolute error {expected}" in words
 
 
 def test_what_comes_in_goes_out(content):
@@ -291,10 +292,10 @@ def test_every_section_says_which_command_is_missing(config_file, tmp_path):
 
 def test_expected_failures_are_one_line(filled, tmp_path, capsys):
     arguments = ["--config", str(filled.path)]
-    assert report.main([*arguments, "--run", "nothing"]) == 1
+    assert report.main([*arguments, "--run", "nothing"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "--run nothing" in error and "the newest plan is" in error
+    assert "run nothing is unknown; expected one of " in error
     (tmp_path / "folder").mkdir()
     assert report.main([*arguments, "--output", str(tmp_path / "folder")]) == 2
     assert "is a folder" in capsys.readouterr().err

@@ -48,7 +48,8 @@ def frame(losses, windows=None):
         times = pd.date_range(issue, periods=len(errors), freq="h")
         parts.append(pd.DataFrame({"issue_time": issue, "valid_time": times, "actual": 100.0, "value": 100.0 - np.asarray(errors, float)}))
     made = pd.concat(parts, ignore_index=True)
-    return made.assign(**{name: made["value"] + number for number, name in enumerate(QUANTILE_COLUMNS)}, naive=90.0)
+    quantiles = {name: made["value"] + number for number, name in enumerate(QUANTILE_COLUMNS)}
+    return made.assign(**quantiles, published=False, dark=False, naive=90.0)
 
 
 def diebold_mariano(worse, better):
@@ -177,7 +178,7 @@ def of_price(errors, spread=1.0):
     made = pd.concat(parts, ignore_index=True)
     made["value"] = made["actual"] + errors(made["actual"])
     quantiles = {name: made["value"] + spread * (place - 3) for place, name in enumerate(QUANTILE_COLUMNS)}
-    return made.assign(**quantiles, naive=60.0)
+    return made.assign(**quantiles, published=False, dark=False, naive=60.0)
 
 
 @pytest.mark.parametrize(
@@ -450,8 +451,8 @@ def test_where_no_model_at_all_can_be_compared_seasonal_naive_is_the_fallback(wo
         monkeypatch.setitem(MODELS, name, type("Named", (Broken,), {"name": name}))
     rows = train_forecast.train(world)
     assert [row["model"] for row in rows if row["champion"]] == ["seasonal_naive"]
-    assert rows[0]["note"] == "fallback: no model can be trained: LinAlgError: singular matrix"
-    assert rows[1]["note"] == "failed: LinAlgError: singular matrix"
+    assert rows[0]["note"].startswith("fallback: no model can be trained: singular matrix (in ")
+    assert rows[1]["note"].startswith("failed: singular matrix (in ")
 
 
 @pytest.mark.parametrize("where", ["train_source", "record"])
@@ -470,7 +471,7 @@ def test_a_source_that_fails_is_said_in_one_line_and_the_others_are_registered(g
     output = capsys.readouterr()
     assert "market-1" in output.out
     [line] = [line for line in output.err.splitlines() if "; the other sources (1) are trained" in line]
-    assert "load-1: failed: RuntimeError: disk full; " in line
+    assert "load-1: failed: disk full (in " in line
     client = model_registry.open_store(config)
     assert model_registry.read_champion(client, "load-1") is None
     assert model_registry.read_champion(client, "market-1") is not None
@@ -488,13 +489,13 @@ def test_the_script_trains_in_parallel_and_says_only_what_is_asked(config_file, 
 
 
 def test_what_cannot_be_trained_is_refused_in_one_line(world, capsys):
-    with pytest.raises(ConfigError, match="unknown model nosuch"):
+    with pytest.raises(ConfigError, match="model nosuch is unknown"):
         train_forecast.train(world, models=["nosuch"])
     for arguments, code, part in (
-        (["--source", "load-9"], 1, "load-9"),
+        (["--source", "load-9"], 2, "load-9"),
         (["--trials", "0"], 2, "--trials 0"),
         (["--jobs", "0"], 2, "--jobs 0"),
-        (["--models", ""], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
+        (["--models", ","], 2, "no model in [training] models or --models; expected some of seasonal_naive"),
     ):
         assert train_forecast.main(["--config", str(world.path), *arguments]) == code
         error = capsys.readouterr().err
@@ -563,7 +564,8 @@ def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, na
     served = mlflow.pyfunc.load_model(f"models:/vpp-{source.source_id}@champion")
     answer = served.predict(model_registry.model_input(data, END), params={"steps": 24, "issue_time": END.isoformat()})
     assert list(answer["valid_time"]) == [at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in expected.index]
-    np.testing.assert_array_equal(answer[list(COLUMNS)], expected)
+    assert list(answer.columns) == ["valid_time", *COLUMNS]
+    np.testing.assert_array_equal(answer[list(COLUMNS)], expected[list(COLUMNS)])
     pinned = served.metadata.get_output_schema(), model_registry.requirements(MODELS[name])
     assert pinned[0].input_names()[0] == "valid_time"
     assert all("==" in item for item in pinned[1])

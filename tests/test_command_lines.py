@@ -1,0 +1,214 @@
+"""What holds for the command line of every script and subcommand, whatever it does."""
+
+import argparse
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import db
+import terminal
+from config import load_config
+from sources import Source, write_sources
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if "def build_parser" in path.read_text(encoding="utf-8"))
+
+
+def parsers(parser: argparse.ArgumentParser, words: tuple = ()) -> Iterator[tuple]:
+    """A parser and those of its subcommands, each with the words that lead to it."""
+    yield words, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield from parsers(inner, (*words, name))
+
+
+def parser_of(script: str) -> argparse.ArgumentParser:
+    return importlib.import_module(script).build_parser()
+
+
+COMMANDS = [(script, words) for script in SCRIPTS for words, _ in parsers(parser_of(script))]
+
+
+def refusal(script: str, words: list[str], capsys) -> str:
+    """The one line with which a command line is refused."""
+    with pytest.raises(SystemExit) as ended:
+        terminal.parse(parser_of(script), words)
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(("script", "words"), COMMANDS)
+def test_no_flag_is_taken_cut_short(script, words, capsys):
+    parser = dict(parsers(parser_of(script)))[words]
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    assert flags
+    for flag in flags:
+        for short in {flag[:3], flag[:-1]} - {"--", *flags}:
+            for word in (short, f"{short}=3"):
+                line = refusal(script, [*words, word, "3"], capsys)
+                assert f"unknown option {short};" in line
+                assert re.search(rf"{flag}\b", line), line
+
+
+def test_a_reset_that_says_yes_by_half_is_refused(capsys):
+    line = refusal("db", ["reset", "--table", "schedules", "--y"], capsys)
+    assert "unknown option --y; expected one of --yes, " in line
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_unknown_subcommand_is_one_line_with_the_nearest(script, capsys):
+    for words, parser in parsers(parser_of(script)):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name in action.choices:
+                    line = refusal(script, [*words, f"{name}x"], capsys)
+                    assert re.search(rf"{name}x: expected one of {name}\b", line), line
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("bench_*.py")), ids=lambda p: p.stem)
+def test_no_benchmark_takes_a_flag_cut_short(path):
+    made = re.findall(r"ArgumentParser\(.*\)", path.read_text(encoding="utf-8"))
+    assert all("allow_abbrev=False" in call for call in made)
+
+
+def test_every_option_that_names_a_file_is_known_to_the_check():
+    """A new option for a file must be one of those that never write over what is read."""
+    named = {
+        action.dest
+        for script in SCRIPTS
+        for _, parser in parsers(parser_of(script))
+        for action in parser._actions
+        if action.metavar == "FILE"
+    }
+    assert named == {*terminal.WRITTEN, *terminal.READ}
+
+
+OVER_INPUT = [
+    ("optimization", ["solve", "--input", "x.json", "--output", "x.json"]),
+    ("optimization", ["pareto", "--input", "pareto.csv", "--output", "."]),
+    ("sources", ["import", "load.csv", "--time-column", "time", "--load", "a:kW", "--output", "."]),
+    ("pipeline", ["--data", ".", "--json", "sources.csv"]),
+    ("battery", ["--plot", "config.png", "--config", "config.png"]),
+    ("report", ["--output", "config.ini"]),
+    ("forecasting", ["backtest", "--source", "a", "--origins", "2", "--output", "config.ini"]),
+    ("generation", ["--plot", "config.ini"]),
+    ("pipeline", ["--json", "config.ini"]),
+]
+
+
+@pytest.mark.parametrize(("script", "words"), OVER_INPUT)
+def test_no_script_writes_over_what_it_reads(script, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.json", "pareto.csv", "load.csv", "sources.csv", "config.png", "config.ini"):
+        Path(name).write_text("" if name.startswith("config") else "kept")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    words = words if "--config" in words else [*words, "--config", "config.ini"]
+    assert importlib.import_module(script).main(words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(r"--(output|plot|json) .*: is the file that (FILE|--\w+) names", line), line
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("script", "words"), COMMANDS)
+def test_an_empty_value_is_refused_in_one_line(script, words, capsys):
+    parser = dict(parsers(parser_of(script)))[words]
+    for flag, action in parser._option_string_actions.items():
+        if action.nargs != 0:
+            for empty in ("", " "):
+                line = refusal(script, [*words, flag, empty], capsys)
+                assert f"{flag}: is empty; expected a value" in line.replace("/", " ")
+    for action in parser._get_positional_actions():
+        if not isinstance(action, argparse._SubParsersAction):
+            assert "is empty" in refusal(script, [*words, ""], capsys)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_configuration_that_is_not_there_is_one_line(script, capsys):
+    for words, parser in parsers(parser_of(script)):
+        needed = [word for action in parser._actions if action.required for word in given(action)]
+        if not any(isinstance(a, argparse._SubParsersAction) and a.required for a in parser._actions):
+            assert importlib.import_module(script).main([*words, *needed, "--config", "nosuch.ini"]) == 2
+            [line] = capsys.readouterr().err.splitlines()
+            assert "nosuch.ini: no such configuration file; name one with --config" in line
+
+
+def given(action: argparse.Action) -> list[str]:
+    """Words that satisfy a required argument."""
+    return [*action.option_strings[:1], next(iter(action.choices or ["1"]))]
+
+
+UNKNOWN = [
+    ("sources", ["show", "load-11"], "load-1"),
+    ("sources", ["remove", "load-11"], "load-1"),
+    ("sources", ["connect", "load-11"], "load-1"),
+    ("sources", ["add", "--kind", "sola", "--name", "x", "--capacity-kw", "1"], "solar"),
+    (
+        "sources",
+        ["add", "--kind", "wind", "--name", "x", "--capacity-kw", "1", "--turbine", "E-82/230"],
+        "E-82/2300",
+    ),
+    ("communication", ["produce", "--topic", "sola-topic"], "solar-topic"),
+    ("communication", ["dlq", "lits"], "list"),
+    ("db", ["reset", "--table", "schedule"], "schedules"),
+    ("train_forecast", ["--source", "load-11"], "load-1"),
+    ("train_forecast", ["--models", "arma"], "arima"),
+    ("forecast_and_save", ["--source", "load-11"], "load-1"),
+    ("forecasting", ["--source", "load-11"], "load-1"),
+    ("forecasting", ["--model", "arma"], "arima"),
+    ("forecasting", ["backtest", "--source", "load-11", "--origins", "2"], "load-1"),
+    (
+        "forecasting",
+        ["backtest", "--source", "load-1", "--origins", "2", "--model", "arma"],
+        "arima",
+    ),
+    ("battery", ["--battery", "batery-1"], "battery-1"),
+    ("optimization", ["value", "--run-id", "plan-2"], "plan-1"),
+    ("report", ["--run", "plan-2"], "plan-1"),
+]
+IDS = re.compile(r"--(\w+-)?(id|source|battery|run|model|models|table|topic|kind|turbine)(-id)?$")
+
+
+def test_every_option_that_takes_a_name_is_in_the_table_of_unknown_ones():
+    tried = {(script, word) for script, words, _ in UNKNOWN for word in words}
+    for script in SCRIPTS:
+        for _, parser in parsers(parser_of(script)):
+            for flag in parser._option_string_actions:
+                if IDS.match(flag) and flag != "--id":  # the name that `sources.py add` gives
+                    assert (script, flag) in tried, f"{script}.py {flag}"
+
+
+@pytest.fixture
+def small_world(config_file):
+    """A configuration with one source, measured once, and one plan."""
+    path = config_file()
+    config = load_config(path)
+    load = Source("load-1", "load", "Load", "site-1", 1.0, 60, 49.6, 6.1, "UTC", {})
+    write_sources(config.paths.data_dir / "sources.csv", [load])
+    hour = pd.Timestamp("2025-03-30", tz="UTC")
+    run = {"run_id": "plan-1", "site_id": "site-1", "issue_time": hour, "kind": "plan"}
+    with db.session(config) as connection:
+        db.upsert_sources(connection, [load])
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO load VALUES (%s, 'load-1', 1, now())", (hour,))
+        schedule = pd.DataFrame({"load_kw": 1.0}, [hour])
+        states = pd.DataFrame({"battery_id": "battery-1", "soc": 0.5}, [hour])
+        db.save_schedule(connection, run, schedule, states)
+    return path
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(small_world, capsys):
+    for script, words, nearest in UNKNOWN:
+        try:
+            code = importlib.import_module(script).main([*words, "--config", str(small_world)])
+        except SystemExit as ended:
+            code = ended.code
+        error = capsys.readouterr().err
+        assert code == 2, f"{script} {words}: {error}"
+        assert len(error.splitlines()) == 1, error
+        assert re.search(rf"expected one of {nearest}(,|;|$)", error.strip()), error

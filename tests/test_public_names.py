@@ -1,0 +1,92 @@
+"""Names that stay importable from the scripts, wherever their code lives, and `--help` of each.
+
+`import battery; battery.replay(...)` is in programs and notebooks that are not ours. A name leaves
+this list only with a line in CHANGELOG.md.
+"""
+
+import importlib
+import inspect
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+NAMES = {
+    "generation": """
+        GenerationError Source generate generate_files make_fleet make_place make_world
+        market_series plant_series
+    """,
+    "sources": """
+        ADDED DataFileError IMPORTED SOURCES_FILE STEPS_MIN Source SourceError VALUE_COLUMN
+        WEATHER_COLUMNS read_sources replacing_files time_text write_sources
+    """,
+    "communication": "list_dead_letters replay_dead_letters status stream",
+    "db": """
+        DataGapError DatabaseError ForecastRun MEASUREMENTS QUANTILES RECORD_REFUSED SERIES Source
+        WEATHER after_import connect connect_url count_measurements count_rows data_end
+        delete_source first_line is_compressing read_forecast_runs read_forecasts read_last_state
+        read_latest read_resampled read_schedule read_series read_sources read_states read_weather
+        read_weather_forecasts reset run_id save_battery_states save_forecasts save_schedule
+        save_stream_status session store_measurements upsert_batteries upsert_sources
+    """,
+    "train_forecast": "parallel train",
+    "forecasting": """
+        CALIBRATION_DAYS ForecastError REFIT_DAYS backtest battery_day check_issue_time
+        day_ahead_origins fit_calibrated load_source_data pick_sources price_scores
+        rolling_calibration scores walk
+    """,
+    "forecast_and_save": "forecast_all load_source_data",
+    "battery": """
+        Battery Replay TOLERANCE carry_out energy_kwh idle keep_fraction money_eur replay
+        self_consumption settle stored_kwh within_grid
+    """,
+    "optimization": "plan solve_or_raise value_plan",
+    "report": """
+        OUTPUT SECTIONS TEMPLATE battery_actions error_in_words next_day_in_words plotly_script
+        render stream_section write_report
+    """,
+    "pipeline": "HELD_BACK_H check_stored watch",
+    "embedded": """
+        Addresses BROKER_MAX_BYTES BROKER_PARTITIONS EmbeddedError describe ensure_running
+        find_places stop
+    """,
+}
+EVERY = ("build_parser", "main")
+
+
+@pytest.mark.parametrize("script", NAMES)
+def test_public_names_stay_importable_from_their_script(script):
+    module = importlib.import_module(script)
+    names = NAMES[script].split()
+    assert names == sorted(names, key=lambda name: (not name[0].isupper(), name))
+    missing = [name for name in (*EVERY, *names) if not hasattr(module, name)]
+    assert missing == [], f"{script}.py has no {', '.join(missing)}"
+    for name in (*EVERY, *names):
+        if not name.isupper():
+            assert callable(getattr(module, name)), f"{script}.{name} is no function and no class"
+
+
+def test_each_name_is_of_the_same_thing_everywhere():
+    """Two scripts that share a name of a class share the class: `except` and isinstance work."""
+    classes = {}
+    for script, names in NAMES.items():
+        module = importlib.import_module(script)
+        for name in names.split():
+            if inspect.isclass(getattr(module, name)):
+                classes.setdefault(name, set()).add(getattr(module, name))
+    assert {name: found for name, found in classes.items() if len(found) > 1} == {}
+
+
+def test_help_of_each_script_works(script):
+    """In a process of its own, as a person runs it; two at a time."""
+
+    def show(name):
+        command = script(f"{name}.py", "--help")
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    with ThreadPoolExecutor(2) as pool:
+        shown = dict(zip(NAMES, pool.map(show, NAMES), strict=True))
+    for name, result in shown.items():
+        assert (result.returncode, result.stderr) == (0, ""), name
+        assert result.stdout.startswith(f"usage: {name}.py"), name
+        assert "--config" in result.stdout, name
