@@ -352,17 +352,3 @@ def test_json_is_accepted_before_and_after_a_subcommand(script):
         assert terminal.parse(parser_of(script), needed).json is False
         assert terminal.parse(parser_of(script), ["--json", *needed]).json is True
         assert terminal.parse(parser_of(script), [*needed, "--json"]).json is True
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_needs_nothing(script, tmp_path):
-    done = subprocess.run(
-        [sys.executable, ROOT / f"{script}.py", "--help"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--config" in done.stdout
-    assert not list(tmp_path.iterdir())
