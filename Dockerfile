@@ -8,7 +8,8 @@ WORKDIR /app
 COPY requirements.txt requirements.lock ./
 # the locked versions, of these packages only
 RUN pip install -c requirements.lock pandas confluent-kafka psycopg2-binary msgspec tenacity rich
-COPY *.py config.ini problem.schema.json report_template.html ./
+COPY *.py config.ini ./
+COPY vpp vpp
 COPY migrations migrations/
 USER vpp
 CMD ["python", "communication.py", "consume"]

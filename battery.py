@@ -16,11 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
-import terminal
-from config import BatteryParameters, Config, ConfigError, check_known
-from schedule_battery import Battery, Step, energy_kwh, keep_fraction, money_eur, stored_kwh
-from schedule_dispatch import carry_out, idle, self_consumption, settle, within_cycles, within_grid
-from schedule_replay import Replay, peak_import_kw, replay
+from vpp.runtime import terminal
+from vpp.runtime.config import BatteryParameters, Config, ConfigError, check_known
+from vpp.runtime.files import check_picture, replacing_file
+from vpp.runtime.tables import print_rows, shown
+from vpp.schedule.battery import Battery, Step, energy_kwh, keep_fraction, money_eur, stored_kwh
+from vpp.schedule.dispatch import (
+    carry_out,
+    idle,
+    self_consumption,
+    settle,
+    within_cycles,
+    within_grid,
+)
+from vpp.schedule.replay import Replay, peak_import_kw, replay
 
 __all__ = [
     "Battery",
@@ -40,6 +49,7 @@ __all__ = [
     "within_cycles",
     "within_grid",
 ]
+
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -147,13 +157,13 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.battery is not None:
         check_known("battery", args.battery, names)
     path = args.plot or config.paths.data_dir / "battery.png"
-    terminal.check_picture(path, "--plot")
+    check_picture(path, "--plot")
     battery = config.batteries[names.index(args.battery or names[0])]
     rows = simulate_day(battery)
-    with terminal.replacing_file(path, "--plot") as partial:
+    with replacing_file(path, "--plot") as partial:
         plot_day(rows, f"{battery.battery_id}: a day through its limits", partial)
     size = f"{battery.battery_id}: {battery.capacity_kwh:g} kWh"
-    terminal.print_rows(rows, f"{size}, full power from 10 to 16 and from 17 to 23", args.json)
+    print_rows(rows, f"{size}, full power from 10 to 16 and from 17 to 23", args.json)
     if not args.json:
         charged = math.fsum(row["charge_kw"] for row in rows)
         discharged = math.fsum(row["discharge_kw"] for row in rows)
@@ -162,7 +172,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             f"charged {charged:,.0f} kWh, discharged {discharged:,.0f} kWh,"
             f" stored {stored:+,.0f} kWh; round trip {battery.round_trip_efficiency:.1%}"
         )
-        print(f"picture: {terminal.shown(path)}")
+        print(f"picture: {shown(path)}")
     return 0
 
 

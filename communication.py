@@ -1,4 +1,5 @@
-"""The stream: CSV files -> Kafka topics -> database, with every invalid message in a dead-letter topic.
+"""The stream: CSV files -> Kafka topics -> database, with every invalid message in a dead-letter
+topic.
 
     python communication.py                   produce every CSV of the data folder and store all of it
     python communication.py produce --topic solar-topic --speed 3600
@@ -8,10 +9,10 @@
     python communication.py dlq list          what could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
 
-The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps each source in order. Any of it
-may be killed and run again: the newest valid value of every key is stored once (sink.py), invalid messages are dead letters
-(dead_letters.py), and what a record must be is in records.py.
-"""
+The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps
+each source in order. Any of it may be killed and run again: the newest valid value of every key is
+stored once (sink.py), invalid messages are dead letters (dead_letters.py), and what a record must
+be is in records.py."""
 
 import argparse
 import signal
@@ -20,38 +21,38 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from confluent_kafka import KafkaException
+from vpp.runtime import terminal
+from vpp.runtime.config import Config, ConfigError
+from vpp.runtime.tables import print_rows
+from vpp.site.kinds import KINDS
+from vpp.site.sources import SOURCES_FILE, Source, read_sources
+from vpp.storage.connection import session
+from vpp.storage.measurements import count_measurements, upsert_sources
+from vpp.stream import records
+from vpp.stream.dead_letters import read_dead_letters, send_dead_letter
+from vpp.stream.files import count_lines
+from vpp.stream.kafka import StreamError, kafka_settings, new_producer, topic_names
+from vpp.stream.producer import produce, produce_aside
+from vpp.stream.sink import Count, Sink, run_sink
+from vpp.stream.status import count_rows, status
+from vpp.stream.writer import Writer
 
-import db
-import records
-import terminal
-from broker import (
-    REQUEST_S,
-    StreamError,
-    kafka_settings,
-    lags,
-    new_consumer,
-    new_producer,
-    topic_names,
-)
-from config import Config, ConfigError
-from dead_letters import read_dead_letters, send_dead_letter
-from kinds import KINDS
-from producer import produce, produce_aside
-from sink import Count, Sink, run_sink
-from sources import SOURCES_FILE, Source, read_sources
-from stream_files import count_lines
-from writer import Writer
-
-# --- commands and reports ----------------------------------------------------------------------------------------------------
+__all__ = [
+    "consume",
+    "list_dead_letters",
+    "register_sources",
+    "replay_dead_letters",
+    "status",
+    "stream",
+]
 
 
 def register_sources(config: Config) -> list[Source]:
     """Write the sources of `sources.csv` to the database; none where there is no such file."""
     path = config.paths.data_dir / SOURCES_FILE
     sources = read_sources(path) if path.exists() else []
-    with db.session(config) as conn:
-        db.upsert_sources(conn, sources)
+    with session(config) as conn:
+        upsert_sources(conn, sources)
     return sources
 
 
@@ -60,20 +61,25 @@ def stream(config: Config) -> list[dict]:
 
     Returns
     -------
-    A row for each topic with messages: topic, produced, stored (inserted or replaced), unchanged (as stored or older), dead_lettered,
-    lost (dropped by the broker before they were read), rows_per_s, in_database (rows of its table).
-    """
+    A row for each topic with messages: topic, produced, stored (inserted or replaced), unchanged
+    (as stored or older), dead_lettered, lost (dropped by the broker before they were read),
+    rows_per_s, in_database (rows of its table)."""
     register_sources(config)
     began, produced = time.monotonic(), {}
     with terminal.progress("storing", count_lines(config, list(KINDS))) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
-        run_sink(sink, lambda: produced.update(produce_aside(config, list(KINDS), sink.stop.is_set)))
+        run_sink(
+            sink, lambda: produced.update(produce_aside(config, list(KINDS), sink.stop.is_set))
+        )
     seconds = time.monotonic() - began
     return summary(config, sink.counts, produced, seconds)
 
 
 def consume(config: Config, until_drained: bool) -> list[dict]:
-    """Store what arrives until SIGINT or SIGTERM, or until all of it is stored; rows as of `stream`."""
+    """Store what arrives until SIGINT or SIGTERM, or until all of it is stored.
+
+    Rows as of `stream`.
+    """
     sink = Sink(config, until_drained=until_drained)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sink.stop.set())
@@ -84,54 +90,17 @@ def consume(config: Config, until_drained: bool) -> list[dict]:
     return summary(config, sink.counts, {}, time.monotonic() - began)
 
 
-def count_rows(config: Config, counts: dict[str, Count], produced: dict[str, int], seconds: float) -> list[dict]:
-    """What became of the messages of each topic that had some."""
-    rows = []
-    for kind, topic in topic_names(config).items():
-        count = counts.get(kind, Count())
-        done = count.stored + count.unchanged + count.dead_lettered
-        if done or count.lost or produced.get(kind):
-            row = {"topic": topic, "produced": produced.get(kind), "stored": count.stored, "unchanged": count.unchanged}
-            rows.append(row | {"dead_lettered": count.dead_lettered, "lost": count.lost, "rows_per_s": done / seconds})
-    return rows
-
-
-def summary(config: Config, counts: dict[str, Count], produced: dict[str, int], seconds: float) -> list[dict]:
+def summary(
+    config: Config, counts: dict[str, Count], produced: dict[str, int], seconds: float
+) -> list[dict]:
     """The rows of `count_rows` beside the rows that the database holds now."""
     kinds = {topic: kind for kind, topic in topic_names(config).items()}
-    with db.session(config) as conn:
-        stored = db.count_measurements(conn)
-    return [row | {"in_database": stored[kinds[row["topic"]]]} for row in count_rows(config, counts, produced, seconds)]
-
-
-def status(config: Config) -> list[dict]:
-    """One row a partition: what the broker has and the group has not stored; with the topic's rows and dead letters on its first.
-
-    Each topic's lag and dead letters are also written to the table stream_status, for Grafana.
-    """
-    settings, topics = kafka_settings(config), topic_names(config)
-    consumer = new_consumer(settings, config.kafka.group_id)
-    try:
-        known = consumer.list_topics(timeout=REQUEST_S).topics
-        found = lags(consumer, {topic: sorted(known[topic].partitions) for topic in topics.values() if topic in known})
-    except KafkaException as error:
-        raise StreamError(f"Kafka: {error.args[0].str()}; start the broker (make up, or bootstrap_servers = embedded)") from None
-    finally:
-        consumer.close()
-    letters = Counter(letter.topic for letter in read_dead_letters(config, settings))
-    with db.session(config) as conn:
-        stored = db.count_measurements(conn)
-        waiting = {topic: [item.unread for item in found if item.topic == topic] for topic in topics.values()}
-        db.save_stream_status(conn, {topic: (sum(unread) if unread else None, letters[topic]) for topic, unread in waiting.items()})
-    rows = []
-    for kind, topic in topics.items():
-        of_topic = [item for item in found if item.topic == topic]
-        for item in of_topic or [None]:
-            first = not of_topic or item is of_topic[0]
-            row = {"topic": topic, "partition": item and item.partition, "end": item and item.high, "committed": item and item.committed}
-            row |= {"lag": item and item.unread, "rows_stored": stored[kind] if first else None}
-            rows.append(row | {"dead_letters": letters[topic] if first else None})
-    return rows
+    with session(config) as conn:
+        stored = count_measurements(conn)
+    return [
+        row | {"in_database": stored[kinds[row["topic"]]]}
+        for row in count_rows(config, counts, produced, seconds)
+    ]
 
 
 def list_dead_letters(config: Config) -> list[dict]:
@@ -152,7 +121,8 @@ def list_dead_letters(config: Config) -> list[dict]:
 
 
 def replay_dead_letters(config: Config) -> list[dict]:
-    """Store the dead letters whose cause has been mended, at the time they were sent: what came later is not overwritten.
+    """Store the dead letters whose cause has been mended, at the time they were sent: what came
+    later is not overwritten.
 
     Returns
     -------
@@ -163,28 +133,37 @@ def replay_dead_letters(config: Config) -> list[dict]:
     letters = read_dead_letters(config, settings)
     failures, rows = Counter(), []
     producer = new_producer(settings, config.database.wait_s, failures)
-    with db.session(config) as conn:
+    with session(config) as conn:
         writer = Writer(config, conn)
         for kind, topic in topics.items():
             mine = [letter for letter in letters if letter.topic == topic]
             whole = [letter for letter in mine if letter.truncated is None]
             if not mine:
                 continue
-            decoded = records.decode(kind, [letter.value for letter in whole], [letter.sent_ms for letter in whole])
+            decoded = records.decode(
+                kind, [letter.value for letter in whole], [letter.sent_ms for letter in whole]
+            )
             outcome = writer.write({kind: decoded})[kind]
             refused = {place for place, _ in outcome.refused}
             for place, letter in enumerate(whole):
                 if place not in refused:
                     send_dead_letter(producer, letter, resolved=True)
             good = len(whole) - len(refused)
-            rows.append({"topic": topic, "stored": outcome.stored, "unchanged": good - outcome.stored, "still_invalid": len(mine) - good})
+            rows.append(
+                {
+                    "topic": topic,
+                    "stored": outcome.stored,
+                    "unchanged": good - outcome.stored,
+                    "still_invalid": len(mine) - good,
+                }
+            )
     left = producer.flush(config.database.wait_s + 1) + failures.total()
     if left:
-        raise StreamError(f"the dead letters are stored, but {left} could not be marked so in Kafka; run dlq replay again")
+        raise StreamError(
+            f"the dead letters are stored, but {left} could not be marked so in Kafka; run dlq "
+            "replay again"
+        )
     return rows
-
-
-# --- command -----------------------------------------------------------------------------------------------------------------
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -193,14 +172,24 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     send_files = commands.add_parser("produce", help="send CSV files to their topics")
     send_files.add_argument(
-        "--topic", action="append", choices=[kind.topic for kind in KINDS.values()], metavar="TOPIC", help="only this one; may be repeated"
+        "--topic",
+        action="append",
+        choices=[kind.topic for kind in KINDS.values()],
+        metavar="TOPIC",
+        help="only this one; may be repeated",
     )
-    send_files.add_argument("--speed", type=float, metavar="X", help="X times real time (default: as fast as possible)")
+    send_files.add_argument(
+        "--speed", type=float, metavar="X", help="X times real time (default: as fast as possible)"
+    )
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
     commands.add_parser("status", help="lag of each partition, rows stored, dead letters")
     dead = commands.add_parser("dlq", help="dead letters: what could not be stored")
-    dead.add_argument("action", choices=("list", "replay"), help="list them, or store those whose cause has been mended")
+    dead.add_argument(
+        "action",
+        choices=("list", "replay"),
+        help="list them, or store those whose cause has been mended",
+    )
     return parser
 
 
@@ -212,7 +201,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
         kinds = [kind.name for kind in KINDS.values() if not args.topic or kind.topic in args.topic]
         with terminal.progress("producing", count_lines(config, kinds)) as advance:
             sent = produce(config, kinds, args.speed, advance=advance)
-        rows = [{"topic": topic_names(config)[kind], "produced": count} for kind, count in sent.items()]
+        rows = [
+            {"topic": topic_names(config)[kind], "produced": count} for kind, count in sent.items()
+        ]
     elif args.command == "consume":
         rows = consume(config, args.until_drained)
     elif args.command == "status":
@@ -221,7 +212,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         rows = list_dead_letters(config) if args.action == "list" else replay_dead_letters(config)
     else:
         rows = stream(config)
-    terminal.print_rows(rows, as_json=args.json)
+    print_rows(rows, as_json=args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,10 @@
-"""The database: connection, sources, reads of measurements, reset; and, by their own modules, bulk writes and results. SQL only.
+"""The database: connection, sources, reads of measurements, reset; and, by their own modules, bulk
+writes and results. SQL only.
 
-TimescaleDB where the extension is there (hypertables; with its Community licence also compression and continuous aggregates),
-else plain PostgreSQL with the same tables, keys and views. The schema is made and migrated on every connect, so no command has to
-come first. All times are UTC; a time labels the start of its interval. Ranges are `[start, end)`; None leaves a side open.
+TimescaleDB where the extension is there (hypertables; with its Community licence also compression
+and continuous aggregates), else plain PostgreSQL with the same tables, keys and views. The schema
+is made and migrated on every connect, so no command has to come first. All times are UTC; a time
+labels the start of its interval. Ranges are `[start, end)`; None leaves a side open.
 
     python db.py                          # the state: server, tables, rows, times, sizes
     python db.py init                     # make or migrate the schema
@@ -11,28 +13,31 @@ come first. All times are UTC; a time labels the start of its interval. Ranges a
 """
 
 import argparse
-import dataclasses
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
-import psycopg2
-import psycopg2.errors
-import psycopg2.extras
-import tenacity
-from psycopg2 import sql
-from psycopg2.extensions import connection
-
-import schema
-import terminal
-from bulk import copy_out, store_measurements  # noqa: F401 - others know what it offers, results and schema by db
-from config import EMBEDDED, Config, VppError
-from kinds import KINDS, MEASUREMENTS, SERIES_KINDS, WEATHER
-from queries import between, explained, select_rows, upsert_rows
-from results import (  # noqa: F401
+from vpp.runtime import terminal
+from vpp.runtime.config import Config
+from vpp.runtime.tables import print_rows
+from vpp.site.sources import Source
+from vpp.storage import schema
+from vpp.storage.bulk import store_measurements
+from vpp.storage.connection import DataGapError, connect, connect_url, is_compressing, session
+from vpp.storage.measurements import (
+    count_measurements,
+    data_end,
+    delete_source,
+    read_available_at,
+    read_latest,
+    read_resampled,
+    read_series,
+    read_sources,
+    read_weather_forecasts,
+    save_stream_status,
+    upsert_sources,
+)
+from vpp.storage.results import (
     ForecastRun,
     check_run,
     read_forecast_runs,
@@ -46,246 +51,47 @@ from results import (  # noqa: F401
     save_schedule,
     upsert_batteries,
 )
-from schema import (  # noqa: F401
-    QUANTILES,
-    TABLES,
-    DatabaseError,
-    after_import,
-    count_rows,
-    first_line,
-    reset,
-)
-from sources import Source
+from vpp.storage.schema import TABLES, DatabaseError, after_import, count_rows, reset
+
+__all__ = [
+    "DataGapError",
+    "DatabaseError",
+    "ForecastRun",
+    "Source",
+    "after_import",
+    "check_run",
+    "connect",
+    "connect_url",
+    "count_measurements",
+    "count_rows",
+    "data_end",
+    "delete_source",
+    "is_compressing",
+    "read_available_at",
+    "read_forecast_runs",
+    "read_forecasts",
+    "read_last_state",
+    "read_latest",
+    "read_resampled",
+    "read_schedule",
+    "read_series",
+    "read_sources",
+    "read_states",
+    "read_weather_forecasts",
+    "reset",
+    "run_id",
+    "save_battery_states",
+    "save_forecasts",
+    "save_schedule",
+    "save_stream_status",
+    "session",
+    "store_measurements",
+    "upsert_batteries",
+    "upsert_sources",
+]
+
 
 log = logging.getLogger("db")
-
-STREAM_STATUS_KEPT = "30 days"
-# What a record itself is to blame for: out of range, against a constraint, or refused by a trigger. All else is the server's.
-RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
-
-
-class DataGapError(VppError):
-    """What was asked for is not in the database; the message names the command that makes it."""
-
-
-# --- connection and schema ---------------------------------------------------------------------------------------------------
-
-
-def connect(config: Config, wait_s: float | None = None) -> connection:
-    """Open a connection with the schema in place and the session in UTC.
-
-    An embedded server is started first. A server that does not answer is tried again until `wait_s` [s, default: that of
-    `[database]`] has passed.
-
-    Raises
-    ------
-    DatabaseError : the server cannot be reached in time, refuses the login, or its schema cannot be made.
-    """
-    url = config.database.url
-    if url == EMBEDDED:
-        import embedded
-
-        url = embedded.ensure_running(config.paths.state_dir, config.database.wait_s).database_url
-    return connect_url(url, config.database.wait_s if wait_s is None else wait_s)
-
-
-def connect_url(url: str, wait_s: float) -> connection:
-    """As `connect`, for a URL; gives up after `wait_s` [s]."""
-    try:
-        where = psycopg2.extensions.parse_dsn(url)
-    except psycopg2.Error:
-        raise DatabaseError("[database] url cannot be read; expected postgresql://user:password@host:port/database") from None
-    server = f"{where.get('host', 'local socket')}:{where.get('port', 5432)}/{where.get('dbname', '')}"
-    retry = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(psycopg2.OperationalError) & tenacity.retry_if_exception(_may_pass),
-        stop=tenacity.stop_after_delay(wait_s),
-        wait=tenacity.wait_exponential(0.1, 2),
-        reraise=True,
-    )
-    try:
-        conn = retry(psycopg2.connect, url, connect_timeout=5, application_name="vpp", tcp_user_timeout=15_000)
-    except psycopg2.Error as error:
-        cause = first_line(error).replace(where.get("password") or "\0", "***")
-        raise DatabaseError(
-            f"PostgreSQL at {server} cannot be used: {cause}; start it (make up, or url = embedded) or correct [database] url"
-        ) from None
-    try:
-        with explained("schema"):
-            with conn.cursor() as cursor:
-                cursor.execute("SET TIME ZONE 'UTC'; SET statement_timeout = '10min'; SET lock_timeout = '20s'")
-            conn.commit()
-            schema.migrate(conn)
-    except BaseException:
-        conn.close()
-        raise
-    return conn
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether a connection error may go away by waiting: not a wrong password, role or database."""
-    text = str(error)
-    return not any(part in text for part in ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry"))
-
-
-@contextmanager
-def session(config: Config) -> Iterator[connection]:
-    """A connection for one block: committed at its end, rolled back if it fails, closed in any case."""
-    conn = connect(config)
-    try:
-        with explained("session"):
-            yield conn
-            conn.commit()
-    finally:
-        conn.close()  # rolls back what was not committed
-
-
-def is_compressing(conn: connection) -> bool:
-    """Whether the server compresses old chunks: TimescaleDB with its Community licence."""
-    return schema.timescale_licence(conn) == schema.COMMUNITY
-
-
-def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(microseconds.astype("M8[us]").astype("M8[ns]"), name=name).tz_localize("UTC")
-
-
-# --- sources and measurements ------------------------------------------------------------------------------------------------
-
-
-def save_stream_status(conn: connection, topics: Mapping[str, tuple[int | None, int]]) -> None:
-    """Write topic -> (messages waiting, or None where there is no such topic; messages dead-lettered) as of now."""
-    with explained("stream_status"), conn.cursor() as cursor:
-        cursor.execute("DELETE FROM stream_status WHERE time < now() - %s::interval", (STREAM_STATUS_KEPT,))
-        for topic, (lag, dead_letters) in topics.items():
-            cursor.execute("INSERT INTO stream_status (topic, lag, dead_letters) VALUES (%s, %s, %s)", (topic, lag, dead_letters))
-
-
-def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
-    """Register sources, or bring registered ones up to date."""
-    rows = [dataclasses.asdict(source) | {"price_area": source.parameters.get("price_area")} for source in sources]
-    with explained("sources"), conn.cursor() as cursor:
-        upsert_rows(cursor, "sources", ["source_id"], rows)
-
-
-def delete_source(conn: connection, source_id: str) -> int:
-    """Delete a source, its measurements and its forecasts; the caller commits. Returns the number of rows but its own."""
-    rows = 0
-    with explained("sources"), conn.cursor() as cursor:
-        cursor.execute("DELETE FROM forecasts USING forecast_runs r WHERE forecasts.run_id = r.run_id AND r.source_id = %s", (source_id,))
-        rows += cursor.rowcount
-        for table in ("forecast_runs", *MEASUREMENTS):
-            cursor.execute(sql.SQL("DELETE FROM {} WHERE source_id = %s").format(sql.Identifier(table)), (source_id,))
-            rows += cursor.rowcount
-        cursor.execute("DELETE FROM sources WHERE source_id = %s", (source_id,))
-    return rows
-
-
-def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
-    """The registered sources in the order of their names; only one kind if given."""
-    names = [item.name for item in dataclasses.fields(Source)]
-    query = sql.SQL("SELECT {} FROM sources WHERE %s IS NULL OR kind = %s ORDER BY source_id")
-    return [Source(**row) for row in select_rows(conn, query.format(sql.SQL(", ").join(map(sql.Identifier, names))), (kind, kind))]
-
-
-def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Series:
-    """The measurements of a source [kW or EUR/MWh], in the order of time, named by its source_id."""
-    table, column = KINDS[source.kind].table, KINDS[source.kind].value
-    condition, values = between("time", start, end)
-    query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
-        sql.Identifier(column), sql.Identifier(table), condition
-    )
-    data = copy_out(conn, query, (source.source_id, *values), ("time", column))
-    return pd.Series(data[column], _time_index(data["time"]), name=source.source_id)
-
-
-def read_available_at(conn: connection, source: Source, start=None, end=None) -> pd.Series:
-    """When each price of a market source became known [UTC], as it was stored with it; by the time of its interval."""
-    condition, values = between("time", start, end)
-    query = sql.SQL("SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time")
-    data = copy_out(conn, query.format(condition), (source.source_id, *values), ("time", "available_at"))
-    known = _time_index(data["available_at"], "available_at")
-    return pd.Series(known, _time_index(data["time"]), name=source.source_id)
-
-
-def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] | None:
-    """The newest measurement of a source: start of its interval and value [kW or EUR/MWh]; None where there is none."""
-    table, column = KINDS[source.kind].table, KINDS[source.kind].value
-    query = sql.SQL("SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1")
-    rows = select_rows(conn, query.format(sql.Identifier(column), sql.Identifier(table)), (source.source_id,))
-    return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
-
-
-def read_weather_forecasts(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Weather forecasts whose valid time is in the range: issue_time, valid_time, ghi, dni, dhi [W/m²],
-    temp_air [°C], wind_speed [m/s].
-    """
-    condition, values = between("valid_time", start, end)
-    columns = ("issue_time", "valid_time", *WEATHER)
-    query = sql.SQL("SELECT {} FROM weather_forecasts WHERE source_id = %s{} ORDER BY issue_time, valid_time")
-    data = copy_out(conn, query.format(sql.SQL(", ").join(map(sql.Identifier, columns)), condition), (source_id, *values), columns)
-    times = {name: _time_index(data[name], name) for name in columns[:2]}
-    return pd.DataFrame(times | {name: data[name] for name in WEATHER})
-
-
-def read_resampled(conn: connection, sources: Sequence[Source], start, end, step_min: int) -> pd.DataFrame:
-    """Sources side by side on one step [min]: means over longer steps, and a longer interval's value in each of its parts.
-
-    Columns are source_ids in the order given; NaN where a source has nothing.
-    """
-    columns = {}
-    for source in sources:
-        series = read_series(conn, source, start, end)
-        offsets = [pd.Timedelta(minutes=part) for part in range(0, source.step_min, step_min)]
-        parts = pd.concat([series.set_axis(series.index + offset) for offset in offsets])
-        columns[source.source_id] = parts.resample(f"{step_min}min", origin="epoch").mean()
-    frame = pd.DataFrame(columns)
-    if len(frame):
-        frame = frame.resample(f"{step_min}min", origin="epoch").asfreq()
-    return frame.rename_axis("time")
-
-
-def data_end(conn: connection) -> pd.Timestamp:
-    """End of the newest interval that every solar, wind and load source has: the default "now" of forecasts and plans.
-
-    Where steps differ it is that of the longest, so that each forecast begins with an interval of its source.
-
-    Raises
-    ------
-    DataGapError : no such source is registered, or one of them has no measurement.
-    """
-    ends, empty = [], []
-    sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
-    for source in sources:
-        if source.kind != "market":
-            latest = read_latest(conn, source)
-            if latest:
-                ends.append(latest[0] + pd.Timedelta(minutes=source.step_min))
-            else:
-                empty.append(source.source_id)
-    if not ends and not empty and sources:
-        raise DataGapError("the database holds prices only, which have no data end; name a time with --issue-time")
-    if not ends:
-        raise DataGapError("the database holds no measurements yet; run python communication.py (after python generation.py)")
-    if empty:
-        raise DataGapError(f"no measurement of {', '.join(empty)} in the database; run python communication.py with their data")
-    return min(ends).tz_convert("UTC").floor(f"{max(source.step_min for source in sources)}min")
-
-
-def count_measurements(conn: connection) -> dict[str, int]:
-    """Number of rows of each kind of measurement: solar, wind, load, market, weather and weather-forecast."""
-    counts = dict.fromkeys(KINDS, 0)
-    with conn.cursor() as cursor:
-        for table in MEASUREMENTS:
-            kinds = [kind.name for kind in KINDS.values() if kind.table == table]
-            if len(kinds) == 1:
-                query = sql.SQL("SELECT {}, count(*) FROM {}").format(sql.Literal(kinds[0]), sql.Identifier(table))
-            else:
-                query = sql.SQL("SELECT kind, count(*) FROM {} JOIN sources USING (source_id) GROUP BY kind").format(sql.Identifier(table))
-            cursor.execute(query)
-            counts |= cursor.fetchall()
-    return counts
-
-
-# --- command ----------------------------------------------------------------------------------------------------------------
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -294,14 +100,23 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("init", help="make or migrate the schema")
     again = commands.add_parser("reset", help="drop everything and make the schema anew")
-    again.add_argument("--table", choices=TABLES, metavar="TABLE", help="only empty this table, and those whose rows hang on it")
+    again.add_argument(
+        "--table",
+        choices=TABLES,
+        metavar="TABLE",
+        help="only empty this table, and those whose rows hang on it",
+    )
     again.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
     if args.command == "reset" and not args.yes:
-        what = f"all rows of {schema.emptied_with(args.table)}" if args.table else "all tables with their rows"
+        what = (
+            f"all rows of {schema.emptied_with(args.table)}"
+            if args.table
+            else "all tables with their rows"
+        )
         if not sys.stdin.isatty():
             raise DatabaseError(f"reset deletes {what}; add --yes")
         if input(f"Delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
@@ -314,7 +129,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             else:
                 reset(conn)
         rows = schema.table_rows(conn)
-        terminal.print_rows(rows, None if args.json else schema.server_name(conn), as_json=args.json)
+        print_rows(rows, None if args.json else schema.server_name(conn), as_json=args.json)
     return 0
 
 

@@ -1,9 +1,11 @@
-"""Runs all stages in order: generate, stream, train, forecast, optimise, value, report; and prints what came of it.
+"""Runs all stages in order: generate, stream, train, forecast, optimise, value, report; and prints
+what came of it.
 
-Plans at issue time = data end − 48 h: training, forecasts and plan see nothing known later, and the plan is then valued on
-the actuals that were held back. Reads what the stages read, writes what they write; `--data DIR` takes the CSV files that
-are there already instead of generating some. `--watch N` goes on from what such a run has left: every N minutes it streams what is
-new in the data folder and, when the data end has moved, forecasts and plans from there.
+Plans at issue time = data end − 48 h: training, forecasts and plan see nothing known later, and the
+plan is then valued on the actuals that were held back. Reads what the stages read, writes what they
+write; `--data DIR` takes the CSV files that are there already instead of generating some. `--watch
+N` goes on from what such a run has left: every N minutes it streams what is new in the data folder
+and, when the data end has moved, forecasts and plans from there.
 
     python pipeline.py --json summary.json
 """
@@ -20,16 +22,18 @@ from pathlib import Path
 import pandas as pd
 
 import communication
-import db
-import forecast_and_save
-import generation
-import plans
-import report
-import sources
-import train_forecast
-import valuation
-from config import Config, ConfigError, VppError
-from terminal import check_not_read, check_writable, json_text, new_parser, print_rows, replacing_file, run_script, shown
+from vpp.champions.forecasts import forecast_all
+from vpp.champions.logbook import train
+from vpp.planning import plans, valuation
+from vpp.report.page import OUTPUT, write_report
+from vpp.runtime.config import Config, ConfigError, VppError
+from vpp.runtime.files import check_not_read, check_writable, replacing_file
+from vpp.runtime.tables import json_text, print_rows, shown
+from vpp.runtime.terminal import new_parser, run_script
+from vpp.site.sources import SOURCES_FILE, SourceError
+from vpp.storage.connection import session
+from vpp.storage.measurements import data_end
+from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")
 
@@ -63,35 +67,49 @@ def run_stages(config: Config, generate: bool) -> dict:
 
     Raises
     ------
-    VppError : a stage cannot do its work; the message names the cause and the command that mends it.
-    """
+    VppError : a stage cannot do its work; the message names the cause and the command that mends
+    it."""
     stages: list[dict] = []
-    config = dataclasses.replace(config, optimization=dataclasses.replace(config.optimization, horizon_h=HELD_BACK_H))
+    config = dataclasses.replace(
+        config, optimization=dataclasses.replace(config.optimization, horizon_h=HELD_BACK_H)
+    )
     if generate:
         with stage(stages, "generate"):
-            generation.generate_files(config, config.paths.data_dir)
+            generate_files(config, config.paths.data_dir)
     with stage(stages, "stream"):
         rows = communication.stream(config)
         check_stored(config, rows)
-    with db.session(config) as connection:
-        issue_time = db.data_end(connection) - pd.Timedelta(hours=HELD_BACK_H)
+    with session(config) as connection:
+        issue_time = data_end(connection) - pd.Timedelta(hours=HELD_BACK_H)
     with stage(stages, "train"):
-        leaderboard = train_forecast.train(config, issue_time=issue_time)
+        leaderboard = train(config, issue_time=issue_time)
     with stage(stages, "forecast"):
-        forecast_and_save.forecast_all(config, issue_time=issue_time)
+        forecast_all(config, issue_time=issue_time)
     with stage(stages, "optimise"):
         plan = plans.plan(config, issue_time=issue_time)
     with stage(stages, "value"):
         valued = valuation.value_plan(config, run_id=plan["run_id"])
     with stage(stages, "report"):
-        page = report.write_report(config, run_id=plan["run_id"])
+        page = write_report(config, run_id=plan["run_id"])
     return {
         "issue_time": shown(issue_time),
-        "rows": {row["topic"]: {"produced": row["produced"], "stored": row["in_database"], "dlq": row["dead_lettered"]} for row in rows},
+        "rows": {
+            row["topic"]: {
+                "produced": row["produced"],
+                "stored": row["in_database"],
+                "dlq": row["dead_lettered"],
+            }
+            for row in rows
+        },
         "champions": [
-            {key: row[key] for key in ("source_id", "model", "mae", "mae_ratio_naive")} for row in leaderboard if row["champion"]
+            {key: row[key] for key in ("source_id", "model", "mae", "mae_ratio_naive")}
+            for row in leaderboard
+            if row["champion"]
         ],
-        "cost_eur": {key: valued[key] for key in ("no_battery", "rule", "plan", "perfect_foresight", "captured_share")},
+        "cost_eur": {
+            key: valued[key]
+            for key in ("no_battery", "rule", "plan", "perfect_foresight", "captured_share")
+        },
         "stages": stages,
         "report": os.path.relpath(page),
     }
@@ -102,32 +120,42 @@ def check_stored(config: Config, rows: list[dict]) -> None:
     for row in rows:
         if row["in_database"] != row["produced"] - row["dead_lettered"]:
             raise StoredRowsError(
-                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of them dead-lettered, but the table holds "
-                f"{row['in_database']}; start anew with python db.py reset --yes, or give this data a database of its own"
+                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of "
+                "them dead-lettered, but the table holds "
+                f"{row['in_database']}; start anew with python db.py reset --yes, or give this "
+                "data a database of its own"
             )
 
 
 def watch(config: Config, every_min: float) -> None:
-    """Repeat ingest, forecast and optimise every `every_min` minutes until interrupted; does nothing where nothing is new."""
+    """Repeat ingest, forecast and optimise every `every_min` minutes until interrupted.
+
+    Does nothing where nothing is new.
+    """
     streamed, planned = None, None
     while True:
         started = time.monotonic()
         try:
-            changed = max((path.stat().st_mtime_ns for path in config.paths.data_dir.glob("*.csv")), default=None)
+            changed = max(
+                (path.stat().st_mtime_ns for path in config.paths.data_dir.glob("*.csv")),
+                default=None,
+            )
             if changed != streamed:
                 communication.stream(config)
                 streamed = changed
-            with db.session(config) as connection:
-                issue_time = db.data_end(connection)
+            with session(config) as connection:
+                issue_time = data_end(connection)
             if issue_time == planned:
                 log.info("nothing new: the data end at %s", shown(issue_time))
             else:
-                forecast_and_save.forecast_all(config, issue_time=issue_time)
+                forecast_all(config, issue_time=issue_time)
                 plan = plans.plan(config, issue_time=issue_time)
                 planned = issue_time
-                report.write_report(config)
+                write_report(config)
                 money = plan["cost_eur"], plan["cost_no_battery_eur"]
-                log.info("planned from %s: %.2f EUR, without battery %.2f EUR", shown(issue_time), *money)
+                log.info(
+                    "planned from %s: %.2f EUR, without battery %.2f EUR", shown(issue_time), *money
+                )
         except VppError as error:
             if planned is None:  # it never worked: say why and stop, rather than repeat it
                 raise
@@ -138,7 +166,10 @@ def watch(config: Config, every_min: float) -> None:
 def print_summary(summary: dict) -> None:
     """Print rows by topic, champions, money and times as tables."""
     print_rows([{"topic": topic, **counts} for topic, counts in summary["rows"].items()], "\nRows")
-    print_rows(summary["champions"], "\nChampions (mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour)")
+    print_rows(
+        summary["champions"],
+        "\nChampions (mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour)",
+    )
     money = summary["cost_eur"]
     print_rows(
         [
@@ -150,37 +181,60 @@ def print_summary(summary: dict) -> None:
                 ("perfect foresight", "perfect_foresight"),
             )
         ],
-        f"\nCost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables and prices",
+        f"\nCost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables "
+        "and prices",
     )
     share = money["captured_share"]
-    print(f"captured share of what perfect foresight saves: {'none to save' if share is None else f'{share:.1%}'}")
+    print(
+        "captured share of what perfect foresight saves: "
+        f"{'none to save' if share is None else f'{share:.1%}'}"
+    )
     print_rows(summary["stages"], "\nStages")
-    print(f"total {sum(entry['seconds'] for entry in summary['stages']):.0f} s; report: {summary['report']}")
+    print(
+        f"total {sum(entry['seconds'] for entry in summary['stages']):.0f} s; report: "
+        f"{summary['report']}"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
-    parser.add_argument("--data", metavar="DIR", type=Path, help="take the CSV files of this folder instead of generating")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="take the CSV files of this folder instead of generating",
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the summary there too")
-    parser.add_argument("--watch", metavar="N", type=float, help="repeat ingest, forecast and optimise every N minutes on new data")
+    parser.add_argument(
+        "--watch",
+        metavar="N",
+        type=float,
+        help="repeat ingest, forecast and optimise every N minutes on new data",
+    )
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     if args.data:
-        if not (args.data / sources.SOURCES_FILE).is_file():
-            raise sources.SourceError(
-                f"{args.data}: holds no {sources.SOURCES_FILE}; make the folder with python sources.py import or generation.py"
+        if not (args.data / SOURCES_FILE).is_file():
+            raise SourceError(
+                f"{args.data}: holds no {SOURCES_FILE}; make the folder with python sources.py "
+                "import or generation.py"
             )
-        config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=args.data))
-    check_writable(report.OUTPUT)
+        config = dataclasses.replace(
+            config, paths=dataclasses.replace(config.paths, data_dir=args.data)
+        )
+    check_writable(OUTPUT)
     if args.json:
         for path in args.data.glob("*") if args.data else ():
             check_not_read(args.json, "--json", path, "--data")
         check_writable(args.json, "--json")
     if args.watch is not None:
         if not 0 < args.watch < float("inf") or args.json:
-            raise ConfigError(f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which is of a single run")
+            raise ConfigError(
+                f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which "
+                "is of a single run"
+            )
         watch(config, args.watch)
         return
     summary = run_stages(config, generate=not args.data)

@@ -1,12 +1,14 @@
-"""Kill -9 in the middle of the stream, round after round, and count what is in the database and in the dead letters afterwards.
+"""Kill -9 in the middle of the stream, round after round, and count what is in the database and in
+the dead letters afterwards.
 
     python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5] [--pair 5] [--poison 1]
 
-Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py produce` killed and run again; one of
-two sinks killed; and without a kill, 100,000 messages of which 1,000 are bad in all ways of `POISON`, each to be dead-lettered with
-its reason. Each prints its seed. After each, the rows must be the distinct keys with their newest values, and the dead
-letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder; exit 1 if a round fails.
-"""
+Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py
+produce` killed and run again; one of two sinks killed; and without a kill, 100,000 messages of
+which 1,000 are bad in all ways of `POISON`, each to be dead-lettered with its reason. Each prints
+its seed. After each, the rows must be the distinct keys with their newest values, and the dead
+letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder;
+exit 1 if a round fails."""
 
 import argparse
 import json
@@ -24,20 +26,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from confluent_kafka import Producer  # noqa: E402
+from confluent_kafka import Producer
 
-import broker  # noqa: E402
-import db  # noqa: E402
-import dead_letters  # noqa: E402
-import embedded  # noqa: E402
-import sink  # noqa: E402
-from config import Config, load_config  # noqa: E402
-from kinds import KINDS, SERIES_KINDS  # noqa: E402
-from sources import Source, write_sources  # noqa: E402
+import db
+import embedded
+from sources import Source, write_sources
+from vpp.runtime.config import Config, load_config
+from vpp.site.kinds import KINDS, SERIES_KINDS
+from vpp.stream import dead_letters, kafka, sink
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 SOURCES = [
-    Source(f"{kind}-{n}", kind, kind, "site-1", None if kind == "market" else 1000.0, 60, 49.6, 6.1, "Europe/Brussels")
+    Source(
+        f"{kind}-{n}",
+        kind,
+        kind,
+        "site-1",
+        None if kind == "market" else 1000.0,
+        60,
+        49.6,
+        6.1,
+        "Europe/Brussels",
+    )
     for kind in SERIES_KINDS
     for n in range(4)
 ]
@@ -51,11 +61,17 @@ HOUR = "2025-01-01T00:00:00Z"
 POISON = {  # kind of fault -> message of solar-1, part of the reason
     "not JSON": (b"{solar-1}", "not JSON"),
     "not UTF-8": (_power(HOUR, 1).replace(b"solar-1", b"\xff\xfe"), "not JSON"),
-    "wrong type": (_power(HOUR, "12"), "wrong field: Expected `float`, got `str` - at `$.power_kw`"),
+    "wrong type": (
+        _power(HOUR, "12"),
+        "wrong field: Expected `float`, got `str` - at `$.power_kw`",
+    ),
     "NaN": (_power(HOUR, float("nan")), "not JSON"),
     "infinity": (_power(HOUR, float("inf")), "not JSON"),
     "1e400": (_power(HOUR, 1).replace(b": 1}", b": 1e400}"), "out of range"),
-    "naive time": (_power("2025-01-01T00:00:00", 1), "wrong field: Expected `datetime` with a timezone component"),
+    "naive time": (
+        _power("2025-01-01T00:00:00", 1),
+        "wrong field: Expected `datetime` with a timezone component",
+    ),
     "year 9999": (_power("9999-12-31T00:00:00Z", 1), "time 9999-12-31T00:00:00Z is after"),
     "year 10000": (_power("10000-01-01T00:00:00Z", 1), "wrong field: Invalid RFC3339"),
     "unknown source": (_power(HOUR, 1, "solar-9"), "unknown source 'solar-9'"),
@@ -64,7 +80,10 @@ POISON = {  # kind of fault -> message of solar-1, part of the reason
     "empty": (b"", "empty message"),
     "null": (None, "null message"),
     "900 kB": (_power(HOUR, 1, "x" * 900_000), "unknown source 'xxx"),
-    "missing field": (json.dumps({"source_id": "solar-1", "time": HOUR}).encode(), "wrong field: Object missing required field `power_kw`"),
+    "missing field": (
+        json.dumps({"source_id": "solar-1", "time": HOUR}).encode(),
+        "wrong field: Object missing required field `power_kw`",
+    ),
 }
 
 
@@ -73,8 +92,12 @@ class Round:
 
     def __init__(self, config: Config, seed: int):
         self.config, self.random = config, random.Random(seed)
-        self.newest: dict[tuple[str, str, str], tuple[int, int, float]] = {}  # kind, source, time -> sent, sequence, value
-        self.invalid: dict[tuple[str, int, int], str] = {}  # topic, partition, offset -> part of the reason
+        self.newest: dict[
+            tuple[str, str, str], tuple[int, int, float]
+        ] = {}  # kind, source, time -> sent, sequence, value
+        self.invalid: dict[
+            tuple[str, int, int], str
+        ] = {}  # topic, partition, offset -> part of the reason
         self.sequence = 0
         self.processes: list[subprocess.Popen] = []
         with db.session(config) as conn:
@@ -84,26 +107,44 @@ class Round:
     def connect(self) -> None:
         """A producer for the broker as it is now."""
         self.producer = Producer(
-            broker.kafka_settings(self.config) | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
+            kafka.kafka_settings(self.config)
+            | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
         )
-        broker.wait_for_topics(self.producer, list(broker.topic_names(self.config).values()), 20)
+        kafka.wait_for_topics(self.producer, list(kafka.topic_names(self.config).values()), 20)
 
     def send(self, count: int) -> None:
-        """So many messages: new keys, newer and older values of keys that were there, two in a hundred invalid."""
+        """So many messages.
+
+        New keys, newer and older values of keys that were there, two in a hundred invalid.
+        """
         for _ in range(count):
             self.sequence += 1
             kind = self.random.choice(SERIES_KINDS)
             name = f"{kind}-{self.random.randrange(4)}"
-            hour = (START + timedelta(hours=self.random.randrange(300))).strftime("%Y-%m-%dT%H:%M:%SZ")
+            hour = (START + timedelta(hours=self.random.randrange(300))).strftime(
+                "%Y-%m-%dT%H:%M:%SZ"
+            )
             value = round(self.random.uniform(0, 1000), 3)
             sent = 1_750_000_000_000 + self.sequence // 2 - self.random.choice((0, 0, 0, 0, 500))
-            message = json.dumps({"source_id": name, "time": hour, KINDS[kind].value: value}).encode()
+            message = json.dumps(
+                {"source_id": name, "time": hour, KINDS[kind].value: value}
+            ).encode()
             invalid = self.random.random() < 0.02
             if invalid:
-                message = self.random.choice((b"", None, message[:-5], message.replace(b"Z", b""), message.replace(b"-", b"+", 1)))
+                message = self.random.choice(
+                    (
+                        b"",
+                        None,
+                        message[:-5],
+                        message.replace(b"Z", b""),
+                        message.replace(b"-", b"+", 1),
+                    )
+                )
             else:
                 key = (kind, name, hour)
-                self.newest[key] = max(self.newest.get(key, (0, 0, 0.0)), (sent, self.sequence, value))
+                self.newest[key] = max(
+                    self.newest.get(key, (0, 0, 0.0)), (sent, self.sequence, value)
+                )
 
             def report(error, delivered, invalid=invalid):
                 if error is not None:
@@ -111,7 +152,13 @@ class Round:
                 if invalid:
                     self.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = ""
 
-            self.producer.produce(broker.topic_names(self.config)[kind], message, name, timestamp=sent, on_delivery=report)
+            self.producer.produce(
+                kafka.topic_names(self.config)[kind],
+                message,
+                name,
+                timestamp=sent,
+                on_delivery=report,
+            )
             self.producer.poll(0)
         assert self.producer.flush(30) == 0
 
@@ -123,8 +170,16 @@ class Round:
             time.sleep(0.02)
 
     def start_sink(self) -> subprocess.Popen:
-        command = [sys.executable, str(ROOT / "communication.py"), "--config", str(self.config.path), "consume"]
-        self.processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        command = [
+            sys.executable,
+            str(ROOT / "communication.py"),
+            "--config",
+            str(self.config.path),
+            "consume",
+        ]
+        self.processes.append(
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
         return self.processes[-1]
 
     def count_rows(self) -> int:
@@ -132,7 +187,10 @@ class Round:
             return sum(db.count_measurements(conn).values())
 
     def send_and_wait(self, count: int, before: int | None = None, seconds: float = 90) -> None:
-        """Send messages and wait until there are more rows than before: a sink has joined its group and is at work."""
+        """Send messages and wait until there are more rows than before.
+
+        A sink has joined its group and is at work.
+        """
         before, until = self.count_rows() if before is None else before, time.monotonic() + seconds
         self.send(count)
         while self.count_rows() <= before:
@@ -159,13 +217,18 @@ class Round:
                 for at, value in db.read_series(conn, source).items():
                     stored[source.kind, source.source_id, at.strftime("%Y-%m-%dT%H:%M:%SZ")] = value
         assert stored == expected, (
-            f"{len(stored)} rows, expected {len(expected)}; {len(set(stored.items()) ^ set(expected.items()))} differ"
+            f"{len(stored)} rows, expected {len(expected)}; "
+            f"{len(set(stored.items()) ^ set(expected.items()))} differ"
         )
-        letters = dead_letters.read_dead_letters(self.config, broker.kafka_settings(self.config))
+        letters = dead_letters.read_dead_letters(self.config, kafka.kafka_settings(self.config))
         assert sorted(letter.origin[:3] for letter in letters) == sorted(self.invalid), (
             f"{len(letters)} dead letters, {len(self.invalid)} due"
         )
-        wrong = [letter.error for letter in letters if self.invalid[letter.origin[:3]] not in letter.error]
+        wrong = [
+            letter.error
+            for letter in letters
+            if self.invalid[letter.origin[:3]] not in letter.error
+        ]
         assert not wrong, f"{len(wrong)} dead letters with another reason, among them: {wrong[0]}"
         return f"{self.sequence} messages, {len(expected)} rows, {len(letters)} dead letters"
 
@@ -184,11 +247,16 @@ def kill_sink(test: Round, sinks: int = 1) -> None:
     running[0].kill()
     if sinks == 1:
         test.start_sink()
-    test.send_and_wait(500, before=len(test.newest))  # more than the killed one can have stored with its last breath
+    test.send_and_wait(
+        500, before=len(test.newest)
+    )  # more than the killed one can have stored with its last breath
 
 
 def kill_postgres(test: Round) -> None:
-    """PostgreSQL is killed at a random moment; its daemon starts it again and the sink goes on by itself."""
+    """PostgreSQL is killed at a random moment.
+
+    Its daemon starts it again and the sink goes on by itself.
+    """
     test.start_sink()
     test.send_and_wait(500)
     test.send_for(test.random.uniform(0, 1.0))
@@ -199,7 +267,10 @@ def kill_producer(test: Round, sinks: int = 1) -> None:
     """`communication.py produce` is killed at a random moment and run again, while a sink stores."""
     rows, lines = 12_000, ["time,source_id,power_kw"]
     for n in range(rows):
-        hour, name = (START - timedelta(hours=1 + n // 4)).strftime("%Y-%m-%dT%H:%M:%SZ"), f"load-{n % 4}"
+        hour, name = (
+            (START - timedelta(hours=1 + n // 4)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            f"load-{n % 4}",
+        )
         lines.append(f"{hour},{name},{n % 997}")
         test.newest["load", name, hour] = (2**60, 0, float(n % 997))
     folder = test.config.paths.data_dir
@@ -209,7 +280,15 @@ def kill_producer(test: Round, sinks: int = 1) -> None:
     for _ in range(sinks):
         test.start_sink()
     test.send_and_wait(500)
-    command = [sys.executable, str(ROOT / "communication.py"), "--config", str(test.config.path), "produce", "--topic", "load-topic"]
+    command = [
+        sys.executable,
+        str(ROOT / "communication.py"),
+        "--config",
+        str(test.config.path),
+        "produce",
+        "--topic",
+        "load-topic",
+    ]
     before = test.count_rows()
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     test.processes.append(first)
@@ -228,7 +307,7 @@ def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
     faults = [list(POISON.values())[number % len(POISON)] for number in range(bad)]
     messages = [*faults, *([None] * good)]
     test.random.shuffle(messages)
-    topic, hours = broker.topic_names(test.config)["solar"], 0
+    topic, hours = kafka.topic_names(test.config)["solar"], 0
 
     def report(error, delivered, part):
         if error is not None:
@@ -239,13 +318,18 @@ def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
         test.sequence += 1
         if fault:
             value, part = fault
-            test.producer.produce(topic, value, "solar-1", on_delivery=lambda error, message, part=part: report(error, message, part))
+            test.producer.produce(
+                topic,
+                value,
+                "solar-1",
+                on_delivery=lambda error, message, part=part: report(error, message, part),
+            )
             test.producer.poll(0)
             continue
         hours += 1
         hour = (START - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
         test.newest["solar", "solar-1", hour] = (2**60, 0, hours % 1000.0)
-        broker.send(test.producer, topic, _power(hour, hours % 1000), "solar-1")
+        kafka.send(test.producer, topic, _power(hour, hours % 1000), "solar-1")
     assert test.producer.flush(60) == 0
 
 
@@ -260,7 +344,10 @@ def kill_each(test: Round) -> None:
 def kill_server(test: Round) -> None:
     """PostgreSQL is killed; what comes after is stored all the same."""
     places = embedded.find_places(test.config.paths.state_dir)
-    os.kill(int((places.postgres / "data" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+    os.kill(
+        int((places.postgres / "data" / "postmaster.pid").read_text().split("\n")[0]),
+        signal.SIGKILL,
+    )
     while not postgres_answers(test.config):
         time.sleep(0.05)
     test.send_and_wait(500)
@@ -287,23 +374,35 @@ def run_round(config: Config, seed: int, scenario, **arguments) -> str:
 
 
 def new_config(folder: Path, number: int) -> Config:
-    """A configuration of one round: small batches, topics and group of its own on the embedded servers of a folder."""
+    """A configuration of one round.
+
+    Small batches, topics and group of its own on the embedded servers of a folder.
+    """
     path = folder / f"round-{number}.ini"
     path.write_text(
         f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nwait_s = 60\n"
-        f"[kafka]\ntopic_prefix = r{number}-\ngroup_id = r{number}\nbatch_rows = 300\nbatch_s = 0.1\n"
+        f"[kafka]\ntopic_prefix = r{number}-\ngroup_id = r{number}\nbatch_rows = 300\nbatch_s = "
+        "0.1\n"
     )
     return load_config(path, {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5), ("poison", 1)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
     args = parser.parse_args(argv)
-    plan = [("sink killed", kill_sink, {})] * args.sink + [("PostgreSQL killed", kill_postgres, {})] * args.postgres
-    plan += [("producer killed", kill_producer, {})] * args.producer + [("one of two sinks killed", kill_sink, {"sinks": 2})] * args.pair
+    plan = [("sink killed", kill_sink, {})] * args.sink + [
+        ("PostgreSQL killed", kill_postgres, {})
+    ] * args.postgres
+    plan += [("producer killed", kill_producer, {})] * args.producer + [
+        ("one of two sinks killed", kill_sink, {"sinks": 2})
+    ] * args.pair
     plan += [("poison", poison, {})] * args.poison
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -311,13 +410,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             for number, (name, scenario, arguments) in enumerate(plan):
                 began = time.monotonic()
                 try:
-                    result = run_round(new_config(Path(folder), number), args.seed + number, scenario, **arguments)
+                    result = run_round(
+                        new_config(Path(folder), number), args.seed + number, scenario, **arguments
+                    )
                 except AssertionError as error:
                     failed, result = failed + 1, f"FAILED: {error}"
-                print(f"{name}, seed {args.seed + number}: {result}, {time.monotonic() - began:.1f} s", flush=True)
+                print(
+                    f"{name}, seed {args.seed + number}: {result}, "
+                    f"{time.monotonic() - began:.1f} s",
+                    flush=True,
+                )
         finally:
             embedded.stop(Path(folder) / "state", delete=True)
-    print(f"{len(plan) - failed} of {len(plan)} rounds: every newest value stored once, every invalid message dead-lettered once")
+    print(
+        f"{len(plan) - failed} of {len(plan)} rounds: every newest value stored once, every "
+        "invalid message dead-lettered once"
+    )
     return 1 if failed else 0
 
 

@@ -1,12 +1,14 @@
-"""What a fit and a forecast of each model take, and how much of that is the bare call of its library.
+"""What a fit and a forecast of each model take, and how much of that is the bare call of its
+library.
 
     python benchmarks/bench_forecast.py                  90 days of a synthetic wind plant, hourly, with weather forecasts
     python benchmarks/bench_forecast.py --kind load --days 365 --models prophet,arima
 
-The bare call is that of the library with the very arrays, timed inside the same run: the rest is the features, the availability of
-each of them, and the limits. The least of several repetitions counts. Goal: fit and forecast together at most 1.3 times their bare
-calls (the features of a forecast take some 20 ms, more than a bare forecast of most libraries: by itself that ratio says little).
-"""
+The bare call is that of the library with the very arrays, timed inside the same run: the rest is
+the features, the availability of each of them, and the limits. The least of several repetitions
+counts. Goal: fit and forecast together at most 1.3 times their bare calls (the features of a
+forecast take some 20 ms, more than a bare forecast of most libraries: by itself that ratio says
+little)."""
 
 import argparse
 import contextlib
@@ -25,18 +27,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy loads
 
-import pandas as pd  # noqa: E402
+import pandas as pd
 
-import generation  # noqa: E402
-import terminal  # noqa: E402
-from features import SourceData, known_at  # noqa: E402
-from forecast_models import MODELS  # noqa: E402
-from sources import read_sources  # noqa: E402
+import generation
+from sources import read_sources
+from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.models.catalogue import MODELS
+from vpp.runtime.tables import print_rows
 
 # what of each library a fit and a forecast call
 FIT = {
     "prophet": ["prophet.Prophet.fit"],
-    "arima": ["statsmodels.tsa.statespace.sarimax.SARIMAX.__init__", "statsmodels.tsa.statespace.sarimax.SARIMAX.fit"],
+    "arima": [
+        "statsmodels.tsa.statespace.sarimax.SARIMAX.__init__",
+        "statsmodels.tsa.statespace.sarimax.SARIMAX.fit",
+    ],
     "nbeats": ["darts.models.NBEATSModel.fit"],
     "random_forest": ["sklearn.ensemble.RandomForestRegressor.fit"],
     "lightgbm": ["lightgbm.train", "lightgbm.Dataset.construct"],
@@ -56,7 +61,10 @@ PREDICT = {
 
 @contextmanager
 def timed_inside(names: list[str]):
-    """Seconds spent in the named functions while the block runs, as a list of one; calls within calls count once."""
+    """Seconds spent in the named functions while the block runs, as a list of one.
+
+    Calls within calls count once.
+    """
     spent, depth = [0.0], [0]
 
     def timed(function):
@@ -77,7 +85,9 @@ def timed_inside(names: list[str]):
         for name in names:
             owner, _, attribute = name.rpartition(".")
             owner = pkgutil.resolve_name(owner)
-            stack.enter_context(mock.patch.object(owner, attribute, timed(getattr(owner, attribute))))
+            stack.enter_context(
+                mock.patch.object(owner, attribute, timed(getattr(owner, attribute)))
+            )
         yield spent
 
 
@@ -86,12 +96,18 @@ def load(folder: Path, kind: str) -> SourceData:
     source = next(item for item in read_sources(folder / "sources.csv") if item.kind == kind)
     frame = pd.read_csv(folder / f"{kind}.csv", parse_dates=["time"])
     frame = frame[frame["source_id"] == source.source_id].set_index("time")
-    weather = pd.read_csv(folder / "weather_forecast.csv", parse_dates=["issue_time", "valid_time"]).drop(columns="source_id")
+    weather = pd.read_csv(
+        folder / "weather_forecast.csv", parse_dates=["issue_time", "valid_time"]
+    ).drop(columns="source_id")
     return SourceData(source, frame.iloc[:, -1], weather, zone=source.time_zone)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--kind", default="wind", choices=("solar", "wind", "load", "market"))
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--models", default=",".join(FIT))
@@ -103,7 +119,9 @@ def main(argv=None) -> int:
     args = build_parser().parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
-            generation.main(["--output", folder, "--days", str(args.days), "--solar", "1", "--wind", "1"])
+            generation.main(
+                ["--output", folder, "--days", str(args.days), "--solar", "1", "--wind", "1"]
+            )
         data = load(Path(folder), args.kind)
     now = data.series.index[-1] + data.step - pd.Timedelta(days=2)
     rows = []
@@ -122,10 +140,18 @@ def main(argv=None) -> int:
         row = {"model": name}
         for what, measured in seconds.items():
             whole, bare = min(measured[1:])  # the first one imports
-            row |= {f"{what} [ms]": 1000 * whole, f"bare {what} [ms]": 1000 * bare, f"{what} ratio": whole / bare}
-        whole, bare = (sum(min(measured[1:])[part] for measured in seconds.values()) for part in (0, 1))
+            row |= {
+                f"{what} [ms]": 1000 * whole,
+                f"bare {what} [ms]": 1000 * bare,
+                f"{what} ratio": whole / bare,
+            }
+        whole, bare = (
+            sum(min(measured[1:])[part] for measured in seconds.values()) for part in (0, 1)
+        )
         rows.append(row | {"ratio of both": whole / bare})
-    terminal.print_rows(rows, f"{data.source.source_id}: {args.days} days, 48 hours ahead, best of {args.repeat}")
+    print_rows(
+        rows, f"{data.source.source_id}: {args.days} days, 48 hours ahead, best of {args.repeat}"
+    )
     return 0
 
 

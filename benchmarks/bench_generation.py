@@ -4,10 +4,10 @@
     python benchmarks/bench_generation.py quality --seeds 5
     python benchmarks/bench_generation.py speed --sites 100
 
-`quality` sets a synthetic year beside Luxembourg 2024 (the folder VPP_TEST_DATA, default ../shared/data; SMARD.de, CC BY 4.0) and
-states the range each figure should have. `speed` makes a year of hours of 1,000 plants at 100 sites, weather, forecasts and CSV files
-included, and times the bare pvlib and windpowerlib calls on the same arrays.
-"""
+`quality` sets a synthetic year beside Luxembourg 2024 (the folder VPP_TEST_DATA, default
+../shared/data; SMARD.de, CC BY 4.0) and states the range each figure should have. `speed` makes a
+year of hours of 1,000 plants at 100 sites, weather, forecasts and CSV files included, and times the
+bare pvlib and windpowerlib calls on the same arrays."""
 
 import argparse
 import dataclasses
@@ -21,16 +21,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
+import numpy as np
+import pandas as pd
 
-import config  # noqa: E402  (sets one thread a process before numpy loads)
-import generation  # noqa: E402
-import plants  # noqa: E402
-import terminal  # noqa: E402
-import weather  # noqa: E402
+import generation
+from vpp.runtime import config
+from vpp.runtime.tables import print_rows
+from vpp.synthetic import plants, weather
 
-REAL = Path(os.environ.get("VPP_TEST_DATA", ROOT.parent / "shared" / "data")) / "lu_2024_15min_utc.csv"
+REAL = (
+    Path(os.environ.get("VPP_TEST_DATA", ROOT.parent / "shared" / "data")) / "lu_2024_15min_utc.csv"
+)
 
 # figure: lowest and highest value of a believable year in Central Europe
 WANTED = {
@@ -93,7 +94,9 @@ def real_figures():
         "wind_capacity_factor": frame["wind_mw"].mean() / frame["wind_mw"].max(),
         "wind_corr_next_hour": lag_correlation(frame["wind_mw"].to_numpy()),
         "sun_wind_daily_corr": daily["pv_mw"].corr(daily["wind_mw"]),
-        "price_corr_residual_load": frame["price_da_eur_mwh"].corr(frame["residual_mw"], method="spearman"),
+        "price_corr_residual_load": frame["price_da_eur_mwh"].corr(
+            frame["residual_mw"], method="spearman"
+        ),
     }
     return figures | price_and_load_figures(frame["price_da_eur_mwh"], frame["load_mw"])
 
@@ -103,9 +106,20 @@ def synthetic_figures(seed, year=2024, latitude=49.6, longitude=6.1):
     settings = config.Generation(start=pd.Timestamp(year, 1, 1).date(), days=366, seed=seed)
     world = generation.make_world(settings, "LU")
     place = generation.make_place(world, "site-1", latitude, longitude)
-    common = {"site_id": "site-1", "step_min": 60, "latitude": latitude, "longitude": longitude, "time_zone": "Europe/Brussels"}
+    common = {
+        "site_id": "site-1",
+        "step_min": 60,
+        "latitude": latitude,
+        "longitude": longitude,
+        "time_zone": "Europe/Brussels",
+    }
     solar = generation.Source(
-        "solar-1", "solar", "", capacity_kw=1000.0, parameters={"tilt": 30, "azimuth": 180, "dc_ac_ratio": 1.2}, **common
+        "solar-1",
+        "solar",
+        "",
+        capacity_kw=1000.0,
+        parameters={"tilt": 30, "azimuth": 180, "dc_ac_ratio": 1.2},
+        **common,
     )
     turbine = {"turbine": "E-82/2300", "hub_height_m": 100}
     wind = generation.Source("wind-1", "wind", "", capacity_kw=2300.0, parameters=turbine, **common)
@@ -133,8 +147,13 @@ def synthetic_figures(seed, year=2024, latitude=49.6, longitude=6.1):
 
 
 def forecast_figures(world, place):
-    """Errors of the weather forecasts at 6, 24 and the last hours before 72 h of lead; GHI over daylight hours."""
-    made = weather.forecasts_at(world.seed, "site-1", place.systems, place.sky, place.weather, world.end)
+    """Errors of the weather forecasts at 6, 24 and the last hours before 72 h of lead.
+
+    GHI over daylight hours.
+    """
+    made = weather.forecasts_at(
+        world.seed, "site-1", place.systems, place.sky, place.weather, world.end
+    )
     lead = made["valid"] - made["issue"]
     day = place.sky.day[made["valid"]]
     truth = {name: place.weather[name].to_numpy() for name in ("wind_speed", "temp_air", "ghi")}
@@ -175,11 +194,18 @@ def quality(seeds):
                 "held": held,
             }
         )
-    terminal.print_rows(rows, f"A synthetic year (mean, lowest and highest of {seeds} seeds) beside Luxembourg and DE-LU 2024, hourly")
+    print_rows(
+        rows,
+        f"A synthetic year (mean, lowest and highest of {seeds} seeds) beside Luxembourg and "
+        "DE-LU 2024, hourly",
+    )
 
 
 def bare_calls(world, place, sources, latitude, longitude):
-    """The library calls that a site and its plants need, and nothing else; the results are thrown away."""
+    """The library calls that a site and its plants need, and nothing else.
+
+    The results are thrown away.
+    """
     import pvlib
     import windpowerlib as wpl
 
@@ -190,22 +216,37 @@ def bare_calls(world, place, sources, latitude, longitude):
     airmass = pvlib.atmosphere.get_relative_airmass(zenith)
     with np.errstate(divide="ignore", invalid="ignore"):
         pvlib.clearsky.ineichen(zenith, airmass, 3.0, dni_extra=extra)
-    found = {name: place.weather[name].to_numpy() for name in ("ghi", "dni", "dhi", "temp_air", "wind_speed")}
+    found = {
+        name: place.weather[name].to_numpy()
+        for name in ("ghi", "dni", "dhi", "temp_air", "wind_speed")
+    }
     pvlib.irradiance.erbs_driesse(found["ghi"], zenith, dni_extra=extra)
     for source in sources:
         if source.kind == "solar":
-            tilt, facing, kw = source.parameters["tilt"], source.parameters["azimuth"], source.capacity_kw
+            tilt, facing, kw = (
+                source.parameters["tilt"],
+                source.parameters["azimuth"],
+                source.capacity_kw,
+            )
             beam = (found["dni"], found["ghi"], found["dhi"])
             plane = (tilt, facing, zenith, azimuth)
-            total = pvlib.irradiance.get_total_irradiance(*plane, *beam, dni_extra=extra, airmass=airmass, model="perez")
+            total = pvlib.irradiance.get_total_irradiance(
+                *plane, *beam, dni_extra=extra, airmass=airmass, model="perez"
+            )
             pvlib.iam.physical(pvlib.irradiance.aoi(*plane))
-            cell = pvlib.temperature.faiman(total["poa_global"], found["temp_air"], found["wind_speed"])
+            cell = pvlib.temperature.faiman(
+                total["poa_global"], found["temp_air"], found["wind_speed"]
+            )
             dc = pvlib.pvsystem.pvwatts_dc(total["poa_global"], cell, kw, -0.0047)
             pvlib.inverter.pvwatts(dc, kw, 0.96)
         elif source.kind == "wind":
             speeds, powers = plants.turbine_curve(source.parameters["turbine"])
-            blown = wpl.wind_speed.hellman(found["wind_speed"], 10, source.parameters["hub_height_m"], hellman_exponent=0.2)
-            wpl.density.barometric(101_325.0, 0.0, source.parameters["hub_height_m"], found["temp_air"] + 273.15)
+            blown = wpl.wind_speed.hellman(
+                found["wind_speed"], 10, source.parameters["hub_height_m"], hellman_exponent=0.2
+            )
+            wpl.density.barometric(
+                101_325.0, 0.0, source.parameters["hub_height_m"], found["temp_air"] + 273.15
+            )
             wpl.power_output.power_curve(blown, speeds, powers)
 
 
@@ -230,13 +271,21 @@ def speed(sites):
     fleet = generation.make_fleet(whole)
     bare = own = 0.0
     for site_id in list(dict.fromkeys(source.site_id for source in fleet))[: max(1, sites // 10)]:
-        sources = [source for source in fleet if source.site_id == site_id and source.kind in ("solar", "wind")]
+        sources = [
+            source
+            for source in fleet
+            if source.site_id == site_id and source.kind in ("solar", "wind")
+        ]
         position = (sources[0].latitude, sources[0].longitude)
         place = generation.make_place(world, site_id, *position)
         made = weather.forecasts_at(1, site_id, place.systems, place.sky, place.weather, world.end)
         began = time.process_time()
         bare_calls(world, place, sources, *position)
-        pvlib.irradiance.erbs_driesse(made["ghi"], place.sky.zenith[made["valid"]], dni_extra=place.sky.dni_extra[made["valid"]])
+        pvlib.irradiance.erbs_driesse(
+            made["ghi"],
+            place.sky.zenith[made["valid"]],
+            dni_extra=place.sky.dni_extra[made["valid"]],
+        )
         bare += time.process_time() - began
         began = time.process_time()
         place = generation.make_place(world, site_id, *position)
@@ -246,21 +295,50 @@ def speed(sites):
         own += time.process_time() - began
     parts = sites / max(1, sites // 10)
     bare, own = bare * parts, own * parts
-    terminal.print_rows(
+    print_rows(
         [
-            {"part": "bare pvlib and windpowerlib calls", "seconds": bare, "rows_per_s": made_rows / bare, "of_bare": 1.0},
-            {"part": "weather, forecasts and plants", "seconds": own, "rows_per_s": made_rows / own, "of_bare": own / bare},
-            {"part": "everything, CPU", "seconds": cpu, "rows_per_s": rows / cpu, "of_bare": cpu / bare},
-            {"part": "everything, by the clock", "seconds": wall, "rows_per_s": rows / wall, "of_bare": wall / bare},
+            {
+                "part": "bare pvlib and windpowerlib calls",
+                "seconds": bare,
+                "rows_per_s": made_rows / bare,
+                "of_bare": 1.0,
+            },
+            {
+                "part": "weather, forecasts and plants",
+                "seconds": own,
+                "rows_per_s": made_rows / own,
+                "of_bare": own / bare,
+            },
+            {
+                "part": "everything, CPU",
+                "seconds": cpu,
+                "rows_per_s": rows / cpu,
+                "of_bare": cpu / bare,
+            },
+            {
+                "part": "everything, by the clock",
+                "seconds": wall,
+                "rows_per_s": rows / wall,
+                "of_bare": wall / bare,
+            },
         ],
-        f"A year of hours, {10 * sites:,} plants at {sites} sites: {plant_rows:,} rows of plants, {weather_rows:,} of weather, "
-        f"{forecast_rows:,} of forecasts, {size / 1e6:,.0f} MB of CSV, peak memory {peak_gb:.2f} GB",
+        f"A year of hours, {10 * sites:,} plants at {sites} sites: {plant_rows:,} rows of "
+        f"plants, {weather_rows:,} of weather, "
+        f"{forecast_rows:,} of forecasts, {size / 1e6:,.0f} MB of CSV, peak memory "
+        f"{peak_gb:.2f} GB",
     )
-    print("The first two: CPU seconds of a tenth of the sites, times ten. Everything: with market and CSV files.")
+    print(
+        "The first two: CPU seconds of a tenth of the sites, times ten. Everything: with market "
+        "and CSV files."
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("part", nargs="?", choices=("quality", "speed"), help="default: both")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sites", type=int, default=100)

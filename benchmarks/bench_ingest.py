@@ -1,13 +1,14 @@
-"""How fast the stream stores rows, beside what the database can do at most; all in one run on one server.
+"""How fast the stream stores rows, beside what the database can do at most; all in one run on one
+server.
 
     python benchmarks/bench_ingest.py [--rows 200000] [--stream-rows 2000000] [--config FILE]
 
-Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit; `db.store_measurements`, which spares
-new rows the upsert; the sink alone on a filled topic, for new rows and reading them again; end to end from CSV by one
-`communication.py`, with the memory of its sink, the CPU of all processes together and what others had of the machine meanwhile; and
-the seconds to read a year of ten sources at 15 minutes. Runs on embedded servers in a temporary folder, or those of a configuration,
-whose tables it empties.
-"""
+Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit;
+`db.store_measurements`, which spares new rows the upsert; the sink alone on a filled topic, for new
+rows and reading them again; end to end from CSV by one `communication.py`, with the memory of its
+sink, the CPU of all processes together and what others had of the machine meanwhile; and the
+seconds to read a year of ten sources at 15 minutes. Runs on embedded servers in a temporary folder,
+or those of a configuration, whose tables it empties."""
 
 import argparse
 import dataclasses
@@ -28,19 +29,29 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import broker  # noqa: E402
-import bulk  # noqa: E402
-import db  # noqa: E402
-import embedded  # noqa: E402
-import sink  # noqa: E402
-import stream_files  # noqa: E402
-from config import EMBEDDED, Config, load_config  # noqa: E402
-from kinds import MEASUREMENTS  # noqa: E402
-from sources import Source, write_sources  # noqa: E402
+import db
+import embedded
+from sources import Source, write_sources
+from vpp.runtime.config import EMBEDDED, Config, load_config
+from vpp.site.kinds import MEASUREMENTS
+from vpp.storage import bulk
+from vpp.stream import files, sink
+from vpp.stream.kafka import (
+    kafka_settings,
+    lags,
+    new_consumer,
+    new_producer,
+    send,
+    topic_names,
+    wait_for_topics,
+)
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START = pd.Timestamp("2020-01-01T00:00Z")
-SOURCES = [Source(f"load-{n}", "load", f"Load {n}", "site-1", 1000.0, 15, 49.6, 6.1, "Europe/Brussels") for n in range(50)]
+SOURCES = [
+    Source(f"load-{n}", "load", f"Load {n}", "site-1", 1000.0, 15, 49.6, 6.1, "Europe/Brussels")
+    for n in range(50)
+]
 
 
 def make_columns(rows: int) -> dict[str, np.ndarray]:
@@ -57,7 +68,13 @@ def make_columns(rows: int) -> dict[str, np.ndarray]:
 
 def write_csv(path: Path, rows: int) -> None:
     columns = make_columns(rows)
-    frame = pd.DataFrame({"time": columns["time"].astype("M8[us]"), "source_id": columns["source"], "power_kw": columns["power_kw"]})
+    frame = pd.DataFrame(
+        {
+            "time": columns["time"].astype("M8[us]"),
+            "source_id": columns["source"],
+            "power_kw": columns["power_kw"],
+        }
+    )
     frame["source_id"] = "load-" + frame["source_id"].astype(str)
     frame.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 
@@ -81,7 +98,9 @@ def bare_copy(config: Config, rows: int, batch: int) -> float:
 
         def copy() -> None:
             for text in texts:
-                cursor.copy_expert("COPY load (time, source_id, power_kw, sent_at) FROM STDIN", io.StringIO(text))
+                cursor.copy_expert(
+                    "COPY load (time, source_id, power_kw, sent_at) FROM STDIN", io.StringIO(text)
+                )
                 conn.commit()
 
         return rows / timed(copy)
@@ -94,7 +113,12 @@ def store(config: Config, rows: int, batch: int, write: Callable) -> float:
 
         def store() -> None:
             for start in range(0, rows, batch):
-                write(conn, "load", source_ids, {name: column[start : start + batch] for name, column in columns.items()})
+                write(
+                    conn,
+                    "load",
+                    source_ids,
+                    {name: column[start : start + batch] for name, column in columns.items()},
+                )
                 conn.commit()
 
         return rows / timed(store)
@@ -103,46 +127,66 @@ def store(config: Config, rows: int, batch: int, write: Callable) -> float:
 def upsert(conn, table: str, source_ids: Sequence[str], columns: dict[str, np.ndarray]) -> None:
     """COPY into a temporary table and INSERT ... ON CONFLICT."""
     with conn.cursor() as cursor:
-        bulk.upsert(cursor, table, source_ids, bulk.newest_rows(MEASUREMENTS[table], source_ids, conn.encoding, columns)[0])
+        bulk.upsert(
+            cursor,
+            table,
+            source_ids,
+            bulk.newest_rows(MEASUREMENTS[table], source_ids, conn.encoding, columns)[0],
+        )
 
 
 def fill(config: Config, rows: int) -> int:
     """Put that many messages into the topic, or as many as the broker can hold."""
-    settings = broker.kafka_settings(config)
-    topic = broker.topic_names(config)["load"]
-    client = broker.new_producer(settings, 60, Counter())
-    broker.wait_for_topics(client, [topic], 20)
+    settings = kafka_settings(config)
+    topic = topic_names(config)["load"]
+    client = new_producer(settings, 60, Counter())
+    wait_for_topics(client, [topic], 20)
     with tempfile.TemporaryDirectory() as folder:
         write_csv(Path(folder) / "load.csv", rows)
-        for _, keys, values in stream_files.read_messages(Path(folder) / "load.csv", "load"):
+        for _, keys, values in files.read_messages(Path(folder) / "load.csv", "load"):
             for key, value in zip(keys, values, strict=True):
-                broker.send(client, topic, value, key)
+                send(client, topic, value, key)
     client.flush(60)
-    observer = broker.new_consumer(settings, config.kafka.group_id)
-    found = broker.lags(observer, broker.wait_for_topics(observer, [topic], 20))
+    observer = new_consumer(settings, config.kafka.group_id)
+    found = lags(observer, wait_for_topics(observer, [topic], 20))
     observer.close()
     return sum(item.high - item.low for item in found)
 
 
 def drain(config: Config, group: str) -> tuple[float, sink.Count]:
-    """Rows/s of the sink after its first batch, so without the seconds of joining its group; and what became of the rows."""
+    """Rows/s of the sink after its first batch, so without the seconds of joining its group.
+
+    And what became of the rows.
+    """
     config = dataclasses.replace(config, kafka=dataclasses.replace(config.kafka, group_id=group))
     batches = []
-    member = sink.Sink(config, until_drained=True, advance=lambda rows: batches.append((time.perf_counter(), rows)))
+    member = sink.Sink(
+        config, until_drained=True, advance=lambda rows: batches.append((time.perf_counter(), rows))
+    )
     sink.run_sink(member)
     rows = sum(rows for _, rows in batches[1:])
     return rows / (batches[-1][0] - batches[0][0]), member.counts["load"]
 
 
 def stream(config: Config, rows: int) -> dict[str, float]:
-    """`communication.py` on a CSV file: rows/s, CPU, and the memory [MB] of its sink at a fifth, a half and at its most."""
+    """`communication.py` on a CSV file.
+
+    Rows/s, CPU, and the memory [MB] of its sink at a fifth, a half and at its most.
+    """
     config.paths.data_dir.mkdir(parents=True, exist_ok=True)
     write_sources(config.paths.data_dir / "sources.csv", SOURCES)
     write_csv(config.paths.data_dir / "load.csv", rows)
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)],
+        stdout=subprocess.DEVNULL,
+    )
     memory, first = {}, None
-    servers, machine, cpu = server_pids(config), cpu_of_machine(), cpu_of(server_pids(config)) + cpu_of_children()
+    servers, machine, cpu = (
+        server_pids(config),
+        cpu_of_machine(),
+        cpu_of(server_pids(config)) + cpu_of_children(),
+    )
     with db.session(config) as conn, conn.cursor() as cursor:
         while process.poll() is None:
             cursor.execute("SELECT pg_relation_size('load')")
@@ -156,14 +200,19 @@ def stream(config: Config, rows: int) -> dict[str, float]:
                 break
             values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
             if "VmHWM" in values:
-                memory[time.perf_counter() - began] = int(values["VmRSS"].split()[0]) / 1e3, int(values["VmHWM"].split()[0]) / 1e3
+                memory[time.perf_counter() - began] = (
+                    int(values["VmRSS"].split()[0]) / 1e3,
+                    int(values["VmHWM"].split()[0]) / 1e3,
+                )
             time.sleep(0.2)
         process.wait()
         ended = time.perf_counter()
         cpu, machine = cpu_of(servers) + cpu_of_children() - cpu, cpu_of_machine() - machine
         stored = db.count_rows(conn)["load"]
     if process.returncode or stored != rows:
-        raise SystemExit(f"communication.py ended with {process.returncode}, {stored} of {rows} rows stored")
+        raise SystemExit(
+            f"communication.py ended with {process.returncode}, {stored} of {rows} rows stored"
+        )
     curve = list(memory.values())
     return {
         "cpu_us": cpu / rows * 1e6,
@@ -183,12 +232,18 @@ def cpu_of_children() -> float:
 
 
 def cpu_of(pids: Sequence[int]) -> float:
-    """Seconds of CPU that these processes and their children, also those that have ended, have used."""
+    """Seconds of CPU that these processes and their children, also those that have ended, have
+    used.
+    """
     ticks = 0
     for pid in pids:
         try:
-            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
-            tasks = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+            ticks += sum(
+                map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15])
+            )
+            tasks = [
+                path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")
+            ]
             ticks += cpu_of([int(child) for children in tasks for child in children]) * TICKS_PER_S
         except FileNotFoundError:
             continue
@@ -197,13 +252,19 @@ def cpu_of(pids: Sequence[int]) -> float:
 
 def cpu_of_machine() -> float:
     """Seconds of CPU that the machine was busy."""
-    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
+    user, nice, system, _, _, *interrupts = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8]
+    )
     return (user + nice + system + sum(interrupts)) / TICKS_PER_S
 
 
 def server_pids(config: Config) -> list[int]:
     """The daemon of the embedded servers, whose child PostgreSQL is; none for others."""
-    return [int(embedded.find_places(config.paths.state_dir).lock.read_text())] if config.database.url == EMBEDDED else []
+    return (
+        [int(embedded.find_places(config.paths.state_dir).lock.read_text())]
+        if config.database.url == EMBEDDED
+        else []
+    )
 
 
 def read_year(config: Config) -> tuple[int, float]:
@@ -211,27 +272,47 @@ def read_year(config: Config) -> tuple[int, float]:
     rows = 35_040 * len(SOURCES)
     with db.session(config) as conn:
         for start in range(0, rows, 200_000):
-            part = {name: column[start : start + 200_000] for name, column in make_columns(rows).items()}
+            part = {
+                name: column[start : start + 200_000] for name, column in make_columns(rows).items()
+            }
             db.store_measurements(conn, "load", [source.source_id for source in SOURCES], part)
             conn.commit()
         frames = []
-        seconds = timed(lambda: frames.append(db.read_resampled(conn, SOURCES[:10], START, START + pd.Timedelta(days=365), 15)))
+        seconds = timed(
+            lambda: frames.append(
+                db.read_resampled(conn, SOURCES[:10], START, START + pd.Timedelta(days=365), 15)
+            )
+        )
     return frames[0].size, seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--rows", type=int, default=200_000, help="rows of each part (default: 200,000)")
-    parser.add_argument("--stream-rows", type=int, default=2_000_000, help="rows of the end to end run (default: 2,000,000)")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--rows", type=int, default=200_000, help="rows of each part (default: 200,000)"
+    )
+    parser.add_argument(
+        "--stream-rows",
+        type=int,
+        default=2_000_000,
+        help="rows of the end to end run (default: 2,000,000)",
+    )
     parser.add_argument("--config", metavar="FILE", help="servers to use; their tables are emptied")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "bench.ini"
         given = load_config(args.config) if args.config else None
-        database, kafka = (given.database.url, given.kafka.bootstrap_servers) if given else (EMBEDDED, EMBEDDED)
+        database, kafka = (
+            (given.database.url, given.kafka.bootstrap_servers) if given else (EMBEDDED, EMBEDDED)
+        )
         path.write_text(
-            f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nurl = {database}\n"
+            f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nurl = "
+            f"{database}\n"
             f"[kafka]\nbootstrap_servers = {kafka}\ntopic_prefix = bench{time.time_ns()}-\n"
         )
         config = load_config(path, {})
@@ -246,27 +327,44 @@ def main(argv: Sequence[str] | None = None) -> int:
             with db.session(config) as conn:
                 print(db.schema.server_name(conn))
             empty()
-            print(f"bare COPY                    {bare_copy(config, args.rows, batch):9,.0f} rows/s")
+            print(
+                f"bare COPY                    {bare_copy(config, args.rows, batch):9,.0f} rows/s"
+            )
             empty()
             limit = store(config, args.rows, batch, upsert)
             print(f"COPY + upsert (the limit)    {limit:9,.0f} rows/s, batches of {batch:,}")
-            print(f"  the same rows again        {store(config, args.rows, batch, upsert):9,.0f} rows/s")
+            print(
+                f"  the same rows again        {store(config, args.rows, batch, upsert):9,.0f} "
+                "rows/s"
+            )
             empty()
-            print(f"store_measurements           {store(config, args.rows, batch, db.store_measurements):9,.0f} rows/s")
+            print(
+                "store_measurements           "
+                f"{store(config, args.rows, batch, db.store_measurements):9,.0f} rows/s"
+            )
             held = fill(config, args.rows)
             empty()
             rate, count = drain(config, f"bench{time.time_ns()}")
-            print(f"sink alone, new rows         {rate:9,.0f} rows/s, {rate / limit:.0%} of the limit ({count.stored:,} of {held:,} held)")
+            print(
+                f"sink alone, new rows         {rate:9,.0f} rows/s, {rate / limit:.0%} of the "
+                f"limit ({count.stored:,} of {held:,} held)"
+            )
             rate, count = drain(config, f"bench{time.time_ns()}")
-            print(f"sink alone, read again       {rate:9,.0f} rows/s, {rate / limit:.0%} of the limit ({count.unchanged:,} unchanged)")
+            print(
+                f"sink alone, read again       {rate:9,.0f} rows/s, {rate / limit:.0%} of the "
+                f"limit ({count.unchanged:,} unchanged)"
+            )
             for title in ("end to end, new rows", "end to end, sent again"):
                 if title.endswith("new rows"):
                     empty()
                 result = stream(config, args.stream_rows)
                 print(
-                    f"{title:28} {result['rows_per_s']:9,.0f} rows/s, {result['rows_per_s_after_joining']:,.0f} after joining the group, "
-                    f"{result['cpu_us']:.1f} µs of CPU a row, others had {result['others']:.0%} of the machine; memory of the sink "
-                    f"{result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at half, {result['most']:.0f} at most"
+                    f"{title:28} {result['rows_per_s']:9,.0f} rows/s, "
+                    f"{result['rows_per_s_after_joining']:,.0f} after joining the group, "
+                    f"{result['cpu_us']:.1f} µs of CPU a row, others had {result['others']:.0%} "
+                    "of the machine; memory of the sink "
+                    f"{result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at "
+                    f"half, {result['most']:.0f} at most"
                 )
             empty()
             size, seconds = read_year(config)

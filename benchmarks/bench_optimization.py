@@ -1,9 +1,11 @@
-"""Schedules: what this project takes beside handing the same matrices straight to HiGHS, in one run.
+"""Schedules: what this project takes beside handing the same matrices straight to HiGHS, in one
+run.
 
-Each problem is solved by `schedule_solver.solve_model` (PuLP model, hand-over, solve, check and certificate) and by an
-independent numpy assembly passed to HiGHS in one call, in turn; both must find the same optimum. Times are CPU seconds of
-this process, the best of the repeats; read the ratios. `explained` adds marginal values, reasons and the replay.
-energypylinear runs beside them where VPP_BENCH_ENERGYPYLINEAR names the Python of an environment that has it.
+Each problem is solved by `schedule_solver.solve_model` (PuLP model, hand-over, solve, check and
+certificate) and by an independent numpy assembly passed to HiGHS in one call, in turn; both must
+find the same optimum. Times are CPU seconds of this process, the best of the repeats; read the
+ratios. `explained` adds marginal values, reasons and the replay. energypylinear runs beside them
+where VPP_BENCH_ENERGYPYLINEAR names the Python of an environment that has it.
 
     python benchmarks/bench_optimization.py --plot docs/optimization.png
 """
@@ -23,20 +25,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import highspy
 import numpy as np
 
-from schedule_backends import HIGHS_SEARCHES, matrices, new_highs
-from schedule_backtest import Rolling, roll
-from schedule_devices import GridConnection, ScheduledBattery
-from schedule_exclusive import paying_intervals
-from schedule_model import build
-from schedule_problem import Problem
-from schedule_replay import replay
-from schedule_solver import solve, solve_model
-from terminal import print_rows
+from vpp.runtime.tables import print_rows
+from vpp.schedule.backends import HIGHS_SEARCHES, matrices, new_highs
+from vpp.schedule.devices import GridConnection, ScheduledBattery
+from vpp.schedule.exclusive import paying_intervals
+from vpp.schedule.model import build
+from vpp.schedule.problem import Problem
+from vpp.schedule.replay import replay
+from vpp.schedule.rolling import Rolling, roll
+from vpp.schedule.solver import solve, solve_model
 
 INF = float("inf")
 YEAR_H = 8760
 
-# What energypylinear is asked for in its own environment: CPU seconds, its solver's included, for the prices on stdin; the best of 3.
+# What energypylinear is asked for in its own environment: CPU seconds, its solver's included, for
+# the prices on stdin; the best of 3.
 ENERGYPYLINEAR = """
 import json, resource, sys
 import energypylinear as epl
@@ -55,18 +58,28 @@ print(min(seconds))
 """
 
 
-def a_problem(intervals: int, step_min: int = 60, batteries: int = 1, negative: bool = False, seed: int = 1) -> Problem:
-    """A site with sun, wind and load; with `negative`, 31 days have three hours at -60 EUR/MWh, where burning energy pays."""
+def a_problem(
+    intervals: int, step_min: int = 60, batteries: int = 1, negative: bool = False, seed: int = 1
+) -> Problem:
+    """A site with sun, wind and load.
+
+    With `negative`, 31 days have three hours at -60 EUR/MWh, where burning energy pays.
+    """
     generator, hour = np.random.default_rng(seed), np.arange(intervals) * step_min / 60
-    price = 80 + 35 * np.sin(2 * np.pi * (hour - 15) / 12) + 12 * np.sin(2 * np.pi * hour / 168) + generator.normal(0, 8, intervals)
+    price = (
+        80
+        + 35 * np.sin(2 * np.pi * (hour - 15) / 12)
+        + 12 * np.sin(2 * np.pi * hour / 168)
+        + generator.normal(0, 8, intervals)
+    )
     price = np.maximum(price, 1.0)
     if negative:
         days = generator.choice(intervals * step_min // 1440, 31, replace=False)
         price[np.isin(hour // 24, days) & (hour % 24 >= 12) & (hour % 24 < 15)] = -60.0
     load = 2000 + 800 * np.sin(2 * np.pi * (hour - 9) / 24) + generator.normal(0, 100, intervals)
-    renewables = np.maximum(0, 2500 * np.sin(2 * np.pi * (hour - 6) / 24)) * generator.uniform(0.2, 1, intervals) + generator.uniform(
-        0, 900, intervals
-    )
+    renewables = np.maximum(0, 2500 * np.sin(2 * np.pi * (hour - 6) / 24)) * generator.uniform(
+        0.2, 1, intervals
+    ) + generator.uniform(0, 900, intervals)
     fleet = tuple(
         ScheduledBattery(
             battery_id=f"b{b}",
@@ -96,25 +109,49 @@ def a_problem(intervals: int, step_min: int = 60, batteries: int = 1, negative: 
     )
 
 
-def straight(problem: Problem, exclusive: dict[str, np.ndarray], options: dict = HIGHS_SEARCHES) -> float:
-    """The optimum [EUR] by numpy matrices passed to HiGHS in one call; written without the project's model, with its options."""
+def straight(
+    problem: Problem, exclusive: dict[str, np.ndarray], options: dict = HIGHS_SEARCHES
+) -> float:
+    """The optimum [EUR] by numpy matrices passed to HiGHS in one call.
+
+    Written without the project's model, with its options.
+    """
     n, hours, count = problem.intervals, problem.hours, len(problem.batteries)
-    ratings = {str(b): (battery.charge_kw, battery.discharge_kw) for b, battery in enumerate(problem.batteries)}
+    ratings = {
+        str(b): (battery.charge_kw, battery.discharge_kw)
+        for b, battery in enumerate(problem.batteries)
+    }
     ratings["grid"] = (problem.grid.import_limit_kw, problem.grid.export_limit_kw)
     binaries = [(key, t) for key, intervals in exclusive.items() for t in intervals]
     total, zeros, here = (3 + 3 * count) * n + len(binaries), np.zeros(n), np.arange(n)
     cost = np.concatenate(
         [hours * problem.import_price_eur_per_mwh, -hours * problem.export_price_eur_per_mwh, zeros]
-        + [part for b in problem.batteries for part in (zeros, zeros + hours * b.wear_eur_per_mwh, zeros)]
+        + [
+            part
+            for b in problem.batteries
+            for part in (zeros, zeros + hours * b.wear_eur_per_mwh, zeros)
+        ]
         + [np.zeros(len(binaries))]
     )
     lower = np.zeros(total)
     upper = np.concatenate(
-        [zeros + problem.grid.import_limit_kw, zeros + problem.grid.export_limit_kw, problem.renewables_kw]
-        + [zeros + most for b in problem.batteries for most in (b.charge_kw, b.discharge_kw, b.soc_max * b.capacity_kwh)]
+        [
+            zeros + problem.grid.import_limit_kw,
+            zeros + problem.grid.export_limit_kw,
+            problem.renewables_kw,
+        ]
+        + [
+            zeros + most
+            for b in problem.batteries
+            for most in (b.charge_kw, b.discharge_kw, b.soc_max * b.capacity_kwh)
+        ]
         + [np.ones(len(binaries))]
     )
-    rows, columns, values = [here, here, here], [here, here + n, here + 2 * n], [zeros + 1, zeros - 1, zeros - 1]
+    rows, columns, values = (
+        [here, here, here],
+        [here, here + n, here + 2 * n],
+        [zeros + 1, zeros - 1, zeros - 1],
+    )
     right = [problem.load_kw - problem.renewables_kw]
     for b, battery in enumerate(problem.batteries):
         charge, row = (3 + 3 * b) * n + here, (1 + b) * n + here
@@ -137,7 +174,11 @@ def straight(problem: Problem, exclusive: dict[str, np.ndarray], options: dict =
     right = np.concatenate(right)
     row_lower, row_upper, first = [right], [right], len(right)
     for i, (key, t) in enumerate(binaries):
-        one, binary, row = (0 if key == "grid" else 3 + 3 * int(key)) * n + t, total - len(binaries) + i, first + 2 * i
+        one, binary, row = (
+            (0 if key == "grid" else 3 + 3 * int(key)) * n + t,
+            total - len(binaries) + i,
+            first + 2 * i,
+        )
         one_kw, other_kw = ratings[key]
         rows.append(np.array([row, row, row + 1, row + 1]))
         columns.append(np.array([one, binary, one + n, binary]))
@@ -151,12 +192,34 @@ def straight(problem: Problem, exclusive: dict[str, np.ndarray], options: dict =
     integral = np.zeros(total, dtype=np.int32)
     integral[total - len(binaries) :] = 1
     highs = highspy.Highs()
-    limits = {"output_flag": False, "threads": 1, "mip_rel_gap": problem.gap, "time_limit": problem.time_limit_s}
+    limits = {
+        "output_flag": False,
+        "threads": 1,
+        "mip_rel_gap": problem.gap,
+        "time_limit": problem.time_limit_s,
+    }
     for name, value in (limits | options).items():
         highs.setOptionValue(name, value)
     highs.passModel(
-        *(total, len(row_lower), len(values), int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize), 0.0),
-        *(cost, lower, upper, row_lower, row_upper, starts, columns[order].astype(np.int32), values[order], integral),
+        *(
+            total,
+            len(row_lower),
+            len(values),
+            int(highspy.MatrixFormat.kRowwise),
+            int(highspy.ObjSense.kMinimize),
+            0.0,
+        ),
+        *(
+            cost,
+            lower,
+            upper,
+            row_lower,
+            row_upper,
+            starts,
+            columns[order].astype(np.int32),
+            values[order],
+            integral,
+        ),
     )
     highs.run()
     np.array(highs.getSolution().col_value)
@@ -176,7 +239,11 @@ def compared(name: str, problem: Problem, limit: float, repeats: int) -> dict:
         found, seconds = timed(solve_model, problem, explain=False)
         optimum, straight_seconds = timed(straight, problem, exclusive)
         ours, raw = min(ours, seconds), min(raw, straight_seconds)
-        assert abs(found.certificate.bound_eur - optimum) <= 2e-6 * max(1.0, abs(optimum)), (name, found.certificate, optimum)
+        assert abs(found.certificate.bound_eur - optimum) <= 2e-6 * max(1.0, abs(optimum)), (
+            name,
+            found.certificate,
+            optimum,
+        )
     model, building = timed(build, problem, False, exclusive)
     matrix, reading = timed(matrices, model)
     highs, passing = timed(new_highs, matrix, 900.0, problem.gap)
@@ -198,12 +265,15 @@ def compared(name: str, problem: Problem, limit: float, repeats: int) -> dict:
 
 
 def all_binaries(problem: Problem) -> list[dict]:
-    """A year with negative prices: binaries where burning energy pays against binaries in every interval.
+    """A year with negative prices: binaries where burning energy pays against binaries in every
+    interval.
 
-    A textbook model, as energypylinear builds it, has one for charging or discharging and one for importing or exporting.
-    Both are handed straight to HiGHS, as it comes and with the options that this project sets.
-    """
-    few, seconds = min((timed(solve_model, problem, explain=False) for _ in range(5)), key=lambda found: found[1])
+    A textbook model, as energypylinear builds it, has one for charging or discharging and one for
+    importing or exporting. Both are handed straight to HiGHS, as it comes and with the options that
+    this project sets."""
+    few, seconds = min(
+        (timed(solve_model, problem, explain=False) for _ in range(5)), key=lambda found: found[1]
+    )
     every = {str(b): np.arange(problem.intervals) for b in range(len(problem.batteries))}
     textbook, rows = every | {"grid": np.arange(problem.intervals)}, []
     for name, exclusive in (("batteries", every), ("batteries and grid", textbook)):
@@ -226,12 +296,25 @@ def all_binaries(problem: Problem) -> list[dict]:
 
 
 def rolling_year(windows: int) -> dict:
-    """Windows of 48 h, an hour carried out of each; beside building and solving every window anew (a sample)."""
+    """Windows of 48 h, an hour carried out of each.
+
+    Beside building and solving every window anew (a sample).
+    """
     whole = a_problem(windows + 48)
-    names = ("load_kw", "import_price_eur_per_mwh", "export_price_eur_per_mwh", "renewables_kw", "co2_kg_per_mwh")
+    names = (
+        "load_kw",
+        "import_price_eur_per_mwh",
+        "export_price_eur_per_mwh",
+        "renewables_kw",
+        "co2_kg_per_mwh",
+    )
 
     def window(t: int, batteries) -> Problem:
-        return replace(whole, batteries=tuple(batteries), **{name: getattr(whole, name)[t : t + 48] for name in names})
+        return replace(
+            whole,
+            batteries=tuple(batteries),
+            **{name: getattr(whole, name)[t : t + 48] for name in names},
+        )
 
     actual = replace(whole, **{name: getattr(whole, name)[:windows] for name in names})
     rolling = Rolling()
@@ -239,7 +322,13 @@ def rolling_year(windows: int) -> dict:
     assert not replay(actual, schedule).violations
     sample = [window(t, whole.batteries) for t in range(0, windows, max(1, windows // 50))]
     anew = sum(timed(solve_model, problem, explain=False)[1] for problem in sample) / len(sample)
-    return {"windows": windows, "seconds": seconds, "target_s": 15.0, "ms_a_window": 1000 * seconds / windows, "ms_anew": 1000 * anew}
+    return {
+        "windows": windows,
+        "seconds": seconds,
+        "target_s": 15.0,
+        "ms_a_window": 1000 * seconds / windows,
+        "ms_anew": 1000 * anew,
+    }
 
 
 def beside_energypylinear(python: str) -> list[dict]:
@@ -247,9 +336,22 @@ def beside_energypylinear(python: str) -> list[dict]:
     for hours in (48, 168):
         problem = a_problem(hours)
         prices = json.dumps(problem.import_price_eur_per_mwh.tolist())
-        done = subprocess.run([python, "-c", ENERGYPYLINEAR], input=prices, capture_output=True, text=True, check=True)
-        theirs, ours = float(done.stdout.split()[-1]), min(timed(solve, problem)[1] for _ in range(20))
-        rows.append({"hours": hours, "energypylinear_s": theirs, "ours_s": ours, "times_faster": theirs / ours, "target": 20.0})
+        done = subprocess.run(
+            [python, "-c", ENERGYPYLINEAR], input=prices, capture_output=True, text=True, check=True
+        )
+        theirs, ours = (
+            float(done.stdout.split()[-1]),
+            min(timed(solve, problem)[1] for _ in range(20)),
+        )
+        rows.append(
+            {
+                "hours": hours,
+                "energypylinear_s": theirs,
+                "ours_s": ours,
+                "times_faster": theirs / ours,
+                "target": 20.0,
+            }
+        )
     return rows
 
 
@@ -257,11 +359,20 @@ def growth() -> tuple[list[dict], list[dict]]:
     """CPU seconds by length of the horizon and by number of batteries, the best of 5."""
 
     def row(key: str, size: int, problem: Problem) -> dict:
-        seconds = [(timed(straight, problem, {})[1], timed(solve_model, problem, explain=False)[1]) for _ in range(5)]
-        return {key: size, "straight_s": min(pair[0] for pair in seconds), "ours_s": min(pair[1] for pair in seconds)}
+        seconds = [
+            (timed(straight, problem, {})[1], timed(solve_model, problem, explain=False)[1])
+            for _ in range(5)
+        ]
+        return {
+            key: size,
+            "straight_s": min(pair[0] for pair in seconds),
+            "ours_s": min(pair[1] for pair in seconds),
+        }
 
     hours = [row("hours", hours, a_problem(hours)) for hours in (24, 48, 168, 720, 2190, 8760)]
-    return hours, [row("batteries", count, a_problem(96, 15, count)) for count in (1, 3, 10, 30, 100)]
+    return hours, [
+        row("batteries", count, a_problem(96, 15, count)) for count in (1, 3, 10, 30, 100)
+    ]
 
 
 def plot(hours: list[dict], batteries: list[dict], path: Path) -> None:
@@ -269,11 +380,24 @@ def plot(hours: list[dict], batteries: list[dict], path: Path) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = zip(
-        figure.subplots(1, 2), ("hours", "batteries"), (hours, batteries), ("one battery, hourly", "96 quarter-hours"), strict=True
+        figure.subplots(1, 2),
+        ("hours", "batteries"),
+        (hours, batteries),
+        ("one battery, hourly", "96 quarter-hours"),
+        strict=True,
     )
     for axes, key, rows, title in panels:
-        for name, label, colour in (("ours_s", "solve_model", "#d1495b"), ("straight_s", "matrices straight to HiGHS", "#2a6f97")):
-            axes.loglog([row[key] for row in rows], [row[name] for row in rows], marker="o", label=label, color=colour)
+        for name, label, colour in (
+            ("ours_s", "solve_model", "#d1495b"),
+            ("straight_s", "matrices straight to HiGHS", "#2a6f97"),
+        ):
+            axes.loglog(
+                [row[key] for row in rows],
+                [row[name] for row in rows],
+                marker="o",
+                label=label,
+                color=colour,
+            )
         axes.set(xlabel=key, ylabel="CPU seconds", title=title)
         axes.grid(alpha=0.3, which="both")
         axes.legend(frameon=False)
@@ -281,10 +405,22 @@ def plot(hours: list[dict], batteries: list[dict], path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the growth with hours and batteries")
-    parser.add_argument("--windows", type=int, default=YEAR_H, help="windows of the rolling year (default 8760)")
-    parser.add_argument("--skip-all-binaries", action="store_true", help="leave out the minute that all binaries of a year take")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="picture of the growth with hours and batteries"
+    )
+    parser.add_argument(
+        "--windows", type=int, default=YEAR_H, help="windows of the rolling year (default 8760)"
+    )
+    parser.add_argument(
+        "--skip-all-binaries",
+        action="store_true",
+        help="leave out the minute that all binaries of a year take",
+    )
     args = parser.parse_args(argv)
     negative = a_problem(YEAR_H, negative=True)
     compared("warm-up", a_problem(24), 0, 1)

@@ -2,11 +2,11 @@
 
     python benchmarks/bench_report.py [--days 365] [--keep report.html]
 
-Generates and streams a year of data at 15 minutes into embedded servers in a temporary folder, schedules all of it at its actual
-values and stores that as a backtest is, with forecasts of last week's values where it begins, and writes its report. Debian's Chromium
-then opens the file several times, each time as new: until the text can be read, until the page and its script have loaded, and until
-the last figure is drawn.
-"""
+Generates and streams a year of data at 15 minutes into embedded servers in a temporary folder,
+schedules all of it at its actual values and stores that as a backtest is, with forecasts of last
+week's values where it begins, and writes its report. Debian's Chromium then opens the file several
+times, each time as new: until the text can be read, until the page and its script have loaded, and
+until the last figure is drawn."""
 
 import argparse
 import sys
@@ -18,30 +18,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import pandas as pd  # noqa: E402
-from chromium import Chromium, find  # noqa: E402
+import pandas as pd
+from chromium import Chromium, find
 
-import communication  # noqa: E402
-import db  # noqa: E402
-import embedded  # noqa: E402
-import generation  # noqa: E402
-import report  # noqa: E402
-import terminal  # noqa: E402
-from config import Config, load_config  # noqa: E402
-from features import known_at  # noqa: E402
-from forecast_models import MODELS  # noqa: E402
-from forecasting import load_source_data  # noqa: E402
-from plans import solve_or_raise  # noqa: E402
-from schedule_site import (  # noqa: E402
-    actual_frame,
-    basis_sources,
-    run_key,
-    run_row,
-    schedule_frames,
-    site_basis,
-    site_problem,
-    with_terminal_price,
-)
+import communication
+import db
+import embedded
+import generation
+import report
+from forecasting import load_source_data
+from vpp.forecast.known import known_at
+from vpp.forecast.models.catalogue import MODELS
+from vpp.planning.plans import solve_or_raise
+from vpp.planning.runs import run_key, run_row, schedule_frames
+from vpp.planning.site_state import actual_frame, basis_sources, site_basis
+from vpp.runtime.config import Config, load_config
+from vpp.runtime.tables import print_rows
+from vpp.schedule.site import site_problem, with_terminal_price
 
 START = pd.Timestamp("2025-01-01T00:00Z")
 HISTORY = pd.Timedelta(days=14)
@@ -53,14 +46,31 @@ def a_year(config: Config, days: int) -> str:
     for script in (generation, communication):
         if script.main(["--config", str(config.path)]):
             raise SystemExit(1)
-    index = pd.date_range(START + HISTORY, START + pd.Timedelta(days=days), freq="15min", inclusive="left", name="time")
+    index = pd.date_range(
+        START + HISTORY,
+        START + pd.Timedelta(days=days),
+        freq="15min",
+        inclusive="left",
+        name="time",
+    )
     with db.session(config) as conn:
         runs = []
         for source in db.read_sources(conn):
             if source.kind != "weather":
                 known = known_at(load_source_data(conn, config, source), index[0])
-                frame = MODELS["seasonal_naive"]().fit(known).predict(known, 4 * config.forecast.horizon_h)
-                runs.append((db.ForecastRun(source.source_id, "seasonal_naive", None, index[0], index[0], "fallback"), frame))
+                frame = (
+                    MODELS["seasonal_naive"]()
+                    .fit(known)
+                    .predict(known, 4 * config.forecast.horizon_h)
+                )
+                runs.append(
+                    (
+                        db.ForecastRun(
+                            source.source_id, "seasonal_naive", None, index[0], index[0], "fallback"
+                        ),
+                        frame,
+                    )
+                )
         db.save_forecasts(conn, runs)
         basis = site_basis(conn, config, index[0], 15)
         frame = actual_frame(conn, basis_sources(conn, basis), index, 15)
@@ -74,7 +84,10 @@ def a_year(config: Config, days: int) -> str:
 
 
 def opened(page: Path, width: int) -> dict[str, float]:
-    """Seconds until a new browser shows text, has loaded the page, and has drawn all figures; its own start does not count."""
+    """Seconds until a new browser shows text, has loaded the page, and has drawn all figures.
+
+    Its own start does not count.
+    """
     with Chromium() as browser:
         began = time.perf_counter()
         browser.open(page, width)
@@ -88,7 +101,11 @@ def opened(page: Path, width: int) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--days", type=int, default=365, help="days of data (default: 365)")
     parser.add_argument("--keep", metavar="FILE", type=Path, help="keep the page")
     args = parser.parse_args(argv)
@@ -112,8 +129,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             made = time.perf_counter() - began
             size = page.stat().st_size / 1e6
             print(f"written in {made:.1f} s, {size:.1f} MB (at most {GOAL_MB:g})")
-            rows = [{"width": width, "attempt": attempt, **opened(page, width)} for width in (1400, 390) for attempt in (1, 2, 3)]
-            terminal.print_rows(rows, f"seconds to open (goal {GOAL_S:g})")
+            rows = [
+                {"width": width, "attempt": attempt, **opened(page, width)}
+                for width in (1400, 390)
+                for attempt in (1, 2, 3)
+            ]
+            print_rows(rows, f"seconds to open (goal {GOAL_S:g})")
         finally:
             embedded.stop(config.paths.state_dir, delete=True)
     return 0

@@ -1,10 +1,12 @@
-"""How well a synthetic year's plants, load and price are forecast with weather forecasts, day ahead.
+"""How well a synthetic year's plants, load and price are forecast with weather forecasts, day
+ahead.
 
     python benchmarks/bench_synthetic.py            2025, March to December, about 4 minutes on 2 cores
 
-Generates a year of one solar plant, one wind turbine, a load and the market (`generation.py`, seed 1) and forecasts the local hours of
-every day at 11:00 the day before, through `forecasting.walk` and `known_at`: measurements and prices as known by then, the newest
-weather forecast issued by then. Columns and `champion` as in bench_luxembourg.py; PV counts all hours, its band daylight only.
+Generates a year of one solar plant, one wind turbine, a load and the market (`generation.py`, seed
+1) and forecasts the local hours of every day at 11:00 the day before, through `forecasting.walk`
+and `known_at`: measurements and prices as known by then, the newest weather forecast issued by
+then. Columns and `champion` as in bench_luxembourg.py; PV counts all hours, its band daylight only.
 """
 
 import argparse
@@ -16,21 +18,28 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy loads: one thread a process
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}  # before numpy loads: one thread a process
 
 import pandas as pd
 from bench_luxembourg import ROOT, ZONE, champion, local_days, row_of
 
-import terminal
-from config import Generation, load_config
-from features import SourceData
-from forecast_models import MODELS
 from forecasting import backtest, day_ahead_origins, rolling_calibration
 from generation import generate_files
-from kinds import KINDS
 from sources import read_sources
+from vpp.forecast.known import SourceData
+from vpp.forecast.models.catalogue import MODELS
+from vpp.runtime.config import Generation, load_config
+from vpp.runtime.tables import print_rows
+from vpp.site.kinds import KINDS
 
-WARM_UP, FIRST, LAST = date(2025, 2, 1), date(2025, 3, 1), date(2025, 12, 30)  # the data end an hour before the last local day does
+WARM_UP, FIRST, LAST = (
+    date(2025, 2, 1),
+    date(2025, 3, 1),
+    date(2025, 12, 30),
+)  # the data end an hour before the last local day does
 MODELS_OF = {
     "solar": ("random_forest", "lightgbm", "hourly_ridge"),
     "wind": ("arima", "prophet", "combination"),
@@ -41,27 +50,52 @@ MODELS_OF = {
 
 def read_data(folder):
     """What is stored about each source of a data folder."""
-    series, forecasts = {}, pd.read_csv(folder / "weather_forecast.csv", parse_dates=["issue_time", "valid_time"])
+    series, forecasts = (
+        {},
+        pd.read_csv(folder / "weather_forecast.csv", parse_dates=["issue_time", "valid_time"]),
+    )
     for kind in MODELS_OF:
         frame = pd.read_csv(folder / f"{kind}.csv", parse_dates=["time"])
         value = KINDS[kind].value
         series |= {name: rows.set_index("time")[value] for name, rows in frame.groupby("source_id")}
     forecasts = forecasts.drop(columns="source_id")
-    sources = [source for source in read_sources(folder / "sources.csv") if source.kind in MODELS_OF]
-    powers = pd.DataFrame({source.source_id: series[source.source_id] for source in sources if source.kind != "market"})
+    sources = [
+        source for source in read_sources(folder / "sources.csv") if source.kind in MODELS_OF
+    ]
+    powers = pd.DataFrame(
+        {
+            source.source_id: series[source.source_id]
+            for source in sources
+            if source.kind != "market"
+        }
+    )
     others = {"market": powers}
-    return [SourceData(source, series[source.source_id], forecasts, others.get(source.kind), zone=ZONE) for source in sources]
+    return [
+        SourceData(source, series[source.source_id], forecasts, others.get(source.kind), zone=ZONE)
+        for source in sources
+    ]
 
 
 def run_model(task):
     data, model, refit_days = task
     began = time.process_time()
-    frame = backtest(MODELS[model], data, day_ahead_origins(WARM_UP, LAST, "11:00", ZONE), refit_days=refit_days)
-    return data.source.source_id, model, rolling_calibration(frame, data), time.process_time() - began
+    frame = backtest(
+        MODELS[model], data, day_ahead_origins(WARM_UP, LAST, "11:00", ZONE), refit_days=refit_days
+    )
+    return (
+        data.source.source_id,
+        model,
+        rolling_calibration(frame, data),
+        time.process_time() - began,
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--kinds", nargs="+", choices=list(MODELS_OF), default=list(MODELS_OF))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--refit-days", type=float, default=28)
@@ -70,9 +104,14 @@ def main():
     began = time.perf_counter()
     wanted = Generation(start=date(2025, 1, 1), days=365, seed=args.seed, solar=1, wind=1, loads=1)
     with tempfile.TemporaryDirectory() as folder:
-        generate_files(dataclasses.replace(load_config(ROOT / "config.ini", {}), generation=wanted), Path(folder))
+        generate_files(
+            dataclasses.replace(load_config(ROOT / "config.ini", {}), generation=wanted),
+            Path(folder),
+        )
         sources = [data for data in read_data(Path(folder)) if data.source.kind in args.kinds]
-    tasks = [(data, model, args.refit_days) for data in sources for model in MODELS_OF[data.source.kind]]
+    tasks = [
+        (data, model, args.refit_days) for data in sources for model in MODELS_OF[data.source.kind]
+    ]
     frames, seconds, rows = {data.source.source_id: {} for data in sources}, {}, []
     with ProcessPoolExecutor(args.jobs) as pool:
         for source_id, model, frame, spent in pool.map(run_model, tasks):
@@ -82,9 +121,19 @@ def main():
         best, _ = champion(found, FIRST)
         for model, frame in {"champion": best, **found}.items():
             frame = frame[local_days(frame) >= pd.Timestamp(FIRST)]
-            rows.append(row_of(data.source.source_id, model, frame, data, seconds.get((data.source.source_id, model))))
-    terminal.print_rows(
-        rows, f"A synthetic year (seed {args.seed}), every day from {FIRST} to {LAST}, issued 11:00 the day before [kW, EUR/MWh]"
+            rows.append(
+                row_of(
+                    data.source.source_id,
+                    model,
+                    frame,
+                    data,
+                    seconds.get((data.source.source_id, model)),
+                )
+            )
+    print_rows(
+        rows,
+        f"A synthetic year (seed {args.seed}), every day from {FIRST} to {LAST}, issued 11:00 "
+        "the day before [kW, EUR/MWh]",
     )
     print(f"{time.perf_counter() - began:.0f} s by the clock, {args.jobs} processes")
 

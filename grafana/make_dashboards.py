@@ -1,7 +1,9 @@
-"""The Grafana dashboards as code: writes dashboards/operations.json, forecasts.json, stream.json and value.json beside this file.
+"""The Grafana dashboards as code: writes dashboards/operations.json, forecasts.json, stream.json
+and value.json beside this file.
 
-Each panel is a few words and its SQL, in plain PostgreSQL (`date_bin`), so that the same queries run on TimescaleDB and on the
-embedded server. Grafana replaces `$__timeFilter(column)`, `$__interval` and the variables `source` and `battery`.
+Each panel is a few words and its SQL, in plain PostgreSQL (`date_bin`), so that the same queries
+run on TimescaleDB and on the embedded server. Grafana replaces `$__timeFilter(column)`,
+`$__interval` and the variables `source` and `battery`.
 
     python grafana/make_dashboards.py
 """
@@ -11,22 +13,36 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
 DATA_SOURCE = {"type": "grafana-postgresql-datasource", "uid": "timescaledb"}
-# the last days of the data that `make run` generates; "Newest data" on each dashboard leads to the data there is
+# the last days of the data that `make run` generates; "Newest data" on each dashboard leads to the
+# data there is
 GENERATED = {"from": "2025-03-25T00:00:00Z", "to": "2025-04-03T00:00:00Z"}
 # distinguishable without colour vision (Okabe and Ito)
-COLOURS = {"solar": "#E69F00", "wind": "#56B4E9", "load": "#0072B2", "price": "#CC79A7", "plan": "#009E73", "actual": "#D55E00"}
+COLOURS = {
+    "solar": "#E69F00",
+    "wind": "#56B4E9",
+    "load": "#0072B2",
+    "price": "#CC79A7",
+    "plan": "#009E73",
+    "actual": "#D55E00",
+}
 
 BIN = "date_bin('$__interval', {}, TIMESTAMPTZ '2000-01-01 00:00Z')"
 SOURCES = "source_id IN (${source:sqlstring})"
 BATTERIES = "battery_id IN (${battery:sqlstring})"
 # what the variables offer
-MEASURED = {"source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id"}
+MEASURED = {
+    "source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id"
+}
 STREAMED = {"source": "SELECT source_id FROM sources ORDER BY kind, source_id"}
 OWNED = {"battery": "SELECT battery_id FROM batteries ORDER BY battery_id"}
 # measured values of the chosen sources: source_id, time, value
 ACTUALS = " UNION ALL ".join(
     f"SELECT source_id, time, {value} AS value FROM {table} WHERE $__timeFilter(time) AND {SOURCES}"
-    for table, value in (("renewables", "power_kw"), ("load", "power_kw"), ("market_prices", "price_eur_per_mwh"))
+    for table, value in (
+        ("renewables", "power_kw"),
+        ("load", "power_kw"),
+        ("market_prices", "price_eur_per_mwh"),
+    )
 )
 # forecasts of the chosen sources beside what came, of every run that was used or backtested; a
 # published price is no forecast
@@ -39,7 +55,11 @@ PLANNED = """
     SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules JOIN schedule_runs USING (run_id)
     JOIN (SELECT run_id, (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step FROM schedules GROUP BY run_id) AS lengths USING (run_id)
     WHERE kind = 'plan' AND $__timeFilter(time) ORDER BY time, issue_time DESC, created_at DESC"""
-NEWEST_PLAN = "(SELECT run_id FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time DESC, created_at DESC LIMIT 1)"
+NEWEST_PLAN = (
+    "(SELECT run_id FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time "
+    "DESC, "
+    "created_at DESC LIMIT 1)"
+)
 
 
 class Dashboard:
@@ -51,8 +71,13 @@ class Dashboard:
         self.panels: list[dict] = []
         self.x = self.y = self.row = 0
 
-    def add(self, title: str, kind: str, width: int, height: int, *queries: str, unit: str = "", **more) -> None:
-        """Add a panel of a kind of Grafana's; `more`: description, options, fields (custom), limits, overrides, links, repeat, interval."""
+    def add(
+        self, title: str, kind: str, width: int, height: int, *queries: str, unit: str = "", **more
+    ) -> None:
+        """Add a panel of a kind of Grafana's; `more`.
+
+        Description, options, fields (custom), limits, overrides, links, repeat, interval.
+        """
         if self.x + width > 24:
             self.x, self.y, self.row = 0, self.y + self.row, 0
         shape = "time_series" if kind == "timeseries" else "table"
@@ -85,7 +110,9 @@ class Dashboard:
                     "overrides": more.get("overrides", []),
                 },
                 "options": more.get("options", {}),
-                **{name: more[name] for name in ("repeat", "interval", "maxPerRow") if name in more},
+                **{
+                    name: more[name] for name in ("repeat", "interval", "maxPerRow") if name in more
+                },
             }
         )
         self.x, self.row = self.x + width, max(self.row, height)
@@ -103,7 +130,14 @@ class Dashboard:
             "refresh": "1m",
             "time": self.time,
             "links": [
-                {"type": "dashboards", "tags": ["vpp"], "title": "Dashboards", "asDropdown": False, "keepTime": False, "includeVars": True}
+                {
+                    "type": "dashboards",
+                    "tags": ["vpp"],
+                    "title": "Dashboards",
+                    "asDropdown": False,
+                    "keepTime": False,
+                    "includeVars": True,
+                }
             ],
             "templating": {
                 "list": [
@@ -135,13 +169,16 @@ def coloured(field: str, colour: str, **custom) -> dict:
 
 def in_unit(field: str, unit: str, **custom) -> dict:
     """An override for one field: its unit."""
-    properties = [{"id": "unit", "value": unit}] + [{"id": f"custom.{name}", "value": value} for name, value in custom.items()]
+    properties = [{"id": "unit", "value": unit}] + [
+        {"id": f"custom.{name}", "value": value} for name, value in custom.items()
+    ]
     return {"matcher": {"id": "byName", "options": field}, "properties": properties}
 
 
 def newest_data(dashboard: Dashboard) -> None:
     """A line that tells where the data ends, with a link to its last week."""
-    # with the dashboard's own path: as the home page it has another, from which a bare "?from=" leads elsewhere
+    # with the dashboard's own path: as the home page it has another, from which a bare "?from="
+    # leads elsewhere
     url = f"/d/{dashboard.uid}?from=${{__data.fields.begins.numeric}}&to=${{__data.fields.ends.numeric}}"
     dashboard.add(
         "Newest data",
@@ -153,7 +190,11 @@ def newest_data(dashboard: Dashboard) -> None:
            FROM (SELECT max(time) AS time FROM renewables UNION ALL SELECT max(time) FROM load) AS times""",
         unit="dateTimeAsIso",
         description="Click it for the last week of data and the two days after.",
-        options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^newest$/"}, "graphMode": "none", "colorMode": "none"},
+        options={
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^newest$/"},
+            "graphMode": "none",
+            "colorMode": "none",
+        },
         links=[{"title": "Show the last week of data", "url": url}],
     )
 
@@ -166,9 +207,22 @@ def operations() -> Dashboard:
         ("Without battery", "cost_no_battery_eur", "currencyEUR"),
         ("Planned at", "issue_time", "dateTimeAsIso"),
     ):
-        options = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"}
+        options = {
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
+            "graphMode": "none",
+            "colorMode": "none",
+        }
         query = f"SELECT {column} FROM schedule_runs WHERE run_id = {NEWEST_PLAN}"
-        board.add(title, "stat", 6, 4, query, unit=unit, options=options, description="At forecast values; positive is paid.")
+        board.add(
+            title,
+            "stat",
+            6,
+            4,
+            query,
+            unit=unit,
+            options=options,
+            description="At forecast values; positive is paid.",
+        )
     board.add(
         "Power by kind",
         "timeseries",
@@ -204,7 +258,8 @@ def operations() -> Dashboard:
             coloured("planned", COLOURS["plan"], lineWidth=2),
             coloured("without battery", COLOURS["load"], lineStyle={"fill": "dash"}),
         ],
-        description="Import is positive. Measured load less renewables, and what was last planned for each interval.",
+        description="Import is positive. Measured load less renewables, and what was last "
+        "planned for each interval.",
     )
     board.add(
         "State of charge",
@@ -218,7 +273,8 @@ def operations() -> Dashboard:
         unit="percentunit",
         limits={"min": 0, "max": 1},
         fields={"fillOpacity": 10},
-        description="At the end of each interval; measured where it is known, else as last planned.",
+        description="At the end of each interval; measured where it is known, else as last "
+        "planned.",
     )
     board.add(
         "Price",
@@ -260,7 +316,8 @@ def forecasts() -> Dashboard:
         f"SELECT avg((actual BETWEEN q10 AND q90)::int) AS coverage FROM ({JUDGED}) AS judged",
         unit="percentunit",
         limits={"min": 0, "max": 1},
-        description="Share of measured values between q10 and q90 of the chosen sources and time; 80 % is right.",
+        description="Share of measured values between q10 and q90 of the chosen sources and "
+        "time; 80 % is right.",
     )
     board.add(
         "Error by lead time",
@@ -271,7 +328,8 @@ def forecasts() -> Dashboard:
             SELECT 6 * floor(extract(epoch FROM valid_time - issue_time) / 21600)::int AS lead_h,
             sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS error FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1) AS leads""",
         unit="percentunit",
-        description="Sum of absolute errors over the sum of absolute measured values of the chosen sources.",
+        description="Sum of absolute errors over the sum of absolute measured values of the "
+        "chosen sources.",
         options={"xField": "lead time", "legend": {"showLegend": False}},
     )
     board.add(
@@ -283,7 +341,8 @@ def forecasts() -> Dashboard:
             FROM forecasts JOIN forecast_runs USING (run_id)
             WHERE $__timeFilter(valid_time) AND {SOURCES} AND role IN ('champion', 'fallback')
             ORDER BY valid_time, issue_time DESC, created_at DESC""",
-        f"SELECT {BIN.format('time')} AS time, avg(value) AS actual FROM ({ACTUALS}) AS actuals GROUP BY 1 ORDER BY 1",
+        f"SELECT {BIN.format('time')} AS time, avg(value) AS actual FROM ({ACTUALS}) AS actuals "
+        "GROUP BY 1 ORDER BY 1",
         interval="5m",
         repeat="source",
         maxPerRow=1,
@@ -296,7 +355,8 @@ def forecasts() -> Dashboard:
             coloured("forecast", COLOURS["plan"], lineWidth=2),
             coloured("actual", COLOURS["actual"], lineWidth=1),
         ],
-        description="The newest forecast of each time with its 50, 80 and 90 % bands, and what was measured; kW, prices EUR/MWh.",
+        description="The newest forecast of each time with its 50, 80 and 90 % bands, and what "
+        "was measured; kW, prices EUR/MWh.",
     )
     board.add(
         "Accuracy by source",
@@ -307,9 +367,13 @@ def forecasts() -> Dashboard:
             sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS "relative error",
             avg((actual BETWEEN q10 AND q90)::int) AS "in 80 % band", avg((actual BETWEEN q05 AND q95)::int) AS "in 90 % band"
             FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1""",
-        overrides=[in_unit(name, "percentunit") for name in ("relative error", "in 80 % band", "in 90 % band")],
+        overrides=[
+            in_unit(name, "percentunit")
+            for name in ("relative error", "in 80 % band", "in 90 % band")
+        ],
         description=(
-            "MAE and bias in kW, prices in EUR/MWh; champions, fallbacks and backtests in the chosen time, "
+            "MAE and bias in kW, prices in EUR/MWh; champions, fallbacks and backtests in the "
+            "chosen time, "
             "without published prices."
         ),
     )
@@ -321,11 +385,15 @@ def stream() -> Dashboard:
     tables = ("renewables", "load", "market_prices", "weather", "weather_forecasts")
     rate = "count(*) / extract(epoch FROM interval '$__interval')"
     stored = " UNION ALL ".join(
-        f"SELECT {BIN.format('sent_at')} AS time, '{table}' AS metric, {rate} AS rows_per_s FROM {table} "
+        f"SELECT {BIN.format('sent_at')} AS time, '{table}' AS metric, {rate} AS rows_per_s "
+        f"FROM {table} "
         f"WHERE $__timeFilter(sent_at) AND {SOURCES} GROUP BY 1"
         for table in tables
     )
-    newest = " UNION ALL ".join(f"SELECT max(sent_at) AS sent_at, count(*) AS stored FROM {table} WHERE {SOURCES}" for table in tables)
+    newest = " UNION ALL ".join(
+        f"SELECT max(sent_at) AS sent_at, count(*) AS stored FROM {table} WHERE {SOURCES}"
+        for table in tables
+    )
     board.add(
         "Last message",
         "stat",
@@ -333,7 +401,11 @@ def stream() -> Dashboard:
         4,
         f"SELECT max(sent_at) AS sent_at FROM ({newest}) AS tables",
         unit="dateTimeFromNow",
-        options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"},
+        options={
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
+            "graphMode": "none",
+            "colorMode": "none",
+        },
         description="When the newest stored message was sent.",
     )
     board.add(
@@ -342,7 +414,11 @@ def stream() -> Dashboard:
         8,
         4,
         f"SELECT sum(stored) AS stored FROM ({newest}) AS tables",
-        options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"},
+        options={
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
+            "graphMode": "none",
+            "colorMode": "none",
+        },
     )
     board.add(
         "Rows stored per second",
@@ -362,7 +438,8 @@ def stream() -> Dashboard:
         12,
         8,
         f"SELECT time, topic AS metric, lag {status} ORDER BY time",
-        description="Messages that wait in Kafka, whenever python communication.py status ran: the sink's health check does each minute.",
+        description="Messages that wait in Kafka, whenever python communication.py status ran: "
+        "the sink's health check does each minute.",
     )
     board.add(
         "Dead letters",
@@ -372,7 +449,10 @@ def stream() -> Dashboard:
         f"SELECT time, topic AS metric, dead_letters {status} ORDER BY time",
         description="Messages that were not stored; python communication.py dlq list tells why.",
     )
-    latest = " UNION ALL ".join(f"(SELECT time, sent_at FROM {table} WHERE {table}.source_id = s.source_id)" for table in tables[:4])
+    latest = " UNION ALL ".join(
+        f"(SELECT time, sent_at FROM {table} WHERE {table}.source_id = s.source_id)"
+        for table in tables[:4]
+    )
     board.add(
         "Last message by source",
         "table",
@@ -382,15 +462,21 @@ def stream() -> Dashboard:
             newest.sent_at - newest.time - make_interval(mins => s.step_min) AS delay, now() - newest.sent_at AS "silent for"
             FROM sources AS s LEFT JOIN LATERAL (SELECT time, sent_at FROM ({latest}) AS rows ORDER BY time DESC LIMIT 1) AS newest ON true
             WHERE s.{SOURCES} ORDER BY newest.sent_at NULLS FIRST""",
-        description="delay: from the end of the newest interval until its message was sent. Sources without a message come first.",
+        description="delay: from the end of the newest interval until its message was sent. "
+        "Sources without a message come first.",
     )
     return board
 
 
 def value() -> Dashboard:
     board = Dashboard("Value", GENERATED, OWNED)
-    one = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"}, "graphMode": "none", "colorMode": "none"}
-    # the run of each kind that was made last for an issue time, as plans of other batteries or inputs stay beside it
+    one = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
+        "graphMode": "none",
+        "colorMode": "none",
+    }
+    # the run of each kind that was made last for an issue time, as plans of other batteries or
+    # inputs stay beside it
     last = {
         kind: f"""SELECT DISTINCT ON (site_id, issue_time) * FROM schedule_runs WHERE kind = '{kind}' AND $__timeFilter(issue_time)
             ORDER BY site_id, issue_time, created_at DESC"""
@@ -400,7 +486,12 @@ def value() -> Dashboard:
         FROM ({last["actual"]}) AS a JOIN ({last["perfect"]}) AS p USING (site_id, issue_time)"""
     newest_data(board)
     for title, expression, unit in (
-        ("Captured share", "sum(cost_no_battery_eur - cost_eur) / nullif(sum(cost_no_battery_eur - perfect_eur), 0)", "percentunit"),
+        (
+            "Captured share",
+            "sum(cost_no_battery_eur - cost_eur) / nullif(sum(cost_no_battery_eur - "
+            "perfect_eur), 0)",
+            "percentunit",
+        ),
         ("Saved against no battery", "sum(cost_no_battery_eur - cost_eur)", "currencyEUR"),
         ("Saved against the simple rule", "sum(cost_rule_eur - cost_eur)", "currencyEUR"),
     ):
@@ -412,7 +503,8 @@ def value() -> Dashboard:
             f"SELECT {expression} FROM ({valued}) AS valued",
             unit=unit,
             options=one,
-            description="Plans issued in the chosen time, the last of each issue time, at actual values (python optimization.py value).",
+            description="Plans issued in the chosen time, the last of each issue time, at "
+            "actual values (python optimization.py value).",
         )
     board.add(
         "Cost against the baselines",
@@ -423,7 +515,8 @@ def value() -> Dashboard:
             cost_eur AS "plan", perfect_eur AS "perfect foresight" FROM ({valued}) AS valued ORDER BY issue_time""",
         unit="currencyEUR",
         options={"xField": "issued"},
-        description="At actual values; energy left in the batteries counts at one price for all. Positive is paid.",
+        description="At actual values; energy left in the batteries counts at one price for "
+        "all. Positive is paid.",
     )
     board.add(
         "Cost at forecast values",
@@ -448,7 +541,8 @@ def value() -> Dashboard:
             FROM ({PLANNED}) AS planned) AS savings ORDER BY time""",
         unit="currencyEUR",
         fields={"fillOpacity": 15},
-        description="Energy cost without battery less that of what was last planned for each interval, at forecast values; "
+        description="Energy cost without battery less that of what was last planned for each "
+        "interval, at forecast values; "
         "a charged battery shows as a cost until it is discharged.",
     )
     board.add(
@@ -471,7 +565,9 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     for board in (operations(), forecasts(), stream(), value()):
         path = FOLDER / f"{board.title.lower()}.json"
-        path.write_text(json.dumps(board.build(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(board.build(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     return 0
 
 

@@ -37,16 +37,36 @@ QUIET = [
 
 def find() -> str | None:
     """The browser's program, or None."""
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
+    return next(
+        (
+            path
+            for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+            if (path := shutil.which(name))
+        ),
+        None,
+    )
 
 
 class Chromium(contextlib.AbstractContextManager):
-    """One browser with one page; `messages` holds what the console said, `requests` the addresses the page asked for."""
+    """One browser with one page.
+
+    `messages` holds what the console said, `requests` the addresses the page asked for.
+    """
 
     def __init__(self, wait_s: float = 60):
-        self.wait_s, self.messages, self.requests, self.events, self.number, self.buffer = wait_s, [], [], [], 0, b""
+        self.wait_s, self.messages, self.requests, self.events, self.number, self.buffer = (
+            wait_s,
+            [],
+            [],
+            [],
+            0,
+            b"",
+        )
         self.profile = tempfile.mkdtemp(prefix="chromium-")
-        ours, theirs = os.pipe(), os.pipe()  # the browser reads commands from 3 and writes answers to 4
+        ours, theirs = (
+            os.pipe(),
+            os.pipe(),
+        )  # the browser reads commands from 3 and writes answers to 4
 
         def place():
             command, answer = os.dup(ours[0]), os.dup(theirs[1])
@@ -55,14 +75,21 @@ class Chromium(contextlib.AbstractContextManager):
 
         command = [find(), *QUIET, f"--user-data-dir={self.profile}", "about:blank"]
         self.process = subprocess.Popen(
-            command, preexec_fn=place, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            preexec_fn=place,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(ours[0])
         os.close(theirs[1])
         self.write_to, self.read_from, self.session = ours[1], theirs[0], None
         try:
             target = self.send("Target.createTarget", url="about:blank")["targetId"]
-            self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)[
+                "sessionId"
+            ]
             for domain in ("Page", "Runtime", "Network", "Log"):
                 self.send(f"{domain}.enable")
         except BaseException:
@@ -114,9 +141,19 @@ class Chromium(contextlib.AbstractContextManager):
 
     def _note(self, method, parameters):
         if method == "Runtime.exceptionThrown":
-            self.messages.append(parameters["exceptionDetails"].get("exception", {}).get("description", "exception"))
-        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
-            self.messages.append(" ".join(str(item.get("value", item.get("description"))) for item in parameters["args"]))
+            self.messages.append(
+                parameters["exceptionDetails"].get("exception", {}).get("description", "exception")
+            )
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
+            self.messages.append(
+                " ".join(
+                    str(item.get("value", item.get("description"))) for item in parameters["args"]
+                )
+            )
         elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
             self.messages.append(parameters["entry"]["text"])
         elif method == "Network.requestWillBeSent":
@@ -130,15 +167,25 @@ class Chromium(contextlib.AbstractContextManager):
         self.requests.clear()
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=scheme)
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
         self._wait(lambda item: item.get("method") == "Page.loadEventFired")
 
     def run(self, script: str):
         """The value of a JavaScript expression, a promise's when it settles."""
-        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.send(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         if "exceptionDetails" in answer:
-            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            raise RuntimeError(
+                answer["exceptionDetails"].get("exception", {}).get("description", "exception")
+            )
         return answer["result"].get("value")
 
     def hover(self, x: float, y: float) -> None:
@@ -148,9 +195,17 @@ class Chromium(contextlib.AbstractContextManager):
     def screenshot(self, path: Path, height: float = math.inf) -> None:
         """Save the page, or its upper part, as a PNG."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(height, size["height"]), "scale": 1}
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(height, size["height"]),
+            "scale": 1,
+        }
         options = {"clip": clip, "captureBeyondViewport": True}
-        Path(path).write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png", **options)["data"]))
+        Path(path).write_bytes(
+            base64.b64decode(self.send("Page.captureScreenshot", format="png", **options)["data"])
+        )
 
 
 def main(page: str, stem: str, height: str = "inf") -> int:

@@ -1,8 +1,8 @@
-"""Fixtures of all tests: real servers, an empty database and own topics for each test, configuration files, real data.
+"""Fixtures of all tests: real servers, an empty database and own topics for each test,
+configuration files, real data.
 
-The servers are those named by VPP_TEST_DATABASE_URL and VPP_TEST_KAFKA (their user must be allowed to create databases), else
-embedded ones in a temporary folder, stopped and removed at the end.
-"""
+The servers are those named by VPP_TEST_DATABASE_URL and VPP_TEST_KAFKA (their user must be allowed
+to create databases), else embedded ones in a temporary folder, stopped and removed at the end."""
 
 import os
 import sys
@@ -56,7 +56,11 @@ def database_url(servers):
 
 @pytest.fixture(scope="session")
 def has_timescaledb(servers) -> bool:
-    return bool(_execute(servers.database_url, "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"))
+    return bool(
+        _execute(
+            servers.database_url, "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
+        )
+    )
 
 
 @pytest.fixture
@@ -67,16 +71,21 @@ def kafka_prefix() -> str:
 
 @pytest.fixture
 def config_file(tmp_path, servers, database_url, kafka_prefix):
-    """Function that writes a configuration of this test's servers and folders: `config_file(training={"trials": 1})` -> path.
+    """Function that writes a configuration of this test's servers and folders:
+    `config_file(training={"trials": 1})` -> path.
 
-    Keywords are sections; a battery is `**{"battery:b": {...}}`, and without one there is a battery-1 of default values.
-    """
+    Keywords are sections; a battery is `**{"battery:b": {...}}`, and without one there is a
+    battery-1 of default values."""
 
     def write(**sections) -> Path:
         given = {
             "paths": {"data_dir": tmp_path / "data", "state_dir": tmp_path / "state"},
             "database": {"url": database_url},
-            "kafka": {"bootstrap_servers": servers.bootstrap_servers, "topic_prefix": kafka_prefix, "group_id": f"{kafka_prefix}sink"},
+            "kafka": {
+                "bootstrap_servers": servers.bootstrap_servers,
+                "topic_prefix": kafka_prefix,
+                "group_id": f"{kafka_prefix}sink",
+            },
         }
         if not any(name.startswith("battery:") for name in sections):
             given["battery:battery-1"] = {}
@@ -120,5 +129,8 @@ def _leave_project_alone():
 
 @pytest.fixture
 def script():
-    """Command line of a script of the project: `subprocess.run(script("db.py", "--config", path))`."""
+    """Command line of a script of the project.
+
+    `subprocess.run(script("db.py", "--config", path))`.
+    """
     return lambda name, *arguments: [sys.executable, str(PROJECT / name), *map(str, arguments)]

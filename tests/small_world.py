@@ -1,4 +1,7 @@
-"""A small plant in the test's database and a MLflow store for it: 50 days of a load and of a price, hourly."""
+"""A small plant in the test's database and a MLflow store for it.
+
+50 days of a load and of a price, hourly.
+"""
 
 import shutil
 
@@ -7,21 +10,35 @@ import pandas as pd
 
 import db
 import forecasting
-import model_registry
-from features import known_at, price_available_at
-from forecast_models import MODELS
-from kinds import KINDS
 from sources import Source
+from vpp.champions import registry
+from vpp.forecast.known import known_at
+from vpp.forecast.models.catalogue import MODELS
+from vpp.site.kinds import KINDS
+from vpp.site.times import price_available_at
 
 START, DAYS = pd.Timestamp("2025-01-06T00:00Z"), 50
 END = START + pd.Timedelta(days=DAYS)
 LOAD = Source("load-1", "load", "Works", "site-1", 1000.0, 60, 49.6, 6.1, "Europe/Brussels", {})
-MARKET = Source("market-1", "market", "DE-LU", "site-1", None, 60, None, None, "Europe/Brussels", {"price_area": "DE-LU"})
+MARKET = Source(
+    "market-1",
+    "market",
+    "DE-LU",
+    "site-1",
+    None,
+    60,
+    None,
+    None,
+    "Europe/Brussels",
+    {"price_area": "DE-LU"},
+)
 _template = {}
 
 
 def series(source: Source) -> pd.Series:
-    """A course of the day with noise, and a level that wanders from day to day, so that yesterday tells more than last week."""
+    """A course of the day with noise, and a level that wanders from day to day, so that yesterday
+    tells more than last week.
+    """
     rng = np.random.default_rng(len(source.source_id))
     hours = DAYS * 24 + (23 if source is MARKET else 0)  # prices run ahead
     times = pd.date_range(START, periods=hours, freq="h", name="time")
@@ -35,7 +52,12 @@ def store(conn, source: Source, values: pd.Series) -> None:
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     times = values.index.as_unit("us").asi8
     sent = np.full(len(times), pd.Timestamp.now("UTC").as_unit("us").value)
-    columns = {"source": np.zeros(len(times), int), "time": times, column: values.to_numpy(), "sent_at": sent}
+    columns = {
+        "source": np.zeros(len(times), int),
+        "time": times,
+        column: values.to_numpy(),
+        "sent_at": sent,
+    }
     if source.kind == "market":
         columns["available_at"] = price_available_at(values.index).as_unit("us").asi8
     db.upsert_sources(conn, [source])
@@ -71,8 +93,10 @@ def crown(config, source: Source, model: str, issue_time=END, **parameters):
     """Fit a model and register it as the champion, without training; returns it."""
     import mlflow
 
-    client, data = model_registry.open_store(config), load_data(config, source)
-    fitted = MODELS[model](horizon_h=config.forecast.horizon_h, **parameters).fit(known_at(data, issue_time))
+    client, data = registry.open_store(config), load_data(config, source)
+    fitted = MODELS[model](horizon_h=config.forecast.horizon_h, **parameters).fit(
+        known_at(data, issue_time)
+    )
     with mlflow.start_run():
-        model_registry.register(client, data, fitted, {})
+        registry.register(client, data, fitted, {})
     return fitted

@@ -10,12 +10,17 @@ import pandas as pd
 import pytest
 
 import db
-import terminal
-from config import load_config
 from sources import Source, write_sources
+from vpp.runtime import terminal
+from vpp.runtime.config import load_config
+from vpp.runtime.files import READ, WRITTEN
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if "def build_parser" in path.read_text(encoding="utf-8"))
+SCRIPTS = sorted(
+    path.stem
+    for path in ROOT.glob("*.py")
+    if "def build_parser" in path.read_text(encoding="utf-8")
+)
 
 
 def parsers(parser: argparse.ArgumentParser, words: tuple = ()) -> Iterator[tuple]:
@@ -71,7 +76,9 @@ def test_an_unknown_subcommand_is_one_line_with_the_nearest(script, capsys):
                     assert re.search(rf"{name}x: expected one of {name}\b", line), line
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("bench_*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks").glob("bench_*.py")), ids=lambda p: p.stem
+)
 def test_no_benchmark_takes_a_flag_cut_short(path):
     made = re.findall(r"ArgumentParser\(.*\)", path.read_text(encoding="utf-8"))
     assert all("allow_abbrev=False" in call for call in made)
@@ -86,7 +93,7 @@ def test_every_option_that_names_a_file_is_known_to_the_check():
         for action in parser._actions
         if action.metavar == "FILE"
     }
-    assert named == {*terminal.WRITTEN, *terminal.READ}
+    assert named == {*WRITTEN, *READ}
 
 
 OVER_INPUT = [
@@ -132,8 +139,13 @@ def test_an_empty_value_is_refused_in_one_line(script, words, capsys):
 def test_a_configuration_that_is_not_there_is_one_line(script, capsys):
     for words, parser in parsers(parser_of(script)):
         needed = [word for action in parser._actions if action.required for word in given(action)]
-        if not any(isinstance(a, argparse._SubParsersAction) and a.required for a in parser._actions):
-            assert importlib.import_module(script).main([*words, *needed, "--config", "nosuch.ini"]) == 2
+        if not any(
+            isinstance(a, argparse._SubParsersAction) and a.required for a in parser._actions
+        ):
+            assert (
+                importlib.import_module(script).main([*words, *needed, "--config", "nosuch.ini"])
+                == 2
+            )
             [line] = capsys.readouterr().err.splitlines()
             assert "nosuch.ini: no such configuration file; name one with --config" in line
 

@@ -18,12 +18,11 @@ import pandas as pd
 import pytest
 from pages import BLOCKS, PAGES, ROOT, generated
 
-import config
 import db
 import embedded
 import pipeline
-import terminal
 from sources import Source
+from vpp.runtime import config, servers, terminal
 
 README = PAGES["README.md"]
 TEXT = "\n".join(PAGES.values())
@@ -254,6 +253,12 @@ def test_links_beside_the_pages_lead_somewhere(name):
         assert not anchor or anchor in headings((ROOT / file).read_text(encoding="utf-8")), target
 
 
+def test_files_that_pages_name_exist():
+    told = set(re.findall(r"`((?:vpp|tests|examples|benchmarks|docker|docs)/[\w/.]+)`", TEXT))
+    assert len(told) > 20
+    assert not [name for name in told if not (ROOT / name).exists()]
+
+
 # --- messages ------------------------------------------------------------------------------------
 
 
@@ -285,7 +290,7 @@ def test_troubleshooting_shows_the_messages_as_they_come(
     save_plan(config.load_config("config.ini"))
     provoke("optimization", "value")
     for spawn in (lambda places: SimpleNamespace(poll=lambda: None, returncode=None), refuse):
-        monkeypatch.setattr(embedded, "_spawn_daemon", spawn)
+        monkeypatch.setattr(servers, "_spawn_daemon", spawn)
         with pytest.raises(embedded.EmbeddedError) as raised:
             embedded.ensure_running(state, 0)
         found.append(str(raised.value))

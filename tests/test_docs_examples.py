@@ -12,15 +12,17 @@ import re
 import shlex
 import shutil
 import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from pages import BLOCKS, ROOT, Block
 
-import config
 import db
 import embedded
+from vpp.runtime import config
 
 # Commands that no test can run, and why; of a block with Docker no command runs.
 NOT_RUN = {
@@ -42,7 +44,7 @@ SMALL = {
         "history_days": "35",
     },
 }
-# What takes long and leaves the same state when it is run again: it runs where a reader meets it first.
+# It takes long and leaves the same state when it is run again, so it runs once, at its first place.
 ONCE = re.compile(r"python (pipeline|train_forecast)\.py.*|.* --backfill-days .*")
 SHORTER = {"--trials": "1", "--jobs": "1"}  # values of flags that only take longer
 
@@ -133,33 +135,38 @@ def commands_of(block: Block):
             yield command
 
 
-def follow(block: Block, seen: set[str], capsys):
-    """Do with a block what a reader does: write its file, run its commands or its Python.
+class Reader:
+    """Does with each block what a reader does: writes its file, runs its commands or its Python."""
 
-    Yields
-    ------
-    What each command said that failed.
-    """
-    if block.title:
-        with open(block.title, "w", encoding="utf-8") as file:
-            file.write(make_small(block.text) if block.language == "ini" else block.text)
-    elif block.language == "python":
-        exec(compile(block.text, block.page, "exec"), {"__name__": block.page})
-    elif block.language == "sh":
-        for command in commands_of(block):
-            if command in seen and ONCE.fullmatch(command):
-                continue
-            seen.add(command)
-            code, said = run_command(command), capsys.readouterr()
-            if code:
-                yield f"{block.page}: {command}\nexit code {code}\n{said.out}\n{said.err}"
+    def __init__(self):
+        self.seen: set[str] = set()
+        self.names: dict[str, dict] = {}  # of each page's Python
+
+    def follow(self, block: Block) -> Iterator[tuple[str, int]]:
+        """The commands of a block that run, each with its exit code."""
+        if block.title:
+            text = make_small(block.text) if block.language == "ini" else block.text
+            Path(block.title).write_text(text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile(block.text, block.page, "exec"), self.names.setdefault(block.page, {}))
+        elif block.language == "sh":
+            for command in commands_of(block):
+                if command not in self.seen or not ONCE.fullmatch(command):
+                    self.seen.add(command)
+                    yield command, run_command(command)
 
 
 def test_examples_run_in_the_order_of_reading(world, capsys):
-    seen: set[str] = set()
-    failures = [failure for block in BLOCKS for failure in follow(block, seen, capsys)]
+    reader, failures = Reader(), []
+    for block in BLOCKS:
+        for command, code in reader.follow(block):
+            said = capsys.readouterr()
+            if code:
+                failures.append(
+                    f"{block.page}: {command}\nexit code {code}\n{said.out}\n{said.err}"
+                )
     assert not failures, "\n\n".join(failures)
-    assert len(seen) > 50
+    assert len(reader.seen) > 50
 
 
 def test_each_exception_is_needed():

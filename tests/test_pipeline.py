@@ -12,13 +12,13 @@ import pytest
 
 import communication
 import db
-import forecast_and_save
 import generation
 import pipeline
-import report_content
-import valuation
-from config import load_config
-from model_selection import NAIVE
+from vpp.champions import forecasts
+from vpp.champions.tuning import NAIVE
+from vpp.planning import valuation
+from vpp.report import content
+from vpp.runtime.config import load_config
 
 FAST = {"models": "arima", "trials": 1, "origins": 2, "jobs": 1}
 
@@ -36,8 +36,10 @@ def check(summary: dict, config) -> dict[str, int]:
     assert cost["perfect_foresight"] <= cost["rule"] + tolerance
     assert cost["perfect_foresight"] <= cost["no_battery"] + tolerance
     saved = cost["no_battery"] - cost["perfect_foresight"]
-    assert cost["captured_share"] == pytest.approx((cost["no_battery"] - cost["plan"]) / saved, rel=1e-6)
-    value, money = valuation.value_plan(config), report_content.read_content(config).money
+    assert cost["captured_share"] == pytest.approx(
+        (cost["no_battery"] - cost["plan"]) / saved, rel=1e-6
+    )
+    value, money = valuation.value_plan(config), content.read_content(config).money
     assert cost == {name: value[name] for name in cost}
     assert money.total_eur | {"captured_share": money.captured_share} == cost
     with db.session(config) as connection:
@@ -59,10 +61,26 @@ def test_twice_on_generated_data(config_file, tmp_path, capsys):
     assert counts[0] == counts[1], "the second run doubled something"
     assert summaries[0]["rows"] == summaries[1]["rows"]
     assert summaries[0]["cost_eur"] == pytest.approx(summaries[1]["cost_eur"])
-    # 30 days of hours: 2 plants a kind, and prices to the end of the local day of the data end (22:00 UTC in summer: 22 more)
-    assert summaries[0]["rows"][config.kafka.topic_prefix + "solar-topic"] == {"produced": 1440, "stored": 1440, "dlq": 0}
-    assert summaries[0]["rows"][config.kafka.topic_prefix + "market-topic"] == {"produced": 742, "stored": 742, "dlq": 0}
-    assert {row["source_id"] for row in summaries[0]["champions"]} == {"solar-1", "solar-2", "wind-1", "wind-2", "load-1", "market-1"}
+    # 30 days of hours: 2 plants a kind, and prices to the end of the local day of the data end
+    # (22:00 UTC in summer: 22 more)
+    assert summaries[0]["rows"][config.kafka.topic_prefix + "solar-topic"] == {
+        "produced": 1440,
+        "stored": 1440,
+        "dlq": 0,
+    }
+    assert summaries[0]["rows"][config.kafka.topic_prefix + "market-topic"] == {
+        "produced": 742,
+        "stored": 742,
+        "dlq": 0,
+    }
+    assert {row["source_id"] for row in summaries[0]["champions"]} == {
+        "solar-1",
+        "solar-2",
+        "wind-1",
+        "wind-2",
+        "load-1",
+        "market-1",
+    }
     printed = capsys.readouterr().out
     assert "captured share of what perfect foresight saves" in printed
     assert "report: " in printed
@@ -77,13 +95,50 @@ def test_on_a_real_month(config_file, tmp_path, real_data, script):
         grid={"import_limit_kw": 1e6, "export_limit_kw": 1e6},
         **{"battery:lu": {"capacity_kwh": 100_000, "charge_kw": 50_000, "discharge_kw": 50_000}},
     )
-    columns = ["--solar", "pv_mw:MW", "--wind", "wind_mw:MW", "--load", "load_mw:MW", "--price", "price_da_eur_mwh:EUR/MWh"]
-    command = script("sources.py", "import", tmp_path / "month.csv", "--time-column", "time_utc", "--tz", "UTC", *columns)
-    subprocess.run([*command, "--output", str(tmp_path / "real"), "--config", str(path)], check=True, capture_output=True, cwd=tmp_path)
-    assert pipeline.main(["--config", str(path), "--data", str(tmp_path / "real"), "--json", str(tmp_path / "s.json")]) == 0
+    columns = [
+        "--solar",
+        "pv_mw:MW",
+        "--wind",
+        "wind_mw:MW",
+        "--load",
+        "load_mw:MW",
+        "--price",
+        "price_da_eur_mwh:EUR/MWh",
+    ]
+    command = script(
+        "sources.py",
+        "import",
+        tmp_path / "month.csv",
+        "--time-column",
+        "time_utc",
+        "--tz",
+        "UTC",
+        *columns,
+    )
+    subprocess.run(
+        [*command, "--output", str(tmp_path / "real"), "--config", str(path)],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    assert (
+        pipeline.main(
+            [
+                "--config",
+                str(path),
+                "--data",
+                str(tmp_path / "real"),
+                "--json",
+                str(tmp_path / "s.json"),
+            ]
+        )
+        == 0
+    )
     summary = json.loads((tmp_path / "s.json").read_text())
     check(summary, load_config(path))
-    assert {tuple(counts.values()) for counts in summary["rows"].values()} == {(2688, 2688, 0)}  # 28 days of 96 quarter-hours
+    assert {tuple(counts.values()) for counts in summary["rows"].values()} == {
+        (2688, 2688, 0)
+    }  # 28 days of 96 quarter-hours
 
 
 def test_other_data_in_the_database_is_told(config_file, capsys):
@@ -93,7 +148,12 @@ def test_other_data_in_the_database_is_told(config_file, capsys):
     with db.session(config) as connection:
         db.upsert_sources(connection, [other])
         times = db.pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC").as_unit("us").asi8
-        columns = {"source": db.np.zeros(3, int), "time": times, "power_kw": db.np.ones(3), "sent_at": times}
+        columns = {
+            "source": db.np.zeros(3, int),
+            "time": times,
+            "power_kw": db.np.ones(3),
+            "sent_at": times,
+        }
         db.store_measurements(connection, "renewables", [other.source_id], columns)
     assert pipeline.main(["--config", str(path)]) == 1
     message = capsys.readouterr().err.splitlines()[-1]
@@ -113,27 +173,45 @@ def test_interrupted_and_run_again(stage, config_file, script, tmp_path):
     )
     for line in process.stderr:
         if line.rstrip().endswith(f": {stage}"):
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the script and its workers
+            os.killpg(
+                process.pid, signal.SIGINT
+            )  # as a terminal does: to the script and its workers
             break
     rest = process.stderr.read()
     assert process.wait(timeout=30) == 130, rest
-    assert rest.rstrip().splitlines()[-1] == "pipeline.py: interrupted; run the same command again to complete it"
+    assert (
+        rest.rstrip().splitlines()[-1]
+        == "pipeline.py: interrupted; run the same command again to complete it"
+    )
     data = load_config(path).paths.data_dir
     assert not data.exists() or {entry.name for entry in data.iterdir() if entry.is_file()} in (
         set(),
-        {"solar.csv", "wind.csv", "load.csv", "market.csv", "weather.csv", "weather_forecast.csv", "sources.csv"},
+        {
+            "solar.csv",
+            "wind.csv",
+            "load.csv",
+            "market.csv",
+            "weather.csv",
+            "weather_forecast.csv",
+            "sources.csv",
+        },
     )
     assert pipeline.main(["--config", str(path)]) == 0
 
 
 def test_watch_plans_once_for_each_new_data_end(config_file, tmp_path, monkeypatch, caplog):
-    """Rounds: the first plan; nothing new; a day more of data; a file that cannot be read; mended. The waits between make the changes."""
+    """Rounds: the first plan; nothing new; a day more of data; a file that cannot be read; mended.
+
+    The waits between make the changes.
+    """
     path = config_file(generation={"days": 20, "solar": 1, "wind": 1})
     config = load_config(path)
     longer = dataclasses.replace(config, generation=dataclasses.replace(config.generation, days=21))
     solar = config.paths.data_dir / "solar.csv"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(forecast_and_save, "STAND_INS", (NAIVE,))  # no champion is needed here, nor a slow model
+    monkeypatch.setattr(
+        forecasts, "STAND_INS", (NAIVE,)
+    )  # no champion is needed here, nor a slow model
     caplog.set_level("INFO", logger="pipeline")
     generation.generate_files(config, config.paths.data_dir)
     changes = [
@@ -150,21 +228,37 @@ def test_watch_plans_once_for_each_new_data_end(config_file, tmp_path, monkeypat
             raise KeyboardInterrupt
         changes[len(waits) - 1]()
 
-    monkeypatch.setattr(communication, "stream", lambda config: streams.append(len(waits)) or stream(config))
+    monkeypatch.setattr(
+        communication, "stream", lambda config: streams.append(len(waits)) or stream(config)
+    )
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=time.monotonic, sleep=change))
     with pytest.raises(KeyboardInterrupt):
         pipeline.watch(config, 60)
     assert all(3000 < seconds < 3600 for seconds in waits)
     assert streams == [0, 2, 3, 4]  # not in round 1, where no file is new
     *told, broken, mended = [record.message for record in caplog.records]
-    assert [text.split(":")[0] for text in told] == ["planned from 2025-01-21T00", "nothing new", "planned from 2025-01-22T00"]
-    assert "no column power_kw" in broken and "trying again in 60 min" in broken and mended.startswith("nothing new")
+    assert [text.split(":")[0] for text in told] == [
+        "planned from 2025-01-21T00",
+        "nothing new",
+        "planned from 2025-01-22T00",
+    ]
+    assert (
+        "no column power_kw" in broken
+        and "trying again in 60 min" in broken
+        and mended.startswith("nothing new")
+    )
     with db.session(config) as connection:
         runs = db.read_forecast_runs(connection)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT issue_time FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time")
+            cursor.execute(
+                "SELECT issue_time FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time"
+            )
             planned = [f"{issue_time:%F}" for (issue_time,) in cursor]
-    assert planned == ["2025-01-21", "2025-01-22"] == sorted({f"{issue_time:%F}" for issue_time in runs["issue_time"]})
+    assert (
+        planned
+        == ["2025-01-21", "2025-01-22"]
+        == sorted({f"{issue_time:%F}" for issue_time in runs["issue_time"]})
+    )
     assert (tmp_path / "report.html").exists()
 
 
@@ -173,17 +267,26 @@ def test_data_folder_without_sources(config_file, tmp_path, capsys):
     assert "sources.csv" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [["--json", "."], ["--watch", "0"], ["--watch", "nan"], ["--watch", "5", "--json", "s.json"]])
-def test_wrong_arguments_are_refused_before_any_work(wrong, config_file, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "wrong",
+    [["--json", "."], ["--watch", "0"], ["--watch", "nan"], ["--watch", "5", "--json", "s.json"]],
+)
+def test_wrong_arguments_are_refused_before_any_work(
+    wrong, config_file, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     assert pipeline.main(["--config", str(config_file()), *wrong]) == 2
     assert wrong[0] in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 
-def test_a_page_that_cannot_be_written_is_refused_before_any_work(config_file, tmp_path, monkeypatch, capsys):
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(
+    config_file, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "report.html").mkdir()
     assert pipeline.main(["--config", str(config_file())]) == 2
-    assert capsys.readouterr().err.endswith("report.html: cannot be written: is a folder; name a file in a folder you may write\n")
+    assert capsys.readouterr().err.endswith(
+        "report.html: cannot be written: is a folder; name a file in a folder you may write\n"
+    )
     assert not (tmp_path / "data").exists()

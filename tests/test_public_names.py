@@ -17,38 +17,46 @@ NAMES = {
         market_series plant_series
     """,
     "sources": """
-        ADDED DataFileError IMPORTED SOURCES_FILE STEPS_MIN Source SourceError VALUE_COLUMN
-        WEATHER_COLUMNS read_sources replacing_files time_text write_sources
+        ADDED DataFileError IMPORTED SOURCES_FILE Source SourceError read_sources
+        replacing_files time_text write_sources
     """,
-    "communication": "list_dead_letters replay_dead_letters status stream",
+    "communication": """
+        consume list_dead_letters register_sources replay_dead_letters status stream
+    """,
     "db": """
-        DataGapError DatabaseError ForecastRun MEASUREMENTS QUANTILES RECORD_REFUSED SERIES Source
-        WEATHER after_import connect connect_url count_measurements count_rows data_end
-        delete_source first_line is_compressing read_forecast_runs read_forecasts read_last_state
-        read_latest read_resampled read_schedule read_series read_sources read_states read_weather
-        read_weather_forecasts reset run_id save_battery_states save_forecasts save_schedule
-        save_stream_status session store_measurements upsert_batteries upsert_sources
+        DataGapError DatabaseError ForecastRun Source after_import check_run connect connect_url
+        count_measurements count_rows data_end delete_source is_compressing read_available_at
+        read_forecast_runs read_forecasts read_last_state read_latest read_resampled
+        read_schedule read_series read_sources read_states read_weather_forecasts reset run_id
+        save_battery_states save_forecasts save_schedule save_stream_status session
+        store_measurements upsert_batteries upsert_sources
     """,
-    "train_forecast": "parallel train",
+    "train_forecast": """
+        train
+    """,
     "forecasting": """
         CALIBRATION_DAYS ForecastError REFIT_DAYS backtest battery_day check_issue_time
         day_ahead_origins fit_calibrated load_source_data pick_sources price_scores
         rolling_calibration scores walk
     """,
-    "forecast_and_save": "forecast_all load_source_data",
+    "forecast_and_save": """
+        forecast_all
+    """,
     "battery": """
-        Battery Replay TOLERANCE carry_out energy_kwh idle keep_fraction money_eur replay
-        self_consumption settle stored_kwh within_grid
+        Battery Replay Step carry_out energy_kwh idle keep_fraction money_eur peak_import_kw
+        replay self_consumption settle simulate_day stored_kwh within_cycles within_grid
     """,
-    "optimization": "plan solve_or_raise value_plan",
+    "optimization": """
+        plan plan_problem value_plan
+    """,
     "report": """
-        OUTPUT SECTIONS TEMPLATE battery_actions error_in_words next_day_in_words plotly_script
-        render stream_section write_report
+        OUTPUT battery_actions next_day_in_words render write_report
     """,
-    "pipeline": "HELD_BACK_H check_stored watch",
+    "pipeline": """
+        HELD_BACK_H check_stored run_stages watch
+    """,
     "embedded": """
-        Addresses BROKER_MAX_BYTES BROKER_PARTITIONS EmbeddedError describe ensure_running
-        find_places stop
+        Addresses EmbeddedError describe ensure_running find_places stop
     """,
 }
 EVERY = ("build_parser", "main")

@@ -11,7 +11,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVES = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
-FAILS = "#!/bin/sh\necho 'pyenv: command not found' >&2\nexit 127\n"  # a shim of pyenv for a version that is not installed
+# a shim of pyenv for a version that is not installed
+FAILS = "#!/bin/sh\necho 'pyenv: command not found' >&2\nexit 127\n"
 
 
 def make(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess:
@@ -23,7 +24,9 @@ def make(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.
             (tools / name).symlink_to(shutil.which(name))
     environment = {"PATH": f"{path}:{tools}" if path else str(tools)}
     command = [shutil.which("make"), "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.fixture
@@ -31,7 +34,13 @@ def folder(tmp_path):
     """A folder with a space that holds what make reads."""
     folder = tmp_path / "my plant"
     folder.mkdir()
-    for name in ("Makefile", ".env.example", "requirements.txt", "requirements-dev.txt", "requirements.lock"):
+    for name in (
+        "Makefile",
+        ".env.example",
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements.lock",
+    ):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -63,7 +72,10 @@ def test_make_takes_the_first_python_that_serves(folder, there, taken):
 def test_make_takes_the_python_that_it_is_told(folder):
     path = commands(folder, **{"python3.13": SERVES, "my python": SERVES})
     assert make(folder, "PYTHON=my python", ".env", path=path).returncode == 0
-    assert '"my python" -m venv .venv' in make(folder, "-n", "PYTHON=my python", ".venv/bin/python", path=path).stdout
+    assert (
+        '"my python" -m venv .venv'
+        in make(folder, "-n", "PYTHON=my python", ".venv/bin/python", path=path).stdout
+    )
 
 
 @pytest.mark.parametrize("there", [{}, {"python3": FAILS}, {"python3": "#!/bin/sh\nexit 1\n"}])
@@ -112,7 +124,11 @@ def versions(python: str) -> dict[str, str]:
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
     }
-    found = [(one.name, str(one.specifier)) for one in locked() if one.marker is None or one.marker.evaluate(machine)]
+    found = [
+        (one.name, str(one.specifier))
+        for one in locked()
+        if one.marker is None or one.marker.evaluate(machine)
+    ]
     names = [name for name, _ in found]
     assert len(names) == len(set(names)), "one version of each"
     return {name: version.removeprefix("==") for name, version in found}

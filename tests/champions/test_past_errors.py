@@ -1,0 +1,117 @@
+"""The error of the last day.
+
+One number on the command line and in the report, with published prices in play.
+"""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_world import END, LOAD, MARKET, crown, fill, make_store, series, store
+
+import db
+import forecast_and_save
+import report
+from vpp.champions.past_errors import day_error
+from vpp.report.content import read_content
+from vpp.runtime.config import load_config
+from vpp.site.times import DAY
+from vpp.storage.results import ForecastRun
+
+HOUR = pd.Timedelta(hours=1)
+
+
+@pytest.fixture
+def config(config_file):
+    return load_config(config_file())
+
+
+def save(conn, source, issue_time, off, published=0, hours=48, role="champion"):
+    """A forecast that is off by `off`; its first hours are published."""
+    times = pd.date_range(issue_time, periods=hours, freq="h", name="valid_time")
+    known = np.arange(hours) < published
+    value = series(source).reindex(times).fillna(300.0) + np.where(known, 0.0, off)
+    frame = pd.DataFrame({"value": value, "published": known}, times)
+    db.save_forecasts(
+        conn, [(ForecastRun(source.source_id, "arima", "1", issue_time, issue_time, role), frame)]
+    )
+
+
+def test_the_script_and_the_report_show_the_same_error(config, tmp_path_factory, capsys):
+    """Forecasts a day apart; a day before, all prices but one of the last day were published."""
+    make_store(config, tmp_path_factory)
+    fill(config, LOAD, MARKET)
+    for source in (LOAD, MARKET):
+        crown(config, source, "daily_naive", END - 3 * DAY)
+    for days in (2, 1, 0):
+        issue = (END - days * DAY).isoformat()
+        arguments = ["--config", str(config.path), "--issue-time", issue, "--json"]
+        assert forecast_and_save.main(arguments) == 0
+        out = capsys.readouterr().out
+    script = {row["source_id"]: row["yesterday_mae"] for row in json.loads(out)}
+    content = read_content(config)
+    shown = {view.source.source_id: view.error["mae"] for view in content.views}
+    assert shown == script
+    actual = series(MARKET)
+    with db.session(config) as conn:
+        two_days_old = db.read_forecasts(conn, "market-1", END - 2 * DAY)[1]["value"]
+        one_day_old = db.read_forecasts(conn, "market-1", END - DAY)[1]
+    day = actual.index[(actual.index >= END - DAY) & (actual.index < END)]
+    assert one_day_old.loc[day, "published"].sum() == 23
+    assert script["market-1"] == pytest.approx((two_days_old[day] - actual[day]).abs().mean())
+    assert script["market-1"] > 5
+    words = re.sub(r"<[^>]*>", "", report.render(content))
+    assert f"mean absolute error {script['market-1']:,.2f} EUR/MWh" in words
+
+
+def test_published_prices_and_forecasts_of_another_age_do_not_count(config):
+    fill(config, LOAD, MARKET)
+    with db.session(config) as conn:
+        save(conn, LOAD, END - 2 * DAY, off=9.0)
+        save(conn, LOAD, END - 30 * HOUR, off=2.0)
+        save(conn, LOAD, END - 23 * HOUR, off=7.0)
+        save(conn, MARKET, END - 2 * DAY, off=3.0, published=34)
+        save(conn, MARKET, END - DAY, off=5.0, published=23)
+        load, price = (day_error(conn, config, source, END) for source in (LOAD, MARKET))
+        assert (load["mae"], load["issue_time"]) == (pytest.approx(2.0), END - 30 * HOUR)
+        assert (price["mae"], price["issue_time"]) == (pytest.approx(3.0), END - 2 * DAY)
+        actual = series(MARKET)
+        counted = actual.index[(actual.index >= END - 14 * HOUR) & (actual.index < END)]
+        week_before = actual[counted - 7 * DAY].to_numpy()  # no clock changes in February
+        assert price["naive"] == pytest.approx(np.abs(week_before - actual[counted]).mean())
+        save(conn, MARKET, END - 2 * DAY, off=3.0, published=48)
+        assert day_error(conn, config, MARKET, END) is None
+
+
+@pytest.mark.parametrize(
+    ("role", "counts"), [("fallback", True), ("backtest", True), ("manual", False)]
+)
+def test_roles_that_count(config, role, counts):
+    fill(config, LOAD)
+    with db.session(config) as conn:
+        save(conn, LOAD, END - DAY, off=4.0, role=role)
+        error = day_error(conn, config, LOAD, END)
+    assert (error is not None) == counts
+
+
+def test_half_of_the_day_must_be_forecast_and_measured(config):
+    fill(config, LOAD)
+    with db.session(config) as conn:
+        save(conn, LOAD, END - DAY, off=4.0, hours=11)
+        assert day_error(conn, config, LOAD, END) is None
+        save(conn, LOAD, END - DAY, off=4.0, hours=12)
+        assert day_error(conn, config, LOAD, END)["mae"] == pytest.approx(4.0)
+
+
+def test_curtailed_hours_do_not_count(config):
+    curtailed = [[(END - 3 * HOUR).isoformat(), END.isoformat()]]
+    source = type(LOAD)(**{**vars(LOAD), "parameters": {"curtailed": curtailed}})
+    fill(config, LOAD)
+    with db.session(config) as conn:
+        changed = series(LOAD)
+        changed[changed.index >= END - 3 * HOUR] += 500.0
+        store(conn, source, changed)
+        save(conn, LOAD, END - DAY, off=4.0)
+        assert day_error(conn, config, source, END)["mae"] == pytest.approx(4.0)

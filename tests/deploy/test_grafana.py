@@ -1,0 +1,373 @@
+"""Grafana's dashboards: every query of every panel runs on the real schema and returns rows.
+
+The files are what the code makes.
+"""
+
+import importlib.util
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import psycopg2
+import pytest
+import yaml
+from conftest import PROJECT
+
+import db
+from sources import Source
+from vpp.runtime.config import BatteryParameters
+from vpp.site.kinds import KINDS, SERIES_KINDS
+
+FOLDER = PROJECT / "grafana"
+DASHBOARDS = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((FOLDER / "dashboards").glob("*.json"))
+}
+ISSUE_TIME = pd.Timestamp("2025-03-29T00:00Z")
+HOURS = pd.date_range(ISSUE_TIME - pd.Timedelta("24h"), periods=48, freq="h")
+CAPACITY_KW = {"solar": 1000.0, "wind": 1000.0, "load": 1000.0, "market": None, "weather": None}
+SOURCES = [
+    Source(
+        f"{kind}-1",
+        kind,
+        kind.capitalize(),
+        "site-1",
+        capacity,
+        60,
+        49.6,
+        6.1,
+        "Europe/Brussels",
+        {},
+    )
+    for kind, capacity in CAPACITY_KW.items()
+]
+BATTERY = BatteryParameters("battery-1", capacity_kwh=200.0)
+
+
+def microseconds(time: pd.Timestamp) -> int:
+    return time.value // 1000
+
+
+def store(conn, table: str, source_id: str, **values) -> None:
+    count = len(HOURS)
+    columns = {"source": np.zeros(count, np.int32), "time": HOURS.as_unit("us").asi8}
+    columns |= {name: np.full(count, value) for name, value in values.items()}
+    db.store_measurements(
+        conn,
+        table,
+        [source_id],
+        columns | {"sent_at": np.full(count, microseconds(pd.Timestamp.now("UTC")))},
+    )
+    conn.commit()
+
+
+def fill(conn) -> None:
+    """Two days of measurements, and a forecast and a plan of the second day, which was valued at
+    what came.
+
+    Load 500 kW, solar 200, wind 100, price 80 EUR/MWh: without a battery 200 kW are imported. The
+    plan discharges 100 kW in the first hour of the day and charges 100 kW in the second. A plan of
+    the same time with another battery was valued before it."""
+    db.upsert_sources(conn, SOURCES)
+    db.upsert_batteries(conn, [BATTERY])
+    store(conn, "renewables", "solar-1", power_kw=200.0)
+    store(conn, "renewables", "wind-1", power_kw=100.0)
+    store(conn, "load", "load-1", power_kw=500.0)
+    store(
+        conn,
+        "market_prices",
+        "market-1",
+        price_eur_per_mwh=80.0,
+        available_at=microseconds(ISSUE_TIME - pd.Timedelta("2D")),
+    )
+    store(conn, "weather", "weather-1", ghi=0.0, dni=0.0, dhi=0.0, temp_air=5.0, wind_speed=4.0)
+    day = HOURS[24:]
+    runs = []
+    for source, level in (
+        ("solar-1", 220.0),
+        ("wind-1", 100.0),
+        ("load-1", 500.0),
+        ("market-1", 80.0),
+    ):
+        band = {f"q{q:02}": level * (1 + (q - 50) / 100) for q in (5, 10, 25, 50, 75, 90, 95)}
+        runs.append(
+            (
+                db.ForecastRun(source, "test", "1", ISSUE_TIME, ISSUE_TIME, "champion"),
+                pd.DataFrame({"value": level, **band}, day),
+            )
+        )
+    db.save_forecasts(conn, runs)
+    discharge = np.r_[100.0, np.zeros(23)]
+    charge = np.r_[0.0, 100.0, np.zeros(22)]
+    schedule = pd.DataFrame(
+        {"grid_import_kw": 200.0 - discharge + charge, "grid_export_kw": 0.0}, day
+    )
+    schedule = schedule.assign(
+        load_kw=500.0,
+        renewables_kw=300.0,
+        curtailed_kw=0.0,
+        stored_value_eur_per_mwh=80.0,
+        reason="because",
+    )
+    schedule = schedule.assign(
+        import_price_eur_per_mwh=np.r_[100.0, 50.0, np.full(22, 80.0)],
+        export_price_eur_per_mwh=40.0,
+    )
+    states = pd.DataFrame(
+        {
+            "battery_id": "battery-1",
+            "soc": 0.5,
+            "energy_kwh": 100.0,
+            "charge_kw": charge,
+            "discharge_kw": discharge,
+        },
+        day,
+    )
+    before = [
+        (f"{kind} before", kind, cost)
+        for kind, cost in (("plan", -1.0), ("actual", -1.0), ("perfect", -2.0))
+    ]
+    for run_id, kind, cost in [
+        *before,
+        ("plan", "plan", -8.0),
+        ("perfect", "perfect", -10.0),
+        ("actual", "actual", -6.0),
+    ]:
+        run = {
+            "run_id": run_id,
+            "site_id": "site-1",
+            "issue_time": ISSUE_TIME,
+            "kind": kind,
+            "status": "optimal",
+        }
+        run |= {
+            "certificate": "lp-exact",
+            "gap": 0.0,
+            "objective_eur": cost,
+            "cost_eur": cost,
+            "seconds": 0.1,
+        }
+        run |= {"cost_no_battery_eur": 0.0, "cost_rule_eur": -2.0}
+        db.save_schedule(conn, run, schedule, states)
+    db.save_stream_status(conn, {"load-topic": (7, 2)})
+    measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
+    db.save_battery_states(conn, measured)
+    conn.commit()
+
+
+def expand(
+    query: str, board: dict, start: str = "2025-03-28T00:00:00Z", end: str = "2025-03-30T00:00:00Z"
+) -> str:
+    """A query as Grafana sends it: macros and variables replaced."""
+    if board["time"]["from"].startswith("now"):
+        start, end = "now() - interval '1 day'", "now() + interval '1 minute'"
+    else:
+        start, end = f"'{start}'", f"'{end}'"
+    query = re.sub(r"\$__timeFilter\(([\w.]+)\)", rf"\1 BETWEEN {start} AND {end}", query)
+    query = (
+        query.replace("$__timeFrom()", start)
+        .replace("$__timeTo()", end)
+        .replace("$__interval", "30m")
+    )
+    query = query.replace(
+        "${source:sqlstring}", ",".join(f"'{source.source_id}'" for source in SOURCES)
+    )
+    query = query.replace("${battery:sqlstring}", "'battery-1'")
+    assert "$" not in query, query
+    return query
+
+
+@pytest.fixture
+def query(database_url):
+    """Function that runs one query on a filled database; rows as dictionaries."""
+    conn = db.connect_url(database_url, 20)
+    fill(conn)
+
+    def run(text: str) -> list[dict]:
+        with conn, conn.cursor() as cursor:
+            cursor.execute(text)
+            return [
+                dict(zip([column.name for column in cursor.description], row, strict=True))
+                for row in cursor
+            ]
+
+    yield run
+    conn.close()
+
+
+def panel(board: str, title: str) -> dict:
+    return next(item for item in DASHBOARDS[board]["panels"] if item["title"] == title)
+
+
+def test_every_query_of_every_dashboard_returns_rows(query):
+    assert set(DASHBOARDS) == {"operations", "forecasts", "stream", "value"}
+    wrong = []
+    for name, board in DASHBOARDS.items():
+        queries = [(item["name"], item["query"]) for item in board["templating"]["list"]]
+        queries += [
+            (item["title"], target["rawSql"])
+            for item in board["panels"]
+            for target in item["targets"]
+        ]
+        for title, text in queries:
+            try:
+                rows = query(expand(text, board))
+            except psycopg2.Error as error:
+                wrong.append(f"{name}, {title}: {error}")
+                continue
+            if not any(
+                value is not None for row in rows for key, value in row.items() if key != "time"
+            ):
+                wrong.append(f"{name}, {title}: no rows")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_figures_are_those_worked_out_by_hand(query):
+    def ask(board: str, title: str, target: int = 0) -> list[dict]:
+        return query(expand(panel(board, title)["targets"][target]["rawSql"], DASHBOARDS[board]))
+
+    power = {row["metric"]: row["power_kw"] for row in ask("operations", "Power by kind")}
+    assert power == {"solar": 200.0, "wind": 100.0, "load": 500.0}
+    assert {row["without battery"] for row in ask("operations", "Net grid power")} == {200.0}
+    assert [row["planned"] for row in ask("operations", "Net grid power", 1)][:3] == [
+        100.0,
+        300.0,
+        200.0,
+    ]
+    soc = ask("operations", "State of charge")  # measured on the first day, planned on the second
+    assert [row["soc"] for row in soc] == [0.4] * 24 + [0.5] * 24
+    # every actual lies in its band (solar: q10 = 132 <= 200 <= q90 = 308); |220 - 200| / (200 + 100
+    # + 500 + 80) = 2.27 %
+    assert float(ask("forecasts", "Coverage of the 80 % band")[0]["coverage"]) == 1.0
+    leads = ask("forecasts", "Error by lead time")
+    assert [row["lead time"] for row in leads] == ["0–6 h", "6–12 h", "12–18 h", "18–24 h"]
+    assert [row["error"] for row in leads] == pytest.approx([20 / 880] * 4)
+    accuracy = {row["source"]: row for row in ask("forecasts", "Accuracy by source")}
+    assert (
+        accuracy["solar-1"]["values"] == 24
+        and accuracy["solar-1"]["MAE"] == accuracy["solar-1"]["bias"] == 20.0
+    )
+    # (0 - -6) / (0 - -10) = 60 % captured; 100 kWh at 100 saved, 100 kWh at 50 paid: 10 - 5 = 5
+    # EUR; 100 / 200 kWh = half a cycle
+    assert ask("value", "Captured share")[0].popitem()[1] == pytest.approx(0.6)
+    assert ask("value", "Saved against the simple rule")[0].popitem()[1] == pytest.approx(4.0)
+    assert ask("value", "Saved against no battery")[0].popitem()[1] == pytest.approx(6.0)
+    assert [row["plan"] for row in ask("value", "Cost against the baselines")] == [-6.0]
+    assert [row["plan"] for row in ask("value", "Cost at forecast values")] == [-8.0]
+    saved = [row["saved"] for row in ask("value", "Planned saving, added up")]
+    assert saved == pytest.approx([10.0] + [5.0] * 23)
+    assert [row["cycles"] for row in ask("value", "Cycles by day")] == pytest.approx([0.5])
+    # 48 rows of renewables a source, 2 sources, in a bin of 30 minutes
+    rates = {
+        row["metric"]: float(row["rows_per_s"]) for row in ask("stream", "Rows stored per second")
+    }
+    assert rates["renewables"] == pytest.approx(96 / 1800) and rates["load"] == pytest.approx(
+        48 / 1800
+    )
+    assert float(ask("stream", "Rows stored")[0]["stored"]) == 48 * 5
+    assert [(row["metric"], row["lag"]) for row in ask("stream", "Lag")] == [("load-topic", 7)]
+    assert [(row["metric"], row["dead_letters"]) for row in ask("stream", "Dead letters")] == [
+        ("load-topic", 2)
+    ]
+    assert {row["source"] for row in ask("stream", "Last message by source")} == {
+        source.source_id for source in SOURCES
+    }
+
+
+def test_a_variable_narrows_what_its_dashboard_shows(query):
+    for name, board in DASHBOARDS.items():
+        texts = " ".join(target["rawSql"] for item in board["panels"] for target in item["targets"])
+        for variable in board["templating"]["list"]:
+            assert f"${{{variable['name']}:sqlstring}}" in texts, (
+                f"{name}: no panel uses {variable['name']}"
+            )
+    offered = query(
+        DASHBOARDS["stream"]["templating"]["list"][0]["query"]
+    )  # weather is streamed too
+    assert {row["source_id"] for row in offered} == {source.source_id for source in SOURCES}
+    found = {}
+    for title in ("Rows stored per second", "Rows stored", "Last message by source"):
+        text = panel("stream", title)["targets"][0]["rawSql"].replace(
+            "${source:sqlstring}", "'load-1'"
+        )
+        found[title] = query(expand(text, DASHBOARDS["stream"]))
+    assert {row["metric"] for row in found["Rows stored per second"]} == {"load"}
+    assert float(found["Rows stored"][0]["stored"]) == 48
+    assert [row["source"] for row in found["Last message by source"]] == ["load-1"]
+
+
+def test_the_link_to_the_newest_data_stays_on_its_dashboard():
+    for name in ("operations", "forecasts", "value"):
+        [link] = panel(name, "Newest data")["fieldConfig"]["defaults"]["links"]
+        assert link["url"].startswith(
+            f"/d/{DASHBOARDS[name]['uid']}?from=${{__data.fields.begins.numeric}}&to="
+        ), name
+
+
+def test_a_panel_lies_in_its_row_and_asks_the_provisioned_data_source():
+    provisioned = yaml.safe_load(
+        (FOLDER / "provisioning" / "datasources" / "timescaledb.yaml").read_text()
+    )["datasources"][0]
+    for name, board in DASHBOARDS.items():
+        taken = set()
+        assert [item["id"] for item in board["panels"]] == list(range(1, len(board["panels"]) + 1))
+        for item in board["panels"]:
+            place = item["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert not cells & taken and max(x for x, _ in cells) < 24, (name, item["title"])
+            taken |= cells
+            for target in item["targets"]:
+                assert target["datasource"] == {
+                    "type": provisioned["type"],
+                    "uid": provisioned["uid"],
+                }
+                assert not re.search(r"time_bucket|time_weight|first\(|last\(", target["rawSql"])
+
+
+def test_the_files_are_what_the_code_makes():
+    spec = importlib.util.spec_from_file_location("make_dashboards", FOLDER / "make_dashboards.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for make in (module.operations, module.forecasts, module.stream, module.value):
+        board = make().build()
+        assert DASHBOARDS[board["title"].lower()] == board, "run python grafana/make_dashboards.py"
+
+
+def test_grafana_logs_in_with_the_role_that_only_reads():
+    source = yaml.safe_load(
+        (FOLDER / "provisioning" / "datasources" / "timescaledb.yaml").read_text()
+    )["datasources"][0]
+    grafana = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["grafana"]
+    assert source["user"] == "vpp_read" and source["secureJsonData"] == {
+        "password": "$VPP_READ_PASSWORD"
+    }
+    assert (
+        "VPP_READ_PASSWORD" in grafana["environment"]
+        and source["url"] == "timescaledb:5432"
+        and source["jsonData"]["database"] == "vpp"
+    )
+    provider = yaml.safe_load((FOLDER / "provisioning" / "dashboards" / "vpp.yaml").read_text())[
+        "providers"
+    ][0]
+    folder = provider["options"]["path"]
+    assert f"./grafana/dashboards:{folder}:ro" in grafana["volumes"]
+    home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (
+        home.startswith(folder)
+        and (FOLDER / "dashboards" / home.removeprefix(f"{folder}/")).exists()
+    )
+
+
+def test_the_dashboards_read_the_tables_of_the_kinds():
+    stream = (FOLDER / "dashboards" / "stream.json").read_text()
+    forecasts = (FOLDER / "dashboards" / "forecasts.json").read_text()
+    for kind in KINDS.values():
+        assert f"AS stored FROM {kind.table} WHERE" in stream
+        assert (f"{kind.value} AS value FROM {kind.table} WHERE" in forecasts) == (
+            kind.name in SERIES_KINDS
+        )

@@ -1,0 +1,1068 @@
+"""Plans from a real database, their value at actual values, the rolling backtest, problem files and
+the Pareto front.
+"""
+
+import json
+import subprocess
+from dataclasses import replace
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+from psycopg2.extras import execute_values
+
+import db
+import optimization
+from battery import self_consumption, settle
+from sources import Source
+from vpp.planning.past import Outlook, made_at, read_past, roll_past, windows
+from vpp.planning.plans import plan
+from vpp.planning.runs import carried_out
+from vpp.planning.site_state import (
+    actual_frame,
+    battery_powers,
+    forecast_frame,
+    peak_so_far,
+    site_sources,
+    starting_batteries,
+)
+from vpp.planning.valuation import value_plan
+from vpp.runtime.config import FieldError, load_config
+from vpp.schedule.backends import SOLVERS, Outcome
+from vpp.schedule.basis import basis_of
+from vpp.schedule.devices import stated
+from vpp.schedule.pareto import cleanest, front
+from vpp.schedule.problem import Problem
+from vpp.schedule.problem_file import (
+    SCHEMA_PATH,
+    _object,
+    _object_schema,
+    parse_problem,
+    problem_schema,
+)
+from vpp.schedule.site import on_steps, site_frame, terminal_price, with_terminal_value
+from vpp.schedule.solver import solve
+from vpp.schedule.value import BrokenScheduleError, compare, interval_costs_eur, net_cost_eur
+from vpp.site.times import price_available_at
+from vpp.storage.schema import QUANTILES
+
+START = pd.Timestamp("2025-01-06T00:00Z")
+DAYS = 16
+ISSUE = START + pd.Timedelta(days=14)
+BATTERY = {
+    "battery:store": {
+        "capacity_kwh": 2000,
+        "charge_kw": 1000,
+        "discharge_kw": 1000,
+        "soc_initial": 0.5,
+        "wear_eur_per_mwh": 3,
+    }
+}
+PROBLEM = {
+    "step_min": 60,
+    "load_kw": [0, 0, 0, 0, 0],
+    "import_price_eur_per_mwh": [10, 50, 10, 5000, 10],
+    "batteries": [
+        {
+            "battery_id": "b",
+            "capacity_kwh": 6000,
+            "charge_kw": 4000,
+            "discharge_kw": 4000,
+            "soc_final": 0,
+        }
+    ],
+}
+
+
+def a_source(source_id, kind, step_min=60):
+    return Source(
+        source_id,
+        kind,
+        source_id,
+        "site-1",
+        None if kind == "market" else 3000.0,
+        step_min,
+        None,
+        None,
+        "Europe/Brussels",
+        {},
+    )
+
+
+def series(kind, seed, step_min=60):
+    """Days that resemble each other, with noise."""
+    index = pd.date_range(
+        START, periods=DAYS * 1440 // step_min, freq=f"{step_min}min", name="time"
+    )
+    hour, noise = (
+        index.hour + index.minute / 60,
+        np.random.default_rng(seed).normal(0, 1, len(index)),
+    )
+    shapes = {
+        "load": 1500 + 600 * np.sin((hour - 9) / 12 * np.pi) + 60 * noise,
+        "solar": np.maximum(0, 1800 * np.sin((hour - 6) / 12 * np.pi)) * (1 + 0.1 * noise),
+        "wind": np.maximum(0, 500 + 200 * noise),
+        "market": 70 + 50 * np.sin((hour - 10) / 6 * np.pi) + 8 * noise,
+    }
+    return pd.Series(np.asarray(shapes[kind]), index)
+
+
+KINDS = {
+    "load-1": ("load", 60),
+    "solar-1": ("solar", 15),
+    "wind-1": ("wind", 60),
+    "price-1": ("market", 60),
+}
+
+
+@pytest.fixture
+def site(config_file):
+    """The configuration of a database with two weeks of four sources and, at `ISSUE`, forecasts
+    that repeat the day before.
+    """
+    path = config_file(**BATTERY)
+    config = load_config(path)
+    with db.session(config) as conn:
+        sources = {name: a_source(name, *kind) for name, kind in KINDS.items()}
+        db.upsert_sources(conn, sources.values())
+        for seed, (name, (kind, step)) in enumerate(KINDS.items()):
+            values = series(kind, seed, step)
+            table = {"load": "load", "market": "market_prices"}.get(kind, "renewables")
+            columns = {"time": values.index, "sent_at": pd.DatetimeIndex([START] * len(values))}
+            if kind == "market":
+                columns |= {
+                    "price_eur_per_mwh": values.to_numpy(),
+                    "available_at": price_available_at(values.index),
+                }
+            else:
+                columns |= {"power_kw": values.to_numpy()}
+            store(conn, table, name, columns)
+        store_forecasts(conn, ISSUE, "champion")
+    return path, config
+
+
+def store(conn, table, name, columns):
+    frame = pd.DataFrame(columns).assign(source_id=name)
+    with conn.cursor() as cursor:
+        rows = frame.itertuples(index=False, name=None)
+        execute_values(
+            cursor,
+            f"INSERT INTO {table} ({', '.join(frame.columns)}) VALUES %s",
+            rows,
+            page_size=2000,
+        )
+
+
+def store_forecasts(conn, issue, role):
+    runs = []
+    for seed, (name, (kind, step)) in enumerate(KINDS.items()):
+        steps = pd.date_range(issue, periods=48 * 60 // step, freq=f"{step}min")
+        day_before = series(kind, seed, step).reindex(
+            issue - pd.Timedelta(days=1) + (steps - issue) % pd.Timedelta(days=1)
+        )
+        frame = pd.DataFrame(
+            {column: day_before.to_numpy() for column in ("value", *QUANTILES)}, steps
+        )
+        runs.append((db.ForecastRun(name, "daily_naive", None, issue, issue, role), frame))
+    db.save_forecasts(conn, runs)
+
+
+def test_a_plan_is_stored_and_planning_again_replaces_it(site):
+    _, config = site
+    run = plan(config, ISSUE)
+    assert (run["status"], run["certificate"], run["kind"]) == ("optimal", "lp-exact", "plan")
+    assert run["cost_eur"] <= run["cost_no_battery_eur"] + 1e-6
+    assert run["cost_eur"] <= run["cost_rule_eur"] + 1e-6
+    with db.session(config) as conn:
+        first = db.count_rows(conn)
+        stored, schedule, states = db.read_schedule(conn, run["run_id"])
+    assert stored["objective_eur"] == pytest.approx(run["objective_eur"])
+    # 36 hours in the finest step of the sources, 15 minutes
+    assert len(schedule) == len(states) == 36 * 4
+    assert schedule.index[0] == ISSUE
+    balance = (
+        schedule["grid_import_kw"]
+        - schedule["grid_export_kw"]
+        + schedule["renewables_kw"]
+        - schedule["curtailed_kw"]
+    )
+    assert (
+        balance + states["discharge_kw"] - states["charge_kw"] - schedule["load_kw"]
+    ).abs().max() < 1e-6
+    assert (
+        (schedule["import_price_eur_per_mwh"] - schedule["export_price_eur_per_mwh"])
+        .round(9)
+        .eq(10)
+        .all()
+    )  # the fee
+    assert schedule["reason"].str.len().min() > 0
+    again = plan(config, ISSUE)
+    with db.session(config) as conn:
+        assert db.count_rows(conn) == first
+    assert again["run_id"] == run["run_id"]
+    assert again["objective_eur"] == run["objective_eur"]
+
+
+def test_a_plan_starts_from_the_last_state_that_is_not_planned(site):
+    _, config = site
+    states = pd.DataFrame(
+        {
+            "time": [
+                ISSUE - pd.Timedelta(hours=1),
+                ISSUE - pd.Timedelta(minutes=15),
+                ISSUE + pd.Timedelta(hours=1),
+            ],
+            "battery_id": "store",
+            "kind": ["simulated", "planned", "measured"],
+            "run_id": ["", "x", ""],
+            "soc": [0.8, 0.1, 0.2],
+        }
+    )
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states)
+    run = plan(config, ISSUE)
+    with db.session(config) as conn:
+        _, _, planned = db.read_schedule(conn, run["run_id"])
+    first = planned.iloc[0]
+    assert first["energy_kwh"] - (
+        0.95 * first["charge_kw"] - first["discharge_kw"] / 0.95
+    ) / 4 == pytest.approx(0.8 * 2000)
+
+
+def states_of(values, **columns):
+    """Simulated states of the battery, one for each time."""
+    return pd.DataFrame(
+        {"time": list(values), "battery_id": "store", "kind": "simulated", "soc": 0.5} | columns
+    )
+
+
+def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
+    """1,200 of 2,000 kWh were discharged since midnight in Brussels (23:00 UTC).
+
+    800 kWh of one cycle are left, for 13 h of the day.
+    """
+    _, config = site
+    limited = replace(config, batteries=(replace(config.batteries[0], cycles_per_day_max=1.0),))
+    issue = ISSUE - pd.Timedelta(hours=14)
+    evening = pd.date_range(
+        ISSUE - pd.Timedelta(hours=27), periods=12, freq="15min"
+    )  # from 21:00 UTC: two hours are of the day before
+    morning = pd.date_range(ISSUE - pd.Timedelta(hours=20), periods=4, freq="15min")
+    with db.session(config) as conn:
+        db.save_battery_states(
+            conn,
+            states_of([*evening, morning[0]], charge_kw=0.0, discharge_kw=[1000.0] * 12 + [200.0]),
+        )
+        # 1,000 kWh from 23:00 to 24:00; the state at 04:00 holds as long as the others do, a
+        # quarter of an hour
+        assert starting_batteries(conn, limited, issue)[0].cycles_so_far == pytest.approx(
+            (1000 + 50) / 2000
+        )
+        db.save_battery_states(conn, states_of(morning, charge_kw=0.0, discharge_kw=200.0))
+        assert starting_batteries(conn, limited, issue)[0].cycles_so_far == pytest.approx(
+            1200 / 2000
+        )
+        assert (
+            starting_batteries(conn, limited, ISSUE)[0].cycles_so_far == 0
+        )  # another day since 23:00 UTC
+        store_forecasts(conn, issue, "champion")
+    run = plan(limited, issue)
+    with db.session(config) as conn:
+        _, _, states = db.read_schedule(conn, run["run_id"])
+    today = states[states.index.tz_convert("Europe/Brussels").date == issue.date()]
+    assert today["discharge_kw"].sum() / 4 == pytest.approx(800)
+
+
+def test_states_of_any_step_hold_as_long_as_they_usually_do(site):
+    _, config = site
+    hour = pd.Timedelta(hours=1)
+    with db.session(config) as conn:
+        db.save_battery_states(
+            conn,
+            states_of(
+                pd.date_range(START, periods=3, freq="60min"),
+                charge_kw=[1.0, 2, 3],
+                discharge_kw=None,
+            ),
+        )
+        db.save_battery_states(
+            conn, states_of([START], charge_kw=7.0, discharge_kw=5.0).assign(kind="measured")
+        )
+        hourly = battery_powers(conn, "store", START, START + 5 * hour).resample("60min").mean()
+        db.save_battery_states(
+            conn,
+            states_of(
+                pd.date_range(ISSUE, periods=30, freq="1min"), charge_kw=6.0, discharge_kw=0.0
+            ),
+        )
+        minutes = battery_powers(conn, "store", ISSUE, ISSUE + 2 * hour).resample("60min").mean()
+    # the measured state counts, not the simulated one; what is not known is 0
+    assert hourly["charge_kw"].tolist() == pytest.approx([7, 2, 3, 0, 0])
+    assert hourly["discharge_kw"].tolist() == pytest.approx([5, 0, 0, 0, 0])
+    assert minutes["charge_kw"].tolist() == pytest.approx([3, 0])
+
+
+def test_the_peak_so_far_is_that_of_the_grid(site):
+    """What the battery discharged in the hour of the highest net load has not been imported."""
+    _, config = site
+    priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
+    with db.session(config) as conn:
+        index = pd.date_range(START, ISSUE, freq="60min", inclusive="left")
+        frame = actual_frame(conn, site_sources(conn, config), index, 60)
+        net = (frame["load_kw"] - frame["renewables_kw"]).sort_values()
+        assert peak_so_far(conn, priced, ISSUE) == pytest.approx(net.iloc[-1])
+        quarters = pd.date_range(net.index[-1], periods=4, freq="15min")
+        db.save_battery_states(
+            conn, states_of(quarters, charge_kw=[0, 0, 100, 0], discharge_kw=[1000.0, 1000, 0, 900])
+        )
+        assert peak_so_far(conn, priced, ISSUE) == pytest.approx(
+            max(net.iloc[-2], net.iloc[-1] - 700)
+        )
+        # charging makes a peak of its own; the state holds as long as the others do, a quarter of
+        # an hour
+        db.save_battery_states(
+            conn, states_of([net.index[0]], charge_kw=20_000.0, discharge_kw=0.0)
+        )
+        assert peak_so_far(conn, priced, ISSUE) == pytest.approx(net.iloc[0] + 5000)
+        assert peak_so_far(conn, config, ISSUE) == 0
+
+
+def test_a_limit_that_bends_is_counted_and_costs_nothing(site, capsys, caplog):
+    path, config = site
+    tight = replace(config, grid=replace(config.grid, import_limit_kw=1500.0))
+    with caplog.at_level("WARNING"):
+        run = plan(tight, ISSUE)
+    assert run["bent_limits"]["no_battery"] > run["bent_limits"]["plan"] == 0
+    assert f"no battery {run['bent_limits']['no_battery']}, rule" in caplog.text
+    # at most 2.2 MW at less than 160 EUR/MWh for 36 hours; the penalty alone would be millions
+    assert 0 < run["cost_no_battery_eur"] < 36 * 2.2 * 160
+    value = value_plan(tight, run["run_id"])
+    assert value["bent_limits"].keys() == {"no_battery", "rule", "plan", "perfect_foresight"}
+    for way, count in value["bent_limits"].items():
+        assert abs(value[way]) < 36 * 2.2 * 160
+        assert count == 0 or way != "perfect_foresight"
+    text = path.read_text()
+    assert "[grid]" not in text
+    path.write_text(f"{text}\n[grid]\nimport_limit_kw = 1500\n")
+    assert optimization.main(["--config", str(path), "value"]) == 0
+    assert (
+        "limits not kept (each interval counts), of which no cost is shown: no battery "
+        in capsys.readouterr().out
+    )
+
+
+def test_a_schedule_that_breaks_physics_is_not_stored():
+    problem = parse_problem(PROBLEM | {"load_kw": [3000] * 5})
+    broken = settle(problem, np.zeros((1, 5)), np.full((1, 5), 900.0))
+    with pytest.raises(
+        BrokenScheduleError,
+        match=r"what was carried out from 1970-.* breaks physics in 5 places, most in interval 4",
+    ):
+        carried_out(problem, broken)
+    with pytest.raises(BrokenScheduleError, match="perfect foresight from"):
+        compare(problem, {"perfect_foresight": broken}, None)
+    # a rule that has to bend limits breaks nothing
+    low = parse_problem(PROBLEM | {"grid": {"import_limit_kw": 10}, "load_kw": [50] * 5})
+    rows = compare(
+        low, {"rule": self_consumption(low), "perfect_foresight": solve(low).schedule}, None
+    )
+    assert {row["way"]: row["bent_limits"] for row in rows}["no battery"] == 5
+
+
+def test_a_peak_interval_that_is_no_multiple_of_the_step_is_refused_in_one_line(site, capsys):
+    path, _ = site
+    path.write_text(f"{path.read_text()}\n[grid]\npeak_interval_min = 20\n")
+    assert optimization.main(["--config", str(path), "--issue-time", ISSUE.isoformat()]) == 2
+    assert capsys.readouterr().err.endswith(
+        "[grid] peak_interval_min = 20: expected a multiple of the plan's step, 15 min\n"
+    )
+
+
+def test_the_share_without_a_day_counts_the_energy_carried_over_it():
+    """Stored at 10 for a day of 90 that is left out.
+
+    The energy counts at the price left, 50, not as a cost without a gain.
+    """
+    battery = {
+        "battery_id": "b",
+        "capacity_kwh": 1000,
+        "charge_kw": 1000,
+        "discharge_kw": 1000,
+        "terminal_value_eur_per_mwh": 50,
+    }
+    price = [10, 90, 10, 50]
+    problem = parse_problem(
+        {
+            "step_min": 60,
+            "load_kw": [1000] * 4,
+            "import_price_eur_per_mwh": price,
+            "batteries": [battery],
+        }
+    )
+    charge = np.array([[1000.0, 0, 1000, 0]])
+    perfect = settle(problem, charge, np.array([[0.0, 1000, 0, 0]]))
+    half = settle(problem, charge / 2, np.array([[0.0, 500, 0, 0]]))
+    rows = compare(
+        problem, {"half": half, "perfect_foresight": perfect}, np.array([True, False, True, True])
+    )
+    shares = {row["way"]: (row["captured_share"], row["share_without_day"]) for row in rows}
+    # perfect: 80 EUR by the spread and 40 by what is left; without the day 40 and 40. Half of each
+    assert shares == {"no battery": (0, 0), "half": (0.5, 0.5), "perfect foresight": (1, 1)}
+    assert rows[-1]["saved_eur"] == pytest.approx(120)
+    # days add up to the whole
+    for schedule in (half, perfect):
+        assert interval_costs_eur(problem, schedule).sum() == pytest.approx(
+            net_cost_eur(problem, schedule)
+        )
+    without = interval_costs_eur(problem, perfect)[[0, 2, 3]].sum()
+    assert (10 + 10 + 50) - without == pytest.approx(80)
+
+
+def test_perfect_forecasts_end_with_the_data_and_the_peak_before_counts(site):
+    """With a peak price, plans on perfect forecasts earn all there is.
+
+    Last week's peak after the end is none of theirs.
+    """
+    _, config = site
+    priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
+    with db.session(config) as conn:
+        for day in range(DAYS - 2, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+        peak = peak_so_far(conn, priced, ISSUE)
+        past = read_past(conn, priced, 2, 6, 24, 60)
+    assert past.basis.peak_so_far_kw == peak > 0
+    rows = {row["way"]: row for row in roll_past(priced, 2, 6, 24, 60)}
+    assert rows["rolling plan, perfect forecasts"]["captured_share"] == pytest.approx(1, abs=1e-6)
+
+
+def test_at_actual_values_nothing_beats_perfect_foresight(site):
+    _, config = site
+    run = plan(config, ISSUE)
+    value = value_plan(config)
+    assert value["run_id"] == run["run_id"]
+    for way in ("no_battery", "rule", "plan"):
+        assert value["perfect_foresight"] <= value[way] + 1e-6 * abs(value[way])
+    share = (value["no_battery"] - value["plan"]) / (
+        value["no_battery"] - value["perfect_foresight"]
+    )
+    assert value["captured_share"] == pytest.approx(share)
+    assert 0.5 < share <= 1
+    with db.session(config) as conn:
+        perfect = db.read_schedule(conn, kind="perfect")[0]
+    assert perfect["cost_eur"] == pytest.approx(value["perfect_foresight"])
+
+
+def test_a_live_plan_has_no_value_yet_and_says_so(site, capsys):
+    path, config = site
+    end = START + pd.Timedelta(days=DAYS)
+    with db.session(config) as conn:
+        store_forecasts(conn, end, "fallback")
+    assert optimization.main(["--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "plan from 2025-01-22T00:00Z" in out
+    assert "no value at actual values: actual values of 144 of the plan's 144 intervals" in out
+    assert optimization.main(["--config", str(path), "value"]) == 1
+
+
+def test_the_plan_is_printed_with_its_value(site, capsys):
+    path, _ = site
+    assert (
+        optimization.main(["--config", str(path), "--issue-time", ISSUE.isoformat(), "--json"]) == 0
+    )
+    printed = json.loads(capsys.readouterr().out)
+    assert len(printed["schedule"]) == 144
+    assert set(printed["schedule"][0]) == {
+        "time",
+        "price",
+        "load_kw",
+        "renewables_kw",
+        "battery_kw",
+        "soc",
+        "grid_kw",
+        "reason",
+    }
+    assert printed["value"]["captured_share"] <= 1
+
+
+def test_a_backtest_rolls_over_stored_forecasts(site, capsys):
+    path, config = site
+    arguments = [
+        "--config",
+        str(path),
+        "backtest",
+        "--days",
+        "3",
+        "--horizon-h",
+        "24",
+        "--without-day",
+        "2025-01-20",
+        "--json",
+    ]
+    assert optimization.main(arguments) == 1
+    assert "forecast_and_save.py --backfill-days 3" in capsys.readouterr().err
+    with db.session(config) as conn:
+        for day in range(DAYS - 3, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+    assert optimization.main(arguments) == 0
+    rows = {row["way"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows)[:2] == ["no battery", "rule"]
+    assert rows["perfect foresight"]["captured_share"] == 1
+    plans = [row for name, row in rows.items() if name.startswith("rolling plan")]
+    assert len(plans) == 3
+    for row in plans:
+        assert rows["perfect foresight"]["cost_eur"] <= row["cost_eur"] + 1e-6
+        assert row["captured_share"] > 0.5
+    with db.session(config) as conn:
+        run, schedule, states = db.read_schedule(conn, kind="backtest")
+    assert run["cost_eur"] == pytest.approx(rows["rolling plan"]["cost_eur"])
+    assert len(schedule) == len(states) == 3 * 96
+
+
+def test_a_backtest_can_plan_whole_local_days_on_the_day_before(site, capsys):
+    path, config = site
+    arguments = [
+        "--config",
+        str(path),
+        "backtest",
+        "--days",
+        "4",
+        "--horizon-h",
+        "24",
+        "--issue-local",
+        "11:00",
+        "--json",
+    ]
+    with db.session(config) as conn:
+        for day in range(DAYS - 4, DAYS):
+            store_forecasts(
+                conn, START + pd.Timedelta(days=day, hours=9), "backtest"
+            )  # 10:00 in Brussels
+    assert optimization.main(arguments) == 0
+    rows = {row["way"]: row for row in json.loads(capsys.readouterr().out)}
+    with db.session(config) as conn:
+        run, schedule, _ = db.read_schedule(conn, kind="backtest")
+    # the data ends at midnight UTC, the fourth day back has no forecast from the day before: three
+    # whole days and an hour
+    assert run["issue_time"] == START + pd.Timedelta(days=DAYS - 4, hours=23)
+    assert len(schedule) == 3 * 96 + 4
+    perfect = rows["rolling plan, perfect forecasts"]["cost_eur"]
+    assert rows["perfect foresight"]["cost_eur"] <= perfect + 1e-6
+    assert (
+        perfect < rows["rolling plan"]["cost_eur"]
+    )  # forecasts, not published prices, are what was planned with
+
+
+def test_a_backtest_takes_prices_as_known_from_the_time_stored_with_them(site):
+    """In steps of its source, in shorter and in longer ones.
+
+    The clock of the configuration counts no more.
+    """
+    _, config = site
+    other = replace(config, forecast=replace(config.forecast, price_publication="06:00"))
+    with db.session(config) as conn:
+        for day in range(DAYS - 3, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+        for step in (15, 60, 120):
+            past = read_past(conn, other, 2, 6, 24, step)
+            last_part = past.index + pd.Timedelta(minutes=max(step - 60, 0))  # prices are hourly
+            known = price_available_at(last_part) - past.index[0]
+            np.testing.assert_array_equal(
+                past.published, np.ceil(known / pd.Timedelta(minutes=step))
+            )
+        with conn.cursor() as cursor:
+            cursor.execute("UPDATE market_prices SET available_at = time + interval '5 hours'")
+        past = read_past(conn, config, 2, 6, 24, 60)
+        assert list(past.published) == list(np.arange(len(past.index)) + 5)
+
+
+def test_a_plan_of_the_day_before_knows_no_later_price_or_forecast(site):
+    _, config = site
+    index = pd.date_range(START, periods=48, freq="60min")
+    made = ((made_at(index, "11:00", "Europe/Brussels") - START) / pd.Timedelta(hours=1)).to_numpy()
+    # 11:00 in Brussels is 10:00 UTC; the hour from 23:00 UTC on is the first of the next local day
+    assert made[[0, 22, 23, 46, 47]].tolist() == [-14, -14, 10, 10, 34]
+    values = np.arange(48.0)
+    frame = pd.DataFrame(
+        {"load_kw": values, "renewables_kw": 0 * values, "price_eur_per_mwh": 500 + values}, index
+    )
+    published = np.where(
+        index < START + pd.Timedelta(hours=23), -12, 12
+    )  # at 13:00 of the day before
+    outlooks = [Outlook(first, *np.full((3, 48), 1.0 + first)) for first in (0, 10, 11)]
+    basis = basis_of(config, 60)
+    problem = windows(basis, frame, made, published, outlooks, 24)(23, ())
+    assert (problem.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == [
+        11.0
+    ] * 24
+    assert problem.load_kw.tolist() == [11.0] * 24
+    later = windows(basis, frame, np.arange(48), published, outlooks, 24)(23, ())
+    assert (later.import_price_eur_per_mwh - config.grid.import_fee_eur_per_mwh).tolist() == (
+        500 + values[23:47]
+    ).tolist()
+    assert later.load_kw.tolist() == [12.0] * 24
+
+
+def test_forecasts_that_end_early_shorten_the_plan_and_say_whose(site, caplog):
+    _, config = site
+    with db.session(config) as conn, caplog.at_level("WARNING"):
+        longer = replace(config, optimization=replace(config.optimization, horizon_h=60))
+        assert len(forecast_frame(conn, longer, ISSUE)[0]) == 48 * 4
+        assert "the forecasts cover 48 of the 60 h to plan: that of " in caplog.text
+        caplog.clear()
+        assert len(forecast_frame(conn, config, ISSUE)[0]) == 36 * 4
+        assert not caplog.text
+
+
+def test_more_hours_carried_out_than_planned_are_refused(tmp_path, capsys):
+    (tmp_path / "config.ini").write_text("")
+    arguments = [
+        "--config",
+        str(tmp_path / "config.ini"),
+        "backtest",
+        "--days",
+        "3",
+        "--every-h",
+        "24",
+        "--horizon-h",
+        "12",
+    ]
+    assert optimization.main(arguments) == 2
+    assert capsys.readouterr().err.endswith(
+        "--every-h 24: expected at most the hours planned ahead, --horizon-h 12\n"
+    )
+
+
+def test_a_start_without_data_says_what_to_run(config_file, capsys):
+    path = config_file(**BATTERY)
+    assert optimization.main(["--config", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "python communication.py" in error
+    assert error.count("\n") == 1
+
+
+def test_steps_are_repeated_or_averaged():
+    hours = pd.Series([1.0, 3.0], pd.date_range(START, periods=2, freq="60min"))
+    quarters = pd.date_range(START, periods=8, freq="15min")
+    assert on_steps(hours, 60, quarters, 15).tolist() == [1, 1, 1, 1, 3, 3, 3, 3]
+    assert on_steps(pd.Series(np.arange(8.0), quarters), 15, hours.index, 60).tolist() == [1.5, 5.5]
+
+
+def test_what_a_plant_draws_is_load_that_cannot_be_curtailed():
+    index = pd.date_range(START, periods=2, freq="60min")
+    frame = site_frame(
+        [("solar", pd.Series([-2.0, 5.0], index)), ("load", pd.Series([10.0, 10.0], index))], index
+    )
+    assert frame["load_kw"].tolist() == [12, 10]
+    assert frame["renewables_kw"].tolist() == [0, 5]
+
+
+def test_the_terminal_value_is_the_median_price_less_losses_and_wear():
+    raw = PROBLEM | {
+        "load_kw": [1, 1, 1, 0, 0],
+        "renewables_kw": [0, 0, 0, 1, 1],
+        "export_price_eur_per_mwh": [0, 0, 0, 40, -30],
+    }
+    problem = parse_problem(raw)
+    # importing at 10, 50 and 10, exporting at 40, curtailing at -30: the median of 10, 50, 10, 40,
+    # 0
+    assert terminal_price(problem) == 10
+    worn = replace(
+        problem, batteries=(replace(problem.batteries[0], eta_discharge=0.9, wear_eur_per_mwh=4),)
+    )
+    assert with_terminal_value(worn).batteries[0].terminal_value_eur_per_mwh == pytest.approx(
+        0.9 * (10 - 4)
+    )
+
+
+def run_solve(tmp_path, problem, text=None):
+    source, target = tmp_path / "problem.json", tmp_path / "result.json"
+    source.write_text(json.dumps(problem) if text is None else text)
+    (tmp_path / "config.ini").write_text("")
+    code = optimization.main(
+        [
+            "solve",
+            "--input",
+            str(source),
+            "--output",
+            str(target),
+            "--config",
+            str(tmp_path / "config.ini"),
+        ]
+    )
+    return code, json.loads(target.read_text()) if target.exists() else None
+
+
+def test_solve_writes_the_result_file(tmp_path):
+    code, result = run_solve(tmp_path, PROBLEM)
+    assert code == 0
+    assert result["status"] == "optimal"
+    assert result["cost_eur"] == pytest.approx(-20120)
+    assert result["certificate"].keys() == {"kind", "binaries", "gap", "bound_eur", "seconds"}
+    assert result["batteries"][0]["charge_kw"] == pytest.approx([4000, 0, 4000, 0, 0])
+    assert result["batteries"][0]["soc"] == pytest.approx([2 / 3, 0, 2 / 3, 0, 0])
+    for name in (
+        "grid_import_kw",
+        "grid_export_kw",
+        "curtailed_kw",
+        "stored_value_eur_per_mwh",
+        "reason",
+    ):
+        assert len(result[name]) == 5
+
+
+def test_whole_numbers_may_be_written_as_decimals(tmp_path):
+    battery = PROBLEM["batteries"][0] | {"soc_targets": [{"interval": 1.0, "soc_min": 0.5}]}
+    written = PROBLEM | {
+        "step_min": 60.0,
+        "grid": {"peak_interval_min": 60.0, "peak_price_eur_per_kw": 1},
+        "batteries": [battery],
+    }
+    code, result = run_solve(tmp_path, written)
+    assert code == 0
+    assert result["batteries"][0]["soc"][1] >= 0.5 - 1e-6
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing_behind(tmp_path, capsys):
+    (tmp_path / "result.json").mkdir()
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    (tmp_path / "config.ini").write_text("")
+    arguments = [
+        "solve",
+        "--input",
+        str(tmp_path / "problem.json"),
+        "--config",
+        str(tmp_path / "config.ini"),
+    ]
+    assert optimization.main([*arguments, "--output", str(tmp_path / "result.json")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.ini",
+        "problem.json",
+        "result.json",
+    ]
+
+
+def test_an_infeasible_problem_writes_its_cause_and_ends_with_1(tmp_path, capsys, monkeypatch):
+    # limits bend, so no valid problem is infeasible; numbers that a solver cannot work with are
+    # reported by it as such
+    monkeypatch.setitem(SOLVERS, "highs", lambda *_: Outcome("infeasible"))
+    code, result = run_solve(tmp_path, PROBLEM)
+    assert code == 1
+    assert result["status"] == "infeasible"
+    assert "daily cycles" in result["cause"]
+    assert "infeasible: no schedule keeps to load" in capsys.readouterr().err
+
+
+def test_the_committed_schema_is_the_one_that_the_dataclasses_write():
+    assert json.loads(SCHEMA_PATH.read_text()) == problem_schema(), "run make schema"
+
+
+FULL = PROBLEM | {
+    "start": "2025-01-01T00:00:00Z",
+    "time_zone": "Europe/Brussels",
+    "renewables_kw": [0, 1, 2, 3, 4],
+    "curtailable": False,
+    "grid": {"import_limit_kw": 5000, "peak_price_eur_per_kw": 3, "peak_interval_min": 120},
+    "co2_price_eur_per_t": 50,
+    "gap": 1e-4,
+}
+FULL["batteries"] = [
+    FULL["batteries"][0] | {"soc_min": 0.1, "soc_targets": [{"interval": 1, "soc_min": 0.5}]}
+]
+STRANGE = [
+    None,
+    True,
+    "a",
+    "",
+    [],
+    [[]],
+    {},
+    {"interval": 1},
+    [None],
+    ["a"],
+    [-1] * 5,
+    -1,
+    0,
+    1,
+    1.5,
+    1e4,
+    [1, 2, 3, 4, "5"],
+    {"a": 1},
+]
+
+
+def places(value, path=()):
+    """Paths to all values of parsed JSON."""
+    yield path
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+def test_the_reader_refuses_all_that_the_schema_refuses_and_names_where():
+    """Every value of a full problem is replaced by strange ones.
+
+    The reader also knows how fields depend on each other.
+    """
+    validator, both = jsonschema.Draft202012Validator(problem_schema()), {True: 0, False: 0}
+    for path in places(FULL):
+        for strange in STRANGE:
+            raw = json.loads(json.dumps(FULL)) if path else strange
+            if path:
+                *way, last = path
+                inside = raw
+                for key in way:
+                    inside = inside[key]
+                inside[last] = strange
+            try:
+                parse_problem(raw)
+                refused = None
+            except FieldError as error:
+                refused = error
+            valid = validator.is_valid(raw)
+            both[valid] += 1
+            if not valid:
+                assert refused, (path, strange)
+            if refused and path:
+                shown = "".join(
+                    f"[{key}]" if isinstance(key, int) else f".{key}" for key in path
+                ).lstrip(".")
+                dependent = "time_zone" in path or "start" in path or "step_min" in path or valid
+                assert refused.key.startswith(shown) or dependent, (path, strange, refused)
+    assert min(both.values()) > 100
+
+
+def test_a_field_of_the_file_is_written_down_once(tmp_path):
+    """A new field of a dataclass is read, checked and in the schema without another line."""
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True, eq=False)
+    class Longer(Problem):
+        import_fee_eur_per_mwh: float = stated("a fee on imports", 0.0, low=0)
+
+    assert _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": 3}, "").import_fee_eur_per_mwh == 3
+    with pytest.raises(FieldError, match="import_fee_eur_per_mwh = -3: expected 0 or more"):
+        _object(Longer, PROBLEM | {"import_fee_eur_per_mwh": -3}, "")
+    assert _object_schema(Longer)["properties"]["import_fee_eur_per_mwh"]["minimum"] == 0
+
+
+def test_defaults_are_those_of_the_schema(tmp_path):
+    schema = json.loads(SCHEMA_PATH.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    stated = {
+        name: field["default"] for name, field in schema["properties"].items() if "default" in field
+    }
+    battery = schema["properties"]["batteries"]["items"]["properties"]
+    written = (
+        PROBLEM
+        | stated
+        | {
+            "batteries": [
+                {name: field["default"] for name, field in battery.items() if "default" in field}
+            ]
+        }
+    )
+    written["batteries"][0] |= PROBLEM["batteries"][0]
+    assert (
+        run_solve(tmp_path, written)[1]["objective_eur"]
+        == run_solve(tmp_path, PROBLEM)[1]["objective_eur"]
+    )
+    nothing = PROBLEM | {name: None for name in schema["properties"] if name not in PROBLEM}
+    assert run_solve(tmp_path, nothing)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"load_kw": [0, 0, "a", 0, 0]}, 'load_kw[2] = "a": expected a number'),
+        ({"load_kw": [0, 0, True, 0, 0]}, "load_kw[2] = true: expected a number"),
+        ({"load_kw": [0, 0, float("nan"), 0, 0]}, "load_kw[2] = nan: expected a finite number"),
+        (
+            {"renewables_kw": [0, 0, 0, float("inf"), 0]},
+            "renewables_kw[3] = inf: expected a finite number",
+        ),
+        ({"renewables_kw": [0, 0, 0, -1, 0]}, "renewables_kw[3] = -1: expected 0 or more"),
+        ({"renewables_kw": [0]}, "renewables_kw = 1 values: expected 5 values, as many as load_kw"),
+        ({"load_kw": []}, "load_kw = []: expected at least 1 value"),
+        ({"step_min": None}, "step_min = null: expected an integer"),
+        ({"step_min": 0}, "step_min = 0: expected 1 or more"),
+        ({"colour": "red"}, "colour = (unknown field): expected one of step_min"),
+        ({"import_price": [1]}, "; nearest: import_price_eur_per_mwh"),
+        (
+            {"grid": {"peak_price": 3}},
+            "grid.peak_price = (unknown field): expected one of import_limit_kw, export_limit_kw",
+        ),
+        (
+            {"load_kw": [0, 0, 10**400, 0, 0]},
+            "load_kw[2] = a number of 401 digits: expected a finite number of at most 1e+15",
+        ),
+        (
+            {"load_kw": [0, 0, 3e16, 0, 0]},
+            "load_kw[2] = 3e+16: expected a finite number of at most 1e+15",
+        ),
+        ({"gap": float("nan")}, "gap = nan: expected a finite number"),
+        ({"step_min": 7.5}, "step_min = 7.5: expected an integer"),
+        ({"step_min": "60"}, 'step_min = "60": expected an integer'),
+        ({"curtailable": 1}, "curtailable = 1: expected a boolean"),
+        ({"grid": 3}, "grid = 3: expected an object"),
+        ({"batteries": {}}, "batteries = {}: expected an array"),
+        (
+            {"batteries": [PROBLEM["batteries"][0] | {"battery_id": ""}]},
+            'batteries[0].battery_id = "": expected at least 1 character',
+        ),
+        (
+            {
+                "batteries": [
+                    PROBLEM["batteries"][0] | {"soc_targets": [{"interval": 5, "soc_min": 1}]}
+                ]
+            },
+            "batteries[0].soc_targets[0].interval = 5: expected 0 to 4",
+        ),
+        ({"start": "2025-01-01"}, "start = 2025-01-01: expected an ISO-8601 time with its zone"),
+        (
+            {"start": "0001-01-01T00:00+05:00"},
+            "start = 0001-01-01T00:00+05:00: expected an ISO-8601 time with its zone in the "
+            "years 1900",
+        ),
+        (
+            {"start": "9999-12-31T23:00Z"},
+            "start = 9999-12-31T23:00Z: expected an ISO-8601 time with its zone in the years 1900",
+        ),
+        ({"time_zone": "Mars/Olympus"}, "time_zone = Mars/Olympus: expected an IANA time zone"),
+        ({"grid": {"import_limit_kw": -1}}, "grid.import_limit_kw = -1: expected 0 or more"),
+        (
+            {"grid": {"peak_interval_min": 90}},
+            "grid.peak_interval_min = 90: expected a multiple of step_min = 60",
+        ),
+        (
+            {"batteries": [{"battery_id": "b"}]},
+            "batteries[0].capacity_kwh = (missing): expected a value",
+        ),
+        (
+            {"batteries": [PROBLEM["batteries"][0] | {"eta_charge": 95}]},
+            "batteries[0].eta_charge = 95: expected more than 0 and at most 1",
+        ),
+        (
+            {"batteries": [PROBLEM["batteries"][0] | {"soc_min": 0.9, "soc_max": 0.1}]},
+            "batteries[0].soc_min = 0.9: expected a fraction",
+        ),
+        (
+            {"batteries": PROBLEM["batteries"] * 2},
+            "batteries[1].battery_id = b: expected a name that no other battery has",
+        ),
+    ],
+)
+def test_a_bad_problem_names_field_value_and_what_is_expected(tmp_path, capsys, change, said):
+    code, result = run_solve(tmp_path, PROBLEM | change)
+    error = capsys.readouterr().err
+    assert (code, result) == (2, None)
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"step_min": 60, "step_min": 30, "load_kw": [0]}', "\x00"]
+)
+def test_what_is_no_problem_is_refused_in_one_line(tmp_path, capsys, text):
+    assert run_solve(tmp_path, None, text) == (2, None)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_front_ends_at_the_least_co2_also_where_that_needs_more_cycles():
+    battery = PROBLEM["batteries"][0] | {
+        "soc_final": 0.0,
+        "eta_charge": 0.95,
+        "eta_discharge": 0.95,
+    }
+    raw = {
+        "step_min": 60,
+        "load_kw": [1000] * 4,
+        "co2_kg_per_mwh": [100, 900, 100, 900],
+        "import_price_eur_per_mwh": [50] * 4,
+    }
+    problem = parse_problem(raw | {"batteries": [battery]})
+    rows, least_kg = front(problem), cleanest(problem, {}, "highs")["co2_kg"]
+    assert rows[0]["cycles"] == pytest.approx(0, abs=1e-6)  # a flat price is no reason to cycle
+    assert min(row["co2_kg"] for row in rows) == pytest.approx(least_kg, rel=1e-5)
+    assert least_kg < rows[0]["co2_kg"] / 2
+
+
+def test_nothing_but_json_on_stdout(tmp_path, script):
+    """In a process of its own: what a solver's library prints goes past Python's sys.stdout."""
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    command = script(
+        "optimization.py",
+        "pareto",
+        "--input",
+        tmp_path / "problem.json",
+        "--points",
+        "2",
+        "--output",
+        tmp_path,
+        "--json",
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)) >= 2
+
+
+def test_a_front_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    (tmp_path / "config.ini").write_text("")
+    arguments = [
+        "--config",
+        str(tmp_path / "config.ini"),
+        "pareto",
+        "--input",
+        str(tmp_path / "problem.json"),
+        "--points",
+        "2",
+    ]
+    (tmp_path / "taken").touch()
+    assert optimization.main([*arguments, "--output", str(tmp_path / "taken")]) == 2
+    assert capsys.readouterr().err.endswith(
+        "cannot be written: File exists; name a file in a folder you may write\n"
+    )
+
+
+def test_the_front_has_no_schedule_that_another_beats(tmp_path, capsys):
+    generator = np.random.default_rng(3)
+    raw = PROBLEM | {
+        "load_kw": generator.integers(0, 3000, 24).tolist(),
+        "import_price_eur_per_mwh": generator.integers(20, 120, 24).tolist(),
+        "co2_kg_per_mwh": generator.integers(50, 600, 24).tolist(),
+    }
+    rows = front(parse_problem(raw), points=4)
+    assert len(rows) > 4
+    assert rows[-1]["cycles"] == pytest.approx(0, abs=1e-6)
+    for row in rows:
+        assert not any(
+            all(other[aim] < row[aim] - 1e-6 for aim in ("cost_eur", "co2_kg", "cycles"))
+            for other in rows
+        )
+    assert rows[0]["cost_eur"] == min(row["cost_eur"] for row in rows)
+    (tmp_path / "problem.json").write_text(json.dumps(raw))
+    (tmp_path / "config.ini").write_text("")
+    arguments = [
+        "--config",
+        str(tmp_path / "config.ini"),
+        "pareto",
+        "--input",
+        str(tmp_path / "problem.json"),
+        "--output",
+        str(tmp_path),
+        "--points",
+        "4",
+    ]
+    assert optimization.main(arguments) == 0
+    assert "pareto.csv" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "pareto.csv")["cost_eur"].tolist() == pytest.approx(
+        [row["cost_eur"] for row in rows]
+    )
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")

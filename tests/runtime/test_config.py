@@ -1,0 +1,141 @@
+import dataclasses
+from datetime import date
+
+import pytest
+
+from vpp.runtime import config
+from vpp.runtime.config import ConfigError, load_config
+
+
+def write(tmp_path, text):
+    path = tmp_path / "my.ini"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_file_shows_every_key_with_its_default():
+    loaded = load_config(environment={})
+    for name, cls in config.SECTIONS.items():
+        if name != "paths":
+            assert getattr(loaded, name) == cls(), name
+    assert loaded.batteries == (config.BatteryParameters("battery-1"),)
+    raw = config.configparser.ConfigParser(interpolation=None)
+    raw.read(config.DEFAULT_PATH)
+    for name, cls in config.SECTIONS.items():
+        assert list(raw[name]) == [item.name for item in dataclasses.fields(cls)], name
+    assert {"battery_id", *raw["battery:battery-1"]} == {
+        item.name for item in dataclasses.fields(config.BatteryParameters)
+    }
+
+
+def test_values_types_and_relative_paths(tmp_path):
+    path = write(
+        tmp_path,
+        "[paths]\ndata_dir = here\n[generation]\nstart = 2024-02-29\n[training]\nmodels = "
+        "arima, nbeats\n"
+        "[database]\nurl = postgresql://u:50%@h/d\n[battery:B]\ncapacity_kwh = "
+        "10\ncycles_per_day_max = 1.5\n",
+    )
+    loaded = load_config(path, environment={})
+    assert loaded.paths.data_dir == tmp_path / "here"
+    assert loaded.paths.state_dir == tmp_path / ".vpp"
+    assert loaded.generation.start == date(2024, 2, 29)
+    assert loaded.training.models == ("arima", "nbeats")
+    assert loaded.database.url == "postgresql://u:50%@h/d"
+    assert loaded.batteries[0].cycles_per_day_max == 1.5
+
+
+def test_environment_wins(tmp_path):
+    path = write(tmp_path, "[kafka]\nbootstrap_servers = a:1\n")
+    assert (
+        load_config(
+            path, environment={"VPP_KAFKA_BOOTSTRAP_SERVERS": "b:2"}
+        ).kafka.bootstrap_servers
+        == "b:2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[databse]\nurl = x", ["[databse]", "database"]),
+        ("[database]\nulr = x", ["[database]", "ulr", "url"]),
+        ("[site]\nholidays_country = XX", ["[site]", "holidays_country", "XX", "a country's code"]),
+        ("[generation]\ndays = many", ["[generation]", "days", "many", "whole number"]),
+        ("[generation]\ndays = -3", ["[generation]", "days", "-3", "1 or more"]),
+        ("[generation]\nstep_min = 7", ["[generation]", "step_min", "7", "5, 15, 30, 60"]),
+        ("[generation]\nstart = 2025-02-30", ["[generation]", "start", "2025-02-30", "date"]),
+        ("[site]\nlatitude = 95", ["[site]", "latitude", "95", "at most 90"]),
+        ("[site]\ntime_zone = Mars/Olympus", ["[site]", "time_zone", "Mars/Olympus", "IANA"]),
+        (
+            "[battery:A]\nsoc_min = 0.9\nsoc_max = 0.5",
+            ["[battery:A]", "soc_min", "0.9", "soc_max = 0.5"],
+        ),
+        ("[battery:A]\neta_charge = 95", ["[battery:A]", "eta_charge", "95", "at most 1"]),
+        ("[battery:A]\ncapacity_kwh = nan", ["[battery:A]", "capacity_kwh", "nan", "number"]),
+        ("[optimization]\nsolver = gurobi", ["[optimization]", "solver", "gurobi", "highs, cbc"]),
+        (
+            "[forecast]\nprice_publication = 25:00",
+            ["[forecast]", "price_publication", "25:00", "HH:MM"],
+        ),
+        ("[forecast]\nprice_publication = ²:00", ["[forecast]", "price_publication", "HH:MM"]),
+        ("[optimization]\ntime_limit_s = inf", ["[optimization]", "time_limit_s", "inf", "finite"]),
+        (
+            "[battery:A]\ncycles_per_day_max = inf",
+            ["[battery:A]", "cycles_per_day_max", "inf", "number"],
+        ),
+        ("[grid]\nimport_fee_eur_per_mwh = 1e999", ["[grid]", "import_fee_eur_per_mwh", "finite"]),
+        ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
+        ("[DEFAULT]\nx = 1", ["[DEFAULT]"]),
+        ("no section", ["INI"]),
+        ("[site]\n[site]", ["INI"]),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path, text, names):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, environment={})
+    message = str(raised.value)
+    assert "\n" not in message
+    for name in [path.name, *names]:
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[kafka]\nsasl_pasword = hunter2",
+            r"\[kafka\] unknown key sasl_pasword; expected one of .*sasl_password",
+        ),
+        ("sasl_password = hunter2\n[kafka]", r"line 1: expected a section in brackets"),
+        (
+            "[kafka]\nsasl_password hunter2\nhunter2",
+            r"line 2, 3: expected \[section\] or key = value",
+        ),
+        (
+            "[kafka]\nsasl_password = hunter2\nsasl_password = hunter2",
+            r"line 3: \[kafka\] sasl_password comes twice",
+        ),
+        (
+            "[kafka]\nsecurity_protocol = SSL\n sasl_password = hunter2",
+            r"security_protocol = \(several lines\): expected one of",
+        ),
+    ],
+)
+def test_no_error_shows_a_secret(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=expected) as raised:
+        load_config(write(tmp_path, text), environment={})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_limits_of_the_grid_may_be_unlimited(tmp_path):
+    grid = load_config(
+        write(tmp_path, "[grid]\nimport_limit_kw = inf\nexport_limit_kw = inf"), environment={}
+    ).grid
+    assert grid.import_limit_kw == grid.export_limit_kw == float("inf")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere.ini: no such"):
+        load_config(tmp_path / "nowhere.ini", environment={})

@@ -1,0 +1,481 @@
+"""sources.py import.
+
+Units, clocks, formats, what is reported, what is rejected, what is refused.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sources
+from sources import DataFileError, SourceError, read_sources
+from vpp.runtime.config import load_config
+from vpp.site import csv_import
+from vpp.site.csv_import import load_file
+
+LIMITS = (-1000.0, 10_000.0)
+PROJECT = Path(sources.__file__).parent
+
+
+def write(folder, lines, name="file.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+def load(path, *wanted, zone=None, column="time"):
+    return load_file(path, column, zone, wanted or (("load", "load:kW"),), LIMITS)
+
+
+def hours(count, start="2024-01-01", step="h"):
+    return [
+        f"{time:%Y-%m-%dT%H:%M:%SZ}"
+        for time in pd.date_range(start, periods=count, freq=step, tz="UTC")
+    ]
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Run an import: exit code, standard output, lines of standard error.
+
+    The output folder is tmp_path / out.
+    """
+    (tmp_path / "config.ini").write_text("")
+
+    def command(path, *arguments):
+        argv = [
+            "--config",
+            tmp_path / "config.ini",
+            "import",
+            path,
+            "--output",
+            tmp_path / "out",
+            *arguments,
+        ]
+        code = sources.main([str(item) for item in argv])
+        streams = capsys.readouterr()
+        return code, streams.out, streams.err.strip().splitlines()
+
+    return command
+
+
+def test_units_of_power_energy_and_price(tmp_path):
+    # 15 min steps: 1 MWh in a quarter-hour is 4 MW
+    path = write(
+        tmp_path, ["time,a,b,c,d,e", *(f"{time},1,1,2,3,40" for time in hours(8, step="15min"))]
+    )
+    wanted = (
+        ("load", "a:MWh:x"),
+        ("solar", "b:W"),
+        ("wind", "c:GW"),
+        ("market", "d:ct/kWh"),
+        ("market", "e:EUR/kWh:f"),
+    )
+    values = [
+        series.values.iloc[0] for series in load_file(path, "time", None, wanted, (-1e9, 1e9))
+    ]
+    assert values == pytest.approx([4000.0, 0.001, 2e6, 30.0, 40_000.0])
+
+
+def test_names_ids_and_capacities():
+    header = ["time", "power: net", "power", "price"]
+    column = csv_import.parse_column("solar", "power: net:kW:roof:250", header)
+    assert (column.name, column.unit, column.source_id, column.capacity_kw) == (
+        "power: net",
+        "kw",
+        "roof",
+        250.0,
+    )
+    assert csv_import.parse_column("load", "power: net:MW", header).source_id == "power-net"
+    assert csv_import.parse_column("market", "price:EUR/MWh:DE-LU", header).source_id == "DE-LU"
+    for kind, text, expected in (
+        ("load", "nothing:kW", "no such column"),
+        ("load", "power:kilowatt", "with a unit of W, kW"),
+        ("load", "power", "with a unit of"),
+        ("market", "price:kW", "EUR/MWh"),
+        ("market", "price:EUR/MWh:a:5", "has no capacity"),
+        ("solar", "power:kW:a:-5", "more than 0 kW"),
+        ("solar", "power:kW:a:much", "more than 0 kW"),
+        ("solar", "power:kW:a:5:6", "expected solar as"),
+    ):
+        with pytest.raises(SourceError, match=expected):
+            csv_import.parse_column(kind, text, header)
+
+
+def test_german_file_with_bom_semicolons_decimal_commas_and_thousands_dots(tmp_path):
+    lines = ["Datum;Netzlast [MWh];Preis"]
+    lines += [f"0{day}.01.2024 {hour:02}:00;1.234,5;-0,5" for day in (1, 2) for hour in range(24)]
+    path = write(tmp_path, lines, encoding="utf-8-sig")
+    wanted = (("load", "Netzlast [MWh]:MWh:netz"), ("market", "Preis:ct/kWh"))
+    netz, price = load(path, *wanted, zone="Europe/Berlin", column="Datum")
+    assert netz.values.iloc[0] == 1_234_500.0 and price.values.iloc[0] == -5.0
+    assert netz.values.index[0] == pd.Timestamp("2023-12-31T23:00Z") and len(netz.values) == 48
+    assert netz.column.source_id == "netz" and price.column.source_id == "Preis"
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("2024-01-02T13:00:00Z", None),
+        ("2024-01-02 14:00+01:00", None),
+        ("2024-01-02 14:00:00 +0100", None),
+        ("2024-01-02 14:00", "Europe/Berlin"),
+        ("02.01.2024 14:00", "Europe/Berlin"),
+        ("02.01.2024 14:00:00", "Europe/Berlin"),
+        ("02.01.2024 14:00 - 02.01.2024 15:00", "Europe/Berlin"),
+        ("2024/01/02 14:00", "Europe/Berlin"),
+        ("202401021400", "Europe/Berlin"),
+        ("2024-01-02 08:00", "America/New_York"),
+    ],
+)
+def test_time_formats(text, zone):
+    times, reasons = csv_import.parse_times(pd.Series([text], index=[2]), zone)
+    assert times.tolist() == [pd.Timestamp("2024-01-02T13:00Z")] and not reasons
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"])
+def test_day_and_month_are_told_by_the_span(form):
+    days = pd.date_range("2024-02-03", periods=72, freq="h")
+    times, _ = csv_import.parse_times(pd.Series(days.strftime(form)), "UTC")
+    assert (times.dt.tz_localize(None) == days).all()
+
+
+def local_file(folder, start, end, zone, step="h", change=lambda lines: lines):
+    utc = pd.date_range(start, end, freq=step, tz=zone, inclusive="left")
+    lines = [f"{time:%Y-%m-%d %H:%M},{number + 1}" for number, time in enumerate(utc)]
+    return write(folder, ["time,load", *change(lines)]), utc.tz_convert("UTC")
+
+
+@pytest.mark.parametrize("step", ["h", "15min"])
+@pytest.mark.parametrize(
+    ("zone", "day", "count"),
+    [
+        ("Europe/Berlin", "2024-10-27", 25),
+        ("Europe/Berlin", "2024-03-31", 23),
+        ("America/New_York", "2024-11-03", 25),
+        ("Australia/Sydney", "2024-04-07", 25),
+        ("Australia/Lord_Howe", "2024-04-07", 24.5),
+    ],
+)
+def test_days_of_23_and_25_hours(tmp_path, zone, day, count, step):
+    if zone == "Australia/Lord_Howe":
+        step = "30min"  # its clock changes by half an hour
+    start = pd.Timestamp(day)
+    path, utc = local_file(tmp_path, start, start + pd.Timedelta(days=1), zone, step)
+    (found,) = load(path, zone=zone)
+    assert (found.values.index == utc).all() and found.gaps == 0 and not found.rejects
+    assert len(utc) == count * (
+        pd.Timedelta("1h") / pd.Timedelta(1, "h")
+        if step == "h"
+        else pd.Timedelta("1h") / pd.Timedelta(step)
+    )
+    backwards, _ = local_file(
+        tmp_path, start, start + pd.Timedelta(days=1), zone, step, lambda lines: lines[::-1]
+    )
+    (again,) = load(backwards, zone=zone)
+    pd.testing.assert_series_equal(
+        again.values, found.values
+    )  # newest first: the first 02:00 is winter time
+
+
+def test_hours_that_cannot_be_told_apart_or_do_not_exist_are_refused(tmp_path):
+    path, _ = local_file(
+        tmp_path,
+        "2024-10-26",
+        "2024-10-29",
+        "Europe/Berlin",
+        change=lambda lines: [*lines[:26], *lines[27:]],
+    )
+    with pytest.raises(
+        DataFileError,
+        match=r"line 28: 2024-10-27 02:00:00 comes twice on the clock of Europe/Berlin but once in the file",
+    ):
+        load(path, zone="Europe/Berlin")
+    path = write(tmp_path, ["time,load", *(f"2024-03-31 {hour:02}:00,5" for hour in range(24))])
+    with pytest.raises(
+        DataFileError, match=r"line 4: 2024-03-31 02:00:00 does not exist in Europe/Berlin"
+    ):
+        load(path, zone="Europe/Berlin")
+    assert len(load(path, zone="Etc/GMT-1")[0].values) == 24
+
+
+def test_gaps_duplicates_flat_lines_and_steps_are_reported(tmp_path):
+    times = hours(96)
+    rows = [
+        f"{time},{10 + number % 7},{30 if 40 <= number < 50 else number % 5}"
+        for number, time in enumerate(times)
+    ]
+    rows[60:63] = []  # a gap of three hours
+    rows.insert(20, rows[19].replace(",", ",9", 1))  # the same time again
+    path = write(tmp_path, ["time,load,wind", *rows])
+    first, wind = load(path, ("load", "load:kW"), ("wind", "wind:kW"))
+    assert (first.gaps, first.duplicates, first.step_min) == (3, 1, 60)
+    assert first.rejects[0][0] == 22 and "that of line 21" in first.rejects[0][4]
+    assert wind.flat_lines == [(pd.Timestamp("2024-01-02T16:00Z"), 10.0, 30.0)]
+    assert not first.flat_lines
+
+
+def test_steps_may_differ_by_column(tmp_path):
+    rows = [
+        f"{time},{number % 9},{'50' if number % 4 == 0 else ''}"
+        for number, time in enumerate(hours(96, step="15min"))
+    ]
+    found, price = load(
+        write(tmp_path, ["time,load,price", *rows]),
+        ("load", "load:kW"),
+        ("market", "price:EUR/MWh"),
+    )
+    assert (found.step_min, price.step_min, len(price.values), price.gaps) == (15, 60, 24, 0)
+
+
+def test_impossible_and_unparsable_cells_are_rejects_with_line_and_reason(tmp_path, run):
+    rows = [f"{time},{number % 24},{number % 5}" for number, time in enumerate(hours(48))]
+    rows[3] = rows[3].split(",")[0] + ",-9,1"  # a negative power
+    rows[5] = rows[5].split(",")[0] + ",abc,2"
+    rows[7] = "yesterday,5,5"
+    rows[9] = (
+        rows[9].split(",")[0] + ",-0.1,99999"
+    )  # own consumption at night; a price beyond the limits
+    rows[11] = rows[11].split(",")[0] + ",-,3"  # a gap
+    rows[13] = rows[13].split(",")[0] + ",inf,3"
+    path = write(tmp_path, ["time,pv,price", *rows])
+    code, out, _ = run(
+        path, "--time-column", "time", "--solar", "pv:kW:pv:23", "--price", "price:EUR/MWh"
+    )
+    assert code == 0 and "6 rejects" not in out
+    rejects = pd.read_csv(tmp_path / "out" / "rejects.csv", keep_default_na=False)
+    assert rejects["line"].tolist() == [5, 7, 9, 11, 15]
+    assert rejects["source_id"].tolist() == ["pv", "pv", "", "price", "pv"]
+    for reason, expected in zip(
+        rejects["reason"],
+        ("outside 0 to", "no number", "no time", "price outside", "no number"),
+        strict=True,
+    ):
+        assert expected in reason
+    pv = pd.read_csv(tmp_path / "out" / "solar.csv")
+    assert len(pv) == 48 - 5 and pv["power_kw"].min() == 0
+    code, _, lines = run(
+        path,
+        "--time-column",
+        "time",
+        "--solar",
+        "pv:kW",
+        "--output",
+        tmp_path / "strict",
+        "--strict",
+    )
+    assert code == 1 and "line 5" in lines[0] and "--strict" in lines[0]
+    assert not (tmp_path / "strict").exists()
+
+
+def test_the_luxembourg_year(real_data, tmp_path, run):
+    path = real_data / "lu_2024_15min_utc.csv"
+    wanted = (
+        "--load",
+        "load_mw:MW:load-lu",
+        "--wind",
+        "wind_mw:MW:wind-lu",
+        "--solar",
+        "pv_mw:MW:solar-lu",
+        "--price",
+        "price_da_eur_mwh:EUR/MWh",
+    )
+    code, out, _ = run(path, "--time-column", "time_utc", "--tz", "UTC", *wanted)
+    assert code == 0
+    assert "outlier kept: load-lu 2024-05-14T23:45Z 69,000 kW" in out
+    source = pd.read_csv(path)
+    for name, column in (("load", "load_mw"), ("wind", "wind_mw"), ("solar", "pv_mw")):
+        frame = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+        assert len(frame) == 35_136 and frame["time"].iloc[0] == "2023-12-31T23:00:00Z"
+        assert (frame["power_kw"] == source[column] * 1000).all()
+    assert (
+        pd.read_csv(tmp_path / "out" / "market.csv")["price_eur_per_mwh"]
+        == source["price_da_eur_mwh"]
+    ).all()
+    found = {item.source_id: item for item in read_sources(tmp_path / "out" / "sources.csv")}
+    assert found["load-lu"].capacity_kw == 814_000 and found["load-lu"].step_min == 15
+    assert found["price_da_eur_mwh"].capacity_kw is None
+    assert pd.read_csv(tmp_path / "out" / "rejects.csv").empty
+    files = {item.name: item.read_bytes() for item in (tmp_path / "out").iterdir()}
+    assert (
+        run(path, "--time-column", "time_utc", "--tz", "UTC", *wanted)[0] == 0
+    )  # again: the same files
+    assert {item.name: item.read_bytes() for item in (tmp_path / "out").iterdir()} == files
+
+
+def test_the_luxembourg_example_fits_its_data():
+    config = load_config(PROJECT / "examples" / "luxembourg.ini", {})
+    assert config.grid.import_limit_kw > 814_000  # the highest load
+    assert config.grid.export_limit_kw > 197_000 + 266_000  # wind and sun at their highest
+    assert config.paths.data_dir.resolve() == PROJECT / "data" / "luxembourg"
+    (battery,) = config.batteries
+    assert (battery.charge_kw, battery.capacity_kwh) == (50_000, 100_000)
+
+
+def test_outliers_are_found_on_any_scale():
+    rng = np.random.default_rng(1)
+    index = pd.date_range("2024-01-01", periods=2000, freq="15min", tz="UTC")
+    values = pd.Series(
+        500 + 100 * np.sin(np.arange(2000) / 96 * 2 * np.pi) + rng.normal(0, 3, 2000), index
+    )
+    values.iloc[777] = 69
+    assert [item[0] for item in csv_import.outliers(values)] == [index[777]]
+    assert [item[0] for item in csv_import.outliers(values * 1000)] == [index[777]]
+    step = values.copy()
+    step.iloc[1000:] += 300  # a plant switched on is no outlier
+    assert [item[0] for item in csv_import.outliers(step)] == [index[777]]
+
+
+def test_a_second_import_adds_to_the_folder_and_replaces_its_own(tmp_path, run):
+    first = write(
+        tmp_path,
+        ["time,a", *(f"{time},{number % 9}" for number, time in enumerate(hours(24)))],
+        "a.csv",
+    )
+    second = write(
+        tmp_path,
+        ["time,b", *(f"{time},{number % 7}.125" for number, time in enumerate(hours(30)))],
+        "b.csv",
+    )
+    assert run(first, "--time-column", "time", "--load", "a:kW")[0] == 0
+    assert run(second, "--time-column", "time", "--load", "b:kW")[0] == 0
+    assert run(first, "--time-column", "time", "--load", "a:kW")[0] == 0
+    frame = pd.read_csv(tmp_path / "out" / "load.csv")
+    assert frame["source_id"].value_counts().to_dict() == {"a": 24, "b": 30}
+    assert [source.source_id for source in read_sources(tmp_path / "out" / "sources.csv")] == [
+        "b",
+        "a",
+    ]
+
+
+BAD = (
+    (
+        "missing column",
+        ["time,load", "2024-01-01T00:00Z,1"],
+        ["--load", "lode:kW"],
+        "no such column",
+    ),
+    (
+        "missing time column",
+        ["zeit,load", "2024-01-01T00:00Z,1"],
+        ["--load", "load:kW"],
+        "no time column 'time'",
+    ),
+    ("no column asked for", ["time,load", "2024-01-01T00:00Z,1"], [], "say one or more of"),
+    ("empty", [], ["--load", "load:kW"], "is empty"),
+    ("header only", ["time,load"], ["--load", "load:kW"], "is empty"),
+    (
+        "text only",
+        ["time,load", *(f"{time},abc" for time in hours(4))],
+        ["--load", "load:kW"],
+        "no line has both",
+    ),
+    ("one row", ["time,load", "2024-01-01T00:00Z,1"], ["--load", "load:kW"], "expected a series"),
+    (
+        "step of 7 min",
+        ["time,load", *(f"{time},1" for time in hours(9, step="7min"))],
+        ["--load", "load:kW"],
+        "7 min apart",
+    ),
+    (
+        "half hours",
+        ["time,load", *(f"{time},1" for time in hours(9, "2024-01-01T00:30"))],
+        ["--load", "load:kW"],
+        "60 min grid of UTC",
+    ),
+    (
+        "two formats",
+        ["time,load", "2024-01-01 00:00,1", "01.01.2024 01:00,2"],
+        ["--load", "load:kW", "--tz", "UTC"],
+        "one time format",
+    ),
+    (
+        "no zone",
+        ["time,load", "2024-01-01 00:00,1", "2024-01-01 01:00,2"],
+        ["--load", "load:kW"],
+        "--tz",
+    ),
+    ("no time", ["time,load", "soon,1", "later,2"], ["--load", "load:kW"], "is no time"),
+    (
+        "unknown zone",
+        ["time,load", "2024-01-01 00:00,1"],
+        ["--load", "load:kW", "--tz", "Mars"],
+        "IANA",
+    ),
+    ("twice", ["time,load,load", "2024-01-01T00:00Z,1,2"], ["--load", "load:kW"], "comes twice"),
+    (
+        "same id",
+        ["time,a,b", *(f"{time},1,2" for time in hours(4))],
+        ["--load", "a:kW:x", "--load", "b:kW:x"],
+        "comes twice",
+    ),
+    (
+        "decimal commas without quotes",
+        ["time,load", *(f"{time},1,5" for time in hours(4))],
+        ["--load", "load:kW"],
+        "line 2: 3 cells",
+    ),
+    (
+        "never on",
+        ["time,load", *(f"{time},0" for time in hours(4))],
+        ["--load", "load:kW"],
+        "no possible value",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "arguments", "expected"), BAD, ids=[item[0] for item in BAD]
+)
+def test_bad_files_end_in_one_line_and_write_nothing(
+    tmp_path, run, name, lines, arguments, expected
+):
+    code, _, errors = run(write(tmp_path, lines), "--time-column", "time", *arguments)
+    assert code in (1, 2) and len(errors) == 1 and expected in errors[0], errors
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [("lode:kW", 1), ("load:kilowatt", 2), ("load", 2), ("lode", 2), ("load:kW:a:-5", 2)],
+)
+def test_a_wrong_argument_and_a_missing_column_differ_in_exit_code(tmp_path, run, wanted, code):
+    path = write(tmp_path, ["time,load", "2024-01-01T00:00Z,1"])
+    assert run(path, "--time-column", "time", "--load", wanted)[0] == code
+
+
+def test_no_file_and_binary_files(tmp_path, run):
+    code, _, errors = run(tmp_path / "none.csv", "--time-column", "time", "--load", "load:kW")
+    assert code == 1 and "No such file" in errors[0]
+    (tmp_path / "x.csv").write_bytes(bytes(range(256)) * 20)
+    code, _, errors = run(tmp_path / "x.csv", "--time-column", "time", "--load", "load:kW")
+    assert code == 1 and len(errors) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.decimals(-500, 5000, places=2, allow_nan=False), min_size=8, max_size=60),
+    comma=st.booleans(),
+    step=st.sampled_from((5, 15, 30, 60)),
+    zone=st.sampled_from(("UTC", "Europe/Brussels", "America/New_York")),
+    start=st.sampled_from(
+        ("2024-02-28T22:00", "2024-03-31T00:00", "2024-06-01T05:00", "2024-12-31T20:00")
+    ),
+)
+def test_prices_come_out_as_they_were_written(tmp_path_factory, values, comma, step, zone, start):
+    times = pd.date_range(start, periods=len(values), freq=f"{step}min", tz="UTC")
+    mark = ";" if comma else ","
+    cells = [str(value).replace(".", ",") if comma else str(value) for value in values]
+    local = times.tz_convert(zone)
+    lines = [
+        f"time{mark}price",
+        *(f"{time:%d.%m.%Y %H:%M}{mark}{cell}" for time, cell in zip(local, cells, strict=True)),
+    ]
+    path = write(tmp_path_factory.mktemp("import"), lines)
+    (found,) = load(path, ("market", "price:EUR/MWh"), zone=zone)
+    assert found.step_min == step and (found.values.index == times).all()
+    assert found.values.to_numpy() == pytest.approx([float(value) for value in values])

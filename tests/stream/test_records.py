@@ -1,0 +1,174 @@
+"""Records are checked by their own source: zone, step, capacity and kind of each of several."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sources import Source
+from vpp.site.kinds import WEATHER
+from vpp.stream import records
+
+HOUR_US = 3_600_000_000
+NOW_US = 1_750_000_000_000_000  # 2025-06-15T15:06:40Z
+YEAR_2000_US, WEEK_US = 946_684_800_000_000, 7 * 24 * HOUR_US
+LIMITS = records.Limits(YEAR_2000_US, WEEK_US, -500, 4000, "13:00", "Europe/Brussels")
+
+
+def source(source_id, kind="solar", capacity_kw=100.0, step_min=60, zone="Europe/Brussels", **more):
+    capacity_kw = None if kind in ("market", "weather") else capacity_kw
+    return Source(source_id, kind, source_id, "site", capacity_kw, step_min, 49.6, 6.1, zone, more)
+
+
+def checked(kind, sources, values, limits=LIMITS, sent_ms=None):
+    decoded = records.decode(
+        kind,
+        [json.dumps(value).encode() for value in values],
+        sent_ms or [1000] * len(values),
+    )
+    return records.check(decoded, records.Registry(sources), limits, NOW_US)
+
+
+def microseconds(*times):
+    return [pd.Timestamp(time, tz="UTC").as_unit("us").asm8.astype(int) for time in times]
+
+
+def test_a_price_is_known_by_the_local_day_of_its_own_market():
+    """22:30 UTC of 10 January lies on the 10th in Brussels and London, on the 11th in Helsinki.
+
+    So its price was known at 13:00 of Brussels (12:00 UTC) on the 9th, the 9th and the 10th. An
+    hour later it is the 11th in Brussels too, and in London still the 10th.
+    """
+    zones = {"north": "Europe/Helsinki", "west": "Europe/London", "middle": "Europe/Brussels"}
+    markets = [source(name, "market", step_min=30, zone=zone) for name, zone in zones.items()]
+    expected = {
+        ("middle", "22:30"): "2025-01-09T12:00",
+        ("north", "22:30"): "2025-01-10T12:00",
+        ("west", "22:30"): "2025-01-09T12:00",
+        ("middle", "23:30"): "2025-01-10T12:00",
+        ("north", "21:30"): "2025-01-09T12:00",
+        ("west", "23:30"): "2025-01-09T12:00",
+    }
+    values = [
+        {"source_id": name, "time": f"2025-01-10T{time}:00Z", "price_eur_per_mwh": 1}
+        for name, time in expected  # the markets alternate
+    ]
+    found = checked("market", markets, values)
+    assert found.refused == []
+    assert list(found.columns["available_at"]) == microseconds(*expected.values())
+
+
+def test_publication_follows_its_own_time_and_zone():
+    limits = replace(LIMITS, publication="12:42", publication_zone="Europe/London")
+    value = {"source_id": "m", "time": "2025-01-10T12:00:00Z", "price_eur_per_mwh": 1}
+    summer = value | {"time": "2025-05-10T12:00:00Z"}
+    found = checked("market", [source("m", "market")], [value, summer], limits)
+    expected = microseconds("2025-01-09T12:42", "2025-05-09T11:42")
+    assert list(found.columns["available_at"]) == expected
+
+
+def test_each_source_is_checked_by_its_own_step_capacity_and_kind():
+    """Capacities of 100 and 10 kW allow −2 to 120 and −0.2 to 12; the steps are 60 and 15 min.
+
+    A source that was registered provisionally has no bounds, and a step of 5 min.
+    """
+    sources = [
+        source("big"),
+        source("small", capacity_kw=10.0, step_min=15),
+        source("loose", provisional=True),
+        source("wind", "wind"),
+    ]
+    cases = [
+        ("big", "00:00", 120, None),
+        ("big", "00:15", 1, "is not on the 60 min step of big"),
+        ("small", "00:15", 12, None),
+        ("small", "00:05", 1, "is not on the 15 min step of small"),
+        ("small", "00:30", 12.1, "power_kw 12.1 is above 12, the most of small"),
+        ("small", "00:45", -0.2, None),
+        ("small", "00:45", -0.21, "power_kw -0.21 is below -0.2, the least of small"),
+        ("loose", "00:05", 9e9, None),
+        ("loose", "00:04", 1, "is not on the 5 min step of loose"),
+        ("wind", "00:00", 1, "source wind is of kind wind, not solar"),
+        ("other", "00:00", 1, "unknown source 'other'"),
+        ("big", "01:00", -2, None),
+    ]
+    values = [
+        {"source_id": name, "time": f"2025-01-01T{time}:00Z", "power_kw": power}  # on one day
+        for name, time, power, _ in cases
+    ]
+    found = checked("solar", sources, values)
+    reasons = dict(found.refused)
+    for place, (*case, part) in enumerate(cases):
+        assert (part is None) == (place not in reasons), case
+        assert part is None or part in reasons[place], case
+    kept = [place for place, case in enumerate(cases) if case[3] is None]
+    assert list(found.places) == kept
+    assert list(found.columns["power_kw"]) == [cases[place][2] for place in kept]
+    stored = [sources[number].source_id for number in found.columns["source"]]
+    assert stored == [cases[place][0] for place in kept]
+    assert found.unknown == {"other"}
+
+
+@pytest.mark.parametrize("kind", ["solar", "wind", "load"])
+def test_only_plants_have_a_least_and_a_most(kind):
+    value = {"source_id": "s", "time": "2025-01-01T00:00:00Z"}
+    values = [value | {"power_kw": power} for power in (1e6, -1e6)]
+    refused = checked(kind, [source("s", kind)], values).refused
+    assert len(refused) == (0 if kind == "load" else 2)
+
+
+def test_both_times_of_a_weather_forecast_are_bounded():
+    numbers = dict.fromkeys(WEATHER, 1)
+    good = {
+        "source_id": "w",
+        "issue_time": "2025-01-01T00:00:00Z",
+        "valid_time": "2025-01-01T01:00:00Z",
+    }
+    changes = [
+        {},
+        {"issue_time": "1999-12-31T23:00:00Z"},
+        {"valid_time": "1999-12-31T23:00:00Z"},
+        {"issue_time": "2025-06-22T16:00:00Z"},
+        {"valid_time": "2025-06-22T16:00:00Z"},  # a week after now is 15:06:40
+        {"valid_time": "2025-06-22T15:00:00Z"},
+    ]
+    values = [good | numbers | change for change in changes]
+    refused = dict(checked("weather-forecast", [source("w", "weather")], values).refused)
+    assert sorted(refused) == [1, 2, 3, 4]
+    for place, change in enumerate(changes[1:5], 1):
+        assert refused[place].startswith(next(iter(change)))
+
+
+def test_a_message_sent_before_1970_or_after_9892_keeps_a_time_that_can_be_stored():
+    value = {"source_id": "s", "time": "2025-01-01T00:00:00Z", "power_kw": 1}
+    found = checked("load", [source("s", "load")], [value] * 3, sent_ms=[-5, 1234, 10**16])
+    assert list(found.columns["sent_at"]) == [0, 1_234_000]
+    assert found.places.tolist() == [0, 1]
+
+
+def test_values_stay_with_their_record_when_one_between_is_refused():
+    value = {"source_id": "w", "time": "2025-01-01T00:00:00Z"}
+    names = WEATHER
+    rows = [value | {name: 10 * n + k for k, name in enumerate(names)} for n in range(3)]
+    decoded = records.decode(
+        "weather",
+        [json.dumps(rows[0]).encode(), b"{", json.dumps(rows[2]).encode()],
+        [1000, 2000, 3000],
+    )
+    found = records.check(decoded, records.Registry([source("w", "weather")]), LIMITS, NOW_US)
+    assert found.places.tolist() == [0, 2]
+    assert list(found.columns["sent_at"]) == [1_000_000, 3_000_000]
+    for k, name in enumerate(names):
+        np.testing.assert_array_equal(found.columns[name], [k, 20 + k])
+
+
+def test_a_message_may_be_sent_a_week_ahead_of_its_receipt():
+    """As far as `latest_days_ahead` allows, to the millisecond; one sent now is well within."""
+    value = {"source_id": "s", "time": "2025-01-01T00:00:00Z", "power_kw": 1}
+    now_ms, week_ms = NOW_US // 1000, WEEK_US // 1000
+    sent_ms = [now_ms, now_ms + week_ms, now_ms + week_ms + 1]
+    found = checked("load", [source("s", "load")], [value] * 3, sent_ms=sent_ms)
+    assert found.places.tolist() == [0, 1]
+    assert "the message's own time 2025-06-22T15:06:40Z lies ahead" in found.refused[0][1]

@@ -1,0 +1,160 @@
+"""Rolling-origin backtest.
+
+Forecast past issue times with what was known then, and calibrate as a live system would.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from vpp.forecast.calibration import calibrated, calibration_of, is_given, within_band
+from vpp.forecast.features import seasonal_naive
+from vpp.forecast.known import Known, SourceData, known_at
+from vpp.forecast.model import ForecastModel
+from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
+from vpp.runtime.config import VppError
+from vpp.site.times import DAY, next_local_day
+
+REFIT_DAYS = 28
+CALIBRATION_DAYS = 21  # origins before the issue time whose errors calibrate a single forecast
+CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by then
+ADAPTATION = (
+    0.03  # of the level of a quantile, for each share that an origin's actual values were off it
+)
+LEVEL_LIMITS = (0.005, 0.995)
+
+
+class ForecastError(VppError):
+    """A forecast cannot be made as asked."""
+
+
+def walk(
+    factory: Callable[[], ForecastModel],
+    data: SourceData,
+    issue_times: Iterable[pd.Timestamp],
+    steps: int | None = None,
+    refit_days: float = REFIT_DAYS,
+    history_days: float | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Forecast at each issue time, in their order, with what was known then; yields the rows of one
+    origin at a time.
+
+    Parameters
+    ----------
+    factory : makes a new, unfitted model.
+    data : all that is stored of the source.
+    issue_times : origins [UTC].
+    steps : intervals to forecast from each origin; None for those of the local day after it.
+    refit_days : the model is fitted anew when its last fit is so old; infinite for one fit at the
+        first origin.
+    history_days : how far back it learns from.
+
+    Yields
+    ------
+    issue_time, valid_time, value, q05 … q95 as the model gives them, published, dark, actual (NaN
+    where not measured), naive (last week's same local hour, or the published price).
+    """
+    model = None
+    for issue_time in sorted(issue_times):
+        known = known_at(data, issue_time, history_days)
+        if model is None or (issue_time - model.trained_until) / DAY >= refit_days:
+            model = factory().fit(known)
+        start, count = issue_time, steps
+        if steps is None:
+            start, end = next_local_day(issue_time, data.zone)
+            count = int((end - issue_time) / data.step)
+        frame = model.predict(known, count)
+        frame = frame[frame.index >= start]
+        naive = seasonal_naive(known, frame.index)
+        if data.source.kind == "market":
+            naive = np.where(frame["published"], frame["value"], naive)
+        frame = frame.reset_index().assign(
+            issue_time=issue_time, actual=data.series.reindex(frame.index).to_numpy(), naive=naive
+        )
+        yield frame[["issue_time", "valid_time", *COLUMNS, *FLAGS, "actual", "naive"]]
+
+
+def backtest(
+    factory: Callable[[], ForecastModel],
+    data: SourceData,
+    issue_times: Iterable[pd.Timestamp],
+    steps: int | None = None,
+    refit_days: float = REFIT_DAYS,
+    history_days: float | None = None,
+) -> pd.DataFrame:
+    """The rows of all origins of `walk` in one frame."""
+    frames = list(walk(factory, data, issue_times, steps, refit_days, history_days))
+    if not frames:
+        raise ForecastError(
+            f"{data.source.source_id}: no origins to backtest; expected at least one"
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def rolling_calibration(
+    frame: pd.DataFrame, data: SourceData, window_days: float = CALIBRATION_WINDOW_DAYS
+) -> pd.DataFrame:
+    """A backtest with the quantiles of each origin calibrated on the errors of earlier origins that
+    were known by then.
+
+    The levels taken of those errors adapt (Gibbs and Candès 2021): where an origin's actual values
+    fell below a quantile more often than they should, that level is lowered by `ADAPTATION` times
+    the excess, which holds coverage where errors grow or shrink. An origin without enough errors
+    keeps the model's own quantiles."""
+    place = data.grid.index.get_indexer(pd.DatetimeIndex(frame["valid_time"]))
+    when = np.where(place >= 0, data.available_at.asi8[place], np.iinfo(np.int64).max)
+    issued = pd.DatetimeIndex(frame["issue_time"]).as_unit("ns").asi8
+    result, actual = frame.copy(), frame["actual"].to_numpy()
+    value, values = (
+        frame["value"].to_numpy(copy=True),
+        frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True),
+    )
+    counted = ~is_given(frame) & ~np.isnan(actual)
+    levels, pending = np.array(QUANTILES), []
+    for issue_time, rows in sorted(frame.groupby("issue_time").indices.items()):
+        now = issue_time.value
+        settled = [past for past in pending if when[past].max() <= now]
+        pending = [past for past in pending if when[past].max() > now]
+        for past in settled:
+            reality = actual[past, None]
+            below = np.where(
+                reality == values[past], QUANTILES, reality < values[past]
+            )  # both 0 at dusk, or at capacity, says nothing
+            levels = levels + ADAPTATION * (QUANTILES - below.mean(axis=0))
+        earlier = (when <= now) & (issued < now) & (issued >= now - int(window_days * DAY.value))
+        calibration = calibration_of(
+            frame[earlier], data.source, data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS)
+        )
+        if calibration is not None:
+            times = pd.DatetimeIndex(frame["valid_time"].iloc[rows])
+            values[rows] = calibrated(
+                frame.iloc[rows], calibration, issue_time, times, data.source, data.zone
+            )
+            value[rows] = within_band(value[rows], values[rows])
+        if counted[rows].any():
+            pending.append(rows[counted[rows]])
+    result[list(QUANTILE_COLUMNS)] = values
+    result["value"] = value
+    return result
+
+
+def fit_calibrated(
+    factory: Callable[[], ForecastModel],
+    data: SourceData,
+    known: Known,
+    steps: int,
+    history_days: float | None = None,
+) -> ForecastModel:
+    """A model fitted to all that is known, its quantiles calibrated on the days before by one
+    fitted to what came earlier still.
+    """
+    days = min(CALIBRATION_DAYS, int((known.issue_time - known.targets.index[0]) / DAY) // 3)
+    origins = [known.issue_time - day * DAY for day in range(days, 0, -1)]
+    model = factory().fit(known)
+    if not origins:
+        return model
+    past = backtest(factory, data, origins, steps, refit_days=np.inf, history_days=history_days)
+    # what the origins' horizons reach beyond the issue time is not known yet
+    past["actual"] = past["actual"].where(past["valid_time"].isin(known.targets.index))
+    return model.calibrate(past, data.source, data.zone)

@@ -1,0 +1,193 @@
+"""What is known at an issue time: the one gate between what is stored and what a model may see.
+
+`known_at(data, issue_time)` is the one place that decides availability: a measurement is known at
+the end of its interval plus a delay, a day-ahead price of local day D at D-1 13:00 Brussels, a
+weather forecast at its issue time. It returns a `Known`, and whatever a model fits or predicts
+comes from one.
+
+Times are UTC and label the start of their interval. Power in kW, price in EUR/MWh.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from vpp.forecast.lookups import WeatherForecasts
+from vpp.site.sources import Source
+from vpp.site.times import DAY, price_available_at
+
+SHORT_GAP_H = 3  # gaps up to this long are filled and marked; longer ones are cut
+LAG_DAYS = 28  # the same hour is looked up so many days back
+MIN_HISTORY_DAYS = 14
+FLAT_DAYS = 7
+STALE_DAYS = 2  # that the newest value may be old
+
+
+@dataclass(frozen=True)
+class SourceData:
+    """All that is stored about one source, known or not yet.
+
+    `series` is indexed by UTC time, NaN where missing; `weather_forecasts` has issue_time,
+    valid_time and a column for each quantity (weather or any other forecast); `others` holds
+    further measured series, a column each, used as lagged regressors. `stored_available_at` says
+    when each price became known, by its time; `publication` stands in where it does not."""
+
+    source: Source
+    series: pd.Series
+    weather_forecasts: pd.DataFrame | None = None
+    others: pd.DataFrame | None = None
+    zone: str = "Europe/Brussels"
+    holidays_country: str = "LU"
+    measurement_delay_min: float = 0.0
+    publication: str = "13:00"
+    publication_zone: str = "Europe/Brussels"
+    stored_available_at: pd.Series | None = None
+
+    @property
+    def step(self) -> pd.Timedelta:
+        return pd.Timedelta(minutes=self.source.step_min)
+
+    @cached_property
+    def grid(self) -> pd.Series:
+        """The series without holes in its index."""
+        series = self.series.dropna()
+        if series.empty:
+            return pd.Series(
+                [], index=pd.DatetimeIndex([], tz="UTC"), dtype=float, name=self.series.name
+            )
+        index = (
+            pd.date_range(series.index[0], series.index[-1], freq=self.step, name="time")
+            .tz_convert("UTC")
+            .as_unit("ns")
+        )
+        return series.astype(float).reindex(index)
+
+    @cached_property
+    def available_at(self) -> pd.DatetimeIndex:
+        """When each value of `grid` becomes known."""
+        if self.source.kind == "market":
+            times = self.grid.index
+            rule = price_available_at(times, self.publication, self.publication_zone, self.zone)
+            if self.stored_available_at is None:
+                return rule
+            stored = pd.DatetimeIndex(self.stored_available_at.reindex(times)).as_unit("ns")
+            known = np.where(stored.isna(), rule.asi8, stored.asi8)
+            # A price counts as known once those before it are: what is known ends at one place.
+            return pd.DatetimeIndex(np.maximum.accumulate(known), tz="UTC")
+        return self.grid.index + self.step + pd.Timedelta(minutes=self.measurement_delay_min)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about a source at `issue_time`, and nothing else.
+
+    `series` is on a regular grid, short gaps filled (`filled` marks them), long ones NaN. Published
+    prices may lie after `issue_time`. A gap's `available_at` is that of the next measured value:
+    only then is it known to end, and what fills it."""
+
+    source: Source
+    issue_time: pd.Timestamp
+    series: pd.Series
+    filled: np.ndarray
+    available_at: pd.DatetimeIndex
+    weather_forecasts: pd.DataFrame | None
+    others: pd.DataFrame | None
+    zone: str
+    holidays_country: str
+    measurement_delay: pd.Timedelta
+
+    @property
+    def step(self) -> pd.Timedelta:
+        return pd.Timedelta(minutes=self.source.step_min)
+
+    def valid_times(self, steps: int) -> pd.DatetimeIndex:
+        """The times that a forecast of `steps` intervals is for."""
+        return pd.date_range(self.issue_time, periods=steps, freq=self.step, name="valid_time")
+
+    @cached_property
+    def targets(self) -> pd.Series:
+        """The measured values: what a model may learn to predict. Filled gaps are not."""
+        return self.series[~self.filled].dropna()
+
+    @cached_property
+    def forecasts(self) -> WeatherForecasts:
+        """The weather forecasts, which there must be, ordered to be looked up."""
+        return WeatherForecasts(self.weather_forecasts, self.step)
+
+
+def known_at(
+    data: SourceData, issue_time: pd.Timestamp, history_days: float | None = None
+) -> Known:
+    """What is known at an issue time. Everything that a model sees goes through here.
+
+    Parameters
+    ----------
+    data : all that is stored.
+    issue_time : now [UTC].
+    history_days : how far back the series goes; default all of it.
+    """
+    issue_time = pd.Timestamp(issue_time).tz_convert("UTC")
+    delay = pd.Timedelta(minutes=data.measurement_delay_min)
+    count = int(data.available_at.searchsorted(issue_time, side="right"))
+    first = (
+        0
+        if history_days is None
+        else int(data.grid.index.searchsorted(issue_time - history_days * DAY))
+    )
+    series = data.grid.iloc[min(first, count) : count]
+    available = data.available_at[min(first, count) : count]
+    measured = np.flatnonzero(series.notna())
+    end = measured[-1] + 1 if len(measured) else 0
+    available = available[measured[np.searchsorted(measured, np.arange(end))]]
+    series, filled = fill_short_gaps(
+        series.iloc[:end], max(1, int(SHORT_GAP_H * 60 // data.source.step_min))
+    )
+    weather, others = data.weather_forecasts, data.others
+    if weather is not None:
+        weather = weather[weather["issue_time"] <= issue_time]
+        if history_days is not None:
+            weather = weather[weather["valid_time"] >= issue_time - history_days * DAY]
+        weather = weather if len(weather) else None
+    if others is not None:
+        others = others[others.index + data.step + delay <= issue_time]
+        others = others if len(others) else None
+    return Known(
+        data.source, issue_time, series, filled, available, weather, others, data.zone, data.holidays_country, delay
+    )  # fmt: skip
+
+
+def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndarray]:
+    """Fill gaps of at most `longest` intervals along a straight line.
+
+    Returns the series and what was filled.
+    """
+    missing = series.isna().to_numpy()
+    if not missing.any():
+        return series, missing
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], missing.view(np.int8), [0]))))
+    fill = np.zeros(len(series), bool)
+    for start, end in edges.reshape(-1, 2):
+        if end - start <= longest and start > 0 and end < len(series):
+            fill[start:end] = True
+    here = np.arange(len(series))
+    values = series.to_numpy(copy=True)
+    values[fill] = np.interp(here[fill], here[~missing], values[~missing])
+    return pd.Series(values, series.index, name=series.name), fill
+
+
+def history_problem(known: Known) -> str | None:
+    """Why no model should be fitted to this history (then seasonal naive stands in), or None."""
+    days = len(known.targets) * known.step / DAY
+    if days < MIN_HISTORY_DAYS:
+        return f"{days:.1f} days of history, {MIN_HISTORY_DAYS} needed"
+    old = (known.issue_time - known.measurement_delay - known.targets.index[-1]) / DAY
+    if old > STALE_DAYS:
+        return f"the newest value is {old:.1f} days old"
+    recent = known.targets[known.targets.index >= known.targets.index[-1] - FLAT_DAYS * DAY]
+    if (
+        known.source.kind != "market" and recent.max() == recent.min()
+    ):  # a fixed price is flat rightly
+        return f"flat line at {recent.iloc[-1]:g} for {FLAT_DAYS} days"
+    return None

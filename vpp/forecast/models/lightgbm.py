@@ -1,0 +1,93 @@
+"""LightGBM with one booster a quantile, the horizon being a feature."""
+
+import numpy as np
+import pandas as pd
+
+from vpp.forecast.day_kinds import day_flags, deviations
+from vpp.forecast.features import aligned, design
+from vpp.forecast.known import Known
+from vpp.forecast.model import ForecastModel
+from vpp.forecast.models.trees import LEVELS, relative, training_pairs
+from vpp.forecast.quantiles import QUANTILES
+from vpp.forecast.scaling import robust_scale
+
+# LightGBM
+
+
+class LightGbm(ForecastModel):
+    """Gradient-boosted trees for each quantile (pinball loss), the horizon a feature.
+
+    The value is the median.
+    """
+
+    name = "lightgbm"
+    requires = ("lightgbm",)
+    defaults = {
+        "trees": 150,
+        "learning_rate": 0.06,
+        "leaves": 15,
+        "min_leaf": 40,
+        "most_rows": 12000,
+    }
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "trees": trial.suggest_int("trees", 50, 400, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.15, log=True),
+            "leaves": trial.suggest_int("leaves", 7, 63, log=True),
+            "min_leaf": trial.suggest_int("min_leaf", 10, 100, log=True),
+        }
+
+    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
+        """Features, and the level that targets are relative to."""
+        table, _ = design(known, origins, times)
+        if known.source.kind == "load":
+            off = deviations(known, origins, times)
+            level = off.pop("typical").to_numpy()
+            flags = day_flags(times, known.zone, known.holidays_country)
+            lags = {name: table[name] - level for name in LEVELS}
+            return pd.concat([table.assign(**lags), off, flags], axis=1), level
+        return relative(table, known)
+
+    def _fit(self, known):
+        import lightgbm
+
+        origins, times = training_pairs(self, known)
+        table, level = self._table(known, origins, times)
+        target = known.series.reindex(times).to_numpy() - level
+        self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
+        usable = np.isfinite(target)
+        target = np.arcsinh(target / self.scale) if self.scale else target
+        # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
+        quiet = {"verbosity": -1, "feature_pre_filter": False}
+        values = table.to_numpy(dtype=np.float32)[usable]
+        rows = lightgbm.Dataset(values, target[usable], params=quiet).construct()
+        given, self.columns = self.parameters, list(table)
+        settings = {
+            "objective": "quantile",
+            "learning_rate": given["learning_rate"],
+            "num_leaves": given["leaves"],
+            "min_data_in_leaf": given["min_leaf"],
+            "feature_fraction": 0.6,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "num_threads": 1,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        self.boosters = [
+            lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in QUANTILES
+        ]
+
+    def _forecast(self, known, times):
+        table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+        rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
+        result = np.column_stack(
+            [booster.predict(rows, num_threads=1) for booster in self.boosters]
+        )
+        result = (np.sinh(result) * self.scale if self.scale else result) + level[:, None]
+        return np.column_stack([result[:, QUANTILES.index(0.5)], result])

@@ -1,0 +1,138 @@
+"""One ridge regression for each local hour."""
+
+import numpy as np
+import pandas as pd
+
+from vpp.forecast.day_kinds import daily_pairs, day_flags, deviations, groups_of, weighted_quantiles
+from vpp.forecast.features import aligned, design
+from vpp.forecast.known import Known
+from vpp.forecast.model import ForecastModel, ModelError
+from vpp.forecast.models.trees import LEVELS
+from vpp.forecast.quantiles import QUANTILES
+from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
+from vpp.site.kinds import PLANT_KINDS
+from vpp.site.times import DAY
+
+FEWEST_DAYS = 10  # that an hour's regression learns from
+
+
+class HourlyRidge(ForecastModel):
+    """A ridge regression for each local hour and day ahead; newer days count more, outliers less
+    (Huber weights).
+
+    The band is that of leave-one-out errors at the hour and its neighbours.
+    """
+
+    name = "hourly_ridge"
+    defaults = {"penalty": 3.0, "half_life_days": 365.0, "outlier": 2.0}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "penalty": trial.suggest_float("penalty", 0.3, 100.0, log=True),
+            "half_life_days": trial.suggest_float("half_life_days", 30.0, 730.0, log=True),
+            "outlier": trial.suggest_float("outlier", 0.5, 10.0, log=True),
+        }
+
+    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
+        """Features and the level that targets are relative to, transformed."""
+        table, _ = design(known, origins, times)
+        if known.source.kind in PLANT_KINDS:
+            return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
+        rest = day_flags(times, known.zone, known.holidays_country)
+        if known.weather_forecasts is not None:
+            rest = rest.join(table[[name for name in known.weather_forecasts if name in table]])
+        if known.source.kind == "market":
+            return asinh(table[[*LEVELS, "mean_week"]], *self.scale).join(rest), np.zeros(
+                len(table)
+            )
+        off = deviations(known, origins, times)
+        level = off.pop("typical").to_numpy()
+        return off.join(rest), level
+
+    def _fit(self, known):
+        origins, times = daily_pairs(known, self.horizon_h)
+        if not len(times):
+            raise ModelError(
+                f"{self.name}: {known.source.source_id}: no pairs to train on, {FEWEST_DAYS} "
+                "days needed"
+            )
+        self.scale = robust_scale(known.targets.to_numpy())
+        table, level = self._table(known, origins, times)
+        self.columns, table = list(table), table.to_numpy(dtype=float)
+        target = known.series.reindex(times).to_numpy()
+        target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
+        usable = np.isfinite(table).all(axis=1) & np.isfinite(target)
+        age = ((known.issue_time - origins) / DAY).to_numpy()
+        weights = 0.5 ** (age / self.parameters["half_life_days"])
+        days, hours = groups_of(origins, times, known.zone)
+        self.regressions, errors = {}, {}
+        for day, hour in sorted(
+            set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))
+        ):
+            rows = usable & (days == day) & (hours == hour)
+            if rows.sum() < FEWEST_DAYS:
+                continue
+            self.regressions[day, hour], error = self._regression(
+                table[rows], target[rows], weights[rows]
+            )
+            errors[day, hour] = error, weights[rows]
+        if not errors:
+            raise ModelError(
+                f"{self.name}: {known.source.source_id}: too few days to train on, "
+                f"{FEWEST_DAYS} needed"
+            )
+        self.range = target[usable].min() - BEYOND, target[usable].max() + BEYOND
+        self.bands = {}
+        for day, hour in errors:
+            near = [
+                errors[day, beside % 24]
+                for beside in (hour - 1, hour, hour + 1)
+                if (day, beside % 24) in errors
+            ]
+            self.bands[day, hour] = weighted_quantiles(
+                *(np.concatenate(part) for part in zip(*near, strict=True))
+            )
+
+    def _regression(self, table, target, weights) -> tuple[tuple[np.ndarray, float], np.ndarray]:
+        """Coefficients and constant by reweighted least squares, and the leave-one-out errors."""
+        centre, spread = np.average(table, axis=0, weights=weights), table.std(axis=0)
+        spread = np.where(spread > 1e-9, spread, np.inf)
+        scaled, used = (table - centre) / spread, weights
+        ridge = np.append(np.full(table.shape[1], self.parameters["penalty"]), 1e-9)
+        scaled = np.column_stack([scaled, np.ones(len(scaled))])
+        for _ in range(4):
+            inverse = np.linalg.inv((scaled * used[:, None]).T @ scaled + np.diag(ridge))
+            beta = inverse @ (scaled * used[:, None]).T @ target
+            error = target - scaled @ beta
+            limit = self.parameters["outlier"] * np.median(np.abs(error))
+            leverage = used * ((scaled @ inverse) * scaled).sum(axis=1)
+            used = weights * np.minimum(1.0, limit / np.maximum(np.abs(error), 1e-12))
+        coefficients = beta[:-1] / spread
+        return (coefficients, float(beta[-1] - centre @ coefficients), centre), error / np.maximum(
+            1 - leverage, 0.2
+        )
+
+    def _forecast(self, known, times):
+        origins = pd.DatetimeIndex([known.issue_time] * len(times))
+        table, level = self._table(known, origins, times)
+        table = aligned(table, self.columns).to_numpy(dtype=float)
+        result = np.empty((len(times), 1 + len(QUANTILES)))
+        for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
+            group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
+            coefficients, constant, centre = self.regressions[group]
+            # no further from the level than was ever learnt: a regressor that hardly varied in
+            # training extrapolates far
+            value = (
+                np.clip(
+                    constant + coefficients @ np.where(np.isnan(table[row]), centre, table[row]),
+                    *self.range,
+                )
+                + level[row]
+            )
+            result[row] = np.append(value, value + self.bands[group])
+        return (
+            sinh(np.clip(result, *self.range), *self.scale)
+            if known.source.kind == "market"
+            else result
+        )

@@ -1,0 +1,99 @@
+"""Models that learn from a table of features of (pseudo-origin, valid time) pairs: one model for
+all horizons, the horizon a feature.
+
+python -c "import direct_models; print(direct_models.RandomForest().parameters)"
+"""
+
+import numpy as np
+import pandas as pd
+
+from vpp.forecast.features import aligned, design, pseudo_origins
+from vpp.forecast.known import Known
+from vpp.forecast.model import ForecastModel, ModelError, with_band
+from vpp.forecast.quantiles import QUANTILES
+from vpp.site.kinds import PLANT_KINDS
+
+LEVELS = (
+    "recent_1",
+    "recent_2",
+    "mean_7_days",
+    "week_1",
+    "week_2",
+    "mean_4_weeks",
+    "last",
+    "mean_day",
+)
+
+
+def relative(table: pd.DataFrame, known: Known) -> tuple[pd.DataFrame, np.ndarray]:
+    """The features and the level that targets are relative to.
+
+    The week's mean for load and prices, which drift; 0 for plants.
+    """
+    if known.source.kind in PLANT_KINDS:
+        return table, np.zeros(len(table))
+    level = table["mean_week"].fillna(0.0).to_numpy()
+    return table.assign(**{name: table[name] - level for name in LEVELS}), level
+
+
+def training_pairs(model: ForecastModel, known: Known) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """At most `most_rows` pairs drawn from those of all pseudo-origins of the history.
+
+    Raises
+    ------
+    ModelError : the history is too short.
+    """
+    origins, times = pseudo_origins(known, int(pd.Timedelta(hours=model.horizon_h) / known.step))
+    if len(times) < 100:
+        raise ModelError(
+            f"{model.name}: {known.source.source_id}: {len(times)} pairs to train on, 100 needed"
+        )
+    most = model.parameters["most_rows"]
+    if len(times) > most:
+        chosen = np.sort(np.random.default_rng(model.seed).choice(len(times), most, replace=False))
+        origins, times = origins[chosen], times[chosen]
+    return origins, times
+
+
+class RandomForest(ForecastModel):
+    """Random forest on lags, calendar and weather forecasts.
+
+    The band is as wide as its trees differ.
+    """
+
+    name = "random_forest"
+    requires = ("scikit-learn",)
+    defaults = {"trees": 100, "max_features": 0.4, "min_leaf": 4, "most_rows": 6000}  # noqa: RUF012
+
+    @staticmethod
+    def search_space(trial):
+        return {
+            "max_features": trial.suggest_float("max_features", 0.2, 0.8),
+            "min_leaf": trial.suggest_int("min_leaf", 2, 20, log=True),
+        }
+
+    def _fit(self, known):
+        from sklearn.ensemble import RandomForestRegressor
+
+        given = self.parameters
+        origins, times = training_pairs(self, known)
+        table, level = relative(design(known, origins, times)[0], known)
+        self.forest = RandomForestRegressor(
+            n_estimators=given["trees"],
+            max_features=given["max_features"],
+            min_samples_leaf=given["min_leaf"],
+            random_state=self.seed,
+        ).fit(table.to_numpy(dtype=np.float32), known.series.reindex(times).to_numpy() - level)
+        self.columns = list(table)
+
+    def _trees(self, table: pd.DataFrame) -> np.ndarray:
+        rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
+        return np.stack([tree.tree_.predict(rows)[:, 0] for tree in self.forest.estimators_])
+
+    def _forecast(self, known, times):
+        from scipy.stats import norm
+
+        table, _ = design(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+        table, level = relative(table, known)
+        trees = self._trees(table)
+        return with_band(trees.mean(axis=0) + level, norm.ppf(QUANTILES), trees.std(axis=0))

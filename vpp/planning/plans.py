@@ -1,0 +1,102 @@
+"""The plan of the site from an issue time on: read forecasts and states, solve, store."""
+
+import logging
+
+import pandas as pd
+
+from vpp.champions.forecasts import forecast_all
+from vpp.planning.runs import run_key, run_row, schedule_frames
+from vpp.planning.site_state import forecast_frame, site_basis
+from vpp.runtime import tables
+from vpp.runtime.config import Config
+from vpp.schedule.basis import PlanBasis
+from vpp.schedule.dispatch import self_consumption
+from vpp.schedule.problem import Problem, Result
+from vpp.schedule.site import site_problem, with_terminal_price
+from vpp.schedule.solver import InfeasibleScheduleError, solve
+from vpp.schedule.value import PLAN, RULE, value_ways
+from vpp.storage.connection import DataGapError, session
+from vpp.storage.measurements import data_end
+from vpp.storage.results import save_schedule, upsert_batteries
+
+logger = logging.getLogger("optimization")
+
+
+def solve_or_raise(problem: Problem, solver: str) -> Result:
+    """The cheapest schedule of a problem; warns of limits that bend.
+
+    Raises
+    ------
+    InfeasibleScheduleError : there is none; names the cause.
+    """
+    result = solve(problem, solver)
+    if result.schedule is None:
+        start = tables.shown(problem.start)
+        raise InfeasibleScheduleError(f"the plan from {start} is infeasible: {result.cause}")
+    for bend in result.violations:
+        logger.warning(
+            "%s cannot be kept in interval %d: exceeded by %.1f %s",
+            *(bend.field, bend.interval, bend.amount, bend.unit),
+        )
+    return result
+
+
+def plan_problem(
+    conn, config: Config, issue_time: pd.Timestamp | None
+) -> tuple[PlanBasis, pd.DataFrame, Problem]:
+    """What `plan` solves; forecasts that are missing are made first.
+
+    Returns
+    -------
+    The basis, the forecasts as a `site_frame` that begins at the issue time, and the problem.
+    """
+    issue_time = data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
+    found = forecast_frame(conn, config, issue_time)
+    if found is None:
+        shown = tables.shown(issue_time)
+        logger.info("no forecasts for issue time %s: making them first", shown)
+        conn.commit()
+        forecast_all(config, issue_time)
+        found = forecast_frame(conn, config, issue_time)
+    if found is None:
+        raise DataGapError(
+            f"a source has no forecast for issue time {tables.shown(issue_time)};"
+            " run python forecast_and_save.py"
+        )
+    frame, step = found
+    basis = with_terminal_price(site_basis(conn, config, issue_time, step), frame)
+    return basis, frame, site_problem(basis, issue_time, frame)
+
+
+def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
+    """Plan the next `[optimization] horizon_h` hours, and store schedule, run and planned states.
+
+    Parameters
+    ----------
+    config : the site, its batteries, its grid and its tariff.
+    issue_time : from when on (UTC); default the data end. Nothing known later is used.
+
+    Returns
+    -------
+    The row of `schedule_runs`, and `bent_limits` of each way. Its costs are those at forecast
+    values, energy left at the end valued at one price; no penalty of a limit that bends is in them.
+
+    Raises
+    ------
+    VppError : no data, no forecast, or no schedule keeps to physics.
+    """
+    if not config.batteries:
+        logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
+    with session(config) as conn:
+        basis, frame, problem = plan_problem(conn, config, issue_time)
+        result = solve_or_raise(problem, config.optimization.solver)
+        row = run_row(run_key(config, "plan", frame.index[0]), basis, problem, result)
+        upsert_batteries(conn, config.batteries)
+        save_schedule(conn, row, *schedule_frames(problem, result, frame))
+    logger.info(
+        "%s: %d intervals in %.2f s, %s",
+        *(result.status, problem.intervals, result.certificate.seconds, result.certificate.kind),
+    )
+    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.schedule})
+    valued.warn_of_bent_limits()
+    return row | {"bent_limits": valued.bent_limits}

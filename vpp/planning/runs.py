@@ -1,0 +1,135 @@
+"""Schedules as rows of the tables `schedule_runs`, `schedules` and `battery_states`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from vpp.runtime.config import Config
+from vpp.schedule.basis import PlanBasis, basis_json
+from vpp.schedule.dispatch import self_consumption
+from vpp.schedule.problem import Certificate, Problem, Result, Schedule
+from vpp.schedule.value import NO_BATTERY, PLAN, RULE, replay_or_raise, value_ways
+from vpp.storage.results import run_id
+
+
+def schedule_frames(
+    problem: Problem, result: Result, frame: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A schedule as rows of the tables `schedules` and `battery_states`.
+
+    Parameters
+    ----------
+    problem : what was solved.
+    result : its schedule.
+    frame : the `site_frame` that the problem was made of; it has the prices without fees.
+    """
+    schedule, index = result.schedule, frame.index
+    rows = pd.DataFrame(
+        {
+            "grid_import_kw": schedule.grid_import_kw,
+            "grid_export_kw": schedule.grid_export_kw,
+            "load_kw": problem.load_kw,
+            "renewables_kw": problem.renewables_kw,
+            "curtailed_kw": schedule.curtailed_kw,
+            "market_price_eur_per_mwh": frame["price_eur_per_mwh"],
+            "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
+            "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
+            "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
+            "reason": result.reason,
+        },
+        index=index,
+    )
+    columns = ["battery_id", "soc", "energy_kwh", "charge_kw", "discharge_kw"]
+    states = [pd.DataFrame(columns=columns, index=index[:0])]
+    for b, battery in enumerate(problem.batteries):
+        values = (
+            schedule.soc[b],
+            schedule.soc[b] * battery.capacity_kwh,
+            schedule.charge_kw[b],
+            schedule.discharge_kw[b],
+        )
+        states.append(
+            pd.DataFrame(
+                dict(zip(columns, (battery.battery_id, *values), strict=True)), index=index
+            )
+        )
+    return rows, pd.concat(states[1:] or states)
+
+
+def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
+    """What was carried out, as a result that can be stored; `seconds` is how long its plans took
+    [s].
+
+    Raises
+    ------
+    BrokenScheduleError : it breaks physics.
+    """
+    money = replay_or_raise(problem, schedule, "what was carried out")
+    return Result(
+        status="feasible",
+        certificate=Certificate("rolling", 0, None, None, seconds),
+        schedule=schedule,
+        cost_eur=money.cost_eur,
+        objective_eur=money.objective_eur,
+        violations=money.bends,
+        stored_value_eur_per_mwh=np.full(problem.intervals, np.nan),
+        reason=("carried out",) * problem.intervals,
+    )
+
+
+def stored_frame(schedule: pd.DataFrame) -> pd.DataFrame:
+    """The `site_frame` that a stored schedule was made of."""
+    names = {"market_price_eur_per_mwh": "price_eur_per_mwh"}
+    return schedule.rename(columns=names)[["load_kw", "renewables_kw", "price_eur_per_mwh"]].astype(
+        float
+    )
+
+
+def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) -> Schedule:
+    """A schedule as it was before `schedule_frames` made rows of it."""
+    names = ("charge_kw", "discharge_kw", "soc")
+    charge, discharge, soc = (by_battery(states, problem, name) for name in names)
+    names = ("curtailed_kw", "grid_import_kw", "grid_export_kw")
+    return Schedule(charge, discharge, *(rows[name].to_numpy(float) for name in names), soc)
+
+
+def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
+    """A column of stored battery states, one row for each battery of the problem."""
+    names = [battery.battery_id for battery in problem.batteries]
+    own = (states.loc[states["battery_id"] == name, column] for name in names)
+    return np.array([part.to_numpy(float) for part in own]).reshape(len(names), problem.intervals)
+
+
+def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
+    """The first columns of a row of `schedule_runs`.
+
+    The run_id says what was planned with which configuration, for when.
+    """
+    name = run_id(
+        kind,
+        config.site.site_id,
+        issue_time,
+        config.site,
+        config.grid,
+        config.optimization,
+        config.batteries,
+    )
+    return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}
+
+
+def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, result: Result) -> dict:
+    """A row of the table `schedule_runs`; a run with the same key replaces it."""
+    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.schedule})
+    return dict(key) | {
+        "status": result.status,
+        "certificate": result.certificate.kind,
+        "gap": result.certificate.gap,
+        "objective_eur": result.objective_eur,
+        "cost_eur": valued.cost_eur[PLAN],
+        "cost_no_battery_eur": valued.cost_eur[NO_BATTERY],
+        "cost_rule_eur": valued.cost_eur[RULE],
+        "seconds": result.certificate.seconds,
+        "input_hash": run_id(problem),
+        "basis": basis_json(basis),
+    }

@@ -1,0 +1,229 @@
+"""Files that change whole or not at all.
+
+Writing beside and renaming, several files together, and a lock between processes.
+"""
+
+import argparse
+import errno
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from vpp.runtime.config import ConfigError, VppError
+from vpp.runtime.tables import shown
+
+PICTURES = (".png", ".svg", ".pdf")
+OPEN_FILES = re.compile("/dev/(fd/|std(in|out|err)$)|/proc/")
+# options that name a file to write, and those that name one to read
+WRITTEN, READ = ("output", "plot", "json"), ("config", "input", "file")
+LEFT_BEHIND_S = 24 * 3600
+
+
+def writes_through(path: Path) -> bool:
+    """Whether a path is a device, a pipe, a socket or a file that a process has open.
+
+    Such a path is written to; it is never replaced.
+    """
+    is_open_file = OPEN_FILES.match(os.path.abspath(path)) is not None
+    return is_open_file or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def target_of(path: Path) -> Path:
+    """The file that a path names, behind all its symbolic links.
+
+    Raises OSError for a circle of links.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
+
+
+def put_in_place(written: Path, path: Path) -> None:
+    """Give `path` the content of the file `written`, which is gone then.
+
+    A file is replaced at once; a symbolic link stays and the file that it names is replaced; a
+    device or a pipe gets the content written to it.
+    """
+    if writes_through(path):
+        with written.open("rb") as content, path.open("wb", buffering=0) as device:
+            shutil.copyfileobj(content, device)
+        written.unlink()
+        return
+    target = target_of(path)
+    try:
+        written.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".partial-{target.name}")  # the link leads to another disk
+        try:
+            shutil.move(written, beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _partial(path: Path, option: str) -> Iterator[Path]:
+    with ExitStack() as cleaning:
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a folder")
+            if writes_through(path):
+                if not os.access(path, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                partial = Path(cleaning.enter_context(tempfile.TemporaryDirectory())) / path.name
+            else:
+                target = target_of(path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # the ending is the one that the user gave: it tells a picture's format
+                partial = target.with_name(f".partial-{target.stem}{path.suffix}")
+                cleaning.callback(_remove, partial)
+            yield partial
+        except OSError as error:
+            where = f"{option} {shown(path)}".strip()
+            raise ConfigError(
+                f"{where}: cannot be written: {error.strerror or error}; name a file in a "
+                "folder you may write"
+            ) from None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+@contextmanager
+def replacing_file(path: Path, option: str = "") -> Iterator[Path]:
+    """Yield a file to write to; when the block ends well `path` gets its content, else `path` is as
+    it was.
+
+    A device, a pipe or a symbolic link is written through and stays what it is (`put_in_place`).
+
+    Raises
+    ------
+    ConfigError : it cannot be written there; the message names `option`, by which the user chose
+    `path`."""
+    with _partial(path, option) as partial:
+        yield partial
+        put_in_place(partial, path)
+
+
+def check_writable(path: Path, option: str = "") -> None:
+    """Refuse a file that cannot be written before the long work whose result it is to hold.
+
+    Errors as `replacing_file`.
+    """
+    with _partial(path, option) as partial:
+        partial.touch()
+
+
+def check_not_read(path: Path, option: str, read: Path, read_option: str) -> None:
+    """Refuse to write over a file that is read, by whatever name or link both are given.
+
+    Raises
+    ------
+    ConfigError : both are the same file.
+    """
+    if writes_through(path):
+        return
+    same = path.exists() and read.exists() and path.samefile(read)
+    if same or os.path.realpath(path) == os.path.realpath(read):
+        raise ConfigError(
+            f"{option} {shown(path)}: is the file that {read_option} names; name another file "
+            "to write"
+        )
+
+
+def check_own_files(args: argparse.Namespace, config_path: Path) -> None:
+    """Refuse options that would write over the configuration, over the input, or twice to one file."""
+    files = {
+        name: Path(value)
+        for name, value in vars(args).items()
+        if name in (*WRITTEN, *READ) and isinstance(value, (str, Path)) and str(value)
+    }
+    files["config"] = config_path
+    for name in [name for name in WRITTEN if name in files]:
+        for other in files:
+            if other != name and not files[other].is_dir():
+                check_not_read(
+                    files[name],
+                    f"--{name}",
+                    files[other],
+                    "FILE" if other == "file" else f"--{other}",
+                )
+
+
+def check_picture(path: Path, option: str) -> None:
+    """As `check_writable` for a picture; its ending names its format."""
+    if path.suffix.lower() not in PICTURES:
+        raise ConfigError(f"{option} {path}: expected a file that ends in {', '.join(PICTURES)}")
+    check_writable(path, option)
+
+
+class DataFileError(VppError):
+    """A data file cannot be read or written."""
+
+
+@contextmanager
+def replacing_files(folder: Path | str) -> Iterator[Path]:
+    """Yield a temporary folder; when the block ends well, its files replace those of `folder`, else
+    `folder` is as before.
+
+    Raises
+    ------
+    DataFileError : the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".writing-*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        yield temporary
+        written = sorted(temporary.iterdir())
+        for path in written:
+            if (folder / path.name).is_dir():
+                raise IsADirectoryError(f"{path.name} is a folder")
+        for path in written:
+            put_in_place(path, folder / path.name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataFileError(
+            f"{shown(folder)}: cannot be written: {reason}; nothing was changed, choose another "
+            "folder"
+        ) from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+class FileLock:
+    """A lock that the kernel frees when its holder dies, so that none is left behind by a kill."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.file = None
+
+    def acquire(self) -> bool:
+        self.file = open(self.path, "ab")  # noqa: SIM115
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        self.file.close()
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *error):
+        self.release()

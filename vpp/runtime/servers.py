@@ -1,0 +1,387 @@
+"""PostgreSQL and a Kafka-protocol broker for a machine without Docker, as one background process.
+
+The background process holds a lock for as long as it lives, so "is it running" is asked of the lock
+and never of a pid. A file with the addresses appears when both servers answer.
+
+    python embedded.py status
+"""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from vpp.runtime.config import VppError
+from vpp.runtime.parallel import module_command
+from vpp.runtime.postgres import (
+    EmbeddedError,
+    Places,
+    find_places,
+    has_open,
+    is_file,
+    last_line,
+    prepare_postgres,
+    socket_folder,
+    start_postgres,
+    take_postgres_lock,
+    wait_for_postgres,
+)
+
+with suppress(
+    ImportError
+):  # not on Windows, where scripts may use servers that the configuration names
+    import fcntl
+
+
+# Limits of the broker inside librdkafka (rdkafka_mock.c: rd_kafka_mock_partition_init and
+# rd_kafka_mock_cluster_new): a partition drops its oldest batches, read or not, beyond either of
+# the first two.
+BROKER_MAX_BYTES = 5 * 1024 * 1024
+BROKER_MAX_BATCHES = 100_000
+
+FOLDER_CHECK_S = 2.0
+RESTARTS_MAX = 5  # in a row without an answer
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where clients find the servers: a libpq URL and host:port of the broker."""
+
+    database_url: str
+    bootstrap_servers: str
+
+
+def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
+    """Start both servers where they are not running, wait until they answer, and say where.
+
+    Any number of processes may call this at once: one starts the servers, the others wait for them.
+
+    Parameters
+    ----------
+    state_dir : `[paths] state_dir`.
+    wait_s : how long to wait for an answer [s]; servers that are still starting then go on
+        starting.
+
+    Raises
+    ------
+    EmbeddedError : they cannot be started, or do not answer in time; names the log file.
+    """
+    if sys.platform != "linux":
+        raise EmbeddedError(
+            "embedded servers need Linux; set [database] url and [kafka] bootstrap_servers, or "
+            "run `make up`"
+        )
+    places = find_places(state_dir)
+    deadline = time.monotonic() + wait_s
+    daemon = None
+    while True:
+        with _errors_of_files(places):
+            published = _read_runtime(places)
+            if published and _is_locked(places) and _answers(published[0].database_url):
+                return published[0]
+            if daemon is not None and daemon.poll():
+                raise EmbeddedError(
+                    f"the embedded servers did not start: {last_line(places.log)}; see {places.log}"
+                )
+            if daemon is None or daemon.returncode == 0:  # 0: somebody stopped it
+                daemon = _spawn_daemon(places)
+        if time.monotonic() > deadline:
+            raise EmbeddedError(
+                f"the embedded servers did not answer within {wait_s:g} s: "
+                f"{last_line(places.postgres_log)}; "
+                f"run the same command again when they do, or see {places.postgres_log} and "
+                f"{places.log}"
+            )
+        time.sleep(0.05)
+
+
+def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
+    """Shut both servers down, letting PostgreSQL write its last checkpoint; with `delete`, remove
+    all they keep.
+
+    Returns
+    -------
+    bool : whether they were running.
+    """
+    places = find_places(state_dir)
+    deadline = time.monotonic() + wait_s
+    was_running = False
+    with _errors_of_files(places):
+        if not places.control.exists() and not places.postgres.exists():
+            return False
+        if places.user:
+            places.postgres.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while (lock := _take_lock(places)) is None:
+            was_running = True
+            _signal_daemon(places)
+            if time.monotonic() > deadline:
+                raise EmbeddedError(
+                    f"the embedded servers did not stop within {wait_s:g} s; see {places.log}"
+                )
+            time.sleep(0.05)
+        try:
+            if (places.postgres / "postgres.lock").exists():
+                os.close(take_postgres_lock(places))
+            places.runtime.unlink(missing_ok=True)
+            if delete:
+                for folder in {places.postgres, places.control}:
+                    shutil.rmtree(folder)
+        finally:
+            _release(lock)
+    return was_running
+
+
+def _take_lock(places: Places) -> int | None:
+    """The descriptor that holds `lock`, or None where another process holds it."""
+    for folder in (places.control.parent, places.control):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_file(descriptor, places.lock):  # else it was removed in between, by `stop --delete`
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _is_locked(places: Places) -> bool:
+    lock = _take_lock(places)
+    if lock is not None:
+        _release(lock)
+    return lock is None
+
+
+def _release(lock: int) -> None:
+    """Unlock, also for a copy of the descriptor that a fork in another thread may have made, and
+    close.
+    """
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+
+
+def _signal_daemon(places: Places) -> None:
+    """Ask the daemon to end.
+
+    The id in the lock file counts only for a process that has this file open.
+    """
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError), places.lock.open() as lock:
+        number = int(lock.read())
+        process = os.pidfd_open(number)
+        try:
+            if has_open(number, lock.fileno()):
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        finally:
+            os.close(process)
+
+
+@contextmanager
+def _errors_of_files(places: Places) -> Iterator[None]:
+    """Failures of the file system as one line."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or places.control
+        raise EmbeddedError(
+            f"{where}: {error.strerror or error}; the embedded servers need a folder that this "
+            "user may write: "
+            "set [paths] state_dir, or run as the user who made it"
+        ) from None
+
+
+def _read_runtime(places: Places) -> tuple[Addresses, Path] | None:
+    """What the daemon published.
+
+    The addresses, and PostgreSQL's folder, another one where root asks for a user's servers.
+    """
+    try:
+        published = json.loads(places.runtime.read_text())
+    except FileNotFoundError:
+        return None
+    return Addresses(published["database_url"], published["bootstrap_servers"]), Path(
+        published.get("postgres", places.postgres)
+    )
+
+
+def _answers(database_url: str) -> bool:
+    import psycopg2
+
+    try:
+        psycopg2.connect(database_url, connect_timeout=5).close()
+    except (
+        psycopg2.OperationalError
+    ):  # starting, recovering from a crash, or about to be started again
+        return False
+    return True
+
+
+def _spawn_daemon(places: Places) -> subprocess.Popen | None:
+    """Start the daemon and hand it the lock; None where a daemon holds it already."""
+    lock = _take_lock(places)
+    if lock is None:
+        return None
+    command, environment = module_command("vpp.runtime.servers")
+    command += [str(places.control.parent), str(lock)]
+    try:
+        places.runtime.unlink(missing_ok=True)
+        os.ftruncate(lock, 0)
+        with places.log.open("ab") as log:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            daemon = subprocess.Popen(
+                command,
+                **streams,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+    except BaseException:
+        _release(lock)
+        raise
+    os.close(lock)  # the daemon holds it now
+    return daemon
+
+
+def serve(state_dir: Path, lock: int) -> None:
+    """Hold both servers until SIGTERM, until the folder is removed, or until PostgreSQL does not
+    start any more.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_daemon)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.umask(0o077)
+    places = find_places(state_dir)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    binaries = prepare_postgres(places)
+    sockets = socket_folder(places)
+    url = f"postgresql://vpp@/vpp?host={quote(str(sockets), safe='')}&port=5432"
+    broker = server = None
+    failures = 0
+    try:
+        while failures < RESTARTS_MAX:
+            failures += 1
+            server = start_postgres(places, binaries, sockets)
+            if wait_for_postgres(server, url):
+                failures = 0
+                if broker is None:
+                    broker, address = start_broker()
+                    _write_runtime(places, Addresses(url, address))
+                _say(f"running: {url} and {address}")
+                _wait_for_end(server, lock, places)
+            _say(f"PostgreSQL ended with {server.returncode}: {last_line(places.postgres_log)}")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        places.runtime.unlink(missing_ok=True)
+        if server is not None and server.poll() is None:
+            server.send_signal(
+                signal.SIGINT
+            )  # PostgreSQL's fast shutdown: no new work, a last checkpoint
+            server.wait()
+        if sockets != places.postgres:
+            shutil.rmtree(sockets, ignore_errors=True)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    raise EmbeddedError(
+        f"PostgreSQL ended {failures} times in a row: {last_line(places.postgres_log)}; see "
+        f"{places.postgres_log}"
+    )
+
+
+def _say(text: str) -> None:
+    print(time.strftime("%FT%TZ", time.gmtime()), text, flush=True)
+
+
+def _end_daemon(number, frame):
+    raise SystemExit(0)
+
+
+def start_broker():
+    """Start librdkafka's broker in this process.
+
+    Returns
+    -------
+    Producer, str : the client that hosts it, to be kept, and the broker's address.
+    """
+    from confluent_kafka import Producer
+
+    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced:1"})
+    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
+    return host, f"{broker.host}:{broker.port}"
+
+
+def _write_runtime(places: Places, addresses: Addresses) -> None:
+    fresh = places.runtime.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(addresses) | {"postgres": str(places.postgres)}))
+    fresh.replace(places.runtime)
+
+
+def _wait_for_end(server: subprocess.Popen, lock: int, places: Places) -> None:
+    """Wait until PostgreSQL ends; end the daemon where its folder was removed."""
+    process = os.pidfd_open(server.pid)
+    try:
+        while not select.select([process], [], [], FOLDER_CHECK_S)[0]:
+            if not is_file(lock, places.lock):
+                raise SystemExit(0)
+    finally:
+        os.close(process)
+    server.wait()
+
+
+def describe(places: Places) -> list[dict]:
+    """One row for each server.
+
+    State, process, address, where its state and its log lie, what it keeps.
+    """
+    shown, folder, state, pids = Addresses("", ""), places.postgres, "stopped", (None, None)
+    if places.lock.exists() and _is_locked(places):
+        shown, folder = _read_runtime(places) or (shown, folder)
+        state = "running" if shown.database_url and _answers(shown.database_url) else "starting"
+    if state == "running":
+        pids = tuple(
+            int(path.read_text().split("\n")[0])
+            for path in (folder / "data" / "postmaster.pid", places.lock)
+        )
+    limits = f"{BROKER_MAX_BYTES // 2**20} MiB or {BROKER_MAX_BATCHES:,} batches of each partition"
+    rows = [
+        ("PostgreSQL", shown.database_url, folder, folder / "postgres.log", "every committed row"),
+        (
+            "Kafka broker",
+            shown.bootstrap_servers,
+            None,
+            places.log,
+            f"no message when it stops; until then the newest {limits}",
+        ),
+    ]
+    return [
+        {
+            "server": name,
+            "state": state,
+            "pid": pid,
+            "address": address,
+            "folder": place,
+            "log": log,
+            "keeps": keeps,
+        }
+        for (name, address, place, log, keeps), pid in zip(rows, pids, strict=True)
+    ]
+
+
+if __name__ == "__main__":  # the daemon, as `_spawn_daemon` starts it
+    try:
+        serve(Path(sys.argv[1]), int(sys.argv[2]))
+    except (VppError, OSError, KeyError) as failure:
+        print(f"{failure}", flush=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,113 @@
+"""The basis of a plan: all that its money depends on beside load, renewables and market prices.
+
+It is stored with the run (`schedule_runs.basis`), so that a plan is valued, reported and compared
+with the fees, limits, batteries and horizon it was made with, whatever config.ini says later.
+
+    python optimization.py value --help
+
+Not a script. Powers are kW, prices EUR/MWh.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp.runtime.config import Config, ConfigError, Grid, Optimization, VppError
+from vpp.schedule.devices import ScheduledBattery
+
+VERSION = 1  # of the stored object; migrations/0004_plan_basis.sql describes it
+LIMITS = ("import_limit_kw", "export_limit_kw")  # may be infinite, which JSON has no number for
+
+
+class BasisError(VppError):
+    """A stored basis that this code cannot read; names the run."""
+
+
+@dataclass(frozen=True)
+class PlanBasis:
+    """What a plan's money depends on beside load, renewables and market prices.
+
+    Parameters
+    ----------
+    step_min : length of an interval [min].
+    time_zone : the zone whose days the cycles of a battery are counted by.
+    grid : limits [kW], fees [EUR/MWh] and the price of the peak [EUR/kW].
+    optimization : horizon [h], solver, and CO2 with its price.
+    batteries : as they are at the start of the first interval.
+    peak_so_far_kw : highest mean import of the month before the start [kW].
+    terminal_price_eur_per_mwh : worth of energy left at the end, at the bus; None before it is set.
+    source_ids : the plants, loads and market of the site.
+    """
+
+    step_min: int
+    time_zone: str
+    grid: Grid
+    optimization: Optimization
+    batteries: tuple[ScheduledBattery, ...] = ()
+    peak_so_far_kw: float = 0.0
+    terminal_price_eur_per_mwh: float | None = None
+    source_ids: tuple[str, ...] = ()
+
+
+def basis_of(
+    config: Config, step_min: int, batteries: Sequence[ScheduledBattery] = ()
+) -> PlanBasis:
+    """The basis of a plan that is made with a configuration now.
+
+    Raises
+    ------
+    ConfigError : the peak interval is no multiple of the step [min].
+    """
+    interval = max(config.grid.peak_interval_min, step_min)
+    if interval % step_min:
+        raise ConfigError(
+            f"{config.path}: [grid] peak_interval_min = {config.grid.peak_interval_min}:"
+            f" expected a multiple of the plan's step, {step_min} min"
+        )
+    grid = dataclasses.replace(config.grid, peak_interval_min=interval)
+    return PlanBasis(step_min, config.site.time_zone, grid, config.optimization, tuple(batteries))
+
+
+def with_fees(market_price: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Import and export prices [EUR/MWh] of a market price: the one place where fees are added."""
+    return market_price + grid.import_fee_eur_per_mwh, market_price - grid.export_fee_eur_per_mwh
+
+
+def basis_json(basis: PlanBasis) -> dict:
+    """The object that is stored for a basis."""
+    raw = {"version": VERSION} | dataclasses.asdict(basis)
+    for name in LIMITS:
+        if math.isinf(raw["grid"][name]):
+            raw["grid"][name] = None
+    return raw
+
+
+def read_basis(run: Mapping[str, object]) -> PlanBasis | None:
+    """The basis of a stored run; None for a run of a version that stored none.
+
+    Raises
+    ------
+    BasisError : it is of a newer version.
+    """
+    raw = run.get("basis")
+    if raw is None:
+        return None
+    if raw["version"] != VERSION:
+        raise BasisError(
+            f"run {run['run_id']}: its basis has version {raw['version']}, this code knows"
+            f" {VERSION}; update the code"
+        )
+    values = {name: value for name, value in raw.items() if name != "version"}
+    limits = {name: math.inf for name in LIMITS if values["grid"][name] is None}
+    values["grid"] = Grid(**values["grid"] | limits)
+    values["optimization"] = Optimization(**values["optimization"])
+    values["batteries"] = tuple(map(_battery, values["batteries"]))
+    values["source_ids"] = tuple(values["source_ids"])
+    return PlanBasis(**values)
+
+
+def _battery(raw: Mapping[str, object]) -> ScheduledBattery:
+    return ScheduledBattery(**raw | {"soc_targets": tuple(map(tuple, raw["soc_targets"]))})

@@ -1,0 +1,203 @@
+"""What ways to run the site cost and save, and how many limits each of them bends.
+
+Money is EUR, positive where it is paid; energy left in batteries counts at their terminal price.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vpp.runtime.config import VppError
+from vpp.runtime.tables import shown
+from vpp.schedule.battery import energy_kwh, money_eur, stored_kwh
+from vpp.schedule.dispatch import idle
+from vpp.schedule.problem import Problem, Schedule
+from vpp.schedule.replay import Replay, replay
+from vpp.schedule.site import without_battery
+
+logger = logging.getLogger("schedule_site")
+NO_BATTERY, RULE, PLAN, PERFECT = (
+    "no_battery",
+    "rule",
+    "plan",
+    "perfect_foresight",
+)  # ways to run a site
+
+
+class BrokenScheduleError(VppError):
+    """A schedule that breaks physics, which must be neither stored nor valued.
+
+    Names what, where and by how much.
+    """
+
+
+def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
+    """What a schedule costs [EUR]: energy, peak, CO2 and wear, less the value of the energy that it
+    adds to the batteries.
+
+    Penalties of limits that bend are no money and are not in it; `bent_limits` counts these limits.
+    """
+    start = sum(
+        money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0)
+        for b in problem.batteries
+    )
+    money = replay(problem, schedule)
+    return money.cost_eur + money.wear_eur - money.left_eur + start
+
+
+def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
+    """Energy, CO2 and wear of each interval, less the value of the energy that it adds to the
+    batteries [EUR].
+
+    The sum is `net_cost_eur` but for the peak, which belongs to no interval.
+    """
+    costs = money_eur(
+        energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh
+    )
+    costs -= money_eur(
+        energy_kwh(schedule.grid_export_kw, problem.hours), problem.export_price_eur_per_mwh
+    )
+    for battery, charge, discharge in zip(
+        problem.batteries, schedule.charge_kw, schedule.discharge_kw, strict=True
+    ):
+        stored = stored_kwh(battery, charge, discharge, problem.hours)
+        added = np.diff(stored, prepend=battery.soc_initial * battery.capacity_kwh)
+        costs += money_eur(energy_kwh(discharge, problem.hours), battery.wear_eur_per_mwh)
+        costs -= money_eur(added, battery.terminal_value_eur_per_mwh or 0.0)
+    return costs
+
+
+def replay_or_raise(problem: Problem, schedule: Schedule, name: str) -> Replay:
+    """The replay of a schedule that keeps to physics; limits that bend are in it.
+
+    Raises
+    ------
+    BrokenScheduleError : it does not; named as `name`.
+    """
+    money = replay(problem, schedule)
+    if money.violations:
+        worst = max(
+            money.violations, key=lambda violation: np.nan_to_num(violation.amount, nan=np.inf)
+        )
+        raise BrokenScheduleError(
+            f"{name} from {shown(problem.start)} breaks physics in {len(money.violations)} "
+            "places, most in interval"
+            f" {worst.interval}: {worst.field} by {worst.amount:g} {worst.unit}; expected none: "
+            "nothing is stored, report this defect"
+        )
+    return money
+
+
+@dataclass(frozen=True, eq=False)
+class Valuation:
+    """Ways to run one site over the same intervals, and what each costs.
+
+    `ways` has a problem and a schedule for each name: "no_battery", those that were given and,
+    where it is known, "perfect_foresight". Penalties of limits that bend are in no cost.
+    """
+
+    ways: dict[str, tuple[Problem, Schedule]]
+
+    @cached_property
+    def cost_eur(self) -> dict[str, float]:
+        """`net_cost_eur` of each way [EUR]."""
+        return {name: net_cost_eur(*way) for name, way in self.ways.items()}
+
+    @cached_property
+    def bent_limits(self) -> dict[str, int]:
+        """How many limits each way bends; each interval counts."""
+        return {name: len(replay(*way).bends) for name, way in self.ways.items()}
+
+    def captured_share(self, name: str) -> float | None:
+        """Share of what perfect foresight saves that a way saves; None where that is not known."""
+        if PERFECT not in self.cost_eur:
+            return None
+        return captured_share(*(self.cost_eur[key] for key in (NO_BATTERY, name, PERFECT)))
+
+    def by_interval(self) -> dict[str, np.ndarray]:
+        """Cost of each interval [EUR]; a peak is in the last, so that the sum is `cost_eur`."""
+        costs = {name: interval_costs_eur(*way) for name, way in self.ways.items()}
+        for name, values in costs.items():
+            values[-1] += self.cost_eur[name] - values.sum()
+        return costs
+
+    def warn_of_bent_limits(self) -> None:
+        """Log the counts where a way bends a limit."""
+        if any(self.bent_limits.values()):
+            logger.warning("%s", bent_in_words(self.bent_limits))
+
+
+def value_ways(problem: Problem, schedules: Mapping[str, Schedule]) -> Valuation:
+    """Value schedules of one problem beside the site without batteries.
+
+    Raises
+    ------
+    BrokenScheduleError : a schedule breaks physics; nothing is said of its money.
+    """
+    alone = without_battery(problem)
+    ways = {NO_BATTERY: (alone, idle(alone))}
+    ways |= {name: (problem, schedule) for name, schedule in schedules.items()}
+    for name, way in ways.items():
+        replay_or_raise(*way, name.replace("_", " "))
+    return Valuation(ways)
+
+
+def bent_in_words(bent: Mapping[str, int]) -> str:
+    """Counts of bent limits as a line to print."""
+    counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in bent.items())
+    return f"limits not kept (each interval counts), of which no cost is shown: {counts}"
+
+
+def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -> float | None:
+    """Share of what perfect foresight saves that a plan saved; None where there was nothing to
+    save.
+
+    Of ways that bend different limits it compares what is not alike: money alone says nothing of a
+    limit that was not kept."""
+    possible = no_battery_eur - perfect_eur
+    return (
+        (no_battery_eur - plan_eur) / possible
+        if possible > 1e-9 * max(1.0, abs(no_battery_eur))
+        else None
+    )
+
+
+def compare(
+    actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray | None
+) -> list[dict]:
+    """Cost, saving and captured share [EUR, fraction] of each schedule, and how many limits it
+    bends; penalties are no cost.
+
+    With counted intervals, `share_without_day` leaves out what the others cost, less the value of
+    the energy that they add to the batteries at the terminal price; the peak stays. It may still be
+    above 1: perfect foresight costs least over the whole span, and may pay more than the terminal
+    price, on days that count, for energy that it uses on one that does not.
+
+    Raises
+    ------
+    BrokenScheduleError : a schedule breaks physics.
+    """
+    valued = value_ways(actual, schedules)
+    valued.warn_of_bent_limits()
+    money = valued.cost_eur
+    rows = {
+        name: {
+            "way": name.replace("_", " "),
+            "cost_eur": cost,
+            "saved_eur": money[NO_BATTERY] - cost,
+            "captured_share": valued.captured_share(name),
+        }
+        for name, cost in money.items()
+    }
+    if counted is not None:
+        part = {
+            name: money[name] - float(interval_costs_eur(*way)[~counted].sum())
+            for name, way in valued.ways.items()
+        }
+        for name, row in rows.items():
+            share = captured_share(part[NO_BATTERY], part[name], part[PERFECT])
+            row["share_without_day"] = share
+    return [row | {"bent_limits": valued.bent_limits[name]} for name, row in rows.items()]

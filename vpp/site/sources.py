@@ -1,0 +1,175 @@
+"""A source: a plant, a load, a market or the weather of a site; and the list of them,
+`sources.csv`.
+
+A source's times label the start of its intervals of `step_min` [min]; power is what a plant
+delivers or a load takes [kW].
+
+    python sources.py list
+"""
+
+import json
+import math
+import re
+import zoneinfo
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import pandas as pd
+
+from vpp.runtime.config import Config, VppError, check_known
+from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.tables import shown
+from vpp.runtime.words import in_words
+from vpp.site.kinds import POWER_KINDS, SOURCE_KINDS
+
+STEPS_MIN = (5, 15, 30, 60)
+ADDED, IMPORTED = (
+    "added",
+    "imported",
+)  # the parameter `origin` of sources that generation.py did not make
+SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+class SourceError(VppError):
+    """A source or its data cannot be used as asked."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A plant, a load, a market or the weather of a site: one row of `sources.csv`.
+
+    `capacity_kw` is the largest power [kW] (AC rating of a PV plant; None for market and weather),
+    `step_min` the step of its series [min], latitude and longitude are degrees north and east,
+    `parameters` hold what only its kind has: `tilt`, `azimuth`, `dc_ac_ratio` (solar), `turbine`,
+    `hub_height_m` (wind), `price_area` (market)."""
+
+    source_id: str
+    kind: str
+    name: str
+    site_id: str
+    capacity_kw: float | None
+    step_min: int
+    latitude: float | None
+    longitude: float | None
+    time_zone: str
+    parameters: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        def refuse(name, value, expected):
+            raise SourceError(f"source {self.source_id!r}: {name} = {value}: expected {expected}")
+
+        if not ID_PATTERN.fullmatch(str(self.source_id)):
+            refuse(
+                "source_id",
+                self.source_id,
+                "1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit",
+            )
+        if self.kind not in SOURCE_KINDS:
+            refuse("kind", self.kind, "one of " + ", ".join(SOURCE_KINDS))
+        if not self.site_id:
+            refuse("site_id", repr(self.site_id), "the name of a site")
+        if self.kind in POWER_KINDS:
+            if self.capacity_kw is None or not 0 < self.capacity_kw < math.inf:
+                refuse("capacity_kw", self.capacity_kw, "more than 0 kW")
+        elif self.capacity_kw is not None:
+            refuse("capacity_kw", self.capacity_kw, f"nothing for the kind {self.kind}")
+        if self.step_min not in STEPS_MIN:
+            refuse("step_min", self.step_min, "one of " + ", ".join(map(str, STEPS_MIN)))
+        for name, value, bound in (
+            ("latitude", self.latitude, 90),
+            ("longitude", self.longitude, 180),
+        ):
+            if value is not None and not -bound <= value <= bound:
+                refuse(name, value, f"degrees from -{bound} to {bound}")
+        try:
+            zoneinfo.ZoneInfo(self.time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+            refuse("time_zone", self.time_zone, "an IANA time zone such as Europe/Brussels")
+        if not isinstance(self.parameters, dict):
+            refuse("parameters", self.parameters, "a JSON object")
+
+
+def read_sources(path: Path | str) -> list[Source]:
+    """Read `sources.csv`.
+
+    Raises
+    ------
+    DataFileError : there is no such file, or it is not a table of sources.
+    SourceError : a row has an impossible value, or a source_id comes twice.
+    """
+    path = Path(path)
+    columns = [item.name for item in fields(Source)]
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataFileError(
+            f"{shown(path)}: no such file; run python generation.py, or import real data with "
+            "python sources.py import"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = in_words(error)
+        expected = ",".join(columns)
+        raise DataFileError(
+            f"{shown(path)}: cannot be read: {reason}; expected the columns {expected}"
+        ) from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataFileError(
+            f"{shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}"
+        )
+    sources = []
+    for line, row in enumerate(table[columns].to_dict("records"), start=2):
+        try:
+            for name in ("capacity_kw", "latitude", "longitude"):
+                row[name] = float(row[name]) if row[name] else None
+            row["step_min"] = int(row["step_min"])
+            row["parameters"] = json.loads(row["parameters"] or "{}")
+            sources.append(Source(**row))
+        except (ValueError, SourceError) as error:
+            raise SourceError(f"{shown(path)}, line {line}: {error}") from None
+    seen = set()
+    for source in sources:
+        if source.source_id in seen:
+            raise SourceError(
+                f"{shown(path)}: source {source.source_id} comes twice; delete one of its lines"
+            )
+        seen.add(source.source_id)
+    return sources
+
+
+def write_sources(path: Path | str, sources: Iterable[Source]) -> None:
+    """Write `sources.csv` under a temporary name and rename it."""
+    path = Path(path)
+    with replacing_files(path.parent) as folder:
+        _sources_table(sources).to_csv(folder / path.name, index=False, lineterminator="\n")
+
+
+def _sources_table(sources: Iterable[Source]) -> pd.DataFrame:
+    rows = [
+        {item.name: getattr(source, item.name) for item in fields(Source)} for source in sources
+    ]
+    for row in rows:
+        row["parameters"] = json.dumps(row["parameters"], sort_keys=True)
+    return pd.DataFrame(rows, columns=[item.name for item in fields(Source)])
+
+
+def registry(config: Config) -> list[Source]:
+    """The sources of the data folder; none where there is no `sources.csv` yet."""
+    path = config.paths.data_dir / SOURCES_FILE
+    return read_sources(path) if path.exists() else []
+
+
+def find_source(config: Config, source_id: str) -> Source:
+    """The source of this name.
+
+    Raises
+    ------
+    ConfigError : there is none; the nearest names are given.
+    """
+    sources = {
+        source.source_id: source for source in read_sources(config.paths.data_dir / SOURCES_FILE)
+    }
+    check_known("source", source_id, sources)
+    return sources[source_id]

@@ -1,0 +1,135 @@
+"""Batches of messages: collected from the broker, decoded, and stored by a thread of its own.
+
+Not a script.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Message
+
+from vpp.runtime.config import Kafka
+from vpp.stream import records
+from vpp.stream.dead_letters import DeadLetter
+from vpp.stream.positions import Partition, Positions
+from vpp.stream.writer import Outcome
+
+POLL_ROWS = 2_000  # asked of the client at once
+# A batch is written when nothing more comes for so long: the producer may be waiting for it.
+LULL_S = 0.1
+BATCH_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Messages that are stored together.
+
+    Parameters
+    ----------
+    generation : of the assignment of partitions under which they were read.
+    messages : kind -> its messages in the order in which they came.
+    sent_ms : kind -> the messages' times [ms since 1970 UTC].
+    decoded : kind -> what the messages say.
+    """
+
+    generation: int
+    messages: dict[str, list[Message]]
+    sent_ms: dict[str, list[int]]
+    decoded: dict[str, records.Decoded]
+
+    def letters(self, outcome: Mapping[str, Outcome]) -> list[DeadLetter]:
+        """The dead letters of the messages that were refused."""
+        letters = []
+        for kind, item in outcome.items():
+            for place, reason in item.refused:
+                m = self.messages[kind][place]
+                origin = (m.topic(), m.partition(), m.offset(), self.sent_ms[kind][place])
+                letters.append(DeadLetter(*origin, reason, m.key(), m.value(), None))
+        return letters
+
+    def ends(self) -> dict[Partition, int]:
+        """Partition -> the offset after its last message."""
+        ends = {}
+        for messages in self.messages.values():
+            ends |= {(m.topic(), m.partition()): m.offset() + 1 for m in messages}
+        return ends
+
+
+class Work(threading.Thread):
+    """A batch in the hands of the database, in a thread of its own."""
+
+    def __init__(self, batch: Batch, action: Callable[[], dict[str, Outcome]]):
+        super().__init__(name="database", daemon=True)
+        self.batch, self.action = batch, action
+        self.returned: dict[str, Outcome] = {}
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.returned = self.action()
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> dict[str, Outcome]:
+        """Wait for the action, and return what it returned or raise what it raised."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.returned
+
+
+def collect(
+    positions: Positions, kafka: Kafka, stop: threading.Event, is_awaited: bool
+) -> list[Message]:
+    """Read the messages of one batch: `batch_rows` of them, or what comes in `batch_s`.
+
+    It ends early at a lull, at an error, and when the sink is told to stop. Messages that were
+    read before the partitions were shared out anew are left to their new owners.
+
+    Parameters
+    ----------
+    is_awaited : an earlier batch waits to be completed, and is not to be kept waiting.
+    """
+    batch, size, generation = [], 0, positions.generation
+    until = time.monotonic() + kafka.batch_s
+    while len(batch) < kafka.batch_rows and size < BATCH_BYTES:
+        left = until - time.monotonic()
+        if left <= 0 or stop.is_set() or positions.broker_error is not None or positions.notices:
+            break
+        hurry = is_awaited or bool(batch)
+        rows = min(POLL_ROWS, kafka.batch_rows - len(batch))
+        got = positions.consumer.consume(rows, min(left, LULL_S) if hurry else left)
+        if hurry and not got:
+            break
+        if positions.generation != generation:
+            batch, size, generation = [], 0, positions.generation
+        for message in got:
+            if message.error() is None:
+                batch.append(message)
+                size += len(message)
+            else:
+                positions.note(message)
+    return batch
+
+
+def decode(messages: Sequence[Message], kinds: Mapping[str, str], generation: int) -> Batch:
+    """Decode messages kind by kind.
+
+    Parameters
+    ----------
+    kinds : topic -> kind.
+    generation : of the assignment of partitions under which they were read.
+    """
+    groups: dict[str, list[Message]] = defaultdict(list)
+    sent_ms, decoded = {}, {}
+    for message in messages:
+        groups[kinds[message.topic()]].append(message)
+    now_ms = time.time_ns() // 1_000_000
+    for kind, group in groups.items():
+        sent_ms[kind] = [at if at >= 0 else now_ms for _, at in map(Message.timestamp, group)]
+        decoded[kind] = records.decode(kind, list(map(Message.value, group)), sent_ms[kind])
+    return Batch(generation, groups, sent_ms, decoded)

@@ -1,0 +1,179 @@
+"""A sink's place in each partition: what is assigned to it, what is stored, and what was lost.
+
+A sink is a member of a consumer group, which shares the partitions out anew when a member comes or
+goes. It commits an offset only when all before it is stored, and never one of a partition that it
+has lost meanwhile: the new owner may have gone back, or be further. Not a script.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from vpp.stream.kafka import REQUEST_S, lags, new_consumer
+
+log = logging.getLogger("sink")
+
+Partition = tuple[str, int]  # topic and number
+
+
+class Positions:
+    """A member of a consumer group, and how far it has come.
+
+    Parameters
+    ----------
+    group_id : the group.
+    on_lost : told topic and number of messages that the broker dropped before they were read.
+    """
+
+    def __init__(self, group_id: str, on_lost: Callable[[str, int], None]):
+        self.group_id, self.on_lost = group_id, on_lost
+        self.consumer: Consumer | None = None
+        self.settings: dict[str, object] = {}
+        self.topics: list[str] = []
+        # assigned partition -> the offset before which all is stored
+        self.offsets: dict[Partition, int] = {}
+        self.generation = 0  # counts the assignments of partitions that have ended
+        self.notices: list[Message] = []  # that the broker has nothing at our position
+        self.held = False
+        self.broker_error: KafkaError | None = None
+
+    # membership
+
+    def join(self, settings: dict[str, object], topics: Sequence[str]) -> None:
+        """Join the group; partitions are assigned while the consumer is read from."""
+        self.settings, self.topics = settings, list(topics)
+        self.consumer = new_consumer(settings, self.group_id, self.on_error)
+        callbacks = {"on_revoke": self._on_revoke, "on_lost": self._on_revoke}
+        self.consumer.subscribe(self.topics, on_assign=self._on_assign, **callbacks)
+
+    def leave(self) -> None:
+        """Leave the group, if it is a member."""
+        consumer, self.consumer = self.consumer, None
+        if consumer is not None:
+            consumer.close()
+        self._end_assignment()
+
+    def hold(self) -> None:
+        """Stay a member without reading: a consumer that does not poll is thrown out.
+
+        A poll may yield a message in spite of the pause; it is put back.
+        """
+        self.held = True
+        if self.consumer is None:
+            return
+        self.consumer.pause(self.consumer.assignment())
+        message = self.consumer.poll(0)
+        if message is not None and message.error() is None:
+            place = (message.topic(), message.partition(), message.offset())
+            self.consumer.seek(TopicPartition(*place))
+        elif message is not None and message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+            self.notices.append(message)
+
+    def resume(self) -> None:
+        """Read on after `hold`."""
+        self.held = False
+        if self.consumer is not None:
+            self.consumer.resume(self.consumer.assignment())
+
+    def note(self, message: Message) -> None:
+        """Keep in mind an error that came in place of a message."""
+        if message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+            self.notices.append(message)
+        else:
+            self.on_error(message.error())
+
+    def on_error(self, error: KafkaError) -> None:
+        """Keep an error in mind that says that the broker is away."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
+            self.broker_error = error
+
+    # assignment
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        committed = consumer.committed(partitions, timeout=REQUEST_S) if partitions else []
+        starts = []
+        for item in committed:
+            offset = self._start(consumer, item, max(0, item.offset))
+            starts.append(TopicPartition(item.topic, item.partition, offset))
+        self.offsets = {(item.topic, item.partition): item.offset for item in starts}
+        consumer.assign(starts)
+        if self.held:
+            consumer.pause(starts)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._end_assignment()
+
+    def _end_assignment(self) -> None:
+        """Another member owns now what was read, or we shall read it again."""
+        self.generation += 1
+        self.offsets.clear()
+        self.notices.clear()
+
+    # offsets
+
+    def keep(self, generation: int, ends: Mapping[Partition, int]) -> None:
+        """Move on to the ends of what was stored, unless its assignment has ended.
+
+        Parameters
+        ----------
+        generation : of the assignment under which it was read.
+        ends : partition -> offset before which all is stored.
+        """
+        if generation == self.generation:
+            for place, offset in ends.items():
+                self.offsets[place] = max(self.offsets[place], offset)
+
+    def commit(self) -> None:
+        """Tell the broker the offsets, where it takes them."""
+        offsets = [TopicPartition(*place, offset) for place, offset in self.offsets.items()]
+        try:
+            if offsets:
+                self.consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # The next commit covers it, and after a rebalance the new owner reads it again.
+            log.debug("offsets not committed: %s", error)
+
+    def is_drained(self) -> bool:
+        """Whether the group has stored all that the topics hold."""
+        # Our own consumer answers only between its fetches.
+        observer = new_consumer(self.settings, self.group_id)
+        try:
+            known = observer.list_topics(timeout=REQUEST_S).topics
+            partitions = {
+                name: sorted(known[name].partitions) for name in self.topics if name in known
+            }
+            return not any(item.unread for item in lags(observer, partitions))
+        finally:
+            observer.close()
+
+    # loss
+
+    def _start(self, consumer: Consumer, item: TopicPartition, position: int) -> int:
+        """Where to read on: reports dropped messages, and a topic that was made anew."""
+        low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
+        place = (item.topic, item.partition)
+        if position < low:
+            lost = low - position
+            self.on_lost(item.topic, lost)
+            log.error("%s [%d]: the broker dropped %d messages before they were read", *place, lost)
+            return low
+        if position > high:
+            text = "%s [%d] was made anew (it ends at %d): reading it from its beginning"
+            log.warning(text, *place, high)
+            return low
+        return position
+
+    def restart(self) -> None:
+        """Read on where messages are, after notices that the broker has none at our position.
+
+        All that was read before must be stored.
+        """
+        notices, self.notices = self.notices, []
+        for notice in notices:
+            place = (notice.topic(), notice.partition())
+            if notice.offset() >= self.offsets.get(place, notice.offset() + 1):
+                item = TopicPartition(*place)
+                item.offset = self._start(self.consumer, item, notice.offset())
+                self.offsets[place] = item.offset
+                self.consumer.seek(item)

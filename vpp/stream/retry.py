@@ -1,0 +1,108 @@
+"""Waiting for servers that are away: an action is done again, with growing pauses, until it works.
+
+A service tries for ever; a bounded sink gives up after some seconds. The log gets a line a minute
+while a server is away, and one when it is back. Not a script.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg2
+import tenacity
+from confluent_kafka import KafkaException
+
+from vpp.runtime.config import VppError
+from vpp.stream.kafka import StreamError
+
+log = logging.getLogger("sink")
+
+LOG_EVERY_S = 60.0
+LONGEST_PAUSE_S = 10.0
+BREATH_S = 0.1  # a pause ends within this time when the sink is told to stop
+
+Result = TypeVar("Result")
+
+
+class Stopped(Exception):
+    """The sink was told to stop while it was waiting for a server."""
+
+
+class Retry:
+    """Does an action until it works.
+
+    Parameters
+    ----------
+    give_up_s : seconds after which a server that is away is an error; None for never.
+    stop : ends a pause.
+    hold : called every moment of a pause.
+    resume : called when an action has worked after a pause.
+    """
+
+    def __init__(
+        self,
+        give_up_s: float | None,
+        stop: threading.Event,
+        hold: Callable[[], None],
+        resume: Callable[[], None],
+    ):
+        self.give_up_s, self.stop, self.hold, self.resume = give_up_s, stop, hold, resume
+        self.waiting, self.log_at = False, 0.0
+
+    def __call__(self, server: str, action: Callable[[], Result]) -> Result:
+        """Do it, and again while a server is away.
+
+        Parameters
+        ----------
+        server : its name in messages, "database" or "Kafka".
+        action : done at least once.
+
+        Returns
+        -------
+        What the action returned.
+
+        Raises
+        ------
+        VppError : it did not work for `give_up_s`.
+        Stopped : `stop` was set during a pause.
+        """
+
+        def note(state: tenacity.RetryCallState) -> None:
+            self.waiting = True
+            if time.monotonic() >= self.log_at:
+                self.log_at = time.monotonic() + LOG_EVERY_S
+                cause = _one_line(state.outcome.exception())
+                log.warning("%s away, trying again until it is back: %s", server, cause)
+
+        limit = self.give_up_s
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((VppError, psycopg2.Error, KafkaException)),
+            wait=tenacity.wait_exponential(0.2, max=LONGEST_PAUSE_S),
+            stop=tenacity.stop_never if limit is None else tenacity.stop_after_delay(limit),
+            before_sleep=note,
+            sleep=self._pause,
+            reraise=True,
+        )
+        try:
+            result = retry(action)
+        except (psycopg2.Error, KafkaException) as error:
+            raise StreamError(f"{server}: {_one_line(error)}; this lasted {limit:g} s") from error
+        if self.waiting:
+            self.waiting, self.log_at = False, 0.0
+            log.info("%s is back", server)
+            self.resume()
+        return result
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.stop.is_set():
+                raise Stopped
+            self.hold()
+            time.sleep(min(left, BREATH_S))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,228 @@
+"""The sink: reads all topics as a member of a consumer group and stores what is valid.
+
+Each batch goes one way. Its records are checked, the good ones are written in one database
+transaction (writer.py), and the broker acknowledges the dead letters of the others
+(dead_letters.py). Then its offsets are committed (stream_positions.py). Whatever is killed in
+between, the batch is read again, and reading it again changes nothing (db.store_measurements).
+While the database works on a full batch, the next one is read and decoded (stream_batch.py). It is
+handed over when all of the one before is done, its offsets included. A service outlives its
+servers: while one is away it tries again (stream_retry.py) and stays a member of its group. A sink
+that runs until drained gives up after `[database] wait_s`. Not a script.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaException
+
+from vpp.runtime.config import Config
+from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
+from vpp.stream.dead_letters import DeadLetter, DeadLetterQueue
+from vpp.stream.kafka import kafka_settings, topic_names, wait_for_topics
+from vpp.stream.positions import Positions
+from vpp.stream.retry import Retry, Stopped
+from vpp.stream.writer import Outcome, Store
+
+log = logging.getLogger("sink")
+
+STOP_S = 4.0  # a stopped sink has this long to finish its batch
+ASK_S = 1.0  # a service asks a broker that is away for so long at once
+
+
+@dataclass
+class Count:
+    """What became of the messages of one kind."""
+
+    stored: int = 0
+    unchanged: int = 0
+    dead_lettered: int = 0
+    lost: int = 0
+
+
+@dataclass
+class Sink:
+    """A member of the consumer group, which stores what it reads.
+
+    Parameters
+    ----------
+    config : servers, group and bounds.
+    until_drained : end when `produced` is set and the group has stored all that the topics hold.
+    advance : told how many more messages are done.
+    stop : ends `run`.
+    produced : says that no more messages come.
+    counts : kind -> what became of its messages.
+    """
+
+    config: Config
+    until_drained: bool = False
+    advance: Callable[[float], None] = lambda amount: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    produced: threading.Event = field(default_factory=threading.Event)
+    counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
+
+    def __post_init__(self):
+        wait_s = self.config.database.wait_s if self.until_drained else None
+        self.ask_s = ASK_S if wait_s is None else wait_s
+        self.topics = topic_names(self.config)
+        self.kinds = {topic: kind for kind, topic in self.topics.items()}
+        self.store = Store(self.config, wait_s or 0.0)
+        self.positions = Positions(self.config.kafka.group_id, self._count_lost)
+        self.retry = Retry(wait_s, self.stop, self.positions.hold, self.positions.resume)
+        self.dead_letters: DeadLetterQueue | None = None
+        self.pending: Work | None = None
+        self.imported = False
+
+    def run(self) -> None:
+        """Store until told to stop, or drained.
+
+        Raises
+        ------
+        VppError : a bounded sink could not reach a server within `wait_s`.
+        """
+        try:
+            self.retry("database", self.store.reach)
+            self.retry("Kafka", self.reach_broker)
+            while not self.stop.is_set():
+                try:
+                    rows = self.take_batch()
+                    if self.positions.broker_error is not None:
+                        self.complete()
+                        self.retry("Kafka", self.reach_broker)
+                    elif rows < POLL_ROWS and self._is_imported():
+                        self.retry("database", self.store.end_import)
+                        self.imported = True
+                        if self.until_drained:
+                            break
+                except KafkaException as error:
+                    log.debug("Kafka: %s", error)
+                    self.complete()
+                    self.positions.leave()
+                    self.retry("Kafka", self.reach_broker)
+            self.complete()
+        except Stopped:
+            pass
+        finally:
+            if self.pending is not None:  # we end by an error that is not of its making
+                self.store.cancel()
+                self.pending.join()
+            self.positions.leave()
+            self.store.close()
+
+    def take_batch(self) -> int:
+        """Read a batch, complete the one before, and hand it to the database.
+
+        Returns
+        -------
+        Number of its messages.
+        """
+        kafka, positions = self.config.kafka, self.positions
+        messages = collect(positions, kafka, self.stop, self.pending is not None)
+        batch = decode(messages, self.kinds, positions.generation)
+        self.complete()
+        is_ours = batch.generation == positions.generation
+        if messages and is_ours and not self.stop.is_set():
+            self.pending = Work(batch, lambda: self.store.write(batch.decoded))
+            if len(messages) < kafka.batch_rows or positions.notices:
+                self.complete()
+        if self.pending is None and not self.stop.is_set():
+            positions.restart()
+        return len(messages)
+
+    def complete(self) -> None:
+        """Complete the batch in the hands of the database.
+
+        Its transaction ends first, then its dead letters arrive, then its offsets are committed.
+        """
+        work = self.pending
+        if work is None:
+            return
+        batch, first = work.batch, iter([work.result])
+        outcome = self.retry("database", lambda: next(first, work.action)())
+        self.pending = None
+        if letters := batch.letters(outcome):
+            self.retry("Kafka", lambda: self.send(letters))
+        self._count(batch, outcome)
+        self.positions.keep(batch.generation, batch.ends())
+        self.positions.commit()
+
+    def send(self, letters: list[DeadLetter]) -> None:
+        """Send dead letters and wait until the broker has them."""
+        if self.positions.broker_error is not None or self.positions.consumer is None:
+            self.reach_broker()
+        self.dead_letters.send(letters)
+
+    def reach_broker(self) -> None:
+        """Join the group, or go on when the broker answers again.
+
+        The embedded broker is started again where it has ended, and has a new address then.
+        """
+        settings, positions = kafka_settings(self.config), self.positions
+        if positions.consumer is None or settings != positions.settings:
+            positions.leave()
+            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
+            topics = list(self.topics.values())
+            wait_for_topics(self.dead_letters.producer, topics, self.ask_s)
+            positions.join(settings, topics)
+        else:
+            positions.consumer.list_topics(timeout=ASK_S)
+        positions.broker_error = None
+
+    def _is_imported(self) -> bool:
+        """Whether all is stored for the first time, and no more messages come."""
+        if self.imported or not self.produced.is_set():
+            return False
+        self.complete()
+        self.positions.commit()
+        return self.positions.is_drained()
+
+    def _count(self, batch: Batch, outcome: Mapping[str, Outcome]) -> None:
+        for kind, item in outcome.items():
+            count, refused, total = self.counts[kind], len(item.refused), len(batch.messages[kind])
+            count.stored += item.stored
+            count.dead_lettered += refused
+            count.unchanged += total - item.stored - refused
+            self.advance(total)
+
+    def _count_lost(self, topic: str, lost: int) -> None:
+        self.counts[self.kinds[topic]].lost += lost
+
+
+def run_sink(sink: Sink, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Run a sink in a thread of its own, so that signals are heard while the database works.
+
+    Parameters
+    ----------
+    sink : ends when it is drained, or when its `stop` is set.
+    meanwhile : runs in this thread; no more messages come after it.
+
+    Raises
+    ------
+    The error by which the sink ended.
+    """
+    failures = []
+
+    def work() -> None:
+        try:
+            sink.run()
+        except BaseException as error:
+            failures.append(error)
+            sink.stop.set()
+
+    thread = threading.Thread(target=work, name="sink", daemon=True)
+    thread.start()
+    try:
+        meanwhile()
+        sink.produced.set()
+        while thread.is_alive() and not sink.stop.is_set():
+            thread.join(0.05)
+    finally:
+        sink.stop.set()
+        thread.join(STOP_S)
+        if thread.is_alive():
+            sink.store.cancel()
+            thread.join(0.5)
+    if failures:
+        raise failures[0]
