@@ -15,9 +15,23 @@ import pandas as pd
 from vpp.runtime.config import Config
 from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
+from vpp.schedule.frames import battery_frame, schedule_frame
 from vpp.schedule.problem import Certificate, Problem, Result, Schedule
 from vpp.schedule.value import NO_BATTERY, PLAN, RULE, replay_or_raise, value_ways
 from vpp.storage.results import run_id
+
+SCHEDULE_COLUMNS = (
+    "grid_import_kw",
+    "grid_export_kw",
+    "load_kw",
+    "renewables_kw",
+    "curtailed_kw",
+    "market_price_eur_per_mwh",
+    "import_price_eur_per_mwh",
+    "export_price_eur_per_mwh",
+    "stored_value_eur_per_mwh",
+    "reason",
+)
 
 
 def schedule_frames(
@@ -35,37 +49,9 @@ def schedule_frames(
     -------
     One row an interval, and one row an interval of each battery.
     """
-    schedule, index = result.found, frame.index
-    rows = pd.DataFrame(
-        {
-            "grid_import_kw": schedule.grid_import_kw,
-            "grid_export_kw": schedule.grid_export_kw,
-            "load_kw": problem.load_kw,
-            "renewables_kw": problem.renewables_kw,
-            "curtailed_kw": schedule.curtailed_kw,
-            "market_price_eur_per_mwh": frame["price_eur_per_mwh"],
-            "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
-            "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
-            "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
-            "reason": result.reason,
-        },
-        index=index,
-    )
-    columns = ["battery_id", "soc", "energy_kwh", "charge_kw", "discharge_kw"]
-    states = [pd.DataFrame(columns=columns, index=index[:0])]
-    for b, battery in enumerate(problem.batteries):
-        values = (
-            schedule.soc[b],
-            schedule.soc[b] * battery.capacity_kwh,
-            schedule.charge_kw[b],
-            schedule.discharge_kw[b],
-        )
-        states.append(
-            pd.DataFrame(
-                dict(zip(columns, (battery.battery_id, *values), strict=True)), index=index
-            )
-        )
-    return rows, pd.concat(states[1:] or states)
+    rows = schedule_frame(problem, result)
+    rows["market_price_eur_per_mwh"] = frame["price_eur_per_mwh"]
+    return rows[list(SCHEDULE_COLUMNS)], battery_frame(problem, result)
 
 
 def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
