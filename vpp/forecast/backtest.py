@@ -10,7 +10,7 @@ import pandas as pd
 
 from vpp.forecast.calibration import calibrated, calibration_of, is_given, within_band
 from vpp.forecast.features import seasonal_naive
-from vpp.forecast.known import Known, SourceData, known_at
+from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
 from vpp.runtime.config import VppError
@@ -90,6 +90,34 @@ def backtest(
             f"{data.source.source_id}: no origins to backtest; expected at least one"
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def with_history(
+    data: SourceData, issue_times: pd.DatetimeIndex, history_days: float | None = None
+) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Origins to backtest, in two parts: the first `CALIBRATION_DAYS`, and those asked for.
+
+    Of the former, whose errors calibrate the first of the latter, only those with enough history.
+
+    Parameters
+    ----------
+    data : all that is stored of the source.
+    issue_times : origins [UTC], the oldest first.
+    history_days : how far back a model learns from.
+
+    Raises
+    ------
+    ForecastError : the first origin asked for has too little history.
+    """
+    warm_up, origins = issue_times[:CALIBRATION_DAYS], issue_times[CALIBRATION_DAYS:]
+    problem = history_problem(known_at(data, origins[0], history_days))
+    if problem:
+        raise ForecastError(
+            f"{data.source.source_id}: {problem} at the first origin "
+            f"{origins[0]:%Y-%m-%dT%H:%MZ}; choose later or fewer origins"
+        )
+    enough = [history_problem(known_at(data, origin)) is None for origin in warm_up]
+    return warm_up[enough], origins
 
 
 def rolling_calibration(
