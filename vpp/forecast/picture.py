@@ -31,8 +31,8 @@ def plot_forecast(
     axes = figure.subplots()
     first, last = frame.index[0], frame.index[-1]
     for low, high, shade in BANDS:
-        look = {"color": COLOUR, "alpha": shade, "linewidth": 0, "label": f"{low}–{high}"}
-        axes.fill_between(frame.index, frame[low], frame[high], step="post", **look)
+        band = axes.fill_between(frame.index, frame[low], frame[high], step="post")
+        band.set(color=COLOUR, alpha=shade, linewidth=0, label=f"{low}–{high}")
     axes.step(frame.index, frame["value"], color=COLOUR, where="post", label="forecast")
     shown = history[(history.index >= first - HISTORY_DAYS * DAY) & (history.index <= last)]
     axes.step(shown.index, shown, color="#333333", linewidth=1, where="post", label="actual")
