@@ -57,7 +57,13 @@ def same_hours(
 
 
 def first_known(values: np.ndarray, rank: int = 1) -> np.ndarray:
-    """Along each row the `rank`-th value that is not NaN; NaN where there are fewer."""
+    """Along each row the `rank`-th value that is not NaN; NaN where there are fewer.
+
+    Parameters
+    ----------
+    values : row × value, the newest first.
+    rank : 1 for the first.
+    """
     known = ~np.isnan(values)
     chosen = known & (known.cumsum(axis=1) == rank)
     return np.where(
@@ -66,7 +72,13 @@ def first_known(values: np.ndarray, rank: int = 1) -> np.ndarray:
 
 
 def mean_known(values: np.ndarray, count: int) -> np.ndarray:
-    """Along each row the mean of the first `count` values that are not NaN; NaN for none."""
+    """Along each row the mean of the first values that are not NaN; NaN for none.
+
+    Parameters
+    ----------
+    values : row × value, the newest first.
+    count : values in a mean, at most.
+    """
     known = ~np.isnan(values)
     chosen = known & (known.cumsum(axis=1) <= count)
     number = chosen.sum(axis=1)

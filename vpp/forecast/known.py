@@ -1,4 +1,4 @@
-"""What is known at an issue time: the one gate between what is stored and what a model may see.
+"""Knowledge at an issue time: the one gate between what is stored and what a model may see.
 
 `known_at(data, issue_time)` alone decides availability: a measurement is known at the end of its
 interval plus a delay, a day-ahead price of local day D at D-1 13:00 Brussels, a weather forecast at

@@ -10,7 +10,7 @@ only when it is used.
     python -c "from vpp.forecast.model import ForecastModel; help(ForecastModel)"
 """
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,22 +22,12 @@ from vpp.forecast.sun import dark
 from vpp.runtime.config import VppError
 from vpp.site.sources import Source
 
+# an Optuna trial, or another object with its suggest_float, suggest_int, suggest_categorical
+Trial: TypeAlias = Any
+
 
 class ModelError(VppError):
     """A model cannot be fitted or does not converge; it cannot win then."""
-
-
-class Trial(Protocol):
-    """One try of a tuner, which suggests values of parameters; an Optuna trial is one."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number from low to high."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """A whole number from low to high."""
-
-    def suggest_categorical(self, name: str, choices: list) -> Any:
-        """One of the choices."""
 
 
 def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
