@@ -26,8 +26,9 @@ import pandas as pd
 
 import communication
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import DataFileError, check_not_read, replacing_files
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows, shown
 from vpp.runtime.words import printable
 from vpp.site import csv_import

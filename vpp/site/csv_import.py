@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.config import ConfigError, VppError, one_of
+from vpp.runtime.errors import ConfigError, VppError, one_of
 from vpp.runtime.files import DataFileError
 from vpp.site.sources import STEPS_MIN, SourceError
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vpp.runtime.config import Config, VppError, check_known
+from vpp.runtime.errors import VppError, check_known
 from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS, SOURCE_KINDS
