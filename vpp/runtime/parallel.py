@@ -47,7 +47,7 @@ def work_in_child(work: Callable, task: object, parent: int) -> object:
 
     Returns
     -------
-    What `work` returns.
+    The value of `work`.
     """
 
     def watch() -> None:
