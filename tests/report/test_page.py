@@ -151,3 +151,9 @@ def test_expected_failures_are_one_line(filled, tmp_path, capsys):
     assert report.main([*arguments, "--output", str(tmp_path / "r.html")]) == 0
     assert capsys.readouterr().out.strip().endswith("r.html")
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_a_run_whose_measurements_are_gone_still_has_a_page(content):
+    assert "; measurements until Sat 15 Mar 2025 01:00. Times in" in report.render(content)
+    text = report.render(dataclasses.replace(content, data_end=None))
+    assert "measurements until" not in text and "to Fri 14 Mar 12:00. Times in" in text

@@ -1,6 +1,8 @@
 """The actions of the batteries in the next day, and that day in words.
 
-python report.py
+The first day is told, however long the plan is: it is the part that is carried out.
+
+    python report.py
 """
 
 import numpy as np
@@ -69,7 +71,12 @@ def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) ->
 
 
 def actions_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
-    """The largest times of charging and of discharging, with energy and mean price."""
+    """The largest times of charging and of discharging, with energy and mean price.
+
+    Parameters
+    ----------
+    day : of a schedule with the batteries' power [kW].
+    zone : the zone in which times are shown."""
     words = {}
     for what in ("Charge", "Discharge"):
         own = [action for action in battery_actions(day) if action["what"] == what]
@@ -113,7 +120,12 @@ def stored_in_words(fleet: pd.DataFrame, step: pd.Timedelta, zone: str) -> str:
 
 
 def grid_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
-    """Energy and peak of import and export, and the ends of the import price."""
+    """Energy and peak of import and export, and the ends of the import price.
+
+    Parameters
+    ----------
+    day : of a schedule [kW, EUR/MWh].
+    zone : the zone in which times are shown."""
     hours = interval_length(day.index) / pd.Timedelta(hours=1)
     times, words = times_of(day), {}
     imports, exports = day["grid_import_kw"], day["grid_export_kw"]

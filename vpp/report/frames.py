@@ -116,7 +116,12 @@ def fleet_soc(states: pd.DataFrame, batteries: Sequence[BatteryParameters]) -> p
 
 
 def energy_before_kwh(battery: BatteryParameters, states: pd.DataFrame) -> float:
-    """The energy [kWh] that a battery held before the first of its states."""
+    """The energy [kWh] that a battery held before the first of its states.
+
+    Parameters
+    ----------
+    battery : the parameters that the run was made with.
+    states : of this battery alone."""
     hours = interval_length(states.index) / pd.Timedelta(hours=1)
     first = states.iloc[0]
     change_kwh = hours * (

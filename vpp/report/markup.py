@@ -1,6 +1,8 @@
-"""Pieces of HTML of the report's page; every text that goes into them is escaped.
+"""Pieces of HTML of the report's page; all text in them is escaped.
 
-python -c "from vpp.report.markup import paragraph; print(paragraph('A & B', 'quiet'))"
+A name or a reason may hold anything: it is shown as text and never runs.
+
+    python -c "from vpp.report.markup import paragraph; print(paragraph('A & B', 'quiet'))"
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +39,12 @@ class Section:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph, of a CSS class if `kind` names one."""
+    """A paragraph.
+
+    Parameters
+    ----------
+    text : plain text.
+    kind : a CSS class, or ""."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
@@ -47,12 +54,22 @@ def quiet(text: str) -> str:
 
 
 def missing(what: str, command: str) -> str:
-    """The text of a section whose data is not there yet, with the command that makes it."""
+    """The text of a section whose data is not there yet.
+
+    Parameters
+    ----------
+    what : a sentence about it.
+    command : makes the data."""
     return f'<p class="warning">{escape(what)} Run <code>{escape(command)}</code>.</p>'
 
 
 def card(label: str, value: str, note: str, kind: str = "") -> str:
-    """A number with its label above and a note below it; `kind` is a CSS class or ""."""
+    """A number with its label above and a note below it.
+
+    Parameters
+    ----------
+    label, value, note : plain text.
+    kind : a CSS class, or ""."""
     return f'<div class="card {kind}">{quiet(label)}<b>{escape(value)}</b>{quiet(note)}</div>'
 
 

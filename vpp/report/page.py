@@ -1,6 +1,8 @@
 """The report's page: sections, figures and plotly in one HTML file that needs no network.
 
-python report.py --output report.html
+The policy in its head admits the scripts inside it and nothing else.
+
+    python report.py --output report.html
 """
 
 import base64

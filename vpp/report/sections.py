@@ -1,6 +1,8 @@
 """The report's sections, each from the content to a piece of HTML and its figures.
 
-python report.py
+A section whose data is not there yet names the command that makes it.
+
+    python report.py
 """
 
 from collections.abc import Sequence
@@ -53,7 +55,12 @@ def numbers_section(content: Content) -> Section:
 
 
 def cards(money: Money, with_batteries: bool) -> list[str]:
-    """The cost without battery, and of each other way its cost and its saving."""
+    """The cost without battery, and of each other way its cost and its saving.
+
+    Parameters
+    ----------
+    money : of the run.
+    with_batteries : whether the site has any; without one all ways are the same."""
     total = money.total_eur
     none = total["no_battery"]
     found = [card("Without battery", euro(none), "cost of the horizon")]
@@ -101,7 +108,12 @@ def dispatch_section(content: Content) -> Section:
 
 
 def dispatch_key(schedule: pd.DataFrame, with_batteries: bool) -> list[tuple[str, str, str]]:
-    """Label, colour and shape of what the dispatch figure shows."""
+    """Label, colour and shape of what the dispatch figure shows.
+
+    Parameters
+    ----------
+    schedule : with the prices [EUR/MWh].
+    with_batteries : whether the figure shows any."""
     names = [
         (label, colour_of(name), "")
         for name, label in (*SUPPLY, *DEMAND)
@@ -153,7 +165,12 @@ def forecasts_section(content: Content) -> Section:
 
 
 def fans(views: Sequence[SourceView], zone: str) -> tuple[str, dict[str, dict]]:
-    """The HTML and the figures of sources with a forecast."""
+    """The HTML and the figures of sources with a forecast.
+
+    Parameters
+    ----------
+    views : the sources, in the order of the page.
+    zone : the zone in which times are shown."""
     body, drawn = '<div class="fans">', {}
     for number, view in enumerate(views):
         if view.forecast is None:

@@ -1,6 +1,8 @@
 """The content of a page: a run with its money, its sources with their forecasts, and the rest.
 
-python -c "from vpp.report.views import Content; print(Content('Home', 'UTC'))"
+All amounts of money are costs, positive when paid.
+
+    python -c "from vpp.report.views import Content; print(Content('Home', 'UTC'))"
 """
 
 from collections.abc import Sequence

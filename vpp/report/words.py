@@ -1,6 +1,8 @@
 """Numbers and times in words, as the report shows them.
 
-python -c "from vpp.report.words import energy; print(energy(2_500))"
+Numbers have few digits: the page is for reading, the tables of the scripts have the rest.
+
+    python -c "from vpp.report.words import energy; print(energy(2_500))"
 """
 
 import html
@@ -18,7 +20,12 @@ def power_unit(largest_kw: float) -> tuple[float, str]:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A value [unit] at three significant digits, from a thousand on in full; – for None."""
+    """A value [unit] at three significant digits, from a thousand on in full; – for None.
+
+    Parameters
+    ----------
+    value : in this unit; None where it is not known.
+    unit : as shown."""
     if value is None or not np.isfinite(value):
         return "–"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
@@ -59,7 +66,12 @@ def clock(time: pd.Timestamp, zone: str, with_day: bool = True, with_year: bool 
 
 
 def zone_name(times: Iterable[pd.Timestamp], zone: str) -> str:
-    """The zone with what it is called at these times: "Europe/Brussels (CET)"."""
+    """The zone with its name at these times: "Europe/Brussels (CET)".
+
+    Parameters
+    ----------
+    times : the times at which it is named.
+    zone : the zone."""
     names = dict.fromkeys(time.tz_convert(zone).tzname() or "" for time in times)
     return f"{zone} ({' / '.join(names)})"
 

@@ -16,7 +16,12 @@ from vpp.report.words import escape, zone_name
 
 
 def figure(data: Sequence[dict], layout: dict) -> dict:
-    """A figure without a legend of its own: the page has keys, which wrap on a phone."""
+    """A figure without a legend of its own: the page has keys, which wrap on a phone.
+
+    Parameters
+    ----------
+    data : its traces.
+    layout : its layout."""
     return {"data": [trace | {"showlegend": False} for trace in data], "layout": layout}
 
 
@@ -96,7 +101,7 @@ def time_layout(
 
 
 def plain_layout(height: int, narrow_height: int) -> dict:
-    """What the layouts of all figures share.
+    """The part of a layout that all figures share.
 
     Parameters
     ----------
@@ -124,7 +129,12 @@ def plain_layout(height: int, narrow_height: int) -> dict:
 
 
 def axis(title: str, **more: object) -> dict:
-    """An axis with its title, which ends in the unit in brackets; `more` are plotly's settings."""
+    """An axis with its title.
+
+    Parameters
+    ----------
+    title : ends in the unit in brackets.
+    more : plotly's settings of the axis."""
     settings = {
         "title": {"text": title, "standoff": 8},
         "gridcolor": colour("line"),

@@ -1,6 +1,8 @@
 """Horizontal bars: savings of each way of running the site, and rows stored.
 
-python -c "from vpp.report.figures.bars import rows_figure; print(rows_figure({'load': 24}))"
+Each bar has its label and its value beside it; there is no legend to look up.
+
+    python -c "from vpp.report.figures.bars import rows_figure; print(rows_figure({'load': 24}))"
 """
 
 from collections.abc import Sequence

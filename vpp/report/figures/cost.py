@@ -1,6 +1,8 @@
 """The figure of the money: what each way of running the site has saved so far.
 
-python report.py
+Savings are summed over the intervals, so that the end of each line is its total.
+
+    python report.py
 """
 
 from collections.abc import Sequence

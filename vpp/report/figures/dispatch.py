@@ -1,6 +1,8 @@
 """The figure of a schedule: power around zero over price over state of charge.
 
-python report.py
+All three share one time axis, so that an action stands over the price that explains it.
+
+    python report.py
 """
 
 from collections.abc import Sequence
@@ -53,7 +55,12 @@ def dispatch_figure(
 
 
 def fleet_on(step: pd.Timedelta, fleet: pd.DataFrame) -> pd.DataFrame:
-    """The fleet's SOC, as `fleet_soc` gives it, on a longer step."""
+    """The state of charge of all batteries on a longer step.
+
+    Parameters
+    ----------
+    step : the step, a multiple of the fleet's.
+    fleet : as `fleet_soc` gives it."""
     return pd.DataFrame(
         {
             "before": fleet["before"].resample(step).first(),
@@ -116,7 +123,12 @@ def power_bars(schedule: pd.DataFrame, step: pd.Timedelta, divisor: float, unit:
 
 
 def price_lines(schedule: pd.DataFrame, step: pd.Timedelta) -> list[dict]:
-    """The import price, and the export price where it is another."""
+    """The import price, and the export price where it is another.
+
+    Parameters
+    ----------
+    schedule : with the prices [EUR/MWh].
+    step : length of an interval."""
     times = times_of(schedule)
     price, export = schedule["import_price_eur_per_mwh"], schedule["export_price_eur_per_mwh"]
     line: dict = {"color": colour("price")}

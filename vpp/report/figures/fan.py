@@ -1,6 +1,8 @@
 """The figure of a source's forecast: bands around its value, and the actual values.
 
-python report.py
+The actual values begin two days before the forecast, so that it can be judged by eye.
+
+    python report.py
 """
 
 from collections.abc import Iterator
@@ -66,7 +68,12 @@ def bands_of(forecast: pd.DataFrame) -> list[tuple[str, str, int]]:
 
 
 def band_notes(forecast: pd.DataFrame, unit: str) -> Iterator[list[str]]:
-    """The ends of each band in words, one an interval, "" where there is none."""
+    """The ends of each band in words, one an interval, "" where there is none.
+
+    Parameters
+    ----------
+    forecast : quantiles [unit].
+    unit : as shown."""
     for low, high, share in bands_of(forecast):
         if share != UNTOLD_SHARE:
             yield [

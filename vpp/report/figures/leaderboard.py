@@ -1,6 +1,8 @@
 """The figure of the models: the error of each beside that of last week's same hour.
 
-python report.py
+The champion of a source is a filled mark, the others are open ones.
+
+    python report.py
 """
 
 from collections.abc import Sequence

@@ -18,14 +18,24 @@ HOVER_CHARACTERS = 44  # of a line of a note: a phone shows no wider one
 
 
 def rounded(values: Iterable[float], digits: int = 5) -> list[float | None]:
-    """Values for a figure, to so many significant digits; None where there is none."""
+    """Values for a figure; None where there is none.
+
+    Parameters
+    ----------
+    values : in any unit.
+    digits : significant ones that are kept."""
     return [
         float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in map(float, values)
     ]
 
 
 def with_end(times: pd.DatetimeIndex, step: pd.Timedelta) -> pd.DatetimeIndex:
-    """The start of each interval and the end of the last."""
+    """The start of each interval and the end of the last.
+
+    Parameters
+    ----------
+    times : start of each interval.
+    step : length of an interval."""
     return pd.DatetimeIndex(times.append(times[-1:] + step))
 
 
