@@ -18,13 +18,10 @@ from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.site import without_battery
 
-logger = logging.getLogger("schedule_site")
-NO_BATTERY, RULE, PLAN, PERFECT = (
-    "no_battery",
-    "rule",
-    "plan",
-    "perfect_foresight",
-)  # ways to run a site
+logger = logging.getLogger("optimization")
+
+# ways to run a site
+NO_BATTERY, RULE, PLAN, PERFECT = "no_battery", "rule", "plan", "perfect_foresight"
 
 
 class BrokenScheduleError(VppError):
