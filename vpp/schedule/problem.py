@@ -16,7 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.config import BatteryParameters, FieldError, Section, _check_zone
+from vpp.runtime.errors import FieldError
+from vpp.runtime.fields import Section, check_zone
+from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 
 SERIES = (
@@ -88,7 +90,7 @@ class Problem(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_zone("time_zone", self.time_zone)
+        check_zone("time_zone", self.time_zone)
         self._fill_series()
         if self.peak_interval_min % self.step_min:
             expected = f"a multiple of step_min = {self.step_min}"
