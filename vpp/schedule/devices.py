@@ -1,4 +1,4 @@
-"""What stands behind a grid connection, field by field as a problem file has it.
+"""Batteries behind a grid connection, and the connection, field by field as a problem file has it.
 
 A field that states what it is `about` is a field of the file; reader and schema in
 `vpp.schedule.problem_file` follow its type, default and bounds. A new field is written down here

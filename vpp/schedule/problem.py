@@ -1,4 +1,4 @@
-"""What a schedule is computed from and what comes out: the problem and the schedule.
+"""The problem that a schedule is computed from, and the schedule that comes out.
 
 Powers are means over an interval at the AC terminals [kW], prices EUR/MWh, money EUR and positive
 where it is paid; `soc` is a fraction of the capacity at the END of an interval. Arrays over time

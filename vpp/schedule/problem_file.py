@@ -135,7 +135,7 @@ def _object(cls: type, raw: object, path: str) -> Any:
 def _value(
     kind: type, raw: Any, path: str, meta: typing.Mapping = types.MappingProxyType({})
 ) -> Any:
-    """What a JSON value means for a field of this type."""
+    """The meaning of a JSON value for a field of this type."""
     plain = typing.get_origin(kind) or kind
     if dataclasses.is_dataclass(plain):
         return _object(plain, raw, path)
