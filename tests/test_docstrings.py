@@ -23,13 +23,6 @@ MODULES = {
 }
 # A module leaves this set with the commit that completes it; one that is complete may not stay.
 TODO: set[str] = {
-    "vpp.champions.contest",
-    "vpp.champions.forecasts",
-    "vpp.champions.history",
-    "vpp.champions.logbook",
-    "vpp.champions.origins",
-    "vpp.champions.registry",
-    "vpp.champions.tuning",
     "vpp.forecast.backtest",
     "vpp.forecast.calibration",
     "vpp.forecast.day_kinds",
