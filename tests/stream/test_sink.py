@@ -28,8 +28,9 @@ from vpp.stream.kafka import StreamError, kafka_settings, new_consumer, topic_na
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKER = """
-import sys, embedded
-held, address = embedded.start_broker()
+import sys
+from vpp.runtime.daemon import start_broker
+held, address = start_broker()
 print(address, flush=True)
 sys.stdin.read()
 """
