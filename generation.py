@@ -20,7 +20,8 @@ from datetime import date
 from pathlib import Path
 
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError, FieldError
+from vpp.runtime.errors import ConfigError, FieldError
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows, shown
 from vpp.site.sources import Source
 from vpp.synthetic.files import generate_files

@@ -1,5 +1,5 @@
 """docker-compose.yml and what it runs, without Docker: parsed by podman-compose, checked against
-configuration and README.
+configuration and docs.
 
 The script that makes the roles runs on a real PostgreSQL.
 """
@@ -122,10 +122,10 @@ def test_images_are_pinned_and_ports_are_on_loopback(services):
         assert "ports" not in services[name] and services[name]["build"]["target"] == name
 
 
-def test_the_readme_tells_each_image_port_and_volume(services):
+def test_the_docs_tell_each_image_port_and_volume(services):
     rows = re.findall(
         r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$",
-        (PROJECT / "README.md").read_text(),
+        (PROJECT / "docs" / "servers.md").read_text(),
         re.MULTILINE,
     )
     told = {name: cells for name, *cells in rows if name in services}
@@ -197,7 +197,7 @@ def test_scripts_find_the_servers_through_variables_that_the_configuration_knows
     assert "mlflow:5000" in next(
         part for part in services["mlflow"]["command"] if part.startswith("--allowed-hosts=")
     )
-    # `set -a; . ./.env; set +a`, as the README says
+    # `set -a; . ./.env; set +a`, as docs/servers.md says
     shown = subprocess.run(
         ["sh", "-c", "set -a; . ./.env; env"],
         cwd=folder,

@@ -13,7 +13,7 @@ from vpp.runtime.config import load_config
 ROOT = Path(__file__).resolve().parents[2]
 BROKER = """
 import sys
-from vpp.runtime.servers import start_broker
+from vpp.runtime.daemon import start_broker
 held, address = start_broker()
 print(address, flush=True)
 sys.stdin.read()

@@ -19,7 +19,9 @@ import pytest
 
 import generation
 from sources import read_sources, write_sources
-from vpp.runtime.config import ConfigError, Generation, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.settings import Generation
 from vpp.synthetic import plants, weather
 
 PROJECT = Path(generation.__file__).parent

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import generation
 from sources import Source
-from vpp.runtime.config import Generation
+from vpp.runtime.settings import Generation
 from vpp.synthetic import plants, weather
 
 WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")

@@ -15,7 +15,9 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.config import BatteryParameters, FieldError, Section, _check_zone
+from vpp.runtime.errors import FieldError
+from vpp.runtime.fields import Section, check_zone
+from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 
 SERIES = (
@@ -87,7 +89,7 @@ class Problem(Section):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_zone("time_zone", self.time_zone)
+        check_zone("time_zone", self.time_zone)
         self._fill_series()
         if self.peak_interval_min % self.step_min:
             expected = f"a multiple of step_min = {self.step_min}"
@@ -293,3 +295,15 @@ class Result:
     bus_price_eur_per_mwh: np.ndarray | None = None
     reason: tuple[str, ...] = ()
     cause: str | None = None
+
+    @property
+    def found(self) -> Schedule:
+        """The schedule of a result that has one.
+
+        Raises
+        ------
+        ValueError : there is none; says the cause.
+        """
+        if self.schedule is None:
+            raise ValueError(f"{self.status}: {self.cause}")
+        return self.schedule

@@ -1,4 +1,4 @@
-"""What a message of the stream must say to be stored: decoding and checks, batch by batch.
+"""Messages of the stream are decoded and checked before they are stored, batch by batch.
 
 `decode` turns the values of one topic's messages into columns, and `check` turns those into what
 the database may store. Both list the refused messages, each with its reason. A message is JSON, an
@@ -133,7 +133,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the database may store of the messages of one kind.
+    """The messages of one kind after the checks: rows to store, and the refused ones.
 
     Parameters
     ----------

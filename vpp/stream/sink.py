@@ -34,7 +34,7 @@ ASK_S = 1.0  # a service asks a broker that is away for so long at once
 
 @dataclass
 class Count:
-    """What became of the messages of one kind.
+    """How the messages of one kind ended.
 
     Parameters
     ----------
@@ -71,8 +71,6 @@ class Sink:
     produced: threading.Event = field(default_factory=threading.Event)
     counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
 
-    dead_letters: DeadLetterQueue = field(init=False)  # made when the broker is reached
-
     def __post_init__(self) -> None:
         wait_s = self.config.database.wait_s if self.until_drained else None
         self.ask_s = ASK_S if wait_s is None else wait_s
@@ -81,6 +79,7 @@ class Sink:
         self.store = Store(self.config, wait_s or 0.0)
         self.positions = Positions(self.config.kafka.group_id, self._count_lost)
         self.retry = Retry(wait_s, self.stop, self.positions.hold, self.positions.resume)
+        self.dead_letters: DeadLetterQueue  # made when the broker is reached
         self.pending: Work | None = None
         self.imported = False
 

@@ -28,7 +28,7 @@ SOURCES_S = 60.0  # registered sources are read again after this, and whenever s
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the messages of one kind.
+    """How the messages of one kind ended.
 
     Parameters
     ----------

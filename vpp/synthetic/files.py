@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_writable, replacing_files
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.site.csv_files import time_text
 from vpp.site.kinds import KINDS

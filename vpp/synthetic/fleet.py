@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from vpp.runtime.config import Config, VppError
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Config
 from vpp.site.sources import Source
 from vpp.synthetic import plants, weather
 

@@ -19,7 +19,7 @@ from datetime import time
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.config import check_known
+from vpp.runtime.errors import check_known
 from vpp.synthetic.weather import Sky, persistent_noise
 
 TILT_DEG, DC_AC_RATIO = 30.0, 1.2  # of a plant that does not say

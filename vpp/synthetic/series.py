@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.config import ConfigError, Generation
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.settings import Generation
 from vpp.site.kinds import WEATHER
 from vpp.site.sources import SOURCES_FILE, Source
 from vpp.synthetic import plants
