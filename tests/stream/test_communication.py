@@ -27,11 +27,10 @@ def test_every_csv_is_stored_once_however_often_it_is_streamed(make_config):
         with conn.cursor() as cursor:
             cursor.execute("SELECT wind_speed FROM weather ORDER BY time DESC LIMIT 1")
             assert cursor.fetchone()[0] == 47
-            # Prices of 2 January, local time, became known on 1 January at 13:00 in Brussels, 12:00
-            # UTC.
-            cursor.execute(
-                "SELECT available_at FROM market_prices WHERE time = '2025-01-02T10:00Z'"
-            )
+            # Prices of 2 January, local time, became known on 1 January at 13:00 in Brussels,
+            # which is 12:00 UTC.
+            known = "SELECT available_at FROM market_prices WHERE time = '2025-01-02T10:00Z'"
+            cursor.execute(known)
             assert cursor.fetchone()[0] == pd.Timestamp("2025-01-01T12:00Z")
     rows = communication.status(config)
     assert {row["lag"] for row in rows} == {0}

@@ -29,6 +29,7 @@ def test_a_csv_that_cannot_be_read_is_named_with_its_line(tmp_path, content, exp
 
 
 def read_one_by_one(path, kind):
+    """Key and decoded value of each message."""
     return [
         (key, json.loads(value))
         for _, keys, values in files.read_messages(path, kind)
@@ -38,25 +39,18 @@ def read_one_by_one(path, kind):
 
 def test_what_is_no_number_is_sent_for_the_sink_to_refuse(tmp_path):
     path = tmp_path / "load.csv"
-    path.write_text(
-        "power_kw,extra,time,source_id\n1.50,x,2025-01-01T00:00Z,a\n,x,2025-01-01T01:00Z,a\n\nnan,,t,a\n7\n"
-    )
-    assert [(key, record["power_kw"]) for key, record in read_one_by_one(path, "load")] == [
-        ("a", 1.5),
-        ("a", ""),
-        ("a", None),
-        ("", 7.0),
-    ]
+    lines = ["power_kw,extra,time,source_id", "1.50,x,2025-01-01T00:00Z,a"]
+    lines += [",x,2025-01-01T01:00Z,a", "", "nan,,t,a", "7", ""]
+    path.write_text("\n".join(lines))
+    sent = [(key, record["power_kw"]) for key, record in read_one_by_one(path, "load")]
+    assert sent == [("a", 1.5), ("a", ""), ("a", None), ("", 7.0)]
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.text(max_size=3), st.text(max_size=3), st.floats().map(repr) | st.text(max_size=3)
-        ),
-        max_size=1200,
-    )
-)
+CELLS = st.text(max_size=3)
+LINES = st.lists(st.tuples(CELLS, CELLS, st.floats().map(repr) | CELLS), max_size=1200)
+
+
+@given(LINES)
 @settings(max_examples=50, deadline=None)
 def test_every_line_of_a_csv_is_sent_in_its_order(tmp_path_factory, lines):
     """Whatever the cells hold, and wherever the lines are divided for sending."""

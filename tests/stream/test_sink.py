@@ -113,7 +113,7 @@ def test_progress_and_counts_have_every_message(sink_config):
     """Also those that were dead-lettered or as they were."""
     config, done = sink_config(batch_rows=10), []
     values = [power(iso(n % 20, 15), n % 20) for n in range(30)]
-    send(config, "solar", [*values, b"broken"])
+    send(config, "solar", [*values, b"broken"], [1000] * 31)  # else the last ten would be newer
     send(config, "load", [power(iso(0, 60), 1, "load-1")])
     member = sink.Sink(config, until_drained=True, advance=done.append)
     sink.run_sink(member)
