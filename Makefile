@@ -35,7 +35,7 @@ mutants: $(VENV)/dev.done ## change the code a little, everywhere: do the tests 
 	$(BIN)/python -m mutmut results
 
 schema: $(VENV)/run.done ## write the JSON schema of problem files from the code
-	$(BIN)/python schedule_problem_file.py
+	$(BIN)/python -m vpp.schedule.problem_file
 
 # Without NVIDIA's packages: an ordinary PyTorch names them itself, its CPU build needs none.
 lock: | $(BIN)/python ## renew requirements.lock from the ranges in requirements*.txt

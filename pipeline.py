@@ -1,10 +1,10 @@
 """Runs all stages in order: generate, stream, train, forecast, optimise, value, report; and prints
-what came of it.
+their results.
 
 Plans at issue time = data end − 48 h: training, forecasts and plan see nothing known later, and the
-plan is then valued on the actuals that were held back. Reads what the stages read, writes what they
-write; `--data DIR` takes the CSV files that are there already instead of generating some. `--watch
-N` goes on from what such a run has left: every N minutes it streams what is new in the data folder
+plan is then valued on the actuals that were held back. Reads and writes what the stages read and
+write; `--data DIR` takes the CSV files of that folder instead of generating some. `--watch N` goes
+on from the state that such a run leaves: every N minutes it streams new rows of the data folder
 and, when the data end has moved, forecasts and plans from there.
 
     python pipeline.py --json summary.json
@@ -23,7 +23,7 @@ import pandas as pd
 
 import communication
 from vpp.champions.forecasts import forecast_all
-from vpp.champions.logbook import train
+from vpp.champions.training import train
 from vpp.planning import plans, valuation
 from vpp.report.page import OUTPUT, write_report
 from vpp.runtime.config import Config, ConfigError, VppError
@@ -37,7 +37,9 @@ from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")
 
-HELD_BACK_H = 48
+__all__ = ["HELD_BACK_H", "check_stored", "run_stages", "watch"]
+
+HELD_BACK_H = 48  # of the data end: the plan covers them, and is valued on them
 
 
 class StoredRowsError(VppError):
@@ -63,13 +65,16 @@ def run_stages(config: Config, generate: bool) -> dict:
 
     Returns
     -------
-    dict : the summary, as `--json` writes it: rows by topic, champions, cost_eur, stages.
+    The summary, as `--json` writes it: rows by topic, champions, cost_eur, stages.
 
     Raises
     ------
     VppError : a stage cannot do its work; the message names the cause and the command that mends
     it."""
     stages: list[dict] = []
+    # The plan covers exactly the hours that were held back, whatever horizon is configured, so that
+    # each of them has an actual value. The horizon is stored with the plan: `optimization.py value`
+    # and the report take it from there.
     config = dataclasses.replace(
         config, optimization=dataclasses.replace(config.optimization, horizon_h=HELD_BACK_H)
     )
@@ -91,25 +96,16 @@ def run_stages(config: Config, generate: bool) -> dict:
         valued = valuation.value_plan(config, run_id=plan["run_id"])
     with stage(stages, "report"):
         page = write_report(config, run_id=plan["run_id"])
+    counts = {"produced": "produced", "stored": "in_database", "dlq": "dead_lettered"}
+    champion = ("source_id", "model", "mae", "mae_ratio_naive")
+    money = ("no_battery", "rule", "plan", "perfect_foresight", "captured_share")
     return {
         "issue_time": shown(issue_time),
-        "rows": {
-            row["topic"]: {
-                "produced": row["produced"],
-                "stored": row["in_database"],
-                "dlq": row["dead_lettered"],
-            }
-            for row in rows
-        },
+        "rows": {row["topic"]: {key: row[name] for key, name in counts.items()} for row in rows},
         "champions": [
-            {key: row[key] for key in ("source_id", "model", "mae", "mae_ratio_naive")}
-            for row in leaderboard
-            if row["champion"]
+            {key: row[key] for key in champion} for row in leaderboard if row["champion"]
         ],
-        "cost_eur": {
-            key: valued[key]
-            for key in ("no_battery", "rule", "plan", "perfect_foresight", "captured_share")
-        },
+        "cost_eur": {key: valued[key] for key in money},
         "stages": stages,
         "report": os.path.relpath(page),
     }
@@ -120,26 +116,29 @@ def check_stored(config: Config, rows: list[dict]) -> None:
     for row in rows:
         if row["in_database"] != row["produced"] - row["dead_lettered"]:
             raise StoredRowsError(
-                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of "
-                "them dead-lettered, but the table holds "
-                f"{row['in_database']}; start anew with python db.py reset --yes, or give this "
-                "data a database of its own"
+                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of them"
+                f" dead-lettered, but the table holds {row['in_database']}; start anew with python"
+                " db.py reset --yes, or give this data a database of its own"
             )
 
 
 def watch(config: Config, every_min: float) -> None:
-    """Repeat ingest, forecast and optimise every `every_min` minutes until interrupted.
+    """Repeat ingest, forecast and optimise until interrupted; do nothing where nothing is new.
 
-    Does nothing where nothing is new.
-    """
+    Parameters
+    ----------
+    config : the configuration.
+    every_min : time from the start of one round to that of the next [min].
+
+    Raises
+    ------
+    VppError : the first plan could not be made; later failures are logged, and tried again."""
     streamed, planned = None, None
     while True:
         started = time.monotonic()
         try:
-            changed = max(
-                (path.stat().st_mtime_ns for path in config.paths.data_dir.glob("*.csv")),
-                default=None,
-            )
+            files = config.paths.data_dir.glob("*.csv")
+            changed = max((path.stat().st_mtime_ns for path in files), default=None)
             if changed != streamed:
                 communication.stream(config)
                 streamed = changed
@@ -152,10 +151,9 @@ def watch(config: Config, every_min: float) -> None:
                 plan = plans.plan(config, issue_time=issue_time)
                 planned = issue_time
                 write_report(config)
-                money = plan["cost_eur"], plan["cost_no_battery_eur"]
-                log.info(
-                    "planned from %s: %.2f EUR, without battery %.2f EUR", shown(issue_time), *money
-                )
+                costs = plan["cost_eur"], plan["cost_no_battery_eur"]
+                told = "planned from %s: %.2f EUR, without battery %.2f EUR"
+                log.info(told, shown(issue_time), *costs)
         except VppError as error:
             if planned is None:  # it never worked: say why and stop, rather than repeat it
                 raise
@@ -181,19 +179,15 @@ def print_summary(summary: dict) -> None:
                 ("perfect foresight", "perfect_foresight"),
             )
         ],
-        f"\nCost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables "
-        "and prices",
+        f"\nCost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables and"
+        " prices",
     )
     share = money["captured_share"]
-    print(
-        "captured share of what perfect foresight saves: "
-        f"{'none to save' if share is None else f'{share:.1%}'}"
-    )
+    share = "none to save" if share is None else f"{share:.1%}"
+    print(f"captured share of what perfect foresight saves: {share}")
     print_rows(summary["stages"], "\nStages")
-    print(
-        f"total {sum(entry['seconds'] for entry in summary['stages']):.0f} s; report: "
-        f"{summary['report']}"
-    )
+    seconds = sum(entry["seconds"] for entry in summary["stages"])
+    print(f"total {seconds:.0f} s; report: {summary['report']}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -216,14 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     if args.data:
-        if not (args.data / SOURCES_FILE).is_file():
-            raise SourceError(
-                f"{args.data}: holds no {SOURCES_FILE}; make the folder with python sources.py "
-                "import or generation.py"
-            )
-        config = dataclasses.replace(
-            config, paths=dataclasses.replace(config.paths, data_dir=args.data)
-        )
+        config = with_data(config, args.data)
     check_writable(OUTPUT)
     if args.json:
         for path in args.data.glob("*") if args.data else ():
@@ -232,8 +219,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.watch is not None:
         if not 0 < args.watch < float("inf") or args.json:
             raise ConfigError(
-                f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which "
-                "is of a single run"
+                f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which is of"
+                " a single run"
             )
         watch(config, args.watch)
         return
@@ -242,6 +229,16 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.json:
         with replacing_file(args.json, "--json") as partial:
             partial.write_text(json_text(summary) + "\n", encoding="utf-8")
+
+
+def with_data(config: Config, folder: Path) -> Config:
+    """The configuration with another data folder, which must hold the CSV files."""
+    if not (folder / SOURCES_FILE).is_file():
+        raise SourceError(
+            f"{folder}: holds no {SOURCES_FILE}; make the folder with python sources.py import or"
+            " generation.py"
+        )
+    return dataclasses.replace(config, paths=dataclasses.replace(config.paths, data_dir=folder))
 
 
 def main(argv=None) -> int:

@@ -1,11 +1,11 @@
 """One page that shows a plan: what it costs and saves, what the batteries do and why, and how good
 the forecasts were.
 
-Reads the database (schedules, forecasts, measurements), the MLflow store and the stream's state;
-writes one HTML file that needs no network: plotly and all figures are inside. The page is made even
-where a stage has not run yet: its section then names the command to run. Times are shown in the
-zone of `[site] time_zone`; a value is drawn over its whole interval, SOC at its end. Costs are
-positive when paid.
+Reads the database (schedules, forecasts, measurements), the MLflow store and the state of the
+stream; writes one HTML file that needs no network: plotly and all figures are inside. The page is
+made even where a stage has not run yet: its section then names the command to run. Times are shown
+in the zone of `[site] time_zone`; a value is drawn over its whole interval, SOC at its end. Costs
+are positive when paid.
 
     python report.py --open
 """

@@ -35,6 +35,7 @@ from sources import Source, write_sources
 from vpp.runtime.config import EMBEDDED, Config, load_config
 from vpp.site.kinds import MEASUREMENTS
 from vpp.storage import bulk
+from vpp.storage.overview import server_name
 from vpp.stream import files, sink
 from vpp.stream.kafka import (
     kafka_settings,
@@ -325,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             batch = config.kafka.batch_rows
             with db.session(config) as conn:
-                print(db.schema.server_name(conn))
+                print(server_name(conn))
             empty()
             print(
                 f"bare COPY                    {bare_copy(config, args.rows, batch):9,.0f} rows/s"

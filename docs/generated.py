@@ -83,18 +83,27 @@ def default_text(value: object) -> str:
     return "" if value in (None, "") else f"`{value}`"
 
 
-def configuration_tables() -> str:
-    """A table for each section: key, default, what is allowed, meaning, environment variable."""
-    comments = read_comments(ROOT / "config.ini")
+def configuration_tables(path: Path = ROOT / "config.ini") -> str:
+    """A table for each section: key, default, what is allowed, meaning, environment variable.
+
+    Raises
+    ------
+    ValueError : a key of the code has no comment in the file, so no page would tell its meaning.
+    """
+    comments = read_comments(path)
     variables = {place: name for name, place in config.ENVIRONMENT.items()}
     text = []
     for section, cls in (config.SECTIONS | {"battery:NAME": config.BatteryParameters}).items():
-        text += [f"## `[{section}]`", "", comments[section][""], ""]
+        text += [f"## `[{section}]`", "", comments.get(section, {}).get("", ""), ""]
         text += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
         for item in dataclasses.fields(cls):
             if item.name == "battery_id":
                 continue
-            meaning = comments[section][item.name]
+            meaning = comments.get(section, {}).get(item.name)
+            if not meaning:
+                raise ValueError(
+                    f"config.ini: [{section}] {item.name}: expected a comment above it"
+                )
             meaning = meaning[:1].upper() + meaning[1:]
             if (section, item.name) in variables:
                 meaning += f" (environment: `{variables[section, item.name]}`)"

@@ -93,3 +93,20 @@ def fill(config, step_min=60, days=14, name="South field", plan=True):
         db.save_forecasts(conn, runs)
     if plan:
         valuation.value_plan(config, plans.plan(config, ISSUE)["run_id"])
+
+
+def schedule_of(charge, discharge, price, start="2025-03-13T00:00Z", freq="h"):
+    """A schedule of a 10 kW load and one battery that charges and discharges so."""
+    times = pd.date_range(start, periods=len(charge), freq=freq, name="time")
+    charge, discharge = np.array(charge, float), np.array(discharge, float)
+    net = 10 + charge - discharge
+    powers = {"load_kw": 10.0, "renewables_kw": 0.0, "curtailed_kw": 0.0}
+    powers |= {"charge_kw": charge, "discharge_kw": discharge}
+    powers |= {"grid_import_kw": np.clip(net, 0, None), "grid_export_kw": np.clip(-net, 0, None)}
+    prices = {"import_price_eur_per_mwh": price, "export_price_eur_per_mwh": price}
+    reasons = [f"reason {i}" for i in range(len(times))]
+    schedule = pd.DataFrame({**powers, **prices, "reason": reasons}, index=times)
+    soc = (50 + np.cumsum(charge - discharge)) / 100
+    return schedule, pd.DataFrame(
+        {"battery_id": "b", "soc": soc, "charge_kw": charge, "discharge_kw": discharge}, index=times
+    )

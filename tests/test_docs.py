@@ -173,6 +173,15 @@ def test_the_tables_of_configuration_say_what_the_code_allows():
     assert "| `cycles_per_day_max` |  | number > 0, or nothing |" in table
 
 
+@pytest.mark.parametrize("line", ["# Optuna trials for each model\n", "jobs = 2\n"])
+def test_a_key_without_a_meaning_fails_the_build(line, tmp_path):
+    text = (ROOT / "config.ini").read_text(encoding="utf-8")
+    assert line in text
+    (tmp_path / "config.ini").write_text(text.replace(line, "\n"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\[training\] (trials|jobs): expected a comment"):
+        generated.configuration_tables(tmp_path / "config.ini")
+
+
 # --- pages ---------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,11 @@
-"""The Makefile and the lock: a first command that works on the machines that people have."""
+"""Makefile, lock and package: a first command that works on the machines that people have."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,59 @@ def test_the_lock_names_exact_versions_no_server_and_no_cuda():
         assert re.fullmatch(r"==[\w.!+]+", str(one.specifier)), one
         assert not one.name.startswith(("nvidia", "cuda", "triton")), one
     assert "+" not in versions("3.11.2")["torch"]  # CPU build and ordinary one both satisfy it
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The package as `pip install .` builds it, from a copy, since the build writes beside it."""
+    source = tmp_path_factory.mktemp("wheel") / "source"
+    shutil.copytree(ROOT / "vpp", source / "vpp", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
+        shutil.copy(ROOT / name, source)
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", *offline, "-w", source.parent, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (built,) = source.parent.glob("*.whl")
+    return built
+
+
+def test_the_package_holds_every_file_of_vpp_and_no_script(wheel):
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    there = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("vpp/**/*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert packed == there
+    suffixes = {Path(name).suffix for name in packed}
+    assert suffixes >= {".sql", ".html", ".json"}
+
+
+IMPORTS = """
+import importlib, pkgutil, sys, vpp
+found = [item.name for item in pkgutil.walk_packages(vpp.__path__, "vpp.")]
+for name in found:
+    importlib.import_module(name)
+from vpp.schedule.problem_file import parse_problem
+from vpp.schedule.solver import solve
+raw = {"step_min": 60, "load_kw": [2], "import_price_eur_per_mwh": [100]}
+print(vpp.__path__[0], len(found), f"{solve(parse_problem(raw)).cost_eur:.2f}")
+"""
+
+
+def test_the_installed_package_works_far_from_the_checkout(wheel, tmp_path):
+    """Without the scripts: each module is imported, and a schedule is computed."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)  # as pip does with a wheel of pure Python
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    modules = len([name for name in site.glob("vpp/**/*.py") if name.parent != site / "vpp"])
+    assert done.stdout.split() == [str(site / "vpp"), str(modules), "0.20"]

@@ -20,11 +20,11 @@ from forecasting import (
     rolling_calibration,
     scores,
 )
-from sources import Source
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.runtime.config import load_config
+from vpp.site.sources import Source
 from vpp.site.times import DAY
 
 BRUSSELS = "Europe/Brussels"

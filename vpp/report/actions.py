@@ -1,12 +1,19 @@
-"""What the batteries do in the next day: their actions, and the day in words."""
+"""The actions of the batteries in the next day, and that day in words.
 
-from collections.abc import Sequence
+The first day is told, however long the plan is: it is the part that is carried out.
+
+    python report.py
+"""
 
 import numpy as np
 import pandas as pd
 
-from vpp.report.figures import DAY, interval_length
-from vpp.report.words import clock, energy, power
+from vpp.report.frames import DAY, interval_length, times_of
+from vpp.report.words import clock, energy, joined, power
+
+IDLE = 0.005  # a power below this share of the strongest is no action
+NOTHING = 1e-6  # of the import or the renewables: less is not told
+MAIN_ACTIONS = 3  # are told with their times
 
 
 def battery_actions(schedule: pd.DataFrame) -> list[dict]:
@@ -23,7 +30,7 @@ def battery_actions(schedule: pd.DataFrame) -> list[dict]:
     step = interval_length(schedule.index)
     hours = step / pd.Timedelta(hours=1)
     net = schedule["charge_kw"] - schedule["discharge_kw"]
-    sign = np.sign(net.where(net.abs() > 0.005 * net.abs().max(), 0.0))
+    sign = pd.Series(np.sign(net.where(net.abs() > IDLE * net.abs().max(), 0.0)), net.index)
     actions = []
     for _, part in schedule.groupby((sign != sign.shift()).cumsum()):
         direction = sign[part.index[0]]
@@ -38,78 +45,116 @@ def battery_actions(schedule: pd.DataFrame) -> list[dict]:
                 "end": part.index[-1] + step,
                 "energy_kwh": float(strength.sum() * hours),
                 "price_eur_per_mwh": float(np.average(price, weights=strength)),
-                "reason": part["reason"][strength.idxmax()] if "reason" in part else None,
+                "reason": part["reason"].iloc[strength.argmax()] if "reason" in part else None,
             }
         )
     return actions
 
 
-def joined(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-
-
 def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) -> dict[str, str]:
-    """The first 24 h of a schedule.
+    """The first 24 h of a schedule: batteries, grid, price and renewables, a phrase each.
 
-    What the batteries, the grid and the price do, a phrase each.
-    """
+    Parameters
+    ----------
+    schedule : as `with_battery_power` gives it, on a regular step.
+    fleet : the batteries' state of charge, as `fleet_soc` gives it.
+    zone : the zone in which times are shown."""
     day = schedule[schedule.index < schedule.index[0] + DAY]
-    step = interval_length(schedule.index)
-    hours = step / pd.Timedelta(hours=1)
-    words = {}
-    for what in ("Charge", "Discharge"):
-        own = [action for action in battery_actions(day) if action["what"] == what]
-        if own:
-            total = sum(action["energy_kwh"] for action in own)
-            price = (
-                sum(action["energy_kwh"] * action["price_eur_per_mwh"] for action in own) / total
-            )
-            main = sorted(
-                sorted(own, key=lambda action: -action["energy_kwh"])[:3],
-                key=lambda action: action["start"],
-            )
-            spans = joined(
-                [f"{clock(a['start'], zone, False)}–{clock(a['end'], zone, False)}" for a in main]
-            )
-            more = f" (and {len(own) - 3} smaller)" if len(own) > 3 else ""
-            words[what] = f"{spans}{more}: {energy(total)} at {price:,.0f} EUR/MWh on average"
+    words = actions_in_words(day, zone)
     if not words:
         none = "none: add a section [battery:NAME] to the configuration"
         words["Batteries"] = "hold: no price difference pays for the losses" if len(fleet) else none
     if len(fleet):
-        soc = fleet["soc"][fleet.index < schedule.index[0] + DAY]
-        high, low = (
-            f"{soc[time]:.0%} at {clock(time + step, zone, False)}"
-            for time in (soc.idxmax(), soc.idxmin())
-        )
-        words["Stored"] = (
-            f"{fleet['before'].iloc[0]:.0%} at the start, highest {high}, lowest {low}, "
-            f"{soc.iloc[-1]:.0%} after 24 h"
-        )
-    imports, exports = day["grid_import_kw"], day["grid_export_kw"]
-    words["Import"] = (
-        f"{energy(imports.sum() * hours)}, at most {power(imports.max())} at "
-        f"{clock(imports.idxmax(), zone, False)}"
+        step = interval_length(schedule.index)
+        words["Stored"] = stored_in_words(fleet[fleet.index < day.index[0] + DAY], step, zone)
+    return words | grid_in_words(day, zone) | renewables_in_words(day)
+
+
+def actions_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
+    """The largest times of charging and of discharging, with energy and mean price.
+
+    Parameters
+    ----------
+    day : of a schedule with the batteries' power [kW].
+    zone : the zone in which times are shown."""
+    words = {}
+    for what in ("Charge", "Discharge"):
+        own = [action for action in battery_actions(day) if action["what"] == what]
+        if own:
+            total_kwh = sum(action["energy_kwh"] for action in own)
+            price = (
+                sum(action["energy_kwh"] * action["price_eur_per_mwh"] for action in own)
+                / total_kwh
+            )
+            main = sorted(own, key=lambda action: -action["energy_kwh"])[:MAIN_ACTIONS]
+            spans = joined(
+                [
+                    f"{clock(action['start'], zone, False)}–{clock(action['end'], zone, False)}"
+                    for action in sorted(main, key=lambda action: action["start"])
+                ]
+            )
+            others = len(own) - len(main)
+            more = f" (and {others} smaller)" if others else ""
+            words[what] = f"{spans}{more}: {energy(total_kwh)} at {price:,.0f} EUR/MWh on average"
+    return words
+
+
+def stored_in_words(fleet: pd.DataFrame, step: pd.Timedelta, zone: str) -> str:
+    """The state of charge at the ends of a day, and its highest and lowest.
+
+    Parameters
+    ----------
+    fleet : the day of it, as `fleet_soc` gives it.
+    step : length of an interval.
+    zone : the zone in which times are shown."""
+    soc = fleet["soc"]
+    times = times_of(fleet)
+    high, low = (
+        f"{soc.iloc[at]:.0%} at {clock(times[int(at)] + step, zone, False)}"
+        for at in (soc.argmax(), soc.argmin())
     )
-    if exports.max() > 1e-6 * max(1.0, imports.max()):
-        words["Export"] = (
-            f"{energy(exports.sum() * hours)}, at most {power(exports.max())} at "
-            f"{clock(exports.idxmax(), zone, False)}"
-        )
+    return (
+        f"{fleet['before'].iloc[0]:.0%} at the start, highest {high}, lowest {low}, "
+        f"{soc.iloc[-1]:.0%} after 24 h"
+    )
+
+
+def grid_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
+    """Energy and peak of import and export, and the ends of the import price.
+
+    Parameters
+    ----------
+    day : of a schedule [kW, EUR/MWh].
+    zone : the zone in which times are shown."""
+    hours = interval_length(day.index) / pd.Timedelta(hours=1)
+    times, words = times_of(day), {}
+    imports, exports = day["grid_import_kw"], day["grid_export_kw"]
+    for name, flow in (("Import", imports), ("Export", exports)):
+        if name == "Import" or flow.max() > NOTHING * max(1.0, imports.max()):
+            words[name] = (
+                f"{energy(flow.sum() * hours)}, at most {power(flow.max())} at "
+                f"{clock(times[int(flow.argmax())], zone, False)}"
+            )
     price = day["import_price_eur_per_mwh"]
     low, high = (
-        f"{price[time]:,.0f} EUR/MWh at {clock(time, zone, False)}"
-        for time in (price.idxmin(), price.idxmax())
+        f"{price.iloc[at]:,.0f} EUR/MWh at {clock(times[int(at)], zone, False)}"
+        for at in (price.argmin(), price.argmax())
     )
-    words["Price"] = f"lowest {low}, highest {high}"
+    return words | {"Price": f"lowest {low}, highest {high}"}
+
+
+def renewables_in_words(day: pd.DataFrame) -> dict[str, str]:
+    """The energy of the renewables beside the load's, and the curtailed part of it."""
+    hours = interval_length(day.index) / pd.Timedelta(hours=1)
     load, renewables, curtailed = (
         float(day[name].sum()) for name in ("load_kw", "renewables_kw", "curtailed_kw")
     )
+    words = {}
     if load > 0:
         words["Renewables"] = (
             f"{energy(renewables * hours)}, {renewables / load:.0%} of the load's "
             f"{energy(load * hours)}"
         )
-    if curtailed > 1e-6 * max(1.0, renewables):
+    if curtailed > NOTHING * max(1.0, renewables):
         words["Curtailed"] = f"{energy(curtailed * hours)} of it"
     return words

@@ -1,4 +1,4 @@
-"""What the report shows, read from the database, the MLflow store and the broker.
+"""The content of a page, read from the database, the MLflow store and the broker.
 
 A part that is not there yet is empty, so that the page can say which command makes it. The ways of
 running the site are valued at actual values where perfect foresight is stored for the plan
@@ -10,15 +10,16 @@ running the site are valued at actual values where perfect foresight is stored f
 import dataclasses
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pandas as pd
+from psycopg2.extensions import connection
 
 from vpp.champions import registry
 from vpp.champions.past_errors import day_error
 from vpp.planning import valuation
-from vpp.report.figures import HISTORY, Money, SourceView
-from vpp.runtime.config import EMBEDDED, BatteryParameters, Config, VppError
+from vpp.report.figures.fan import HISTORY
+from vpp.report.views import Content, Money, SourceView
+from vpp.runtime.config import EMBEDDED, Config, VppError
 from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage import measurements
@@ -42,26 +43,13 @@ class ReportError(VppError):
     """The report asked for cannot be made."""
 
 
-@dataclass(frozen=True)
-class Content:
-    """All that the page shows."""
-
-    site: str
-    zone: str
-    data_end: pd.Timestamp | None = None
-    run: dict | None = None
-    schedule: pd.DataFrame | None = None
-    states: pd.DataFrame | None = None
-    batteries: tuple[BatteryParameters, ...] = ()
-    money: Money | None = None
-    views: tuple[SourceView, ...] = ()
-    leaderboard: Sequence[dict] = ()
-    stream: Sequence[dict] = ()
-    rows: dict[str, int] = field(default_factory=dict)
-
-
 def read_content(config: Config, run_id: str | None = None) -> Content:
     """Read all that the page shows, of a run or of the newest plan.
+
+    Parameters
+    ----------
+    config : the configuration.
+    run_id : the run; None takes the newest plan.
 
     Raises
     ------
@@ -72,66 +60,112 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
     with session(config) as conn:
         if run_id is not None:
             check_run(conn, run_id)
-        found = read_schedule(conn, run_id)
-        run, schedule, states = found or (None, None, None)
-        if run is not None and schedule.empty:
-            raise ReportError(f"--run {run['run_id']}: {run['status']}, it has no schedule to show")
-        try:
-            data_end = measurements.data_end(conn)
-        except DataGapError:
-            data_end = None
-        issue_time = run["issue_time"] if run else data_end
+        content = read_run(conn, config, run_id)
         sources = [source for source in read_sources(conn) if source.kind in KIND_ORDER]
         sources.sort(key=lambda source: (KIND_ORDER.index(source.kind), source.source_id))
-        views = (
-            ()
-            if issue_time is None
-            else tuple(read_view(conn, config, source, issue_time, data_end) for source in sources)
+        content = dataclasses.replace(
+            content,
+            views=read_views(conn, config, sources, content),
+            rows=count_measurements(conn),
         )
-        rows = count_measurements(conn)
-        money = None if run is None else read_money(conn, run, schedule, states)
-        basis = None if run is None else read_basis(run)
-    return Content(
-        site=config.site.name,
-        zone=config.site.time_zone,
-        data_end=data_end,
+    return dataclasses.replace(
+        content,
+        leaderboard=read_leaderboard(config, [source.source_id for source in sources]),
+        stream=read_stream(config),
+    )
+
+
+def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
+    """Read a run, or the newest plan, with its money; without one the data end alone.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : the configuration.
+    run_id : the run; None takes the newest plan."""
+    try:
+        data_end = measurements.data_end(conn)
+    except DataGapError:
+        data_end = None
+    content = Content(config.site.name, config.site.time_zone, data_end, batteries=config.batteries)
+    found = read_schedule(conn, run_id)
+    if found is None:
+        return content
+    run, schedule, states = found
+    if schedule.empty:
+        raise ReportError(f"--run {run['run_id']}: {run['status']}, it has no schedule to show")
+    basis = read_basis(run)
+    return dataclasses.replace(
+        content,
         run=run,
         schedule=schedule,
         states=states,
         batteries=basis.batteries if basis else config.batteries,
-        money=money,
-        views=views,
-        leaderboard=read_leaderboard(config, [source.source_id for source in sources]),
-        stream=read_stream(config),
-        rows=rows,
+        money=read_money(conn, run, schedule, states),
+    )
+
+
+def read_views(
+    conn: connection, config: Config, sources: Sequence[Source], content: Content
+) -> tuple[SourceView, ...]:
+    """Read each source around the run's issue time, without a run around the data end.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : the configuration.
+    sources : the sources to read, in the order of the page.
+    content : with the run and the data end."""
+    issue_time = content.run["issue_time"] if content.run else content.data_end
+    if issue_time is None:
+        return ()
+    return tuple(
+        read_view(conn, config, source, issue_time, content.data_end) for source in sources
     )
 
 
 def read_view(
-    conn, config: Config, source: Source, issue_time: pd.Timestamp, data_end: pd.Timestamp | None
+    conn: connection,
+    config: Config,
+    source: Source,
+    issue_time: pd.Timestamp,
+    data_end: pd.Timestamp | None,
 ) -> SourceView:
-    """A source around an issue time [UTC], and the error of its last day with measurements."""
+    """Read a source around an issue time, and the error of its last day with measurements.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : the configuration.
+    source : the source.
+    issue_time : of the forecast.
+    data_end : end of the measurements; None where there are none."""
     found = read_forecasts(conn, source.source_id, issue_time)
-    run, forecast = found if found and len(found[1]) else (None, None)
     end = issue_time + pd.Timedelta(hours=config.forecast.horizon_h)
     latest = read_latest(conn, source)
-    actual = read_series(conn, source, issue_time - HISTORY, end)
     view = SourceView(
-        source, actual, newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None
+        source,
+        read_series(conn, source, issue_time - HISTORY, end),
+        newest=latest[0] + pd.Timedelta(minutes=source.step_min) if latest else None,
     )
-    if run is not None:
+    if found and len(found[1]):
+        run, forecast = found
         view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
     if data_end is None:
         return view
     return dataclasses.replace(view, error=day_error(conn, config, source, min(end, data_end)))
 
 
-def read_money(conn, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
-    """What a run costs beside other ways of running the site, as `valuation.read_value` values it.
+def read_money(conn: connection, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) -> Money:
+    """The cost of a run beside other ways of running the site, as `valuation.read_value` has it.
 
     A run of a version that stored no basis is shown with the money that was stored with it, until
     `optimization.py value` has valued it.
-    """
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    run, schedule, states : the run, as `read_schedule` returns it."""
     label, value = LABELS[run["kind"]], valuation.read_value(conn, run, schedule, states)
     if value is None:
         total = {"no_battery": run["cost_no_battery_eur"], "rule": run["cost_rule_eur"]}
@@ -155,10 +189,16 @@ def read_money(conn, run: dict, schedule: pd.DataFrame, states: pd.DataFrame) ->
 
 
 def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
-    """The models of each source's newest training in the MLflow store, best first.
+    """Read the models of the newest training of each source from the MLflow store, best first.
 
-    Empty where nothing was trained or no store answers.
-    """
+    Parameters
+    ----------
+    config : the configuration.
+    source_ids : the sources, in the order of the rows.
+
+    Returns
+    -------
+    Rows as `newest_training` gives them; none where nothing was trained or no store answers."""
     if not source_ids or (
         config.mlflow.tracking_uri == EMBEDDED
         and not (config.paths.state_dir / "mlflow.db").is_file()
@@ -181,17 +221,18 @@ def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
 
 
 def newest_training(runs: Sequence) -> list[dict]:
-    """The models of the newest of a source's trainings, best first, of its MLflow runs, newest
-    first (a model's is a child run).
-    """
-    models = [
-        run for run in runs if "mlflow.parentRunId" in run.data.tags and "mae" in run.data.metrics
-    ]
-    models = [
-        run
-        for run in models
-        if run.data.tags["mlflow.parentRunId"] == models[0].data.tags["mlflow.parentRunId"]
-    ]
+    """The models of the newest of a source's trainings, best first.
+
+    Parameters
+    ----------
+    runs : MLflow runs of the source, newest first; a model's is a child of its training's.
+
+    Returns
+    -------
+    source_id, model, champion, mae [kW or EUR/MWh] and mae_ratio_naive of each model."""
+    parent = "mlflow.parentRunId"
+    models = [run for run in runs if parent in run.data.tags and "mae" in run.data.metrics]
+    models = [run for run in models if run.data.tags[parent] == models[0].data.tags[parent]]
     naive = next(
         (run.data.metrics["mae"] for run in models if run.data.params["model"] == "seasonal_naive"),
         None,
@@ -209,16 +250,13 @@ def newest_training(runs: Sequence) -> list[dict]:
 
 
 def read_stream(config: Config) -> list[dict]:
-    """Rows stored, messages waiting and dead letters of each topic.
-
-    Empty where the broker is away.
-    """
+    """Read rows_stored, lag and dead_letters of each topic; none where the broker is away."""
     try:
         partitions = status(config)
     except VppError as error:
         log.warning("the report does not show lag and dead letters: %s", error)
         return []
-    rows = {}
+    rows: dict[str, dict] = {}
     for partition in partitions:
         row = rows.setdefault(
             partition["topic"],

@@ -1,4 +1,9 @@
-"""The report's page: sections, figures and plotly in one HTML file that needs no network."""
+"""The report's page: sections, figures and plotly in one HTML file that needs no network.
+
+The policy in its head admits the scripts inside it and nothing else.
+
+    python report.py --output report.html
+"""
 
 import base64
 import functools
@@ -7,9 +12,11 @@ import json
 import re
 from pathlib import Path
 
-from vpp.report.content import Content, read_content
-from vpp.report.figures import interval_length
-from vpp.report.sections import SECTIONS, paragraph
+from vpp.report.content import read_content
+from vpp.report.frames import interval_length
+from vpp.report.markup import paragraph
+from vpp.report.sections import SECTIONS
+from vpp.report.views import Content
 from vpp.report.words import clock, escape, zone_name
 from vpp.runtime.config import Config
 from vpp.runtime.files import replacing_file
@@ -32,26 +39,13 @@ def render(content: Content) -> str:
         for section in sections
         for name, figure in section.figures.items()
     }
-    line = f"All times in {content.zone}."
-    if content.run is not None:
-        issue, end = (
-            content.run["issue_time"],
-            content.schedule.index[-1] + interval_length(content.schedule.index),
-        )
-        line = (
-            f"{ISSUED[content.run['kind']]} {clock(issue, content.zone, with_year=True)}, to "
-            f"{clock(end, content.zone)}; "
-            f"measurements until {clock(content.data_end, content.zone, with_year=True)}. "
-            f"Times in {zone_name((issue, end), content.zone)}."
-        )
+    header = f"<h1>{escape(content.site)}</h1>\n{paragraph(issued_in_words(content), 'quiet')}"
+    run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
     replacements = {
         "title": escape(content.site),
-        "header": f"<h1>{escape(content.site)}</h1>\n{paragraph(line, 'quiet')}",
+        "header": header,
         "sections": "\n".join(section.render() for section in sections),
-        "footer": escape(
-            f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
-        )
-        + "Made by report.py.",
+        "footer": escape(run) + "Made by report.py.",
         "figures": json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace(
             "<", "\\u003c"
         ),
@@ -69,15 +63,47 @@ def render(content: Content) -> str:
     return page.replace("{{hashes}}", " ".join(f"'sha256-{digest}'" for digest in hashes), 1)
 
 
+def issued_in_words(content: Content) -> str:
+    """The times of the run that is shown, and the zone of all times."""
+    if content.schedule is None:
+        return f"All times in {content.zone}."
+    times, zone = content.schedule.index, content.zone
+    issue, end = content.run["issue_time"], times[-1] + interval_length(times)
+    measured = ""
+    if content.data_end is not None:
+        measured = f"; measurements until {clock(content.data_end, zone, with_year=True)}"
+    return (
+        f"{ISSUED[content.run['kind']]} {clock(issue, zone, with_year=True)}, to "
+        f"{clock(end, zone)}{measured}. Times in {zone_name((issue, end), zone)}."
+    )
+
+
 @functools.cache
 def plotly_script() -> str:
+    """The text of plotly.js."""
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs()
 
 
 def write_report(config: Config, run_id: str | None = None, output: Path | None = None) -> Path:
-    """Write the page of a run, or of the newest plan, in one step; returns its path."""
+    """Write the page of a run in one step.
+
+    Parameters
+    ----------
+    config : the configuration.
+    run_id : the run; None takes the newest plan.
+    output : the file; None takes OUTPUT in the working folder.
+
+    Returns
+    -------
+    The file's path.
+
+    Raises
+    ------
+    ConfigError : there is no run of that name, or the file cannot be written.
+    ReportError : the run has no schedule to show.
+    DatabaseError : the database cannot be reached."""
     output = Path(output or OUTPUT)
     page = render(read_content(config, run_id))
     with replacing_file(output, "--output" if output != OUTPUT else "") as partial:

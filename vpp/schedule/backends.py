@@ -45,7 +45,19 @@ class Outcome:
     bound: float | None = None
     reduced_costs: np.ndarray | None = None
     duals: np.ndarray | None = None
-    basis: object | None = None
+    basis: highspy.HighsBasis | None = None
+
+    @property
+    def found(self) -> np.ndarray:
+        """The values of an answer that has some.
+
+        Raises
+        ------
+        ValueError : it has none.
+        """
+        if self.values is None:
+            raise ValueError(f"no values: {self.status}")
+        return self.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +191,9 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
     )
 
 
-def run_highs(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
+def run_highs(
+    model: Model, time_limit_s: float, basis: highspy.HighsBasis | None = None
+) -> Outcome:
     """Solve a model with HiGHS.
 
     Parameters
@@ -199,7 +213,7 @@ def run_highs(model: Model, time_limit_s: float, basis: object | None = None) ->
     return highs_outcome(highs)
 
 
-def run_cbc(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
+def run_cbc(model: Model, time_limit_s: float, basis: highspy.HighsBasis | None = None) -> Outcome:
     """Solve a model with the CBC that PuLP brings along.
 
     Parameters

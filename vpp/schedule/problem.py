@@ -295,3 +295,15 @@ class Result:
     bus_price_eur_per_mwh: np.ndarray | None = None
     reason: tuple[str, ...] = ()
     cause: str | None = None
+
+    @property
+    def found(self) -> Schedule:
+        """The schedule of a result that has one.
+
+        Raises
+        ------
+        ValueError : there is none; says the cause.
+        """
+        if self.schedule is None:
+            raise ValueError(f"{self.status}: {self.cause}")
+        return self.schedule

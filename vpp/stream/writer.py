@@ -17,9 +17,10 @@ from vpp.runtime.config import Config, VppError
 from vpp.site.kinds import KINDS, POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements
-from vpp.storage.connection import RECORD_REFUSED, connect, is_compressing
+from vpp.storage.connection import connect
+from vpp.storage.errors import RECORD_REFUSED, DatabaseError, first_line
 from vpp.storage.measurements import read_sources, upsert_sources
-from vpp.storage.schema import DatabaseError, after_import, first_line
+from vpp.storage.timescale import after_import, is_compressing
 from vpp.stream import records
 
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused

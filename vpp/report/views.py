@@ -1,0 +1,98 @@
+"""The content of a page: a run with its money, its sources with their forecasts, and the rest.
+
+All amounts of money are costs, positive when paid.
+
+    python -c "from vpp.report.views import Content; print(Content('Home', 'UTC'))"
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from vpp.report.colours import WAYS
+from vpp.runtime.config import BatteryParameters
+from vpp.site.sources import Source
+
+
+@dataclass(frozen=True)
+class Money:
+    """Cost of a run's horizon for each way of running the site, positive when paid.
+
+    Parameters
+    ----------
+    by_interval : cost by interval [EUR], with the columns no_battery, rule, plan and
+        perfect_foresight as far as they are known; None where it is not known.
+    total_eur : cost of the horizon by the same names [EUR].
+    note : says at which values.
+    captured_share : of the saving with perfect foresight [fraction]; None where it is not known.
+    label : the name of the run that is shown.
+    """
+
+    by_interval: pd.DataFrame | None
+    total_eur: dict[str, float]
+    note: str
+    captured_share: float | None = None
+    label: str = "The plan"
+
+    @property
+    def ways(self) -> list[tuple[str, str, str, str]]:
+        """Column, label, colour and dash of each way that is known, except no battery."""
+        return [
+            (name, self.label if name == "plan" else label, tint, dash)
+            for name, label, tint, dash in WAYS
+            if self.total_eur.get(name) is not None
+        ]
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """A source with its newest measurements and the forecast of the plan's issue time.
+
+    Parameters
+    ----------
+    source : the source.
+    actual : its measurements around the issue time.
+    newest : end of its newest interval.
+    model, role, forecast : of the forecast; None where there is none.
+    error : of the last 24 h with measurements, as `day_error` gives it.
+    """
+
+    source: Source
+    actual: pd.Series
+    newest: pd.Timestamp | None = None
+    model: str | None = None
+    role: str | None = None
+    forecast: pd.DataFrame | None = None
+    error: dict | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page shows; a part that is not there yet is empty or None.
+
+    Parameters
+    ----------
+    site, zone : name and time zone of the site.
+    data_end : end of the measurements.
+    run, schedule, states : the run that is shown, empty without one.
+    batteries : as the run was made with them.
+    money : the run's.
+    views : one of each source.
+    leaderboard : models of each source with their errors.
+    stream : state of each topic.
+    rows : rows stored of each kind of message.
+    """
+
+    site: str
+    zone: str
+    data_end: pd.Timestamp | None = None
+    run: dict = field(default_factory=dict)
+    schedule: pd.DataFrame | None = None
+    states: pd.DataFrame = field(default_factory=pd.DataFrame)
+    batteries: tuple[BatteryParameters, ...] = ()
+    money: Money | None = None
+    views: tuple[SourceView, ...] = ()
+    leaderboard: Sequence[dict] = ()
+    stream: Sequence[dict] = ()
+    rows: dict[str, int] = field(default_factory=dict)
