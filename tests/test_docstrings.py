@@ -57,12 +57,6 @@ TODO: set[str] = {
     "vpp.stream.sink",
     "vpp.stream.status",
     "vpp.stream.writer",
-    "vpp.synthetic.files",
-    "vpp.synthetic.fleet",
-    "vpp.synthetic.picture",
-    "vpp.synthetic.plants",
-    "vpp.synthetic.series",
-    "vpp.synthetic.weather",
 }
 
 GIVEN = {"self", "cls", "conn", "config", "args", "kwargs"}  # the same meaning everywhere
