@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--max-children",
-        default=str(3 * (os.cpu_count() or 1)),
+        default=str(6 * (os.cpu_count() or 1)),
         help="changes tested at once; tests of the stream mostly wait",
     )
     parser.add_argument("names", nargs="*", help="only these changes")
