@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.errors import FieldError
+from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.fields import Section, check_zone
 from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
@@ -37,6 +37,10 @@ TARGET_PENALTY = 20.0  # for each MWh short of a target
 BOUND_PENALTY = 300.0
 # For each MWh over a grid limit, at least; always twice a MWh outside the bounds all the time.
 GRID_PENALTY = 10_000.0
+
+
+class InfeasibleScheduleError(VppError):
+    """No schedule keeps to physics; says why."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pulp
 
-from vpp.runtime.config import VppError
 from vpp.schedule.backends import SOLVERS, Outcome
 from vpp.schedule.battery import TOLERANCE
 from vpp.schedule.certificate import certificate_of, loose_bound_eur
@@ -24,7 +23,7 @@ from vpp.schedule.constraints import Model
 from vpp.schedule.dispatch import idle, self_consumption
 from vpp.schedule.exclusive import Intervals, merged, paying_intervals, solution, without
 from vpp.schedule.model import build
-from vpp.schedule.problem import Certificate, Problem, Result, Schedule
+from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import replay
@@ -32,10 +31,6 @@ from vpp.schedule.replay import replay
 logger = logging.getLogger("schedule_solver")
 
 DUAL_TOLERANCE = 1e-7  # of the largest price; a reduced cost above it holds its variable
-
-
-class InfeasibleScheduleError(VppError):
-    """No schedule keeps to physics; says why."""
 
 
 @dataclass(frozen=True, eq=False)
