@@ -184,7 +184,7 @@ def _known_frame(
 def run_ways(
     config: Config, past: Past, actual: Problem
 ) -> tuple[dict[str, Schedule], dict[str, float]]:
-    """What the batteries do under the rule, the rolling plans and perfect foresight.
+    """Carry out the rule, the rolling plans and perfect foresight.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def run_ways(
 def _rolled(
     config: Config, past: Past, actual: Problem, name: str, view: Sequence[Outlook]
 ) -> tuple[Schedule, float]:
-    """What the plans of these outlooks do, and their time [s]."""
+    """The schedule that the plans of these outlooks lead to, and their time [s]."""
     from vpp.schedule.rolling import Rolling, roll
 
     basis, rolling = past.basis, Rolling(config.optimization.solver)
@@ -228,13 +228,13 @@ def _rolled(
 
 
 def _foreseen(config: Config, actual: Problem) -> tuple[Schedule, float]:
-    """What perfect foresight does, and its time [s]."""
+    """The schedule of perfect foresight, and its time [s]."""
+    from vpp.schedule.solver import solve_model
+
     started = time.perf_counter()
     # The whole span at once takes longer than a plan may, and a gap relative to its cost would be
     # large beside what is saved.
     whole = replace(actual, time_limit_s=SPAN_TIME_LIMIT_S, gap=1e-9)
-    from vpp.schedule.solver import solve_model
-
     perfect = solve_model(whole, config.optimization.solver, explain=False)
     if perfect.status != "optimal":
         logger.warning(
@@ -255,8 +255,8 @@ def roll_past(
 ) -> list[dict]:
     """Roll over the last days of the data with stored, last week's and perfect forecasts.
 
-    What the stored ones did is stored. A peak price is billed once for the whole span, as if it
-    were one month: above the highest import since the local month began.
+    The schedule that the stored ones lead to is stored. A peak price is billed once for the whole
+    span, as if it were one month: above the highest import since the local month began.
 
     Parameters
     ----------
