@@ -6,7 +6,7 @@ and the model is solved again. Of schedules that cost the same, the one of least
 taken.
 Pure: reads and writes nothing.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import logging
