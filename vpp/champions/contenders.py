@@ -31,8 +31,14 @@ NAIVE = "seasonal_naive"
 class Contest:
     """A source whose models compete, with all that a process needs for it.
 
-    `training` holds the rules, `storage` is where Optuna keeps its studies, and `incumbent` is the
-    champion so far.
+    Parameters
+    ----------
+    data : the source, nothing later than the issue time [kW or EUR/MWh].
+    issue_time : now [UTC].
+    horizon_h : length of a forecast [h].
+    training : the rules.
+    storage : where Optuna keeps its studies.
+    incumbent : the champion so far; None where there is none.
     """
 
     data: SourceData
@@ -43,7 +49,12 @@ class Contest:
     incumbent: Champion | None
 
     def make(self, model: type[ForecastModel], parameters: dict) -> ForecastModel:
-        """A new, unfitted model with the horizon and the seed of this contest."""
+        """A new, unfitted model with the horizon and the seed of this contest.
+
+        Parameters
+        ----------
+        model, parameters : its class, and the parameters that are not its defaults.
+        """
         return model(horizon_h=self.horizon_h, seed=self.training.seed, **parameters)
 
     def score(self, frame: pd.DataFrame) -> float:
@@ -53,8 +64,19 @@ class Contest:
 
 @dataclass
 class Contender:
-    """A model with its parameters in a contest: its backtest from the selection origins, and its
-    scores there. `reason` says why it failed.
+    """A model with its parameters in a contest.
+
+    Parameters
+    ----------
+    model, parameters : what it is.
+    frame : its backtest from the selection origins [kW or EUR/MWh].
+    score : by which the contest selects; less is better.
+    scores : all scores of the backtest.
+    trials : of Optuna.
+    seconds : that tuning and scoring took [s].
+    reason : why it failed; None where it did not.
+    incumbent : whether it is the champion so far.
+    picture : of the backtest, a PNG.
     """
 
     model: str
@@ -125,7 +147,12 @@ def past_forecasts(
     origins: pd.DatetimeIndex,
     calibration: Calibration | None = None,
 ) -> pd.DataFrame:
-    """The rows of all origins of `walk_origins`, whose parameters it takes, in one frame."""
+    """The rows of all origins of `walk_origins` in one frame.
+
+    Parameters
+    ----------
+    contest, model, parameters, origins, calibration : as of `walk_origins`.
+    """
     frames = walk_origins(contest, model, parameters, origins, calibration)
     return pd.concat(list(frames), ignore_index=True)
 

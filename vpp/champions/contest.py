@@ -34,9 +34,16 @@ P_VALUE = 0.1
 class Decision:
     """How the contest of one source ended.
 
-    Every contender, seasonal naive first; the champion, or None where the contest failed; why
-    (`verdict`); and the fitted model where it is to be registered, with its scores on the test
-    origins.
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contenders : all that were assessed, seasonal naive first.
+    champion : one of them; None where the contest failed.
+    verdict : why.
+    p_value : of the test against the incumbent, where there was one [-].
+    origins : of all phases, where there were any.
+    fitted : the champion's model, where it is to be registered.
+    test_scores : its scores on the test origins.
     """
 
     contest: Contest
@@ -64,13 +71,23 @@ def train_source(contest: Contest) -> Decision:
 
 
 def failure(contest: Contest, error: Exception) -> Decision:
-    """The decision that there is no champion, because something failed."""
+    """The decision that there is no champion.
+
+    Parameters
+    ----------
+    contest, error : of one source, and its failure.
+    """
     reason = in_words(error)
     return Decision(contest, [Contender(NAIVE, {}, reason=reason)], None, f"failed: {reason}")
 
 
 def fallback(contest: Contest, problem: str) -> Decision:
-    """The decision for seasonal naive, because no model can be compared."""
+    """The decision for seasonal naive, where no model can be compared.
+
+    Parameters
+    ----------
+    contest, problem : of one source, and why.
+    """
     naive = Contender(NAIVE, {})
     return Decision(contest, [naive], naive, f"fallback: {problem}")
 
@@ -132,6 +149,11 @@ def lay_origins(contest: Contest) -> Origins:
 def assess_all(contest: Contest, origins: Origins) -> list[Contender]:
     """Assess seasonal naive and the models of `[training] models`; each has an equal share of the
     time that is left.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    origins : of all phases.
     """
     began, timeout_s = time.monotonic(), contest.training.timeout_s
     names = [NAIVE, *(name for name in contest.training.models if name != NAIVE)]
@@ -149,6 +171,12 @@ def find_incumbent(
     """The contender that is the champion so far, None where there is no champion.
 
     It is assessed, and added to the contenders, where it is not among them.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contenders : those that were assessed.
+    origins : of all phases.
     """
     champion = contest.incumbent
     if champion is None:
@@ -234,7 +262,13 @@ def decide(contest: Contest, contenders: list[Contender], incumbent: Contender |
 
 
 def p_value_of(contest: Contest, incumbent: Contender, challenger: Contender) -> float:
-    """Diebold and Mariano's p-value that the challenger is better than the incumbent [-]."""
+    """Diebold and Mariano's p-value that the challenger is better than the incumbent [-].
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    incumbent, challenger : with their backtests.
+    """
     if incumbent.frame is None or challenger.frame is None:
         raise SelectionError("only contenders that were scored can be compared")
     select_by = contest.training.select_by

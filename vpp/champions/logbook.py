@@ -48,7 +48,12 @@ def leaderboard(decision: Decision) -> list[dict]:
 
 
 def note_of(decision: Decision, contender: Contender) -> str:
-    """The words beside a model: why it is champion, why it failed, or that it was champion."""
+    """The words beside a model: why it is champion, why it failed, or that it was champion.
+
+    Parameters
+    ----------
+    decision, contender : of the source, and the model.
+    """
     if contender is decision.champion:
         return decision.verdict
     if contender.reason:
@@ -79,7 +84,13 @@ def record(client: "MlflowClient", decision: Decision, version: str) -> None:
 
 
 def tags_of(decision: Decision, version: str) -> dict[str, str]:
-    """Source, issue time, data, code and decision: what each run of a source carries."""
+    """The tags of each run of a source: source, issue time, data, code and decision.
+
+    Parameters
+    ----------
+    decision : of the source.
+    version : of the code.
+    """
     contest, champion = decision.contest, decision.champion
     known = known_at(contest.data, contest.issue_time, contest.training.history_days)
     return {
@@ -125,7 +136,12 @@ def record_contender(
 
 
 def log_bytes(content: bytes, name: str) -> None:
-    """Write an artifact of this name to the active MLflow run."""
+    """Write an artifact to the active MLflow run.
+
+    Parameters
+    ----------
+    content, name : of the artifact.
+    """
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:

@@ -52,9 +52,14 @@ class ModelNotFoundError(VppError):
 
 @dataclass(frozen=True)
 class Champion:
-    """The registered model that forecasts a source: its version, and what fits it again.
+    """The registered model that forecasts a source.
 
-    `trained_until` is the issue time of its training [UTC].
+    Parameters
+    ----------
+    source_id : of the source.
+    model, parameters : fit it again.
+    version : of the registered model.
+    trained_until : issue time of its training [UTC].
     """
 
     source_id: str

@@ -1,4 +1,4 @@
-"""What is asked of a source's forecast, and the answer: the first of some models that works.
+"""Requests for the forecast of a source, and their answers: the first of some models that works.
 
 Power in kW, prices in EUR/MWh; times are UTC."""
 
@@ -24,7 +24,14 @@ STAND_INS = ("prophet", NAIVE)
 
 @dataclass(frozen=True)
 class Choice:
-    """A model that may forecast a source, and the role it would do it in."""
+    """A model that may forecast a source.
+
+    Parameters
+    ----------
+    model, parameters : its name, and the parameters that are not its defaults.
+    role : of its runs, champion or fallback.
+    version : of the registered model; None for a stand-in.
+    """
 
     model: str
     role: str
@@ -34,9 +41,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Request:
-    """What to forecast for a source, and with which models, the first that works.
+    """A source to forecast.
 
-    `horizon_h` is the length of each forecast [h], `history_days` how far back models learn from.
+    Parameters
+    ----------
+    data : the source [kW or EUR/MWh].
+    issue_times : of the forecasts [UTC].
+    horizon_h : length of each [h].
+    history_days : how far back models learn from [d].
+    seed : of the models.
+    choices : models in order; the first that works forecasts.
+    notes : for the operator.
     """
 
     data: SourceData
@@ -59,7 +74,14 @@ class Request:
 
 @dataclass
 class Answer:
-    """The forecasts of a source: each run with its frame, and notes for the operator."""
+    """The forecasts of a source.
+
+    Parameters
+    ----------
+    request : that it answers.
+    runs : each run with its frame [kW or EUR/MWh]; none where no model works.
+    notes : for the operator.
+    """
 
     request: Request
     runs: list[tuple[ForecastRun, pd.DataFrame]]

@@ -107,7 +107,13 @@ def code_files(model: type[ForecastModel]) -> list[Path]:
 
 
 def data_hash(data: SourceData, issue_time: pd.Timestamp) -> str:
-    """Hash of all that is known about a source at a time [UTC]."""
+    """Hash of all that is known about a source.
+
+    Parameters
+    ----------
+    data : the source.
+    issue_time : now [UTC].
+    """
     known = known_at(data, issue_time)
     digest = hashlib.sha256(repr(data.source).encode())
     for frame in (known.series, known.weather_forecasts, known.others):

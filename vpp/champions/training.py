@@ -105,7 +105,13 @@ def read_history(
 
 
 def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
-    """The source as if nothing later than the issue time [UTC] were stored."""
+    """The source as if nothing later than the issue time were stored.
+
+    Parameters
+    ----------
+    data : the source.
+    issue_time : now [UTC].
+    """
     known = known_at(data, issue_time)
     return replace(
         data, series=known.targets, weather_forecasts=known.weather_forecasts, others=known.others

@@ -96,7 +96,13 @@ def one_row(cur: cursor) -> tuple:
 
 
 def select_rows(conn: connection, query: Query, parameters: Parameters = ()) -> list[dict]:
-    """The rows of a query, each as column -> value."""
+    """The rows of a query, each as column -> value.
+
+    Parameters
+    ----------
+    conn : the connection.
+    query, parameters : a SELECT and the values of its placeholders.
+    """
     with conn.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cur:
         cur.execute(query, parameters)
         return [dict(row) for row in cur.fetchall()]

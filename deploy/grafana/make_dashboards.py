@@ -5,7 +5,7 @@ Each panel is a few words and its SQL, in plain PostgreSQL (`date_bin`), so that
 run on TimescaleDB and on the embedded server. Grafana replaces `$__timeFilter(column)`,
 `$__interval` and the variables `source` and `battery`.
 
-    python grafana/make_dashboards.py
+    python deploy/grafana/make_dashboards.py
 """
 
 import json
@@ -47,18 +47,21 @@ ACTUALS = " UNION ALL ".join(
 # forecasts of the chosen sources beside what came, of every run that was used or backtested; a
 # published price is no forecast
 JUDGED = f"""
-    SELECT source_id, valid_time, issue_time, forecasts.value, q05, q10, q90, q95, actuals.value AS actual
+    SELECT source_id, valid_time, issue_time, forecasts.value, q05, q10, q90, q95,
+    actuals.value AS actual
     FROM forecasts JOIN forecast_runs USING (run_id) JOIN ({ACTUALS}) AS actuals USING (source_id)
-    WHERE actuals.time = valid_time AND NOT published AND role IN ('champion', 'fallback', 'backtest')"""
+    WHERE actuals.time = valid_time AND NOT published
+    AND role IN ('champion', 'fallback', 'backtest')"""
 # what was planned last for each interval: its schedule, its run, and the length of its intervals
 PLANNED = """
-    SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules JOIN schedule_runs USING (run_id)
-    JOIN (SELECT run_id, (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step FROM schedules GROUP BY run_id) AS lengths USING (run_id)
+    SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules
+    JOIN schedule_runs USING (run_id)
+    JOIN (SELECT run_id, (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step
+    FROM schedules GROUP BY run_id) AS lengths USING (run_id)
     WHERE kind = 'plan' AND $__timeFilter(time) ORDER BY time, issue_time DESC, created_at DESC"""
 NEWEST_PLAN = (
-    "(SELECT run_id FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time "
-    "DESC, "
-    "created_at DESC LIMIT 1)"
+    "(SELECT run_id FROM schedule_runs WHERE kind = 'plan'"
+    " ORDER BY issue_time DESC, created_at DESC LIMIT 1)"
 )
 
 
@@ -74,10 +77,17 @@ class Dashboard:
     def add(
         self, title: str, kind: str, width: int, height: int, *queries: str, unit: str = "", **more
     ) -> None:
-        """Add a panel of a kind of Grafana's; `more`.
+        """Add a panel.
 
-        Description, options, fields (custom), limits, overrides, links, repeat, interval.
-        """
+        Parameters
+        ----------
+        title : its heading.
+        kind : one of Grafana's kinds of panels.
+        width, height : in columns and rows of the grid.
+        queries : SQL.
+        unit : as Grafana names it.
+        more : description, options, fields (custom), limits, overrides, links, repeat, interval,
+            maxPerRow."""
         if self.x + width > 24:
             self.x, self.y, self.row = 0, self.y + self.row, 0
         shape = "time_series" if kind == "timeseries" else "table"
@@ -179,15 +189,18 @@ def newest_data(dashboard: Dashboard) -> None:
     """A line that tells where the data ends, with a link to its last week."""
     # with the dashboard's own path: as the home page it has another, from which a bare "?from="
     # leads elsewhere
-    url = f"/d/{dashboard.uid}?from=${{__data.fields.begins.numeric}}&to=${{__data.fields.ends.numeric}}"
+    begins, ends = (f"${{__data.fields.{name}.numeric}}" for name in ("begins", "ends"))
+    url = f"/d/{dashboard.uid}?from={begins}&to={ends}"
     dashboard.add(
         "Newest data",
         "stat",
         6,
         4,
-        """SELECT max(time) AS "newest", (extract(epoch FROM max(time) - interval '7 days') * 1000)::bigint AS begins,
+        """SELECT max(time) AS "newest",
+            (extract(epoch FROM max(time) - interval '7 days') * 1000)::bigint AS begins,
            (extract(epoch FROM max(time) + interval '2 days') * 1000)::bigint AS ends
-           FROM (SELECT max(time) AS time FROM renewables UNION ALL SELECT max(time) FROM load) AS times""",
+           FROM (SELECT max(time) AS time FROM renewables
+           UNION ALL SELECT max(time) FROM load) AS times""",
         unit="dateTimeAsIso",
         description="Click it for the last week of data and the two days after.",
         options={
@@ -229,9 +242,11 @@ def operations() -> Dashboard:
         12,
         9,
         f"""SELECT {BIN.format("time")} AS time, kind AS metric, avg(power_kw) AS power_kw FROM (
-            SELECT time, kind, sum(power_kw) AS power_kw FROM renewables JOIN sources USING (source_id)
+            SELECT time, kind, sum(power_kw) AS power_kw FROM renewables
+            JOIN sources USING (source_id)
             WHERE $__timeFilter(time) AND {SOURCES} GROUP BY time, kind
-            UNION ALL SELECT time, 'load', sum(power_kw) FROM load WHERE $__timeFilter(time) AND {SOURCES} GROUP BY time
+            UNION ALL SELECT time, 'load', sum(power_kw) FROM load
+            WHERE $__timeFilter(time) AND {SOURCES} GROUP BY time
             ) AS sums GROUP BY 1, 2 ORDER BY 1""",
         unit="kwatt",
         interval="5m",
@@ -248,9 +263,11 @@ def operations() -> Dashboard:
         f"""SELECT {BIN.format("time")} AS time, avg(net_kw) AS "without battery" FROM (
             SELECT time, sum(power_kw) AS net_kw FROM (
             SELECT time, power_kw FROM load WHERE $__timeFilter(time)
-            UNION ALL SELECT time, -power_kw FROM renewables WHERE $__timeFilter(time)) AS signed GROUP BY time
+            UNION ALL SELECT time, -power_kw FROM renewables WHERE $__timeFilter(time)) AS signed
+            GROUP BY time
             ) AS sums GROUP BY 1 ORDER BY 1""",
-        f"""SELECT {BIN.format("time")} AS time, avg(grid_import_kw - grid_export_kw) AS planned FROM ({PLANNED}) AS planned
+        f"""SELECT {BIN.format("time")} AS time, avg(grid_import_kw - grid_export_kw) AS planned
+            FROM ({PLANNED}) AS planned
             GROUP BY 1 ORDER BY 1""",
         unit="kwatt",
         interval="5m",
@@ -267,9 +284,12 @@ def operations() -> Dashboard:
         12,
         8,
         f"""SELECT DISTINCT ON (battery_states.time, battery_id) battery_states.time,
-            battery_id || ' (' || battery_states.kind || ')' AS metric, soc FROM battery_states LEFT JOIN schedule_runs USING (run_id)
-            WHERE $__timeFilter(battery_states.time) AND {BATTERIES} AND coalesce(schedule_runs.kind, 'plan') = 'plan'
-            ORDER BY battery_states.time, battery_id, battery_states.kind <> 'planned' DESC, issue_time DESC, created_at DESC""",
+            battery_id || ' (' || battery_states.kind || ')' AS metric, soc FROM battery_states
+            LEFT JOIN schedule_runs USING (run_id)
+            WHERE $__timeFilter(battery_states.time) AND {BATTERIES}
+            AND coalesce(schedule_runs.kind, 'plan') = 'plan'
+            ORDER BY battery_states.time, battery_id, battery_states.kind <> 'planned' DESC,
+            issue_time DESC, created_at DESC""",
         unit="percentunit",
         limits={"min": 0, "max": 1},
         fields={"fillOpacity": 10},
@@ -281,7 +301,8 @@ def operations() -> Dashboard:
         "timeseries",
         12,
         8,
-        f"""SELECT {BIN.format("time")} AS time, source_id AS metric, avg(price_eur_per_mwh) AS price_eur_per_mwh FROM market_prices
+        f"""SELECT {BIN.format("time")} AS time, source_id AS metric,
+            avg(price_eur_per_mwh) AS price_eur_per_mwh FROM market_prices
             WHERE $__timeFilter(time) AND {SOURCES} GROUP BY 1, 2 ORDER BY 1""",
         unit="suffix: EUR/MWh",
         interval="5m",
@@ -292,10 +313,13 @@ def operations() -> Dashboard:
         "table",
         24,
         10,
-        f"""SELECT time, import_price_eur_per_mwh AS "price", load_kw AS "load", renewables_kw AS "renewables",
-            charge_kw AS "charge", discharge_kw AS "discharge", grid_import_kw AS "import", grid_export_kw AS "export",
+        f"""SELECT time, import_price_eur_per_mwh AS "price", load_kw AS "load",
+            renewables_kw AS "renewables", charge_kw AS "charge",
+            discharge_kw AS "discharge", grid_import_kw AS "import",
+            grid_export_kw AS "export",
             curtailed_kw AS "curtailed", reason FROM schedules
-            LEFT JOIN (SELECT run_id, time, sum(charge_kw) AS charge_kw, sum(discharge_kw) AS discharge_kw FROM battery_states
+            LEFT JOIN (SELECT run_id, time, sum(charge_kw) AS charge_kw,
+            sum(discharge_kw) AS discharge_kw FROM battery_states
             WHERE {BATTERIES} GROUP BY run_id, time) AS powers USING (run_id, time)
             WHERE run_id = {NEWEST_PLAN} ORDER BY time""",
         unit="kwatt",
@@ -326,7 +350,8 @@ def forecasts() -> Dashboard:
         8,
         f"""SELECT lead_h || '–' || lead_h + 6 || ' h' AS "lead time", error FROM (
             SELECT 6 * floor(extract(epoch FROM valid_time - issue_time) / 21600)::int AS lead_h,
-            sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS error FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1) AS leads""",
+            sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS error
+            FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1) AS leads""",
         unit="percentunit",
         description="Sum of absolute errors over the sum of absolute measured values of the "
         "chosen sources.",
@@ -337,7 +362,8 @@ def forecasts() -> Dashboard:
         "timeseries",
         24,
         9,
-        f"""SELECT DISTINCT ON (valid_time) valid_time AS time, q05, q10, q25, value AS forecast, q75, q90, q95
+        f"""SELECT DISTINCT ON (valid_time) valid_time AS time, q05, q10, q25, value AS forecast,
+            q75, q90, q95
             FROM forecasts JOIN forecast_runs USING (run_id)
             WHERE $__timeFilter(valid_time) AND {SOURCES} AND role IN ('champion', 'fallback')
             ORDER BY valid_time, issue_time DESC, created_at DESC""",
@@ -363,9 +389,11 @@ def forecasts() -> Dashboard:
         "table",
         24,
         8,
-        f"""SELECT source_id AS "source", count(*) AS "values", avg(abs(value - actual)) AS "MAE", avg(value - actual) AS "bias",
+        f"""SELECT source_id AS "source", count(*) AS "values", avg(abs(value - actual)) AS "MAE",
+            avg(value - actual) AS "bias",
             sum(abs(value - actual)) / nullif(sum(abs(actual)), 0) AS "relative error",
-            avg((actual BETWEEN q10 AND q90)::int) AS "in 80 % band", avg((actual BETWEEN q05 AND q95)::int) AS "in 90 % band"
+            avg((actual BETWEEN q10 AND q90)::int) AS "in 80 % band",
+            avg((actual BETWEEN q05 AND q95)::int) AS "in 90 % band"
             FROM ({JUDGED}) AS judged GROUP BY 1 ORDER BY 1""",
         overrides=[
             in_unit(name, "percentunit")
@@ -458,9 +486,12 @@ def stream() -> Dashboard:
         "table",
         24,
         10,
-        f"""SELECT s.source_id AS "source", s.kind, newest.time AS "newest interval", newest.sent_at AS "sent",
-            newest.sent_at - newest.time - make_interval(mins => s.step_min) AS delay, now() - newest.sent_at AS "silent for"
-            FROM sources AS s LEFT JOIN LATERAL (SELECT time, sent_at FROM ({latest}) AS rows ORDER BY time DESC LIMIT 1) AS newest ON true
+        f"""SELECT s.source_id AS "source", s.kind, newest.time AS "newest interval",
+            newest.sent_at AS "sent",
+            newest.sent_at - newest.time - make_interval(mins => s.step_min) AS delay,
+            now() - newest.sent_at AS "silent for"
+            FROM sources AS s LEFT JOIN LATERAL (SELECT time, sent_at FROM ({latest}) AS rows
+            ORDER BY time DESC LIMIT 1) AS newest ON true
             WHERE s.{SOURCES} ORDER BY newest.sent_at NULLS FIRST""",
         description="delay: from the end of the newest interval until its message was sent. "
         "Sources without a message come first.",
@@ -478,18 +509,20 @@ def value() -> Dashboard:
     # the run of each kind that was made last for an issue time, as plans of other batteries or
     # inputs stay beside it
     last = {
-        kind: f"""SELECT DISTINCT ON (site_id, issue_time) * FROM schedule_runs WHERE kind = '{kind}' AND $__timeFilter(issue_time)
+        kind: f"""SELECT DISTINCT ON (site_id, issue_time) * FROM schedule_runs
+            WHERE kind = '{kind}' AND $__timeFilter(issue_time)
             ORDER BY site_id, issue_time, created_at DESC"""
         for kind in ("plan", "actual", "perfect")
     }
-    valued = f"""SELECT issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur, p.cost_eur AS perfect_eur
+    valued = f"""SELECT issue_time, a.cost_no_battery_eur, a.cost_rule_eur, a.cost_eur,
+        p.cost_eur AS perfect_eur
         FROM ({last["actual"]}) AS a JOIN ({last["perfect"]}) AS p USING (site_id, issue_time)"""
     newest_data(board)
     for title, expression, unit in (
         (
             "Captured share",
-            "sum(cost_no_battery_eur - cost_eur) / nullif(sum(cost_no_battery_eur - "
-            "perfect_eur), 0)",
+            "sum(cost_no_battery_eur - cost_eur)"
+            " / nullif(sum(cost_no_battery_eur - perfect_eur), 0)",
             "percentunit",
         ),
         ("Saved against no battery", "sum(cost_no_battery_eur - cost_eur)", "currencyEUR"),
@@ -511,8 +544,10 @@ def value() -> Dashboard:
         "barchart",
         12,
         9,
-        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
-            cost_eur AS "plan", perfect_eur AS "perfect foresight" FROM ({valued}) AS valued ORDER BY issue_time""",
+        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued",
+            cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
+            cost_eur AS "plan", perfect_eur AS "perfect foresight"
+            FROM ({valued}) AS valued ORDER BY issue_time""",
         unit="currencyEUR",
         options={"xField": "issued"},
         description="At actual values; energy left in the batteries counts at one price for "
@@ -523,7 +558,8 @@ def value() -> Dashboard:
         "barchart",
         12,
         9,
-        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued", cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
+        f"""SELECT to_char(issue_time, 'YYYY-MM-DD HH24:MI') AS "issued",
+            cost_no_battery_eur AS "no battery", cost_rule_eur AS "rule",
             cost_eur AS "plan" FROM ({last["plan"]}) AS plans ORDER BY issue_time""",
         unit="currencyEUR",
         options={"xField": "issued"},
@@ -535,15 +571,16 @@ def value() -> Dashboard:
         12,
         8,
         f"""SELECT time, sum(saved_eur) OVER (ORDER BY time) AS "saved" FROM (
-            SELECT time, extract(epoch FROM step) / 3600 / 1000 * (greatest(load_kw - renewables_kw, 0) * import_price_eur_per_mwh
+            SELECT time, extract(epoch FROM step) / 3600 / 1000
+            * (greatest(load_kw - renewables_kw, 0) * import_price_eur_per_mwh
             - greatest(renewables_kw - load_kw, 0) * greatest(export_price_eur_per_mwh, 0)
-            - grid_import_kw * import_price_eur_per_mwh + grid_export_kw * export_price_eur_per_mwh) AS saved_eur
+            - grid_import_kw * import_price_eur_per_mwh + grid_export_kw * export_price_eur_per_mwh)
+            AS saved_eur
             FROM ({PLANNED}) AS planned) AS savings ORDER BY time""",
         unit="currencyEUR",
         fields={"fillOpacity": 15},
         description="Energy cost without battery less that of what was last planned for each "
-        "interval, at forecast values; "
-        "a charged battery shows as a cost until it is discharged.",
+        "interval, at forecast values; a charged battery shows as a cost until it is discharged.",
     )
     board.add(
         "Cycles by day",
@@ -551,8 +588,10 @@ def value() -> Dashboard:
         12,
         8,
         f"""SELECT date_trunc('day', battery_states.time) AS time, battery_id AS metric,
-            sum(battery_states.discharge_kw * extract(epoch FROM planned.step) / 3600 / capacity_kwh) AS cycles
-            FROM battery_states JOIN batteries USING (battery_id) JOIN ({PLANNED}) AS planned USING (run_id)
+            sum(battery_states.discharge_kw
+            * extract(epoch FROM planned.step) / 3600 / capacity_kwh) AS cycles
+            FROM battery_states JOIN batteries USING (battery_id)
+            JOIN ({PLANNED}) AS planned USING (run_id)
             WHERE planned.time = battery_states.time AND {BATTERIES} GROUP BY 1, 2 ORDER BY 1""",
         unit="none",
         fields={"drawStyle": "bars", "fillOpacity": 60},
