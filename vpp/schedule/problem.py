@@ -6,7 +6,7 @@ have one value an interval, arrays of batteries are (battery, interval). A field
 it is `about` is a field of the problem file, which `vpp.schedule.problem_file` reads and
 describes.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import zoneinfo
