@@ -1,18 +1,18 @@
-"""The stream: CSV files -> Kafka topics -> database, with every invalid message in a dead-letter
-topic.
+"""The stream: CSV files -> Kafka topics -> database, every invalid message to a dead-letter topic.
 
-    python communication.py                   produce every CSV of the data folder and store all of it
+    python communication.py                   produce every CSV of the data folder, and store all
     python communication.py produce --topic solar-topic --speed 3600
     python communication.py consume           store what arrives, until Ctrl-C or SIGTERM
     python communication.py consume --until-drained
     python communication.py status            lag of each partition, rows stored, dead letters
-    python communication.py dlq list          what could not be stored, and why
+    python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
 
 The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps
 each source in order. Any of it may be killed and run again: the newest valid value of every key is
-stored once (sink.py), invalid messages are dead letters (dead_letters.py), and what a record must
-be is in records.py."""
+stored once (vpp/stream/sink.py), and invalid messages are dead letters (dead_letters.py beside it).
+records.py says when a record is valid.
+"""
 
 import argparse
 import signal
@@ -34,7 +34,7 @@ from vpp.stream.files import count_lines
 from vpp.stream.kafka import StreamError, kafka_settings, new_producer, topic_names
 from vpp.stream.producer import produce, produce_aside
 from vpp.stream.sink import Count, Sink, run_sink
-from vpp.stream.status import count_rows, status
+from vpp.stream.status import outcome_rows, status
 from vpp.stream.writer import Writer
 
 __all__ = [
@@ -63,48 +63,67 @@ def stream(config: Config) -> list[dict]:
     -------
     A row for each topic with messages: topic, produced, stored (inserted or replaced), unchanged
     (as stored or older), dead_lettered, lost (dropped by the broker before they were read),
-    rows_per_s, in_database (rows of its table)."""
+    rows_per_s, in_database (rows of its table).
+
+    Raises
+    ------
+    StreamError, DatabaseError : there is no file, or a server is away.
+    """
     register_sources(config)
-    began, produced = time.monotonic(), {}
-    with terminal.progress("storing", count_lines(config, list(KINDS))) as advance:
+    kinds, produced = list(KINDS), {}
+    began = time.monotonic()
+    with terminal.progress("storing", count_lines(config, kinds)) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
-        run_sink(
-            sink, lambda: produced.update(produce_aside(config, list(KINDS), sink.stop.is_set))
-        )
-    seconds = time.monotonic() - began
-    return summary(config, sink.counts, produced, seconds)
+        run_sink(sink, lambda: produced.update(produce_aside(config, kinds, sink.stop.is_set)))
+    return summary(config, sink.counts, produced, time.monotonic() - began)
 
 
 def consume(config: Config, until_drained: bool) -> list[dict]:
-    """Store what arrives until SIGINT or SIGTERM, or until all of it is stored.
+    """Store the messages that arrive, until SIGINT or SIGTERM.
 
-    Rows as of `stream`.
+    Parameters
+    ----------
+    config : names the servers.
+    until_drained : end when everything is stored.
+
+    Returns
+    -------
+    Rows as of `stream`; a service does not look for those in the database.
     """
     sink = Sink(config, until_drained=until_drained)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sink.stop.set())
     began = time.monotonic()
     run_sink(sink)
-    if not until_drained:
-        return count_rows(config, sink.counts, {}, time.monotonic() - began)
-    return summary(config, sink.counts, {}, time.monotonic() - began)
+    rows_of = summary if until_drained else outcome_rows
+    return rows_of(config, sink.counts, {}, time.monotonic() - began)
 
 
 def summary(
     config: Config, counts: dict[str, Count], produced: dict[str, int], seconds: float
 ) -> list[dict]:
-    """The rows of `count_rows` beside the rows that the database holds now."""
+    """The rows of `outcome_rows` beside the rows that the database holds now.
+
+    Parameters
+    ----------
+    config, counts, produced, seconds : as of `outcome_rows`.
+    """
     kinds = {topic: kind for kind, topic in topic_names(config).items()}
     with session(config) as conn:
         stored = count_measurements(conn)
     return [
         row | {"in_database": stored[kinds[row["topic"]]]}
-        for row in count_rows(config, counts, produced, seconds)
+        for row in outcome_rows(config, counts, produced, seconds)
     ]
 
 
 def list_dead_letters(config: Config) -> list[dict]:
-    """One row a dead letter: where it came from, why it was not stored, how it begins."""
+    """One row for each dead letter: where it came from, why it was not stored, how it begins.
+
+    Returns
+    -------
+    topic, partition, offset, sent_at, error, key, value (its first 60 bytes) and bytes (its size).
+    """
     return [
         {
             "topic": letter.topic,
@@ -121,29 +140,33 @@ def list_dead_letters(config: Config) -> list[dict]:
 
 
 def replay_dead_letters(config: Config) -> list[dict]:
-    """Store the dead letters whose cause has been mended, at the time they were sent: what came
-    later is not overwritten.
+    """Store the dead letters whose cause has been mended.
+
+    Each counts as sent when it was sent: a value that came later is not overwritten.
 
     Returns
     -------
     A row for each topic: topic, stored, unchanged (overtaken by a newer message), still_invalid.
+
+    Raises
+    ------
+    StreamError : the broker does not answer, or does not take the notice that they are stored.
     """
     settings, topics = kafka_settings(config), topic_names(config)
     register_sources(config)
     letters = read_dead_letters(config, settings)
-    failures, rows = Counter(), []
+    failures: Counter[str] = Counter()
     producer = new_producer(settings, config.database.wait_s, failures)
+    rows = []
     with session(config) as conn:
         writer = Writer(config, conn)
         for kind, topic in topics.items():
             mine = [letter for letter in letters if letter.topic == topic]
-            whole = [letter for letter in mine if letter.truncated is None]
             if not mine:
                 continue
-            decoded = records.decode(
-                kind, [letter.value for letter in whole], [letter.sent_ms for letter in whole]
-            )
-            outcome = writer.write({kind: decoded})[kind]
+            whole = [letter for letter in mine if letter.truncated is None]
+            values, sent_ms = [item.value for item in whole], [item.sent_ms for item in whole]
+            outcome = writer.write({kind: records.decode(kind, values, sent_ms)})[kind]
             refused = {place for place, _ in outcome.refused}
             for place, letter in enumerate(whole):
                 if place not in refused:
@@ -167,6 +190,7 @@ def replay_dead_letters(config: Config) -> list[dict]:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The command line of this script."""
     parser = terminal.new_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -184,7 +208,7 @@ def build_parser() -> argparse.ArgumentParser:
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
     commands.add_parser("status", help="lag of each partition, rows stored, dead letters")
-    dead = commands.add_parser("dlq", help="dead letters: what could not be stored")
+    dead = commands.add_parser("dlq", help="dead letters: messages that could not be stored")
     dead.add_argument(
         "action",
         choices=("list", "replay"),
@@ -194,6 +218,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    """Do what the command says, and print its rows."""
     if args.command == "produce":
         if args.speed is not None and not args.speed > 0:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")
@@ -216,6 +241,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The script; returns its exit code."""
     return terminal.run_script(build_parser(), run, argv)
 
 

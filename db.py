@@ -1,10 +1,10 @@
-"""The database: connection, sources, reads of measurements, reset; and, by their own modules, bulk
-writes and results. SQL only.
+"""The database: its state, its schema, and, for other scripts and notebooks, all reads and writes.
 
 TimescaleDB where the extension is there (hypertables; with its Community licence also compression
 and continuous aggregates), else plain PostgreSQL with the same tables, keys and views. The schema
-is made and migrated on every connect, so no command has to come first. All times are UTC; a time
-labels the start of its interval. Ranges are `[start, end)`; None leaves a side open.
+is made and migrated on every connect, so no command has to come first. `db.session` is a
+connection for one block; each function says who commits. The code is in vpp/storage. All times are
+UTC; a time labels the start of its interval. Ranges are `[start, end)`; None leaves a side open.
 
     python db.py                          # the state: server, tables, rows, times, sizes
     python db.py init                     # make or migrate the schema
@@ -21,9 +21,9 @@ from vpp.runtime import terminal
 from vpp.runtime.config import Config
 from vpp.runtime.tables import print_rows
 from vpp.site.sources import Source
-from vpp.storage import schema
 from vpp.storage.bulk import store_measurements
-from vpp.storage.connection import DataGapError, connect, connect_url, is_compressing, session
+from vpp.storage.connection import DataGapError, connect, connect_url, session
+from vpp.storage.errors import DatabaseError
 from vpp.storage.measurements import (
     count_measurements,
     data_end,
@@ -37,6 +37,7 @@ from vpp.storage.measurements import (
     save_stream_status,
     upsert_sources,
 )
+from vpp.storage.overview import count_rows, server_name, table_rows
 from vpp.storage.results import (
     ForecastRun,
     check_run,
@@ -51,7 +52,8 @@ from vpp.storage.results import (
     save_schedule,
     upsert_batteries,
 )
-from vpp.storage.schema import TABLES, DatabaseError, after_import, count_rows, reset
+from vpp.storage.schema import TABLES, emptied_with, empty_table, reset
+from vpp.storage.timescale import after_import, is_compressing
 
 __all__ = [
     "DataGapError",
@@ -90,11 +92,11 @@ __all__ = [
     "upsert_sources",
 ]
 
-
 log = logging.getLogger("db")
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The command line of this script."""
     parser = terminal.new_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -111,29 +113,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
+    """Do what the command says, and print the state; returns 1 if a person declines a reset."""
     if args.command == "reset" and not args.yes:
-        what = (
-            f"all rows of {schema.emptied_with(args.table)}"
-            if args.table
-            else "all tables with their rows"
-        )
+        victims = "all tables with their rows"
+        if args.table:
+            victims = f"all rows of {emptied_with(args.table)}"
         if not sys.stdin.isatty():
-            raise DatabaseError(f"reset deletes {what}; add --yes")
-        if input(f"Delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise DatabaseError(f"reset deletes {victims}; add --yes")
+        if input(f"Delete {victims}? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
     with session(config) as conn:
         if args.command == "reset":
             if args.table:
-                schema.empty_table(conn, args.table)
-                log.info("emptied: %s", schema.emptied_with(args.table))
+                empty_table(conn, args.table)
+                log.info("emptied: %s", emptied_with(args.table))
             else:
                 reset(conn)
-        rows = schema.table_rows(conn)
-        print_rows(rows, None if args.json else schema.server_name(conn), as_json=args.json)
+        rows = table_rows(conn)
+        print_rows(rows, None if args.json else server_name(conn), as_json=args.json)
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The script; returns its exit code."""
     return terminal.run_script(build_parser(), run, argv)
 
 

@@ -18,25 +18,19 @@ daemon holds `lock`, every process of PostgreSQL holds `postgres.lock`. PostgreS
 daemon dies (PR_SET_PDEATHSIG), the daemon starts it again when it dies, and ends itself when its
 folder is removed. Clients use a Unix socket in a folder that only their user may enter; nothing
 listens beyond loopback. PostgreSQL keeps every committed row. The broker keeps nothing when it
-stops."""
+stops.
+"""
 
 import argparse
 from collections.abc import Sequence
-from contextlib import suppress
 
-from vpp.runtime.config import Config
-from vpp.runtime.postgres import EmbeddedError, find_places
-from vpp.runtime.servers import Addresses, _errors_of_files, describe, ensure_running, stop
+from vpp.runtime.places import EmbeddedError, find_places
+from vpp.runtime.servers import Addresses, describe, ensure_running, errors_of_files, stop
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 from vpp.runtime.terminal import new_parser, run_script
 
 __all__ = ["Addresses", "EmbeddedError", "describe", "ensure_running", "find_places", "stop"]
-
-
-with suppress(
-    ImportError
-):  # not there on Windows, where scripts may still use servers named by the configuration
-    pass
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,22 +49,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    state_dir = config.paths.state_dir
+    state_dir, told = config.paths.state_dir, []
     if args.command == "start":
         addresses = ensure_running(state_dir, config.database.wait_s)
-        told = (
-            f"PostgreSQL    {addresses.database_url}\nKafka broker  {addresses.bootstrap_servers}"
-        )
+        told = [f"PostgreSQL    {addresses.database_url}"]
+        told += [f"Kafka broker  {addresses.bootstrap_servers}"]
     elif args.command == "stop":
         was_running = stop(state_dir, args.delete)
-        told = ("stopped" if was_running else "was not running") + (
-            "; its state is deleted" if args.delete else ""
-        )
-    if args.command != "status" and not args.json:
-        print(told)
+        deleted = "; its state is deleted" if args.delete else ""
+        told = [("stopped" if was_running else "was not running") + deleted]
+    if told and not args.json:
+        print(*told, sep="\n")
     else:
         places = find_places(state_dir)
-        with _errors_of_files(places):
+        with errors_of_files(places):
             print_rows(describe(places), "embedded servers", as_json=args.json)
 
 

@@ -26,6 +26,7 @@ __all__ = ["forecast_all"]
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this script."""
     parser = terminal.new_parser(__doc__)
     parser.add_argument(
         "--issue-time",
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    """Forecast, save, and print a row for each source."""
     rows = forecast_all(
         config, args.issue_time, args.horizon_h, args.source, args.backfill_days or 0, args.every_h
     )
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns its exit code."""
     return terminal.run_script(build_parser(), run, argv)
 
 

@@ -1,15 +1,16 @@
 """History and covariates as known at an issue time in, forecast out; rolling-origin backtest;
 scores.
 
-    python forecasting.py                                                      every source, Prophet, saved with role manual
+    python forecasting.py
     python forecasting.py --source load-1 --model arima --no-save --plot load.png
-    python forecasting.py backtest --source price-1 --model random_forest --origins 30 --output price.csv
-    python forecasting.py backtest --source load-1 --model prophet --from 2025-03-01 --to 2025-03-31 --issue-local 11:00
+    python forecasting.py backtest --source market-1 --model arima --origins 30 --output market.csv
+    python forecasting.py backtest --source load-1 --from 2025-03-01 --to 2025-03-31
 
-Reads the database; plans do not read what it saves. The backtest writes a row for each issue and
-valid time and prints the scores: one origin a day before the newest data, or, with --from and --to,
-one for the local hours (23, 24 or 25) of each day, issued the day before. Nothing known after an
-origin touches its forecast; models are refitted as it walks. Power [kW], price [EUR/MWh]."""
+The first forecasts every source with Prophet and saves the forecasts with role manual; plans do
+not read them. The backtest writes a row for each issue and valid time and prints the scores: one
+origin a day before the newest data, or, with --from and --to, one for the local hours (23, 24 or
+25) of each day, issued the day before. Nothing known after an origin touches its forecast; models
+are refitted as it walks. Reads the database. Power [kW], price [EUR/MWh]."""
 
 import argparse
 import logging
@@ -28,16 +29,19 @@ from vpp.forecast.backtest import (
     fit_calibrated,
     rolling_calibration,
     walk,
+    with_history,
 )
-from vpp.forecast.known import history_problem, known_at
+from vpp.forecast.known import SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
+from vpp.forecast.picture import plot_forecast
 from vpp.forecast.quantiles import FLAGS
 from vpp.forecast.scores import battery_day, price_scores, scores
 from vpp.runtime import terminal
 from vpp.runtime.config import Config, ConfigError, check_known
 from vpp.runtime.files import check_picture, check_writable, replacing_file
 from vpp.runtime.tables import print_rows
+from vpp.site.kinds import KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY, day_ahead_origins
 from vpp.storage.connection import session
@@ -61,103 +65,59 @@ __all__ = [
     "walk",
 ]
 
-
 log = logging.getLogger("forecasting")
 
-
-def plot_forecast(
-    frame: pd.DataFrame, history: pd.Series, title: str, unit: str, path: Path
-) -> None:
-    """A picture.
-
-    Forecast, its bands, the last days of history, and actual values where they are known.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for low, high, shade in (("q05", "q95", 0.15), ("q10", "q90", 0.2), ("q25", "q75", 0.3)):
-        axes.fill_between(
-            frame.index,
-            frame[low],
-            frame[high],
-            color="#2a6f97",
-            alpha=shade,
-            linewidth=0,
-            label=f"{low}–{high}",
-            step="post",
-        )
-    axes.step(frame.index, frame["value"], color="#2a6f97", where="post", label="forecast")
-    shown = history[
-        (history.index >= frame.index[0] - 3 * DAY) & (history.index <= frame.index[-1])
-    ]
-    axes.step(shown.index, shown, color="#333333", linewidth=1, where="post", label="actual")
-    axes.axvline(frame.index[0], color="#999999", linewidth=0.8)
-    axes.set(title=title, ylabel=unit)
-    axes.legend(ncols=5, frameon=False, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+Factory = Callable[[], ForecastModel]
 
 
 def run_forecast(args: argparse.Namespace, config: Config) -> None:
     """Forecast each source and save it with role manual."""
     if args.plot:
         check_picture(args.plot, "--plot")
-    factory = _factory(args, config)
-    steps_h = args.horizon_h or config.forecast.horizon_h
-    rows, runs = [], []
+    factory, found = _factory(args, config), []
     with session(config) as conn:
         picked = pick_sources(conn, args.source)
         issue_time = args.issue_time or data_end(conn)
         check_issue_time(issue_time, picked)
         if args.plot and len(picked) > 1:
-            raise ConfigError(
-                f"--plot {args.plot}: expected one source, named by --source; there are "
-                f"{len(picked)}"
-            )
+            expected = f"expected one source, named by --source; there are {len(picked)}"
+            raise ConfigError(f"--plot {args.plot}: {expected}")
         with terminal.progress("forecast", len(picked)) as advance:
             for source in picked:
                 data = load_source_data(conn, config, source)
-                known = known_at(data, issue_time, config.training.history_days)
-                steps, problem, make = (
-                    int(steps_h * 60 // source.step_min),
-                    history_problem(known),
-                    factory,
+                model, frame = _forecast(
+                    factory, data, issue_time, _steps_h(args, config), config.training.history_days
                 )
-                if problem:
-                    log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
-                    make = MODELS["seasonal_naive"]
-                if known.targets.empty:
-                    raise ForecastError(
-                        f"{source.source_id}: nothing measured before "
-                        f"{issue_time:%Y-%m-%dT%H:%MZ}; name a later --issue-time"
-                    )
-                model = fit_calibrated(make, data, known, steps, config.training.history_days)
-                frame = model.predict(known, steps)
-                runs.append(
-                    (
-                        ForecastRun(
-                            source.source_id,
-                            model.name,
-                            None,
-                            model.trained_until,
-                            issue_time,
-                            "manual",
-                        ),
-                        frame,
-                    )
-                )
-                rows.append(_row(source, model, issue_time, frame))
+                found.append((data, model, frame))
                 advance(1.0)
         if not args.no_save:
-            save_forecasts(conn, runs)
+            save_forecasts(conn, [(_run(*one[:2], issue_time), one[2]) for one in found])
     if args.plot:  # of the one source, after its forecast is saved
-        title = f"{source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}"
+        [(data, model, frame)] = found
+        title = f"{data.source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}"
         with replacing_file(args.plot, "--plot") as partial:
-            plot_forecast(frame, data.series, title, _unit(source), partial)
-    print_rows(
-        rows, f"{'not saved' if args.no_save else 'saved with role manual'}", as_json=args.json
-    )
+            plot_forecast(frame, data.series, title, _unit(data.source), partial)
+    rows = [_row(data.source, model, issue_time, frame) for data, model, frame in found]
+    print_rows(rows, "not saved" if args.no_save else "saved with role manual", as_json=args.json)
+
+
+def _forecast(
+    factory: Factory, data: SourceData, issue_time: pd.Timestamp, steps_h: int, history_days: float
+) -> tuple[ForecastModel, pd.DataFrame]:
+    """A model fitted to what is known of a source, and its forecast."""
+    source, known = data.source, known_at(data, issue_time, history_days)
+    problem = history_problem(known)
+    if problem:
+        log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
+        factory = MODELS["seasonal_naive"]
+    if known.targets.empty:
+        raise ForecastError(
+            f"{source.source_id}: nothing measured before {issue_time:%Y-%m-%dT%H:%MZ}; "
+            "name a later --issue-time"
+        )
+    steps = int(steps_h * 60 // source.step_min)
+    model = fit_calibrated(factory, data, known, steps, history_days)
+    return model, model.predict(known, steps)
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:
@@ -177,33 +137,12 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         end = args.issue_time if args.first or args.issue_time else data_end(conn)
     if end:
         check_issue_time(end, [source])
-    steps_h = args.horizon_h or config.forecast.horizon_h
-    if args.first:  # with origins before the first day asked for, whose errors calibrate it
-        warm_up = args.first - timedelta(days=CALIBRATION_DAYS)
-        everything, steps = day_ahead_origins(warm_up, args.last, args.issue_local, data.zone), None
-        origins = everything[CALIBRATION_DAYS:]
-    else:
-        latest, steps = end - pd.Timedelta(hours=steps_h), int(steps_h * 60 // source.step_min)
-        everything = pd.DatetimeIndex(
-            [latest - day * DAY for day in reversed(range(args.origins + CALIBRATION_DAYS))]
-        )
-        origins = everything[-args.origins :]
-    problem = history_problem(known_at(data, origins[0], config.training.history_days))
-    if problem:
-        raise ForecastError(
-            f"{source.source_id}: {problem} at the first origin {origins[0]:%Y-%m-%dT%H:%MZ}; "
-            "choose later or fewer origins"
-        )
-    everything = [
-        origin
-        for origin in everything
-        if origin >= origins[0] or history_problem(known_at(data, origin)) is None
-    ]
-    raw = []
+    history_days = config.training.history_days
+    everything, steps = _origins(args, config, data, end)
+    warm_up, origins = with_history(data, everything, history_days)
+    raw, everything = [], [*warm_up, *origins]
     with terminal.progress("backtest", len(everything)) as advance:
-        for rows in walk(
-            factory, data, everything, steps, args.refit_days, config.training.history_days
-        ):
+        for rows in walk(factory, data, everything, steps, args.refit_days, history_days):
             raw.append(rows)
             advance(1.0)
     frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
@@ -213,122 +152,95 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
             frame.drop(columns=[*FLAGS, "naive"]).to_csv(
                 partial, index=False, date_format="%Y-%m-%dT%H:%M:%SZ"
             )
-    result = {"source_id": source.source_id, "model": args.model, "origins": len(origins)} | scores(
-        frame, source, data.zone
-    )
-    print_rows([result], "backtest", as_json=args.json)
+    result = {"source_id": source.source_id, "model": args.model, "origins": len(origins)}
+    print_rows([result | scores(frame, source, data.zone)], "backtest", as_json=args.json)
 
 
-def _factory(args: argparse.Namespace, config: Config) -> Callable[[], ForecastModel]:
+def _origins(
+    args: argparse.Namespace, config: Config, data: SourceData, end: pd.Timestamp | None
+) -> tuple[pd.DatetimeIndex, int | None]:
+    """The origins asked for, after those whose errors calibrate the first; steps of each."""
+    if args.first:
+        warm_up = args.first - timedelta(days=CALIBRATION_DAYS)
+        return day_ahead_origins(warm_up, args.last, args.issue_local, data.zone), None
+    steps_h = _steps_h(args, config)
+    latest = end - pd.Timedelta(hours=steps_h)
+    days = reversed(range(args.origins + CALIBRATION_DAYS))
+    origins = pd.DatetimeIndex([latest - day * DAY for day in days])
+    return origins, int(steps_h * 60 // data.source.step_min)
+
+
+def _steps_h(args: argparse.Namespace, config: Config) -> int:
+    return args.horizon_h or config.forecast.horizon_h
+
+
+def _factory(args: argparse.Namespace, config: Config) -> Factory:
     check_known("model", args.model, MODELS)
-    return lambda: MODELS[args.model](
-        horizon_h=args.horizon_h or config.forecast.horizon_h, seed=config.training.seed
-    )
+    horizon_h, seed = _steps_h(args, config), config.training.seed
+    return lambda: MODELS[args.model](horizon_h=horizon_h, seed=seed)
 
 
 def _unit(source: Source) -> str:
-    return "EUR/MWh" if source.kind == "market" else "kW"
+    return KINDS[source.kind].values[0].unit
 
 
-def _row(
-    source: Source, model: ForecastModel, issue_time: pd.Timestamp, frame: pd.DataFrame
-) -> dict:
-    return {
-        "source_id": source.source_id,
-        "model": model.name,
-        "issue_time": issue_time,
-        "rows": len(frame),
-        "mean": float(frame["value"].mean()),
-        "lowest": float(frame["value"].min()),
-        "highest": float(frame["value"].max()),
-        "mean q10": float(frame["q10"].mean()),
-        "mean q90": float(frame["q90"].mean()),
-        "unit": _unit(source),
-    }
+def _run(data: SourceData, model: ForecastModel, issue_time: pd.Timestamp) -> ForecastRun:
+    trained, source_id = model.trained_until, data.source.source_id
+    return ForecastRun(source_id, model.name, None, trained, issue_time, "manual")
+
+
+def _row(source: Source, model: ForecastModel, issued: pd.Timestamp, frame: pd.DataFrame) -> dict:
+    value, row = frame["value"], {"source_id": source.source_id, "model": model.name}
+    numbers = {"mean": value.mean(), "lowest": value.min(), "highest": value.max()}
+    numbers |= {"mean q10": frame["q10"].mean(), "mean q90": frame["q90"].mean()}
+    row |= {"issue_time": issued, "rows": len(frame)}
+    return row | {name: float(number) for name, number in numbers.items()} | {"unit": _unit(source)}
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The command line: the options of a forecast, and the command `backtest`."""
     parser = terminal.new_parser(__doc__)
-    parser.add_argument(
-        "--source",
-        metavar="ID",
-        action="append",
-        help="a source to forecast; may be repeated (default: all)",
-    )
-    parser.add_argument("--no-save", action="store_true", help="do not store the forecasts")
-    parser.add_argument(
-        "--plot", metavar="FILE", type=Path, help="picture of the forecast of one source"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add = parser.add_argument
+    source = "a source to forecast; may be repeated (default: all)"
+    add("--source", metavar="ID", action="append", help=source)
+    add("--no-save", action="store_true", help="do not store the forecasts")
+    add("--plot", metavar="FILE", type=Path, help="picture of the forecast of one source")
+    add("--json", action="store_true", help="print JSON")
     parser.set_defaults(function=run_forecast)
     commands = parser.add_subparsers(title="commands", metavar="backtest")
-    walk = commands.add_parser(
+    past = commands.add_parser(
         "backtest", help="forecast past origins with what was known then, and score"
     )
-    walk.add_argument("--source", metavar="ID", required=True, help="the source")
-    walk.add_argument(
-        "--origins",
-        metavar="N",
-        type=terminal.whole,
-        help="so many origins, a day apart, the last a horizon before the data end",
-    )
-    walk.add_argument(
-        "--from",
-        dest="first",
-        metavar="DATE",
-        type=terminal.local_day,
-        help="first local day to forecast",
-    )
-    walk.add_argument(
-        "--to",
-        dest="last",
-        metavar="DATE",
-        type=terminal.local_day,
-        help="last local day to forecast",
-    )
-    walk.add_argument(
-        "--issue-local",
-        metavar="HH:MM",
-        type=terminal.local_time,
-        default="11:00",
-        help="local time of issue the day before (default: 11:00)",
-    )
-    walk.add_argument(
-        "--refit-days",
-        metavar="N",
-        type=float,
-        default=REFIT_DAYS,
-        help=f"days between fits (default: {REFIT_DAYS})",
-    )
-    walk.add_argument("--output", metavar="FILE", type=Path, help="CSV file to write")
-    walk.set_defaults(function=run_backtest)
-    for command in (parser, walk):
-        command.add_argument(
-            "--model",
-            metavar="NAME",
-            default="prophet",
-            help=f"one of {', '.join(MODELS)} (default: prophet)",
-        )
-        command.add_argument(
-            "--issue-time",
-            metavar="T",
-            type=terminal.utc_time,
-            help="ISO-8601 with zone (default: data end)",
-        )
-        command.add_argument(
-            "--horizon-h",
-            metavar="H",
-            type=terminal.whole,
-            help="hours to forecast (default: [forecast] horizon_h)",
-        )
+    add = past.add_argument
+    add("--source", metavar="ID", required=True, help="the source")
+    origins = "so many origins, a day apart, the last a horizon before the data end"
+    add("--origins", metavar="N", type=terminal.whole, help=origins)
+    for flag, name, which in (("--from", "first", "first"), ("--to", "last", "last")):
+        day = f"{which} local day to forecast"
+        add(flag, dest=name, metavar="DATE", type=terminal.local_day, help=day)
+    issue = "local time of issue the day before (default: 11:00)"
+    add("--issue-local", metavar="HH:MM", type=terminal.local_time, default="11:00", help=issue)
+    refit = f"days between fits (default: {REFIT_DAYS})"
+    add("--refit-days", metavar="N", type=float, default=REFIT_DAYS, help=refit)
+    add("--output", metavar="FILE", type=Path, help="CSV file to write")
+    past.set_defaults(function=run_backtest)
+    for add in (parser.add_argument, past.add_argument):
+        models = f"one of {', '.join(MODELS)} (default: prophet)"
+        add("--model", metavar="NAME", default="prophet", help=models)
+        issue = "ISO-8601 with zone (default: data end)"
+        add("--issue-time", metavar="T", type=terminal.utc_time, help=issue)
+        horizon = "hours to forecast (default: [forecast] horizon_h)"
+        add("--horizon-h", metavar="H", type=terminal.whole, help=horizon)
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    """Do what the command line asks for."""
     args.function(args, config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns its exit code."""
     return terminal.run_script(build_parser(), run, argv)
 
 

@@ -1,9 +1,8 @@
-"""Makes synthetic weather, plants, load and day-ahead price, and writes them as CSV files into the
-data folder.
+"""Makes synthetic weather, plants, load and day-ahead price, as CSV files in the data folder.
 
-    python generation.py                                                what config.ini says
-    python generation.py --output data --start 2025-01-01 --days 90 --step-min 60 --seed 1 --sites 1 --solar 2 --wind 2
-    python generation.py --plot week.html
+    python generation.py                                    as config.ini says
+    python generation.py --output data --start 2025-01-01 --days 90 --step-min 60 --seed 1
+    python generation.py --sites 1 --solar 2 --wind 2 --plot week.html
 
 Writes `solar.csv`, `wind.csv`, `load.csv`, `market.csv`, `weather.csv`, `weather_forecast.csv` and
 `sources.csv`, all together or not at all. Times are UTC and label the START of an interval, values
@@ -11,7 +10,8 @@ are means over it; days are UTC days. Power is what a plant delivers or a load t
 below zero. Prices run to the end of the local day in which the data end, because they are published
 the day before; weather forecasts are issued until the data end. The same seed gives the same bytes,
 and a source's series depends on the seed, the period and itself only: adding a plant or a site
-changes no other series."""
+changes no other series.
+"""
 
 import argparse
 import dataclasses
@@ -20,7 +20,8 @@ from datetime import date
 from pathlib import Path
 
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError, FieldError
+from vpp.runtime.errors import ConfigError, FieldError
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows, shown
 from vpp.site.sources import Source
 from vpp.synthetic.files import generate_files
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace, config: Config) -> int | None:
+def run(args: argparse.Namespace, config: Config) -> None:
     names = ("start", "days", "step_min", "seed", "sites", "solar", "wind", "loads")
     changed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:

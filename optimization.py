@@ -1,16 +1,15 @@
-"""The plan: when the batteries of the site charge and discharge over the next hours, and what that
-is worth.
+"""The plan: when the batteries of the site charge and discharge over the next hours, and its worth.
 
 Reads the forecasts of every source for the issue time (and makes them first where there are none),
 the published prices and the last battery states; writes the schedule with its run and the planned
 states, or, for `solve`, a result file. Prints the plan and its cost beside no battery, a rule, and
 perfect foresight where the actual values are known.
 
-    python optimization.py                                                  # plan from the data end
-    python optimization.py value                                            # the newest plan at actual values
-    python optimization.py backtest --days 30                               # a rolling horizon over the past
-    python optimization.py pareto                                           # cost, CO2 and battery cycles against each other
-    python optimization.py solve --input problem.json --output result.json  # a problem without a database
+    python optimization.py                      # plan from the data end
+    python optimization.py value                # the newest plan at actual values
+    python optimization.py backtest --days 30   # a rolling horizon over the past
+    python optimization.py pareto               # cost, CO2 and battery cycles against each other
+    python optimization.py solve --input problem.json --output result.json    # without a database
 
 Powers are means over [time, time + step) [kW]; SOC is at the end of that interval. Money is
 positive where it is paid."""
@@ -18,20 +17,24 @@ positive where it is paid."""
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from psycopg2.extensions import connection
 
+from forecast_and_save import forecast_all
+from vpp.planning import plans
 from vpp.planning.past import roll_past
-from vpp.planning.plans import plan, plan_problem
 from vpp.planning.valuation import value_plan
-from vpp.runtime import tables, terminal
+from vpp.runtime import terminal
 from vpp.runtime.config import Config
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
-from vpp.runtime.tables import json_text, print_rows
+from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.words import printable
 from vpp.schedule import pareto
+from vpp.schedule.basis import PlanBasis
+from vpp.schedule.problem import Problem
 from vpp.schedule.problem_file import read_problem, result_json
 from vpp.schedule.solver import InfeasibleScheduleError, solve
 from vpp.schedule.value import bent_in_words
@@ -40,17 +43,25 @@ from vpp.storage.results import read_schedule
 
 __all__ = ["plan", "plan_problem", "value_plan"]
 
-
 logger = logging.getLogger("optimization")
+
+
+def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
+    """`vpp.planning.plans.plan`; forecasts that are missing are made first."""
+    return plans.plan(config, issue_time, forecast_all)
+
+
+def plan_problem(
+    conn: connection, config: Config, issue_time: pd.Timestamp | None
+) -> tuple[PlanBasis, pd.DataFrame, Problem]:
+    """`vpp.planning.plans.plan_problem`; forecasts that are missing are made first."""
+    return plans.plan_problem(conn, config, issue_time, forecast_all)
 
 
 def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float) -> list[dict]:
     """The plan as rows to print; battery and grid power are positive where they take and import."""
-    totals = (
-        states.groupby(level=0)[["energy_kwh", "charge_kw", "discharge_kw"]]
-        .sum()
-        .reindex(schedule.index, fill_value=0.0)
-    )
+    powers = states.groupby(level=0)[["energy_kwh", "charge_kw", "discharge_kw"]].sum()
+    totals = powers.reindex(schedule.index, fill_value=0.0)
     return [
         {
             "time": row.Index,
@@ -66,95 +77,62 @@ def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float)
     ]
 
 
+def cost_rows(run: Mapping, actual: Mapping | None) -> list[dict]:
+    """What a plan costs beside its alternatives, at forecast and at actual values if known."""
+    ways = ("no_battery", "rule", "plan")
+    expected = (run["cost_no_battery_eur"], run["cost_rule_eur"], run["cost_eur"])
+    rows = [{"cost at": "forecast values"} | dict(zip(ways, expected, strict=True))]
+    if actual is not None:
+        ways += ("perfect_foresight", "captured_share")
+        rows.append({"cost at": "actual values"} | {name: actual[name] for name in ways})
+    names = ("cost at", *ways)
+    return [{name.replace("_", " "): row.get(name) for name in names} for row in rows]
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
-    parser.add_argument(
-        "--issue-time",
-        type=terminal.utc_time,
-        metavar="TIME",
-        help="plan from this time on (default: the data end)",
-    )
+    about = "plan from this time on (default: the data end)"
+    parser.add_argument("--issue-time", type=terminal.utc_time, metavar="TIME", help=about)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands (default: plan)"
-    )
-    past = commands.add_parser(
-        "backtest", help="rolling horizon over the past, with stored forecasts"
-    )
-    past.add_argument(
-        "--days",
-        type=terminal.whole,
-        required=True,
-        metavar="N",
-        help="the last N days of the data",
-    )
-    often = past.add_mutually_exclusive_group()
-    often.add_argument(
-        "--every-h",
-        type=terminal.whole,
-        default=1,
-        metavar="H",
-        help="hours carried out of each plan (default 1)",
-    )
-    often.add_argument(
-        "--issue-local",
-        type=terminal.local_time,
-        metavar="HH:MM",
-        help="plan whole local days at this time the day before",
-    )
-    past.add_argument(
-        "--horizon-h",
-        type=terminal.whole,
-        default=36,
-        metavar="H",
-        help="hours planned ahead (default: 36)",
-    )
-    past.add_argument(
-        "--step-min",
-        type=terminal.whole,
-        metavar="M",
-        help="step of the plans (default: the finest of the sources)",
-    )
-    past.add_argument(
-        "--without-day",
-        type=terminal.local_day,
-        metavar="DATE",
-        help="also the shares without this local day",
-    )
-    aims = commands.add_parser(
-        "pareto", help="the front of cost, CO2 and battery cycles, as table, CSV and picture"
-    )
-    aims.add_argument(
-        "--input", type=Path, metavar="FILE", help="problem file (default: what would be planned)"
-    )
-    aims.add_argument(
-        "--points",
-        type=terminal.whole,
-        default=5,
-        metavar="N",
-        help="caps tried for each of CO2 and cycles (default 5)",
-    )
-    aims.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder for pareto.csv and pareto.png (default: state_dir)",
-    )
+    title = "commands (default: plan)"
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title=title)
+    about = "rolling horizon over the past, with stored forecasts"
+    add_backtest_options(commands.add_parser("backtest", help=about))
+    about = "the front of cost, CO2 and battery cycles, as table, CSV and picture"
+    aims, whole = commands.add_parser("pareto", help=about), terminal.whole
+    about = "problem file (default: what would be planned)"
+    aims.add_argument("--input", type=Path, metavar="FILE", help=about)
+    about = "caps tried for each of CO2 and cycles (default 5)"
+    aims.add_argument("--points", type=whole, default=5, metavar="N", help=about)
+    about = "folder for pareto.csv and pareto.png (default: state_dir)"
+    aims.add_argument("--output", type=Path, metavar="DIR", help=about)
     one = commands.add_parser("solve", help="solve a problem file, without a database")
-    one.add_argument(
-        "--input",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="problem, as problem.schema.json describes it",
-    )
+    about = "problem, as problem.schema.json describes it"
+    one.add_argument("--input", type=Path, required=True, metavar="FILE", help=about)
     one.add_argument("--output", type=Path, required=True, metavar="FILE", help="result")
     value = commands.add_parser("value", help="what a stored plan costs at actual values")
     value.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     return parser
 
 
+def add_backtest_options(past: argparse.ArgumentParser) -> None:
+    """The options of `backtest`."""
+    whole, about = terminal.whole, "the last N days of the data"
+    past.add_argument("--days", type=whole, required=True, metavar="N", help=about)
+    often, about = past.add_mutually_exclusive_group(), "hours carried out of each plan (default 1)"
+    often.add_argument("--every-h", type=whole, default=1, metavar="H", help=about)
+    about = "plan whole local days at this time the day before"
+    often.add_argument("--issue-local", type=terminal.local_time, metavar="HH:MM", help=about)
+    about = "hours planned ahead (default: 36)"
+    past.add_argument("--horizon-h", type=whole, default=36, metavar="H", help=about)
+    about = "step of the plans (default: the finest of the sources)"
+    past.add_argument("--step-min", type=whole, metavar="M", help=about)
+    about = "also the shares without this local day"
+    past.add_argument("--without-day", type=terminal.local_day, metavar="DATE", help=about)
+
+
 def run_solve(args: argparse.Namespace, config: Config) -> int:
+    """Solve a problem file and write the result file."""
     problem = read_problem(args.input)
     check_writable(args.output, "--output")
     result = solve(problem, config.optimization.solver)
@@ -167,111 +145,72 @@ def run_solve(args: argparse.Namespace, config: Config) -> int:
         "status": result.status,
         "certificate": result.certificate.kind,
         "binaries": result.certificate.binaries,
-    }
-    row |= {
         "gap": result.certificate.gap,
         "cost_eur": result.cost_eur,
         "objective_eur": result.objective_eur,
+        "violations": len(result.violations),
+        "seconds": result.certificate.seconds,
     }
-    print_rows(
-        [row | {"violations": len(result.violations), "seconds": result.certificate.seconds}],
-        as_json=args.json,
-    )
+    print_rows([row], as_json=args.json)
     return 0
 
 
 def run_plan(args: argparse.Namespace, config: Config) -> int:
+    """Plan, value the plan where actual values are known, and print both."""
     run = plan(config, args.issue_time)
     with session(config) as conn:
         _, schedule, states = read_schedule(conn, run["run_id"])
     rows = plan_rows(schedule, states, sum(battery.capacity_kwh for battery in config.batteries))
-    costs = [
-        {
-            "cost at": "forecast values",
-            "no battery": run["cost_no_battery_eur"],
-            "rule": run["cost_rule_eur"],
-            "plan": run["cost_eur"],
-        }
-    ]
+    actual = note = None
     try:
         actual = value_plan(config, run["run_id"])
     except DataGapError as error:
-        actual, note = None, str(error)
-    else:
-        note = None
-        costs[0] |= {"perfect foresight": None, "captured share": None}
-        names = {
-            "no battery": "no_battery",
-            "rule": "rule",
-            "plan": "plan",
-            "perfect foresight": "perfect_foresight",
-        }
-        costs.append(
-            {
-                "cost at": "actual values",
-                **{name: actual[key] for name, key in names.items()},
-                "captured share": actual["captured_share"],
-            }
-        )
+        note = str(error)
     if args.json:
         print(json_text({"run": run, "value": actual, "schedule": rows}))
         return 0
-    print_rows(
-        rows,
-        f"plan from {tables.shown(run['issue_time'])}: {run['status']}, {run['certificate']}, "
-        f"run {run['run_id']}",
-    )
+    found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
+    print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
     print()
-    print_rows(costs, "EUR, energy left at the end valued at one price")
-    for when, bent in (
-        ("forecast", run["bent_limits"]),
-        ("actual", actual["bent_limits"] if actual else {}),
-    ):
-        if any(bent.values()):
-            print(f"at {when} values: {bent_in_words(bent)}")
+    print_rows(cost_rows(run, actual), "EUR, energy left at the end valued at one price")
+    bent = {"forecast": run["bent_limits"], "actual": actual["bent_limits"] if actual else {}}
+    for when, counts in bent.items():
+        if any(counts.values()):
+            print(f"at {when} values: {bent_in_words(counts)}")
     if note:
         print(f"\nno value at actual values: {printable(note)}")
     return 0
 
 
 def run_value(args: argparse.Namespace, config: Config) -> int:
+    """Value a stored plan and print what it costs."""
     value = value_plan(config, args.run_id)
     bent = value["bent_limits"]
-    shown = (
-        value
-        if args.json
-        else {name: cell for name, cell in value.items() if name != "bent_limits"}
-    )
-    print_rows([shown], "EUR at actual values", args.json)
+    if not args.json:
+        del value["bent_limits"]
+    print_rows([value], "EUR at actual values", args.json)
     if any(bent.values()) and not args.json:
         print(bent_in_words(bent))
     return 0
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
-    rows = roll_past(
-        config,
-        args.days,
-        args.every_h,
-        args.horizon_h,
-        args.step_min,
-        args.without_day,
-        args.issue_local,
-    )
-    print_rows(
-        rows,
-        f"rolling horizon, {args.days} days, {args.horizon_h} h ahead, EUR at actual values",
-        args.json,
-    )
+    """Roll over the past and print what each way costs."""
+    often = (args.days, args.every_h, args.horizon_h, args.step_min)
+    rows = roll_past(config, *often, args.without_day, args.issue_local)
+    span = f"{args.days} days, {args.horizon_h} h ahead"
+    print_rows(rows, f"rolling horizon, {span}, EUR at actual values", args.json)
     return 0
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> int:
+    """Compute the front, and write its table and picture."""
     folder = args.output or config.paths.state_dir
-    for name in ("pareto.csv", "pareto.png"):
+    table, picture = folder / "pareto.csv", folder / "pareto.png"
+    for path in (table, picture):
         if args.input:
-            check_not_read(folder / name, "--output", args.input, "--input")
-        check_writable(folder / name, "--output")
+            check_not_read(path, "--output", args.input, "--input")
+        check_writable(path, "--output")
     if args.input:
         problem = read_problem(args.input)
     else:
@@ -283,26 +222,19 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
             "or in the problem file"
         )
     rows = pareto.front(problem, args.points, config.optimization.solver)
-    with replacing_file(folder / "pareto.csv", "--output") as table:
-        with replacing_file(folder / "pareto.png", "--output") as picture:
-            pareto.plot_front(rows, picture)
-        pd.DataFrame(rows).to_csv(table, index=False)
+    with replacing_file(table, "--output") as new_table:
+        with replacing_file(picture, "--output") as new_picture:
+            pareto.plot_front(rows, new_picture)
+        pd.DataFrame(rows).to_csv(new_table, index=False)
     print_rows(rows, "better in one aim is worse in another", args.json)
     if not args.json:
-        print(
-            f"written: {tables.shown(folder / 'pareto.csv')}, {tables.shown(folder / 'pareto.png')}"
-        )
+        print(f"written: {shown(table)}, {shown(picture)}")
     return 0
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    commands = {
-        None: run_plan,
-        "backtest": run_backtest,
-        "pareto": run_pareto,
-        "solve": run_solve,
-        "value": run_value,
-    }
+    commands = {"backtest": run_backtest, "pareto": run_pareto, "solve": run_solve}
+    commands |= {None: run_plan, "value": run_value}
     return commands[args.command](args, config)
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 import communication
 from vpp.champions.forecasts import forecast_all
-from vpp.champions.logbook import train
+from vpp.champions.training import train
 from vpp.planning import plans, valuation
 from vpp.report.page import OUTPUT, write_report
 from vpp.runtime.config import Config, ConfigError, VppError

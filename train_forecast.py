@@ -5,27 +5,27 @@
     python train_forecast.py --issue-time 2025-03-01T00:00Z --json
 
 Reads the series from the database as known at the issue time (default: the data end), tunes with
-Optuna and compares on origins of the past (`model_selection.py` says how), and writes to MLflow: a
-run for each source, in it one for each model with parameters, scores, backtest and picture. The
-alias `champion` of the registered model `vpp-<source_id>` moves only to a model that beats the one
-that has it, or to that one fitted anew. A source that cannot be trained leaves the others be, and
-the exit code is 1. A run that was interrupted goes on where it was: the study lies in the database,
-or in `state_dir` with the embedded one.
+Optuna and compares on origins of the past (`vpp/champions/contest.py` says how), and writes to
+MLflow: a run for each source, in it one for each model with parameters, scores, backtest and
+picture. The alias `champion` of the registered model `vpp-<source_id>` moves only to a model that
+beats the one that has it, or to that one fitted anew. A source that cannot be trained leaves the
+others be, and the exit code is 1. A run that was interrupted goes on where it was: the study lies
+in the database, or in `state_dir` with the embedded one.
 
 Power in kW, prices in EUR/MWh; `mae_ratio_naive` is the MAE over that of last week's same local
 hour."""
 
 import argparse
+from collections.abc import Sequence
 
-from vpp.champions.logbook import train
 from vpp.champions.origins import SelectionError
+from vpp.champions.training import train
 from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime import terminal
 from vpp.runtime.config import Config
 from vpp.runtime.tables import json_text, print_rows
 
 __all__ = ["train"]
-
 
 SHOWN = (
     "source_id",
@@ -43,6 +43,7 @@ SHOWN = (
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The arguments of this script."""
     parser = terminal.new_parser(__doc__)
     parser.add_argument(
         "--issue-time",
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
+    """Train, print the leaderboard, and complain of sources without a champion."""
     rows = train(
         config, args.issue_time, args.source, args.models, args.trials, args.timeout, args.jobs
     )
@@ -88,7 +90,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         )
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns its exit code."""
     return terminal.run_script(build_parser(), run, argv)
 
 

@@ -1,14 +1,15 @@
-"""Kill -9 in the middle of the stream, round after round, and count what is in the database and in
-the dead letters afterwards.
+"""Kill -9 in the middle of the stream, round after round; then count rows and dead letters.
 
-    python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5] [--pair 5] [--poison 1]
+    python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5]
+                                     [--pair 5] [--poison 1]
 
 Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py
 produce` killed and run again; one of two sinks killed; and without a kill, 100,000 messages of
 which 1,000 are bad in all ways of `POISON`, each to be dead-lettered with its reason. Each prints
 its seed. After each, the rows must be the distinct keys with their newest values, and the dead
 letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder;
-exit 1 if a round fails."""
+exit 1 if a round fails.
+"""
 
 import argparse
 import json
@@ -36,25 +37,34 @@ from vpp.site.kinds import KINDS, SERIES_KINDS
 from vpp.stream import dead_letters, kafka, sink
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 SOURCES = [
-    Source(
-        f"{kind}-{n}",
-        kind,
-        kind,
-        "site-1",
-        None if kind == "market" else 1000.0,
-        60,
-        49.6,
-        6.1,
-        "Europe/Brussels",
-    )
+    Source(f"{kind}-{n}", kind, kind, "site-1", capacity_kw, 60, 49.6, 6.1, "Europe/Brussels")
     for kind in SERIES_KINDS
+    for capacity_kw in [None if kind == "market" else 1000.0]
     for n in range(4)
 ]
 
 
 def _power(time_text: str, value: object, source_id: str = "solar-1") -> bytes:
     return json.dumps({"source_id": source_id, "time": time_text, "power_kw": value}).encode()
+
+
+def iso(hour: int) -> str:
+    """The start of an hour from `START` on, as a message states it."""
+    return (START + timedelta(hours=hour)).strftime(TIME)
+
+
+def spoilt(message: bytes) -> tuple[bytes | None, ...]:
+    """Ways in which a message is no record."""
+    cut, naive, strange = message[:-5], message.replace(b"Z", b""), message.replace(b"-", b"+", 1)
+    return b"", None, cut, naive, strange
+
+
+def command(config: Config, *arguments: str) -> list[str]:
+    """A command line of communication.py."""
+    script = str(ROOT / "communication.py")
+    return [sys.executable, script, "--config", str(config.path), *arguments]
 
 
 HOUR = "2025-01-01T00:00:00Z"
@@ -92,12 +102,10 @@ class Round:
 
     def __init__(self, config: Config, seed: int):
         self.config, self.random = config, random.Random(seed)
-        self.newest: dict[
-            tuple[str, str, str], tuple[int, int, float]
-        ] = {}  # kind, source, time -> sent, sequence, value
-        self.invalid: dict[
-            tuple[str, int, int], str
-        ] = {}  # topic, partition, offset -> part of the reason
+        # kind, source, time -> sent, sequence, value
+        self.newest: dict[tuple[str, str, str], tuple[int, int, float]] = {}
+        # topic, partition, offset -> part of the reason
+        self.invalid: dict[tuple[str, int, int], str] = {}
         self.sequence = 0
         self.processes: list[subprocess.Popen] = []
         with db.session(config) as conn:
@@ -106,10 +114,8 @@ class Round:
 
     def connect(self) -> None:
         """A producer for the broker as it is now."""
-        self.producer = Producer(
-            kafka.kafka_settings(self.config)
-            | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
-        )
+        settings = {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
+        self.producer = Producer(kafka.kafka_settings(self.config) | settings)
         kafka.wait_for_topics(self.producer, list(kafka.topic_names(self.config).values()), 20)
 
     def send(self, count: int) -> None:
@@ -120,47 +126,41 @@ class Round:
         for _ in range(count):
             self.sequence += 1
             kind = self.random.choice(SERIES_KINDS)
-            name = f"{kind}-{self.random.randrange(4)}"
-            hour = (START + timedelta(hours=self.random.randrange(300))).strftime(
-                "%Y-%m-%dT%H:%M:%SZ"
-            )
+            name, hour = f"{kind}-{self.random.randrange(4)}", iso(self.random.randrange(300))
             value = round(self.random.uniform(0, 1000), 3)
             sent = 1_750_000_000_000 + self.sequence // 2 - self.random.choice((0, 0, 0, 0, 500))
-            message = json.dumps(
-                {"source_id": name, "time": hour, KINDS[kind].value: value}
-            ).encode()
-            invalid = self.random.random() < 0.02
-            if invalid:
-                message = self.random.choice(
-                    (
-                        b"",
-                        None,
-                        message[:-5],
-                        message.replace(b"Z", b""),
-                        message.replace(b"-", b"+", 1),
-                    )
-                )
+            record = {"source_id": name, "time": hour, KINDS[kind].value: value}
+            message, part = json.dumps(record).encode(), None
+            if self.random.random() < 0.02:
+                message, part = self.random.choice(spoilt(message)), ""
             else:
-                key = (kind, name, hour)
-                self.newest[key] = max(
-                    self.newest.get(key, (0, 0, 0.0)), (sent, self.sequence, value)
-                )
-
-            def report(error, delivered, invalid=invalid):
-                if error is not None:
-                    raise RuntimeError(error)
-                if invalid:
-                    self.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = ""
-
-            self.producer.produce(
-                kafka.topic_names(self.config)[kind],
-                message,
-                name,
-                timestamp=sent,
-                on_delivery=report,
-            )
-            self.producer.poll(0)
+                key, new = (kind, name, hour), (sent, self.sequence, value)
+                self.newest[key] = max(self.newest.get(key, new), new)
+            self.produce(kind, message, name, part, sent)
         assert self.producer.flush(30) == 0
+
+    def produce(
+        self, kind: str, message: bytes | None, key: str, part: str | None, sent_ms: int = 0
+    ) -> None:
+        """One message; `part` of the reason for which it will be refused, None for a good one.
+
+        `sent_ms` 0 stands for now.
+        """
+
+        def report(error, delivered) -> None:
+            if error is not None:
+                raise RuntimeError(error)
+            if part is not None:
+                self.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = part
+
+        topic, more = kafka.topic_names(self.config)[kind], {"on_delivery": report}
+        while True:
+            try:
+                self.producer.produce(topic, message, key, timestamp=sent_ms, **more)
+                break
+            except BufferError:
+                self.producer.poll(0.01)
+        self.producer.poll(0)
 
     def send_for(self, seconds: float) -> None:
         """Small lots of messages, one after the other."""
@@ -170,16 +170,9 @@ class Round:
             time.sleep(0.02)
 
     def start_sink(self) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            str(ROOT / "communication.py"),
-            "--config",
-            str(self.config.path),
-            "consume",
-        ]
-        self.processes.append(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
+        """A sink in a process of its own."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.processes.append(subprocess.Popen(command(self.config, "consume"), **quiet))
         return self.processes[-1]
 
     def count_rows(self) -> int:
@@ -191,14 +184,15 @@ class Round:
 
         A sink has joined its group and is at work.
         """
-        before, until = self.count_rows() if before is None else before, time.monotonic() + seconds
+        before = self.count_rows() if before is None else before
+        until = time.monotonic() + seconds
         self.send(count)
         while self.count_rows() <= before:
             assert time.monotonic() < until, f"no new rows in {seconds} s"
             time.sleep(0.05)
 
     def finish(self) -> str:
-        """End the sinks as a service ends, store the rest, and compare.
+        """End the sinks as a service ends, store the rest, and compare; returns what was counted.
 
         Raises
         ------
@@ -215,20 +209,15 @@ class Round:
         with db.session(self.config) as conn:
             for source in SOURCES:
                 for at, value in db.read_series(conn, source).items():
-                    stored[source.kind, source.source_id, at.strftime("%Y-%m-%dT%H:%M:%SZ")] = value
-        assert stored == expected, (
-            f"{len(stored)} rows, expected {len(expected)}; "
-            f"{len(set(stored.items()) ^ set(expected.items()))} differ"
-        )
+                    stored[source.kind, source.source_id, at.strftime(TIME)] = value
+        differ = len(set(stored.items()) ^ set(expected.items()))
+        assert not differ, f"{len(stored)} rows, expected {len(expected)}; {differ} differ"
         letters = dead_letters.read_dead_letters(self.config, kafka.kafka_settings(self.config))
         assert sorted(letter.origin[:3] for letter in letters) == sorted(self.invalid), (
             f"{len(letters)} dead letters, {len(self.invalid)} due"
         )
-        wrong = [
-            letter.error
-            for letter in letters
-            if self.invalid[letter.origin[:3]] not in letter.error
-        ]
+        parts = [(letter.error, self.invalid[letter.origin[:3]]) for letter in letters]
+        wrong = [error for error, part in parts if part not in error]
         assert not wrong, f"{len(wrong)} dead letters with another reason, among them: {wrong[0]}"
         return f"{self.sequence} messages, {len(expected)} rows, {len(letters)} dead letters"
 
@@ -247,9 +236,8 @@ def kill_sink(test: Round, sinks: int = 1) -> None:
     running[0].kill()
     if sinks == 1:
         test.start_sink()
-    test.send_and_wait(
-        500, before=len(test.newest)
-    )  # more than the killed one can have stored with its last breath
+    # more than the killed one can have stored with its last breath
+    test.send_and_wait(500, before=len(test.newest))
 
 
 def kill_postgres(test: Round) -> None:
@@ -264,13 +252,10 @@ def kill_postgres(test: Round) -> None:
 
 
 def kill_producer(test: Round, sinks: int = 1) -> None:
-    """`communication.py produce` is killed at a random moment and run again, while a sink stores."""
+    """`communication.py produce` is killed at a random moment and run again beside a sink."""
     rows, lines = 12_000, ["time,source_id,power_kw"]
     for n in range(rows):
-        hour, name = (
-            (START - timedelta(hours=1 + n // 4)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            f"load-{n % 4}",
-        )
+        hour, name = iso(-1 - n // 4), f"load-{n % 4}"
         lines.append(f"{hour},{name},{n % 997}")
         test.newest["load", name, hour] = (2**60, 0, float(n % 997))
     folder = test.config.paths.data_dir
@@ -280,23 +265,15 @@ def kill_producer(test: Round, sinks: int = 1) -> None:
     for _ in range(sinks):
         test.start_sink()
     test.send_and_wait(500)
-    command = [
-        sys.executable,
-        str(ROOT / "communication.py"),
-        "--config",
-        str(test.config.path),
-        "produce",
-        "--topic",
-        "load-topic",
-    ]
+    produce = command(test.config, "produce", "--topic", "load-topic")
     before = test.count_rows()
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    first = subprocess.Popen(produce, stdout=subprocess.DEVNULL)
     test.processes.append(first)
     while test.count_rows() < before + rows // 100 and first.poll() is None:
         time.sleep(0.02)
     time.sleep(test.random.uniform(0, 0.3))
     first.kill()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(produce, stdout=subprocess.DEVNULL, check=True)
     test.sequence += rows
 
 
@@ -307,29 +284,15 @@ def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
     faults = [list(POISON.values())[number % len(POISON)] for number in range(bad)]
     messages = [*faults, *([None] * good)]
     test.random.shuffle(messages)
-    topic, hours = kafka.topic_names(test.config)["solar"], 0
-
-    def report(error, delivered, part):
-        if error is not None:
-            raise RuntimeError(error)
-        test.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = part
-
+    hours = 0
     for fault in messages:
         test.sequence += 1
         if fault:
-            value, part = fault
-            test.producer.produce(
-                topic,
-                value,
-                "solar-1",
-                on_delivery=lambda error, message, part=part: report(error, message, part),
-            )
-            test.producer.poll(0)
+            test.produce("solar", fault[0], "solar-1", fault[1])
             continue
         hours += 1
-        hour = (START - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        test.newest["solar", "solar-1", hour] = (2**60, 0, hours % 1000.0)
-        kafka.send(test.producer, topic, _power(hour, hours % 1000), "solar-1")
+        test.newest["solar", "solar-1", iso(-hours)] = (2**60, 0, hours % 1000.0)
+        test.produce("solar", _power(iso(-hours), hours % 1000), "solar-1", None)
     assert test.producer.flush(60) == 0
 
 
@@ -343,17 +306,15 @@ def kill_each(test: Round) -> None:
 
 def kill_server(test: Round) -> None:
     """PostgreSQL is killed; what comes after is stored all the same."""
-    places = embedded.find_places(test.config.paths.state_dir)
-    os.kill(
-        int((places.postgres / "data" / "postmaster.pid").read_text().split("\n")[0]),
-        signal.SIGKILL,
-    )
+    folder = embedded.find_places(test.config.paths.state_dir).postgres / "data"
+    os.kill(int((folder / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
     while not postgres_answers(test.config):
         time.sleep(0.05)
     test.send_and_wait(500)
 
 
 def postgres_answers(config: Config) -> bool:
+    """Whether a session can be opened now."""
     try:
         db.connect(config, 0.0).close()
     except db.DatabaseError:
@@ -362,7 +323,7 @@ def postgres_answers(config: Config) -> bool:
 
 
 def run_round(config: Config, seed: int, scenario, **arguments) -> str:
-    """One round; the reset before it makes it independent of the others."""
+    """One round, independent of the others; returns what was counted."""
     with db.session(config) as conn:
         db.reset(conn)
     test = Round(config, seed)
@@ -380,9 +341,10 @@ def new_config(folder: Path, number: int) -> Config:
     """
     path = folder / f"round-{number}.ini"
     path.write_text(
-        f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nwait_s = 60\n"
-        f"[kafka]\ntopic_prefix = r{number}-\ngroup_id = r{number}\nbatch_rows = 300\nbatch_s = "
-        "0.1\n"
+        f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n"
+        "[database]\nwait_s = 60\n"
+        f"[kafka]\ntopic_prefix = r{number}-\ngroup_id = r{number}\n"
+        "batch_rows = 300\nbatch_s = 0.1\n"
     )
     return load_config(path, {})
 
@@ -397,29 +359,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5), ("poison", 1)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
     args = parser.parse_args(argv)
-    plan = [("sink killed", kill_sink, {})] * args.sink + [
-        ("PostgreSQL killed", kill_postgres, {})
-    ] * args.postgres
-    plan += [("producer killed", kill_producer, {})] * args.producer + [
-        ("one of two sinks killed", kill_sink, {"sinks": 2})
-    ] * args.pair
+    plan = [("sink killed", kill_sink, {})] * args.sink
+    plan += [("PostgreSQL killed", kill_postgres, {})] * args.postgres
+    plan += [("producer killed", kill_producer, {})] * args.producer
+    plan += [("one of two sinks killed", kill_sink, {"sinks": 2})] * args.pair
     plan += [("poison", poison, {})] * args.poison
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         try:
             for number, (name, scenario, arguments) in enumerate(plan):
-                began = time.monotonic()
+                began, seed = time.monotonic(), args.seed + number
                 try:
-                    result = run_round(
-                        new_config(Path(folder), number), args.seed + number, scenario, **arguments
-                    )
+                    config = new_config(Path(folder), number)
+                    result = run_round(config, seed, scenario, **arguments)
                 except AssertionError as error:
                     failed, result = failed + 1, f"FAILED: {error}"
-                print(
-                    f"{name}, seed {args.seed + number}: {result}, "
-                    f"{time.monotonic() - began:.1f} s",
-                    flush=True,
-                )
+                seconds = time.monotonic() - began
+                print(f"{name}, seed {seed}: {result}, {seconds:.1f} s", flush=True)
         finally:
             embedded.stop(Path(folder) / "state", delete=True)
     print(

@@ -1,5 +1,4 @@
-"""How fast the stream stores rows, beside what the database can do at most; all in one run on one
-server.
+"""How fast the stream stores rows beside the most that the database can, in one run on one server.
 
     python benchmarks/bench_ingest.py [--rows 200000] [--stream-rows 2000000] [--config FILE]
 
@@ -8,7 +7,8 @@ Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert
 rows and reading them again; end to end from CSV by one `communication.py`, with the memory of its
 sink, the CPU of all processes together and what others had of the machine meanwhile; and the
 seconds to read a year of ten sources at 15 minutes. Runs on embedded servers in a temporary folder,
-or those of a configuration, whose tables it empties."""
+or those of a configuration, whose tables it empties.
+"""
 
 import argparse
 import dataclasses
@@ -35,6 +35,7 @@ from sources import Source, write_sources
 from vpp.runtime.config import EMBEDDED, Config, load_config
 from vpp.site.kinds import MEASUREMENTS
 from vpp.storage import bulk
+from vpp.storage.overview import server_name
 from vpp.stream import files, sink
 from vpp.stream.kafka import (
     kafka_settings,
@@ -67,19 +68,16 @@ def make_columns(rows: int) -> dict[str, np.ndarray]:
 
 
 def write_csv(path: Path, rows: int) -> None:
+    """The rows of `make_columns` as a file."""
     columns = make_columns(rows)
-    frame = pd.DataFrame(
-        {
-            "time": columns["time"].astype("M8[us]"),
-            "source_id": columns["source"],
-            "power_kw": columns["power_kw"],
-        }
-    )
-    frame["source_id"] = "load-" + frame["source_id"].astype(str)
+    frame = pd.DataFrame({"time": columns["time"].astype("M8[us]")})
+    frame["source_id"] = "load-" + pd.Series(columns["source"]).astype(str)
+    frame["power_kw"] = columns["power_kw"]
     frame.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 
 
 def timed(action: Callable[[], object]) -> float:
+    """Seconds that an action takes."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
@@ -113,12 +111,9 @@ def store(config: Config, rows: int, batch: int, write: Callable) -> float:
 
         def store() -> None:
             for start in range(0, rows, batch):
-                write(
-                    conn,
-                    "load",
-                    source_ids,
-                    {name: column[start : start + batch] for name, column in columns.items()},
-                )
+                part = slice(start, start + batch)
+                rows_of = {name: column[part] for name, column in columns.items()}
+                write(conn, "load", source_ids, rows_of)
                 conn.commit()
 
         return rows / timed(store)
@@ -126,13 +121,10 @@ def store(config: Config, rows: int, batch: int, write: Callable) -> float:
 
 def upsert(conn, table: str, source_ids: Sequence[str], columns: dict[str, np.ndarray]) -> None:
     """COPY into a temporary table and INSERT ... ON CONFLICT."""
+    shape = MEASUREMENTS[table]
+    newest, _ = bulk.newest_rows(shape, source_ids, conn.encoding, columns)
     with conn.cursor() as cursor:
-        bulk.upsert(
-            cursor,
-            table,
-            source_ids,
-            bulk.newest_rows(MEASUREMENTS[table], source_ids, conn.encoding, columns)[0],
-        )
+        bulk.upsert(cursor, table, source_ids, newest)
 
 
 def fill(config: Config, rows: int) -> int:
@@ -154,58 +146,36 @@ def fill(config: Config, rows: int) -> int:
 
 
 def drain(config: Config, group: str) -> tuple[float, sink.Count]:
-    """Rows/s of the sink after its first batch, so without the seconds of joining its group.
-
-    And what became of the rows.
-    """
+    """Rows/s of the sink after its first batch, so without the time of joining; and its counts."""
     config = dataclasses.replace(config, kafka=dataclasses.replace(config.kafka, group_id=group))
     batches = []
-    member = sink.Sink(
-        config, until_drained=True, advance=lambda rows: batches.append((time.perf_counter(), rows))
-    )
+    member = sink.Sink(config, until_drained=True)
+    member.advance = lambda rows: batches.append((time.perf_counter(), rows))
     sink.run_sink(member)
     rows = sum(rows for _, rows in batches[1:])
     return rows / (batches[-1][0] - batches[0][0]), member.counts["load"]
 
 
 def stream(config: Config, rows: int) -> dict[str, float]:
-    """`communication.py` on a CSV file.
-
-    Rows/s, CPU, and the memory [MB] of its sink at a fifth, a half and at its most.
-    """
+    """`communication.py` on a CSV file: rows/s, CPU, and the memory [MB] of its sink."""
     config.paths.data_dir.mkdir(parents=True, exist_ok=True)
     write_sources(config.paths.data_dir / "sources.csv", SOURCES)
     write_csv(config.paths.data_dir / "load.csv", rows)
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)],
-        stdout=subprocess.DEVNULL,
-    )
-    memory, first = {}, None
-    servers, machine, cpu = (
-        server_pids(config),
-        cpu_of_machine(),
-        cpu_of(server_pids(config)) + cpu_of_children(),
-    )
+    command = [sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    servers, machine = server_pids(config), cpu_of_machine()
+    cpu = cpu_of(servers) + cpu_of_children()
+    curve, first = [], None
     with db.session(config) as conn, conn.cursor() as cursor:
         while process.poll() is None:
             cursor.execute("SELECT pg_relation_size('load')")
-            size = cursor.fetchone()[0]
+            (size,) = cursor.fetchone()
             conn.commit()
             if size and first is None:
                 first = time.perf_counter()
-            try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
-            except FileNotFoundError:
-                break
-            values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-            if "VmHWM" in values:
-                memory[time.perf_counter() - began] = (
-                    int(values["VmRSS"].split()[0]) / 1e3,
-                    int(values["VmHWM"].split()[0]) / 1e3,
-                )
+            curve += memory_of(process.pid)
             time.sleep(0.2)
-        process.wait()
         ended = time.perf_counter()
         cpu, machine = cpu_of(servers) + cpu_of_children() - cpu, cpu_of_machine() - machine
         stored = db.count_rows(conn)["load"]
@@ -213,7 +183,6 @@ def stream(config: Config, rows: int) -> dict[str, float]:
         raise SystemExit(
             f"communication.py ended with {process.returncode}, {stored} of {rows} rows stored"
         )
-    curve = list(memory.values())
     return {
         "cpu_us": cpu / rows * 1e6,
         "others": (machine - cpu) / (ended - began) / os.cpu_count(),
@@ -225,6 +194,18 @@ def stream(config: Config, rows: int) -> dict[str, float]:
     }
 
 
+def memory_of(pid: int) -> list[tuple[float, float]]:
+    """The memory of a process now and at its most [MB]; nothing when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    values = dict(line.split(":", 1) for line in lines if ":" in line)
+    if "VmHWM" not in values:
+        return []
+    return [tuple(int(values[name].split()[0]) / 1e3 for name in ("VmRSS", "VmHWM"))]
+
+
 def cpu_of_children() -> float:
     """Seconds of CPU of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -232,145 +213,123 @@ def cpu_of_children() -> float:
 
 
 def cpu_of(pids: Sequence[int]) -> float:
-    """Seconds of CPU that these processes and their children, also those that have ended, have
-    used.
-    """
-    ticks = 0
+    """Seconds of CPU of these processes and of their children, also of those that have ended."""
+    seconds = 0.0
     for pid in pids:
         try:
-            ticks += sum(
-                map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15])
-            )
-            tasks = [
-                path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")
-            ]
-            ticks += cpu_of([int(child) for children in tasks for child in children]) * TICKS_PER_S
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
         except FileNotFoundError:
             continue
-    return ticks / TICKS_PER_S
+        seconds += sum(map(int, fields[11:15])) / TICKS_PER_S
+        seconds += cpu_of([int(child) for text in lists for child in text.split()])
+    return seconds
 
 
 def cpu_of_machine() -> float:
     """Seconds of CPU that the machine was busy."""
-    user, nice, system, _, _, *interrupts = map(
-        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8]
-    )
+    fields = Path("/proc/stat").read_text().split("\n")[0].split()[1:8]
+    user, nice, system, _, _, *interrupts = map(int, fields)
     return (user + nice + system + sum(interrupts)) / TICKS_PER_S
 
 
 def server_pids(config: Config) -> list[int]:
     """The daemon of the embedded servers, whose child PostgreSQL is; none for others."""
-    return (
-        [int(embedded.find_places(config.paths.state_dir).lock.read_text())]
-        if config.database.url == EMBEDDED
-        else []
-    )
+    if config.database.url != EMBEDDED:
+        return []
+    return [int(embedded.find_places(config.paths.state_dir).lock.read_text())]
 
 
 def read_year(config: Config) -> tuple[int, float]:
-    """Seconds to read a year of ten sources at 15 minutes side by side."""
-    rows = 35_040 * len(SOURCES)
+    """Values of a year of ten sources at 15 minutes, and the seconds to read them side by side."""
+    store(config, 35_040 * len(SOURCES), 200_000, db.store_measurements)
+    end, frames = START + pd.Timedelta(days=365), []
     with db.session(config) as conn:
-        for start in range(0, rows, 200_000):
-            part = {
-                name: column[start : start + 200_000] for name, column in make_columns(rows).items()
-            }
-            db.store_measurements(conn, "load", [source.source_id for source in SOURCES], part)
-            conn.commit()
-        frames = []
         seconds = timed(
-            lambda: frames.append(
-                db.read_resampled(conn, SOURCES[:10], START, START + pd.Timedelta(days=365), 15)
-            )
+            lambda: frames.append(db.read_resampled(conn, SOURCES[:10], START, end, 15))
         )
     return frames[0].size, seconds
 
 
+def measure(config: Config, rows: int, stream_rows: int) -> None:
+    """Run the parts one after the other, and print a line for each."""
+
+    def empty() -> None:
+        with db.session(config) as conn:
+            db.reset(conn)
+            db.upsert_sources(conn, SOURCES)
+
+    def show(title: str, rate: float, more: str = "") -> None:
+        print(f"{title:28} {rate:9,.0f} rows/s{more}", flush=True)
+
+    batch = config.kafka.batch_rows
+    with db.session(config) as conn:
+        print(server_name(conn))
+    empty()
+    show("bare COPY", bare_copy(config, rows, batch))
+    empty()
+    limit = store(config, rows, batch, upsert)
+    show("COPY + upsert (the limit)", limit, f", batches of {batch:,}")
+    show("  the same rows again", store(config, rows, batch, upsert))
+    empty()
+    show("store_measurements", store(config, rows, batch, db.store_measurements))
+    held = fill(config, rows)
+    empty()
+    rate, count = drain(config, f"bench{time.time_ns()}")
+    share = f", {rate / limit:.0%} of the limit"
+    show("sink alone, new rows", rate, f"{share} ({count.stored:,} of {held:,} held)")
+    rate, count = drain(config, f"bench{time.time_ns()}")
+    share = f", {rate / limit:.0%} of the limit"
+    show("sink alone, read again", rate, f"{share} ({count.unchanged:,} unchanged)")
+    empty()
+    for title in ("end to end, new rows", "end to end, sent again"):
+        result = stream(config, stream_rows)
+        show(title, result["rows_per_s"], more_of(result))
+    empty()
+    size, seconds = read_year(config)
+    print(f"{'read a year, 10 sources':28} {seconds:9.2f} s for {size:,} values at 15 min")
+
+
+def more_of(result: dict[str, float]) -> str:
+    """The figures of `stream` behind its rows/s, in words."""
+    return (
+        f", {result['rows_per_s_after_joining']:,.0f} after joining the group, "
+        f"{result['cpu_us']:.1f} µs of CPU a row, others had {result['others']:.0%} "
+        f"of the machine; memory of the sink {result['at a fifth']:.0f} MB at a fifth, "
+        f"{result['at half']:.0f} at half, {result['most']:.0f} at most"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
+    """The script; returns its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    many, most = 200_000, 2_000_000
+    parser.add_argument("--rows", type=int, default=many, help=f"of each part (default: {many:,})")
     parser.add_argument(
-        "--rows", type=int, default=200_000, help="rows of each part (default: 200,000)"
-    )
-    parser.add_argument(
-        "--stream-rows",
-        type=int,
-        default=2_000_000,
-        help="rows of the end to end run (default: 2,000,000)",
+        "--stream-rows", type=int, default=most, help=f"of the end to end run (default: {most:,})"
     )
     parser.add_argument("--config", metavar="FILE", help="servers to use; their tables are emptied")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "bench.ini"
-        given = load_config(args.config) if args.config else None
-        database, kafka = (
-            (given.database.url, given.kafka.bootstrap_servers) if given else (EMBEDDED, EMBEDDED)
-        )
+        database = kafka = EMBEDDED
+        if args.config:
+            given = load_config(args.config)
+            database, kafka = given.database.url, given.kafka.bootstrap_servers
         path.write_text(
-            f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n[database]\nurl = "
-            f"{database}\n"
+            f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n"
+            f"[database]\nurl = {database}\n"
             f"[kafka]\nbootstrap_servers = {kafka}\ntopic_prefix = bench{time.time_ns()}-\n"
         )
-        config = load_config(path, {})
-
-        def empty() -> None:
-            with db.session(config) as conn:
-                db.reset(conn)
-                db.upsert_sources(conn, SOURCES)
-
         try:
-            batch = config.kafka.batch_rows
-            with db.session(config) as conn:
-                print(db.schema.server_name(conn))
-            empty()
-            print(
-                f"bare COPY                    {bare_copy(config, args.rows, batch):9,.0f} rows/s"
-            )
-            empty()
-            limit = store(config, args.rows, batch, upsert)
-            print(f"COPY + upsert (the limit)    {limit:9,.0f} rows/s, batches of {batch:,}")
-            print(
-                f"  the same rows again        {store(config, args.rows, batch, upsert):9,.0f} "
-                "rows/s"
-            )
-            empty()
-            print(
-                "store_measurements           "
-                f"{store(config, args.rows, batch, db.store_measurements):9,.0f} rows/s"
-            )
-            held = fill(config, args.rows)
-            empty()
-            rate, count = drain(config, f"bench{time.time_ns()}")
-            print(
-                f"sink alone, new rows         {rate:9,.0f} rows/s, {rate / limit:.0%} of the "
-                f"limit ({count.stored:,} of {held:,} held)"
-            )
-            rate, count = drain(config, f"bench{time.time_ns()}")
-            print(
-                f"sink alone, read again       {rate:9,.0f} rows/s, {rate / limit:.0%} of the "
-                f"limit ({count.unchanged:,} unchanged)"
-            )
-            for title in ("end to end, new rows", "end to end, sent again"):
-                if title.endswith("new rows"):
-                    empty()
-                result = stream(config, args.stream_rows)
-                print(
-                    f"{title:28} {result['rows_per_s']:9,.0f} rows/s, "
-                    f"{result['rows_per_s_after_joining']:,.0f} after joining the group, "
-                    f"{result['cpu_us']:.1f} µs of CPU a row, others had {result['others']:.0%} "
-                    "of the machine; memory of the sink "
-                    f"{result['at a fifth']:.0f} MB at a fifth, {result['at half']:.0f} at "
-                    f"half, {result['most']:.0f} at most"
-                )
-            empty()
-            size, seconds = read_year(config)
-            print(f"read a year, 10 sources      {seconds:9.2f} s for {size:,} values at 15 min")
+            measure(load_config(path, {}), args.rows, args.stream_rows)
         finally:
-            if not given:
+            if not args.config:
                 embedded.stop(folder / "state", delete=True)
     return 0
 

@@ -1,8 +1,8 @@
 """Every public name of `vpp/` says what it does, and names each of its parameters once.
 
-    python -m pytest tests/test_docstrings.py --runxfail -k schedule
+    python -m pytest tests/test_docstrings.py -k schedule
 
-lists all that is missing in a room, also in the modules of `TODO`. The sections are numpydoc's:
+lists all that is missing in a room. The sections are those of numpydoc:
 `Parameters`, `Returns`, `Raises` and so on, underlined, with entries `name : meaning [unit].`
 """
 
@@ -20,77 +20,6 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
     for path in sorted(ROOT.glob("vpp/**/*.py"))
     if path.name != "__init__.py"
-}
-# A module leaves this set with the commit that completes it; one that is complete may not stay.
-TODO: set[str] = {
-    "vpp.champions.contest",
-    "vpp.champions.forecasts",
-    "vpp.champions.history",
-    "vpp.champions.logbook",
-    "vpp.champions.origins",
-    "vpp.champions.registry",
-    "vpp.champions.tuning",
-    "vpp.forecast.backtest",
-    "vpp.forecast.calibration",
-    "vpp.forecast.day_kinds",
-    "vpp.forecast.features",
-    "vpp.forecast.known",
-    "vpp.forecast.lookups",
-    "vpp.forecast.model",
-    "vpp.forecast.models.combination",
-    "vpp.forecast.models.lear",
-    "vpp.forecast.models.linear",
-    "vpp.forecast.models.trees",
-    "vpp.forecast.scaling",
-    "vpp.forecast.scores",
-    "vpp.forecast.sun",
-    "vpp.planning.past",
-    "vpp.planning.plans",
-    "vpp.planning.runs",
-    "vpp.planning.site_state",
-    "vpp.planning.valuation",
-    "vpp.runtime.config",
-    "vpp.runtime.files",
-    "vpp.runtime.parallel",
-    "vpp.runtime.postgres",
-    "vpp.runtime.servers",
-    "vpp.runtime.tables",
-    "vpp.runtime.terminal",
-    "vpp.runtime.words",
-    "vpp.schedule.basis",
-    "vpp.schedule.constraints",
-    "vpp.schedule.devices",
-    "vpp.schedule.problem",
-    "vpp.schedule.problem_file",
-    "vpp.schedule.rolling",
-    "vpp.schedule.site",
-    "vpp.schedule.value",
-    "vpp.site.csv_files",
-    "vpp.site.csv_import",
-    "vpp.site.sources",
-    "vpp.site.times",
-    "vpp.storage.bulk",
-    "vpp.storage.connection",
-    "vpp.storage.measurements",
-    "vpp.storage.results",
-    "vpp.storage.rows",
-    "vpp.storage.schema",
-    "vpp.stream.batch",
-    "vpp.stream.dead_letters",
-    "vpp.stream.kafka",
-    "vpp.stream.positions",
-    "vpp.stream.producer",
-    "vpp.stream.records",
-    "vpp.stream.retry",
-    "vpp.stream.sink",
-    "vpp.stream.status",
-    "vpp.stream.writer",
-    "vpp.synthetic.files",
-    "vpp.synthetic.fleet",
-    "vpp.synthetic.picture",
-    "vpp.synthetic.plants",
-    "vpp.synthetic.series",
-    "vpp.synthetic.weather",
 }
 
 GIVEN = {"self", "cls", "conn", "config", "args", "kwargs"}  # the same meaning everywhere
@@ -261,15 +190,7 @@ def offenders(name: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="its docstrings are due"))
-        if name in TODO
-        else name
-        for name in MODULES
-    ],
-)
+@pytest.mark.parametrize("name", MODULES)
 def test_public_names_are_documented(name):
     found = offenders(name)
     assert not found, "\n".join([f"{MODULES[name].relative_to(ROOT)}:", *found])

@@ -1,6 +1,7 @@
-"""The house holds: rooms and storeys as in docs/architecture.md, no circle, and nothing too big to read.
+"""The house holds: rooms and storeys as in docs/architecture.md, no circle, nothing too big to read.
 
-Imports are read from the code, those inside functions too. A room is a script or a package of `vpp/`.
+Imports are read from the code, those inside functions too. A room is a script or a package of
+`vpp/`.
 """
 
 import ast
@@ -23,7 +24,7 @@ SCRIPTS_STOREY = len(STOREYS)
 KNOW_NO_SERVER = ("site", "schedule", "forecast", "synthetic")
 SERVER_LIBRARIES = {"psycopg2", "confluent_kafka", "mlflow", "optuna"}
 # The embedded servers are asked whether they answer, by the clients of their own protocols.
-ASKS_SERVERS = {"vpp.runtime.servers", "vpp.runtime.postgres"}
+ASKS_SERVERS = {"vpp.runtime.servers", "vpp.runtime.postgres", "vpp.runtime.daemon"}
 FLOORS_MAX, SCRIPTS_MAX = 8, 14
 MODULE_LINES_MAX, USUAL_LINES, USUAL_SHARE, FUNCTION_LINES_MAX = 450, 350, 0.95, 60
 

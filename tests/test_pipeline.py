@@ -17,7 +17,7 @@ import db
 import generation
 import pipeline
 from vpp.champions import forecasts
-from vpp.champions.tuning import NAIVE
+from vpp.champions.contenders import NAIVE
 from vpp.planning import valuation
 from vpp.report import content
 from vpp.runtime.config import load_config

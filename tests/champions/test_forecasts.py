@@ -57,13 +57,8 @@ def dump(config) -> list:
 def test_the_champion_forecasts(world):
     fitted = crown(world, LOAD, "daily_naive")
     (row,) = forecast_all(world)
-    assert (row["model"], row["role"], row["version"], row["rows"], row["note"]) == (
-        "daily_naive",
-        "champion",
-        "1",
-        48,
-        "",
-    )
+    found = [row[key] for key in ("model", "role", "version", "rows", "note")]
+    assert found == ["daily_naive", "champion", "1", 48, ""]
     run, frame = stored(world)
     assert (run.issue_time, run.trained_until, run.model_version) == (END, END, "1")
     expected = fitted.predict(known_at(load_data(world, LOAD), END), 48)

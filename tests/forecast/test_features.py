@@ -1,196 +1,15 @@
-"""Availability, gaps, local time, weather forecasts and the features made of them.
-
-Times and values worked out by hand.
-"""
+"""Lags, weather forecasts and the features made of them: times and values worked out by hand."""
 
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
+from small_series import at, hourly, source, weather
 
-from sources import Source
 from vpp.forecast import features
-from vpp.forecast.known import SourceData, history_problem, known_at
-from vpp.forecast.sun import dark, sin_elevation
-from vpp.site.times import DAY, calendar, local_lag, price_available_at
-
-BRUSSELS = "Europe/Brussels"
-
-
-def at(text: str) -> pd.Timestamp:
-    return pd.Timestamp(text, tz="UTC")
-
-
-def source(kind="load", step_min=60, latitude=49.6, longitude=6.1, capacity_kw=1000.0) -> Source:
-    capacity_kw = None if kind == "market" else capacity_kw
-    return Source(
-        f"{kind}-1", kind, kind, "site-1", capacity_kw, step_min, latitude, longitude, BRUSSELS, {}
-    )
-
-
-def hourly(start: str, hours: int, values=None, step_min=60) -> pd.Series:
-    index = pd.date_range(start, periods=hours, freq=f"{step_min}min", tz="UTC")
-    return pd.Series(np.arange(hours, dtype=float) if values is None else values, index)
-
-
-def weather(issues: list[str], hours=48, step_min=60) -> pd.DataFrame:
-    """ghi = 100 × number of the issue + lead hour; wind_speed = lead hour."""
-    parts = []
-    for number, issue in enumerate(issues):
-        valid = pd.date_range(issue, periods=hours, freq=f"{step_min}min", tz="UTC")
-        lead = np.arange(hours) * step_min / 60
-        parts.append(
-            pd.DataFrame(
-                {
-                    "issue_time": at(issue),
-                    "valid_time": valid,
-                    "ghi": 100.0 * number + lead,
-                    "wind_speed": lead,
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-@pytest.mark.parametrize(
-    ("time", "known"),
-    [
-        ("2025-01-10T12:00", "2025-01-09T12:00"),  # 13:00 CET of the day before
-        ("2025-01-10T23:00", "2025-01-10T12:00"),  # local midnight of the 11th
-        (
-            "2025-03-30T00:00",
-            "2025-03-29T12:00",
-        ),  # the 30th has 23 hours; published on the 29th, still CET
-        (
-            "2025-03-30T22:00",
-            "2025-03-30T11:00",
-        ),  # local midnight of the 31st; published at 13:00 CEST
-        (
-            "2025-10-26T22:30",
-            "2025-10-25T11:00",
-        ),  # the last half hour but one of the 25-hour day; published in summer time
-        ("2025-10-26T23:00", "2025-10-26T12:00"),
-    ],
-)
-def test_prices_are_known_from_13_00_of_the_day_before(time, known):
-    assert price_available_at(pd.DatetimeIndex([at(time)]))[0] == at(known)
-
-
-def test_publication_time_and_zone_are_settings():
-    got = price_available_at(
-        pd.DatetimeIndex([at("2025-01-10T12:00")]), "12:42", "Europe/London", BRUSSELS
-    )
-    assert got[0] == at("2025-01-09T12:42")
-
-
-def test_a_measurement_is_known_at_the_end_of_its_interval_and_its_delay():
-    data = SourceData(
-        source(step_min=15), hourly("2025-01-01", 8, step_min=15), measurement_delay_min=20
-    )
-    # the interval 00:30–00:45 is known at 01:05
-    assert known_at(data, at("2025-01-01T01:04")).series.index[-1] == at("2025-01-01T00:15")
-    assert known_at(data, at("2025-01-01T01:05")).series.index[-1] == at("2025-01-01T00:30")
-
-
-def test_published_prices_are_known_ahead():
-    data = SourceData(source("market"), hourly("2025-01-01T23:00", 72))
-    assert known_at(data, at("2025-01-03T11:59")).series.index[-1] == at("2025-01-03T22:00")
-    assert known_at(data, at("2025-01-03T12:00")).series.index[-1] == at("2025-01-04T22:00")
-
-
-def test_weather_forecasts_are_known_from_their_issue():
-    data = SourceData(
-        source(), hourly("2025-01-01", 48), weather(["2025-01-01T00:00", "2025-01-01T06:00"])
-    )
-    assert known_at(data, at("2025-01-01T05:59")).weather_forecasts["issue_time"].max() == at(
-        "2025-01-01T00:00"
-    )
-    assert known_at(data, at("2025-01-01T06:00")).weather_forecasts["issue_time"].max() == at(
-        "2025-01-01T06:00"
-    )
-
-
-def test_short_gaps_are_filled_and_marked_and_long_ones_cut():
-    values = np.arange(20, dtype=float)
-    values[[3, 4]] = np.nan  # two hours
-    values[8:13] = np.nan  # five hours
-    values[18] = np.nan  # the last known hour: nothing after it to fill to
-    known = known_at(SourceData(source(), hourly("2025-01-01", 20, values)), at("2025-01-01T19:00"))
-    assert known.series.iloc[3] == 3.0
-    assert known.series.iloc[4] == 4.0
-    assert list(np.flatnonzero(known.filled)) == [3, 4]
-    assert known.series.iloc[8:13].isna().all()
-    assert known.series.index[-1] == at("2025-01-01T17:00")
-    assert len(known.targets) == 11  # 18 hours without 2 filled and 5 cut ones
-
-
-def test_what_fills_a_gap_is_known_when_the_next_measured_value_is():
-    values = np.arange(20, dtype=float)
-    values[[3, 4, 9, 10, 11, 12, 13]] = np.nan
-    known = known_at(SourceData(source(), hourly("2025-01-01", 20, values)), at("2025-01-01T20:00"))
-    expected = np.arange(1, 21)
-    expected[[3, 4]], expected[9:14] = 6, 15  # the ends of the hours 5 and 14
-    assert list(known.available_at.hour) == [hour % 24 for hour in expected]
-
-
-def test_a_hole_in_the_index_is_a_gap():
-    series = hourly("2025-01-01", 10).drop(at("2025-01-01T04:00"))
-    known = known_at(SourceData(source(), series), at("2025-01-01T10:00"))
-    assert known.series[at("2025-01-01T04:00")] == 4.0
-    assert known.filled.sum() == 1
-
-
-def test_history_days_cut_the_start():
-    known = known_at(
-        SourceData(source(), hourly("2025-01-01", 24 * 30)), at("2025-01-21T00:00"), history_days=5
-    )
-    assert known.series.index[0] == at("2025-01-16T00:00")
-
-
-def test_too_little_history_and_a_flat_line_are_problems():
-    wave = 100 + np.sin(np.arange(24 * 30))
-    good = SourceData(source(), hourly("2025-01-01", 24 * 30, wave))
-    assert history_problem(known_at(good, at("2025-01-31T00:00"))) is None
-    assert "13.0 days" in history_problem(known_at(good, at("2025-01-14T00:00")))
-    flat = SourceData(
-        source(), hourly("2025-01-01", 24 * 30, np.where(np.arange(24 * 30) < 24 * 22, wave, 42.0))
-    )
-    assert "flat line at 42" in history_problem(known_at(flat, at("2025-01-31T00:00")))
-
-
-@pytest.mark.parametrize("kind", ["load", "market"])
-def test_a_history_that_ended_days_ago_is_a_problem(kind):
-    data = SourceData(
-        source(kind), hourly("2025-01-01", 24 * 30, 100 + np.sin(np.arange(24 * 30)))
-    )  # the newest: 30 January, 23:00
-    assert history_problem(known_at(data, at("2025-01-30T11:00"))) is None
-    assert history_problem(known_at(data, at("2025-02-01T23:00"))) is None
-    assert (
-        history_problem(known_at(data, at("2025-02-03T11:00")))
-        == "the newest value is 3.5 days old"
-    )
-    late = dataclasses.replace(
-        data, measurement_delay_min=2 * 24 * 60
-    )  # values that come two days late are not old
-    assert history_problem(known_at(late, at("2025-02-03T11:00"))) is None
-
-
-@pytest.mark.parametrize(
-    ("time", "days", "expected"),
-    [
-        ("2025-04-02T10:00", 7, "2025-03-26T11:00"),  # noon before and after the clock goes ahead
-        ("2025-10-29T11:00", 7, "2025-10-22T10:00"),  # and back
-        (
-            "2025-03-31T00:30",
-            1,
-            "2025-03-30T01:30",
-        ),  # 02:30 did not exist on the 30th: an hour on, 03:30 CEST
-        ("2025-10-27T01:30", 1, "2025-10-26T00:30"),  # 02:30 was twice on the 26th: the first one
-    ],
-)
-def test_the_same_local_hour_some_days_before(time, days, expected):
-    assert local_lag(pd.DatetimeIndex([at(time)]), days, BRUSSELS)[0] == at(expected)
+from vpp.forecast.known import SourceData, known_at
+from vpp.site.times import DAY, price_available_at
 
 
 def test_seasonal_naive_is_last_weeks_same_local_hour():
@@ -202,18 +21,6 @@ def test_seasonal_naive_is_last_weeks_same_local_hour():
     # hour number of 2025-03-26T11:00 = 25 × 24 + 11; a week later it is not known, so the same
     # value stands in
     assert list(got) == [611.0, 611.0]
-
-
-def test_calendar_knows_holidays_and_working_days():
-    days = calendar(
-        pd.DatetimeIndex([at("2025-05-09T10:00"), at("2025-05-10T10:00"), at("2025-05-12T22:00")]),
-        BRUSSELS,
-        "LU",
-    )
-    assert list(days["holiday"]) == [1, 0, 0]  # Europe Day is a public holiday in Luxembourg
-    assert list(days["working_day"]) == [0, 0, 1]  # a Friday, a Saturday, and Tuesday 00:00 local
-    assert list(days["hour"]) == [12, 12, 0]
-    assert days["day_after_holiday"].iloc[1] == 1
 
 
 def known_weather(forecasts, now, step_min=60):
@@ -288,40 +95,6 @@ def test_the_mean_of_issues_counts_those_that_were_known_and_reach_the_time():
     )  # where issues do not overlap
 
 
-def test_night_comes_from_the_sun_or_from_history():
-    index = pd.date_range("2025-05-01", periods=24 * 40, freq="h", tz="UTC")
-    power = (
-        np.clip(np.sin((index.hour - 4) / 16 * np.pi), 0, None)
-        * ((index.hour >= 4) & (index.hour < 20))
-        * 100.0
-    )
-    series = pd.Series(power, index)
-    times = pd.date_range("2025-06-08", periods=24, freq="h", tz="UTC")
-    # Luxembourg, 8 June: sunrise 03:31 UTC, sunset 19:35 UTC, so the hours from 20:00 to 03:00 lie
-    # in the dark
-    with_place = dark(known_at(SourceData(source("solar"), series), at("2025-06-08")), times)
-    assert list(times.hour[with_place]) == [0, 1, 2, 20, 21, 22, 23]
-    without = dark(
-        known_at(
-            SourceData(source("solar", latitude=None, longitude=None), series), at("2025-06-08")
-        ),
-        times,
-    )
-    assert list(times.hour[without]) == [0, 1, 2, 3, 4, 20, 21, 22, 23]  # sin(0) = 0 at 04:00
-    elsewhere = dark(
-        known_at(SourceData(source("solar", longitude=-170.0), series), at("2025-06-08")), times
-    )
-    assert (
-        elsewhere == without
-    ).all()  # a plant that feeds in at night is not where it is said to be
-    # nothing measured for five weeks: there is still the sun
-    assert (
-        dark(known_at(SourceData(source("solar"), series[: -24 * 35]), at("2025-06-08")), times)
-        == with_place
-    ).all()
-    assert sin_elevation(times[:0], pd.Timedelta(hours=1), 49.6, 6.1).size == 0
-
-
 def sample(kind="load", days=60, now="2025-03-31T09:00") -> SourceData:
     generator = np.random.default_rng(3)
     index = pd.date_range(
@@ -371,16 +144,14 @@ def test_what_is_not_known_yet_changes_no_feature(kind):
 @pytest.mark.parametrize("kind", ["load", "market"])
 def test_no_feature_of_a_pair_was_known_after_its_origin(kind):
     data = sample(kind)
-    for (
-        first,
-        last,
-        # two short gaps that end after an origin at 09:00, one before local midnight, and a long one
-        # around an origin
-    ) in (
+    # two short gaps that end after an origin at 09:00, one before local midnight, and a long one
+    # around an origin
+    gaps = (
         ("2025-03-01T07:00", "2025-03-01T09:00"),
         ("2025-03-01T21:00", "2025-03-01T22:00"),
         ("2025-03-10T20:00", "2025-03-11T10:00"),
-    ):
+    )
+    for first, last in gaps:
         data.series[at(first) : at(last)] = np.nan
     known = known_at(data, at("2025-03-31T09:00"))
     origins, times = features.pseudo_origins(known, 48)
@@ -402,24 +173,6 @@ def test_pseudo_origins_ask_only_for_prices_that_were_not_published():
     origins, times = features.pseudo_origins(known, 48)
     assert (price_available_at(times) > origins).all()
     assert times.isin(known.targets.index).all()
-
-
-def test_other_series_are_known_at_the_end_of_their_interval_and_its_delay():
-    others = pd.DataFrame({"other-1": hourly("2025-01-01", 8, step_min=15)})
-    series = hourly("2025-01-01", 8, step_min=15)
-    data = SourceData(source(step_min=15), series, others=others, measurement_delay_min=20)
-    # the interval 00:30–00:45 is known at 01:05, and that of 00:00 at 00:35
-    for now, newest in (("01:04", "00:15"), ("01:05", "00:30"), ("00:35", "00:00")):
-        known = known_at(data, at(f"2025-01-01T{now}"))
-        assert known.others.index[-1] == at(f"2025-01-01T{newest}")
-    assert known_at(data, at("2025-01-01T00:34")).others is None
-
-
-def test_history_days_cut_the_start_of_weather_forecasts():
-    data = SourceData(source(), hourly("2025-01-01", 240), weather(["2025-01-05T00:00"]))
-    known = known_at(data, at("2025-01-07T12:00"), history_days=1)
-    assert known.weather_forecasts["valid_time"].min() == at("2025-01-06T12:00")
-    assert known_at(data, at("2025-01-09T00:00"), history_days=1).weather_forecasts is None
 
 
 def test_beyond_the_newest_issue_its_last_day_counts_among_those_that_reach_further():
@@ -500,37 +253,215 @@ def test_the_features_of_one_pair_by_hand():
         assert available.loc[0, name] == at(f"2025-01-{time}:00"), name
 
 
-@pytest.mark.parametrize(("missing", "filled"), [(3, True), (4, False)])
-@pytest.mark.parametrize("step_min", [60, 15])
-def test_gaps_of_three_hours_are_filled(missing, filled, step_min):
-    values = np.arange(100, dtype=float)
-    values[10 : 10 + missing * 60 // step_min] = np.nan
-    data = SourceData(source(step_min=step_min), hourly("2025-01-01", 100, values, step_min))
-    known = known_at(data, at("2025-01-06T00:00"))
-    assert known.filled.sum() == (missing * 60 // step_min if filled else 0)
-    if filled:
-        assert list(known.series) == list(range(100))
+NOTHING = np.iinfo(np.int64).min
 
 
-def test_prices_are_known_from_the_time_stored_with_them():
-    """The prices of 11 January.
+@pytest.mark.parametrize(
+    ("values", "first", "second", "mean_of_two"),
+    [
+        ([np.nan, 1, 2, 9], 1, 2, 1.5),
+        ([3, np.nan, 5, 9], 3, 5, 4),
+        ([np.nan, np.nan, 7, np.nan], 7, np.nan, 7),
+        ([np.nan] * 4, np.nan, np.nan, np.nan),
+    ],
+)
+def test_the_first_values_that_are_known(values, first, second, mean_of_two):
+    row = np.array([values])
+    np.testing.assert_equal(features.first_known(row), [first])
+    np.testing.assert_equal(features.first_known(row, 2), [second])
+    np.testing.assert_equal(features.mean_known(row, 2), [mean_of_two])
 
-    Stored as known at 09:00, but for one hour with no such time and one known at 15:00 only.
-    """
-    times = pd.date_range("2025-01-09T23:00Z", periods=48, freq="h")
-    by_rule = SourceData(source("market"), pd.Series(np.arange(48.0), times))
-    assert (by_rule.available_at[24:] == at("2025-01-10T12:00")).all()
-    stored = pd.Series(pd.DatetimeIndex(by_rule.available_at), times)
-    pd.testing.assert_index_equal(
-        dataclasses.replace(by_rule, stored_available_at=stored).available_at, by_rule.available_at
-    )
-    stored[times[24:]] = at("2025-01-10T09:00")
-    early = dataclasses.replace(by_rule, stored_available_at=stored)
-    assert len(known_at(early, at("2025-01-10T08:59")).series) == 24
-    assert len(known_at(early, at("2025-01-10T09:00")).series) == 48
-    missing = dataclasses.replace(early, stored_available_at=stored.drop(times[40]))
-    assert len(known_at(missing, at("2025-01-10T09:00")).series) == 40
-    stored[times[40]] = at("2025-01-10T15:00")
-    late = dataclasses.replace(by_rule, stored_available_at=stored)
-    assert len(known_at(late, at("2025-01-10T14:59")).series) == 40  # nor those after it
-    assert len(known_at(late, at("2025-01-10T15:00")).series) == 48
+
+def only(known_at_hours: dict, now="2025-07-01", kind="load", **more):
+    """A source of which nothing is known but these values, by hours before now."""
+    index = [at(now) - pd.Timedelta(hours=hours) for hours in known_at_hours]
+    series = pd.Series(list(known_at_hours.values()), pd.DatetimeIndex(index)).sort_index()
+    return known_at(SourceData(source(kind), series.astype(float), zone="UTC", **more), at(now))
+
+
+@pytest.mark.parametrize(("days", "reach"), [(7, 126), (1, 42)])
+def test_seasonal_naive_reaches_back_so_many_days(days, reach):
+    now = pd.DatetimeIndex([at("2025-07-01")])
+    for before, value in ((reach, 5.0), (reach + days, np.nan)):
+        known = only({24 * before: 5, 3: 9})
+        np.testing.assert_equal(features.seasonal_naive(known, now, days), [value])
+
+
+@pytest.mark.parametrize("make", [features.weather_at, features.weather_ensemble])
+def test_the_issue_that_a_forecast_is_of_is_told(make):
+    known = known_weather(weather(["2025-01-01T00:00", "2025-01-01T06:00"]), "2025-01-02T00:00")
+    origins = pd.DatetimeIndex([at("2024-12-31"), at("2025-01-01"), at("2025-01-01T07:00")])
+    times = pd.DatetimeIndex([at("2025-01-01T10:00")] * 3)
+    table, issued = make(known, origins, times)
+    pd.testing.assert_index_equal(table.index, times)
+    assert issued.dtype == np.int64
+    expected = [NOTHING, at("2025-01-01").value, at("2025-01-01T06:00").value]
+    assert issued.tolist() == expected
+    assert [column for column in table if not column.endswith("_mean")] == ["ghi", "wind_speed"]
+
+
+def test_a_table_gets_the_columns_that_a_model_was_fitted_with():
+    table = pd.DataFrame({"extra": [0.0], "ghi": [5.0]})
+    found = features.aligned(table, ["ghi_mean", "ghi", "temp_air", "wind_speed_mean"])
+    assert list(found) == ["ghi_mean", "ghi", "temp_air", "wind_speed_mean"]
+    np.testing.assert_equal(found.to_numpy(), [[5.0, 5.0, np.nan, np.nan]])
+
+
+LAGS = ["recent_1", "mean_7_days", "week_1"]
+FLAGS = ["working_day", "holiday", "day_before_holiday", "day_after_holiday"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "columns"),
+    [
+        ("load", {}, [*LAGS, *FLAGS]),
+        ("market", {}, [*LAGS, *FLAGS]),
+        ("wind", {}, LAGS),
+        ("solar", {}, [*LAGS, "sin_elevation"]),
+        ("solar", {"latitude": None}, LAGS),
+        ("solar", {"longitude": None}, LAGS),
+    ],
+)
+def test_regressors_of_each_kind(kind, place, columns):
+    data = SourceData(source(kind, **place), hourly("2025-04-20", 24 * 18))
+    known = known_at(data, at("2025-05-08T00:00"))
+    # local midnight of 9 May in Luxembourg, a holiday, and of the 10th
+    times = pd.DatetimeIndex([at("2025-05-08T22:00"), at("2025-05-09T22:00")])
+    table = features.regressors(known, times)
+    assert list(table) == columns
+    pd.testing.assert_index_equal(table.index, times)
+    if FLAGS[0] in columns:
+        assert table[FLAGS].to_numpy().tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+    if "sin_elevation" in columns:
+        noon = features.regressors(known, pd.DatetimeIndex([at("2025-05-08T11:30")]))
+        # 90° − 49.6° + 17.2° of declination: 57.6° above the horizon at the highest
+        assert noon["sin_elevation"].iloc[0] == pytest.approx(np.sin(np.radians(57.6)), abs=0.01)
+        assert (table["sin_elevation"] == 0).all()
+
+
+def test_regressors_reach_back_14_days_and_two_weeks():
+    now = pd.DatetimeIndex([at("2025-07-01")])
+    for before, value in ((14, 5.0), (15, np.nan)):
+        table = features.regressors(only({24 * before: 5, 30: 9}), now)
+        np.testing.assert_equal(table[LAGS].to_numpy(), [[value] * 3])
+
+
+def test_pseudo_origins_are_those_of_the_issue_and_as_many_that_wander():
+    """History from 1 January: origins from the 9th on, each asked for two hours."""
+    data = SourceData(source(), hourly("2025-01-01", 24 * 13))
+    origins, times = features.pseudo_origins(known_at(data, at("2025-01-14T00:00")), 2)
+    same = [f"2025-01-{day:02}T00:00" for day in (13, 12, 11, 10, 9)]
+    # 0, 7, 14, 21 and 28 − 24 hours later; the first is there already
+    wander = ["2025-01-12T07:00", "2025-01-11T14:00", "2025-01-10T21:00", "2025-01-09T04:00"]
+    expected = pd.DatetimeIndex([at(text) for text in (*same, *wander)]).as_unit("ns")
+    pd.testing.assert_index_equal(origins[::2], expected)
+    pd.testing.assert_index_equal(origins[1::2], expected)
+    pd.testing.assert_index_equal(times[::2], expected)
+    pd.testing.assert_index_equal(times[1::2], expected + pd.Timedelta(hours=1))
+    early, _ = features.pseudo_origins(known_at(data, at("2025-01-09T00:00")), 2)
+    assert len(early) == 0
+    young, _ = features.pseudo_origins(known_at(data, at("2025-01-14T00:00")), 2, first_day=12)
+    assert list(young) == [at("2025-01-13T00:00")] * 2
+
+
+def one_pair(known, ahead_h=0, origin=None):
+    """Features of one pair at the issue time, and when they became known."""
+    origins = pd.DatetimeIndex([origin or known.issue_time])
+    table, available = features.design(known, origins, origins + pd.Timedelta(hours=ahead_h))
+    return table.loc[0], available.loc[0]
+
+
+def test_features_tell_when_they_became_known():
+    """Value n at hour n since 1 January UTC; asked at 00:00 of 31 January, for 10:00."""
+    data = SourceData(source(), hourly("2025-01-01", 24 * 30), weather(["2025-01-30T18:00"]))
+    table, available = one_pair(known_at(data, at("2025-01-31T00:00")), ahead_h=10)
+    always = ["horizon_h", "hour", "weekday", "season_sin", "season_cos", *FLAGS]
+    expected = dict.fromkeys(always, pd.NaT)
+    expected |= dict.fromkeys(["recent_1", "recent_2", "mean_7_days"], at("2025-01-30T11:00"))
+    expected |= dict.fromkeys(["week_1", "week_2", "mean_4_weeks"], at("2025-01-24T11:00"))
+    newest = ["last", "mean_day", "mean_week", "day_minus_week_before"]
+    expected |= dict.fromkeys(newest, at("2025-01-31T00:00"))
+    expected |= dict.fromkeys(["ghi", "wind_speed"], at("2025-01-30T18:00"))
+    assert list(table.index) == list(available.index) == list(expected)
+    for name, time in expected.items():
+        found = available[name]
+        assert found == time or (pd.isna(found) and pd.isna(time)), name
+    assert (table["ghi"], table["wind_speed"]) == (16.0, 16.0)  # 16 h after the issue
+
+
+def test_lags_reach_back_28_days():
+    for before, value in ((28, 5.0), (29, np.nan)):
+        table, _ = one_pair(only({24 * before: 5, 30: 9}))
+        np.testing.assert_equal(table[["recent_1", "mean_7_days"]].to_numpy(), [value] * 2)
+    weeks = ["week_1", "week_2", "mean_4_weeks"]
+    table, available = one_pair(only({24 * 14: 5, 30: 9}))  # two weeks before, and no other
+    np.testing.assert_equal(table[weeks].to_numpy(), [5, np.nan, 5])
+    assert available["week_1"] == at("2025-06-29T19:00")  # the week before is a gap that ended then
+    known = known_at(SourceData(source(), hourly("2025-01-01", 24 * 60), zone="UTC"), at("2025-03"))
+    table, available = one_pair(known, ahead_h=24 * 8)  # a week before that is not known yet
+    assert table[weeks].tolist() == [24 * 53, 24 * 46, 24 * (53 - 7)]
+    assert (available[weeks] == at("2025-02-23T01:00")).all()
+
+
+def test_means_are_over_what_there_is():
+    known = only({5: 1.0, 4: 2.0, 1: 6.0})  # a gap of two hours is filled: 1 2 10/3 14/3 6
+    newest = ["last", "mean_day", "mean_week"]
+    table, available = one_pair(known)
+    assert table[newest].tolist() == pytest.approx([6, 3.4, 3.4])
+    assert np.isnan(table["day_minus_week_before"])
+    table, available = one_pair(known, origin=at("2025-06-30T20:00"))  # the first is known
+    assert table[newest].tolist() == [1, 1, 1]
+    assert available["last"] == at("2025-06-30T20:00")
+    table, available = one_pair(known, origin=at("2025-06-30T19:00"))  # nothing is
+    assert table[newest].isna().all()
+    assert pd.isna(available["last"])
+    table, _ = one_pair(only({50: 9.0, 40: 1.0, 20: 3.0, 1: 6.0}))  # long gaps stay
+    assert table[newest].tolist() == [6, 4.5, 19 / 4]
+
+
+def test_of_a_history_without_values_there_is_only_the_calendar():
+    empty = known_at(SourceData(source(), hourly("2025-01-01", 24)), at("2024-12-01"))
+    table, available = one_pair(empty)
+    assert table[["recent_1", "last", "mean_week"]].isna().all()
+    assert (table["horizon_h"], table["weekday"]) == (0, 6)
+    assert available["last"] == at("2024-12-01")
+
+
+@pytest.mark.parametrize(
+    ("before", "value"), [(1, 5.0), (2, 5.0), (3, 5.0), (4, np.nan), (7, 5.0), (8, np.nan)]
+)
+def test_other_series_count_at_the_same_hour_1_2_3_and_7_days_before(before, value):
+    times = pd.date_range("2025-06-20", "2025-07-01", freq="h", tz="UTC", inclusive="left")
+    others = pd.DataFrame({"other-1": np.where(times == at("2025-07-01") - before * DAY, 5, None)})
+    others = others.set_index(times).astype(float)
+    known = only({24: 5, 1: 9}, others=others)
+    table, _ = one_pair(known)
+    np.testing.assert_equal(table["other-1_recent"], value)
+
+
+def test_other_series_are_known_after_their_delay():
+    others = pd.DataFrame({"other-1": hourly("2025-06-20", 24 * 11)})
+    known = only({24: 5, 3: 9}, others=others, measurement_delay_min=90)
+    _, available = one_pair(known)
+    assert available["other-1_recent"] == at("2025-06-30T02:30")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "has"),
+    [("solar", {}, True), ("solar", {"latitude": None}, False), ("wind", {}, False)],
+)
+def test_the_sun_is_a_feature_of_solar_plants(kind, place, has):
+    data = SourceData(source(kind, **place), hourly("2025-05-01", 24 * 18))
+    table, available = one_pair(known_at(data, at("2025-05-19")), ahead_h=11)
+    assert ("sin_elevation" in table) == has
+    if has:  # 90° − 49.6° + 19.7° of declination, in the hour before noon
+        assert table["sin_elevation"] == pytest.approx(np.sin(np.radians(60.1)), abs=0.01)
+        assert pd.isna(available["sin_elevation"])
+
+
+def test_holidays_are_those_of_the_country():
+    data = SourceData(source(), hourly("2025-05-01", 24 * 7), holidays_country="LU")
+    for country, holiday in (("LU", 1), ("BE", 0)):
+        known = known_at(dataclasses.replace(data, holidays_country=country), at("2025-05-08"))
+        table, _ = one_pair(known, ahead_h=24)
+        assert table["holiday"] == holiday  # 9 May, Europe Day

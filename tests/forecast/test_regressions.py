@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sources import Source
 from vpp.forecast.day_kinds import day_kinds, weighted_quantiles
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ModelError
@@ -15,6 +14,7 @@ from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.ridge import HourlyRidge
 from vpp.forecast.quantiles import COLUMNS
 from vpp.forecast.scaling import asinh, robust_scale, sinh
+from vpp.site.sources import Source
 from vpp.site.times import DAY
 
 ZONE = "Europe/Brussels"
@@ -104,7 +104,7 @@ def test_penalty_by_aic_is_that_of_scikit_learn():
     assert penalty_by_aic(x.T @ x, x.T @ (0 * y), 0.0, 300) == np.inf  # a constant target
 
 
-def test_lasso_is_that_of_scikit_learn_and_finds_the_three_that_count_of_more_regressors_than_rows():
+def test_lasso_is_that_of_scikit_learn_and_finds_the_three_regressors_that_count():
     from sklearn.linear_model import Lasso
 
     rng = np.random.default_rng(4)

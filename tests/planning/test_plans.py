@@ -16,17 +16,18 @@ import db
 import optimization
 from battery import self_consumption, settle
 from sources import Source
-from vpp.planning.past import Outlook, made_at, read_past, roll_past, windows
+from vpp.planning.outlooks import Outlook, made_at, windows
+from vpp.planning.past import read_past, roll_past
 from vpp.planning.plans import plan
 from vpp.planning.runs import carried_out
-from vpp.planning.site_state import (
+from vpp.planning.site_series import (
     actual_frame,
-    battery_powers,
     forecast_frame,
-    peak_so_far,
+    on_steps,
+    site_frame,
     site_sources,
-    starting_batteries,
 )
+from vpp.planning.site_state import battery_powers, peak_so_far, starting_batteries
 from vpp.planning.valuation import value_plan
 from vpp.runtime.config import FieldError, load_config
 from vpp.schedule.backends import SOLVERS, Outcome
@@ -41,7 +42,7 @@ from vpp.schedule.problem_file import (
     parse_problem,
     problem_schema,
 )
-from vpp.schedule.site import on_steps, site_frame, terminal_price, with_terminal_value
+from vpp.schedule.site import terminal_price, with_terminal_value
 from vpp.schedule.solver import solve
 from vpp.schedule.value import BrokenScheduleError, compare, interval_costs_eur, net_cost_eur
 from vpp.site.times import price_available_at

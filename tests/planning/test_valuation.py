@@ -17,7 +17,7 @@ from vpp.planning import plans, valuation
 from vpp.report.content import read_content
 from vpp.runtime.config import Grid, load_config
 from vpp.schedule.basis import BasisError, basis_json, basis_of, read_basis, with_fees
-from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.devices import ScheduledBattery, SocTarget
 
 WAYS = ("no_battery", "rule", "plan", "perfect_foresight")
 PRICED = {"import_fee_eur_per_mwh": 25, "export_fee_eur_per_mwh": 4, "peak_price_eur_per_kw": 2}
@@ -193,7 +193,7 @@ def test_a_source_that_is_gone_is_named(made):
 
 def test_a_basis_comes_back_from_json_as_it_was(made):
     config, run, _ = made
-    battery = ScheduledBattery("b", soc_targets=((3, 0.5),), soc_final=0.1)
+    battery = ScheduledBattery("b", 100, 10, 10, soc_targets=(SocTarget(3, 0.5),), soc_final=0.1)
     basis = dataclasses.replace(basis_of(config, 15, [battery]), source_ids=("a", "b"))
     assert basis.grid.export_limit_kw == math.inf
     with db.session(config) as conn, conn.cursor() as cursor:

@@ -1,10 +1,15 @@
+import configparser
 import dataclasses
+import inspect
 from datetime import date
+from pathlib import Path
 
 import pytest
 
-from vpp.runtime import config
-from vpp.runtime.config import ConfigError, load_config
+from vpp.runtime import config, terminal
+from vpp.runtime.config import load_config
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.settings import SECTIONS, BatteryParameters
 
 
 def write(tmp_path, text):
@@ -15,17 +20,32 @@ def write(tmp_path, text):
 
 def test_the_file_shows_every_key_with_its_default():
     loaded = load_config(environment={})
-    for name, cls in config.SECTIONS.items():
+    for name, cls in SECTIONS.items():
         if name != "paths":
             assert getattr(loaded, name) == cls(), name
-    assert loaded.batteries == (config.BatteryParameters("battery-1"),)
-    raw = config.configparser.ConfigParser(interpolation=None)
+    assert loaded.batteries == (BatteryParameters("battery-1"),)
+    raw = configparser.ConfigParser(interpolation=None)
     raw.read(config.DEFAULT_PATH)
-    for name, cls in config.SECTIONS.items():
+    for name, cls in SECTIONS.items():
         assert list(raw[name]) == [item.name for item in dataclasses.fields(cls)], name
     assert {"battery_id", *raw["battery:battery-1"]} == {
-        item.name for item in dataclasses.fields(config.BatteryParameters)
+        item.name for item in dataclasses.fields(BatteryParameters)
     }
+
+
+def test_the_file_tells_of_each_key_what_its_field_tells():
+    comments, lines, section = {}, [], ""
+    for line in config.DEFAULT_PATH.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif not line.startswith("#") and "=" in line:
+            comments[section, line.partition("=")[0].strip()] = " ".join(lines)
+        lines = [*lines, line[1:].strip()] if line.startswith("#") else []
+    for section, cls in {**SECTIONS, "battery:battery-1": BatteryParameters}.items():
+        text = " ".join(inspect.getdoc(cls).split())
+        for item in dataclasses.fields(cls):
+            if item.name != "battery_id":
+                assert f" {item.name} : {comments[section, item.name]}." in text
 
 
 def test_values_types_and_relative_paths(tmp_path):
@@ -86,6 +106,8 @@ def test_environment_wins(tmp_path):
         ),
         ("[grid]\nimport_fee_eur_per_mwh = 1e999", ["[grid]", "import_fee_eur_per_mwh", "finite"]),
         ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
+        ("[battery:a]\n[a]", ["unknown section [a]", "battery:NAME"]),
+        ("[battery: ]", ["unknown section [battery: ]", "battery:NAME"]),
         ("[DEFAULT]\nx = 1", ["[DEFAULT]"]),
         ("no section", ["INI"]),
         ("[site]\n[site]", ["INI"]),
@@ -139,3 +161,19 @@ def test_limits_of_the_grid_may_be_unlimited(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.ini: no such"):
         load_config(tmp_path / "nowhere.ini", environment={})
+
+
+def test_an_installed_package_has_defaults_and_a_script_wants_its_file(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "site-packages" / "config.ini")
+    loaded = load_config(environment={"VPP_KAFKA_BOOTSTRAP_SERVERS": "b:2"})
+    assert loaded.paths.data_dir == tmp_path / "data"
+    assert (loaded.path, loaded.batteries) == (Path("config.ini"), ())
+    assert loaded.kafka.bootstrap_servers == "b:2"
+    monkeypatch.setattr(terminal, "DEFAULT_PATH", config.DEFAULT_PATH)
+    assert terminal.run_script(terminal.new_parser("x"), lambda args, config: 0, []) == 2
+    assert "config.ini: no such configuration file; name one with --config" in (
+        capsys.readouterr().err
+    )

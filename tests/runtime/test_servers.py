@@ -21,7 +21,8 @@ from conftest import PROJECT
 
 import embedded
 from vpp.runtime import postgres as runtime_postgres
-from vpp.runtime.postgres import find_places, take_postgres_lock
+from vpp.runtime.places import find_places
+from vpp.runtime.postgres import take_postgres_lock
 from vpp.runtime.servers import BROKER_MAX_BYTES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="embedded servers need Linux")
@@ -179,7 +180,7 @@ def test_six_scripts_at_once_share_one_server(fresh_state_dir, tmp_path, script)
     daemons = [
         path
         for path in Path("/proc").glob("[0-9]*/cmdline")
-        if f"vpp.runtime.servers\0{fresh_state_dir}".encode() in read_bytes(path)
+        if f"vpp.runtime.daemon\0{fresh_state_dir}".encode() in read_bytes(path)
     ]
     assert len(daemons) == 1
 

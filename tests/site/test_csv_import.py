@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import sources
 from sources import DataFileError, SourceError, read_sources
 from vpp.runtime.config import load_config
-from vpp.site import csv_import
+from vpp.site import import_checks, import_columns, import_times
 from vpp.site.csv_import import load_file
 
 LIMITS = (-1000.0, 10_000.0)
@@ -83,15 +83,15 @@ def test_units_of_power_energy_and_price(tmp_path):
 
 def test_names_ids_and_capacities():
     header = ["time", "power: net", "power", "price"]
-    column = csv_import.parse_column("solar", "power: net:kW:roof:250", header)
+    column = import_columns.parse_column("solar", "power: net:kW:roof:250", header)
     assert (column.name, column.unit, column.source_id, column.capacity_kw) == (
         "power: net",
         "kw",
         "roof",
         250.0,
     )
-    assert csv_import.parse_column("load", "power: net:MW", header).source_id == "power-net"
-    assert csv_import.parse_column("market", "price:EUR/MWh:DE-LU", header).source_id == "DE-LU"
+    assert import_columns.parse_column("load", "power: net:MW", header).source_id == "power-net"
+    assert import_columns.parse_column("market", "price:EUR/MWh:DE-LU", header).source_id == "DE-LU"
     for kind, text, expected in (
         ("load", "nothing:kW", "no such column"),
         ("load", "power:kilowatt", "with a unit of W, kW"),
@@ -103,7 +103,7 @@ def test_names_ids_and_capacities():
         ("solar", "power:kW:a:5:6", "expected solar as"),
     ):
         with pytest.raises(SourceError, match=expected):
-            csv_import.parse_column(kind, text, header)
+            import_columns.parse_column(kind, text, header)
 
 
 def test_german_file_with_bom_semicolons_decimal_commas_and_thousands_dots(tmp_path):
@@ -133,14 +133,14 @@ def test_german_file_with_bom_semicolons_decimal_commas_and_thousands_dots(tmp_p
     ],
 )
 def test_time_formats(text, zone):
-    times, reasons = csv_import.parse_times(pd.Series([text], index=[2]), zone)
+    times, reasons = import_times.parse_times(pd.Series([text], index=[2]), zone)
     assert times.tolist() == [pd.Timestamp("2024-01-02T13:00Z")] and not reasons
 
 
 @pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"])
 def test_day_and_month_are_told_by_the_span(form):
     days = pd.date_range("2024-02-03", periods=72, freq="h")
-    times, _ = csv_import.parse_times(pd.Series(days.strftime(form)), "UTC")
+    times, _ = import_times.parse_times(pd.Series(days.strftime(form)), "UTC")
     assert (times.dt.tz_localize(None) == days).all()
 
 
@@ -323,11 +323,11 @@ def test_outliers_are_found_on_any_scale():
         500 + 100 * np.sin(np.arange(2000) / 96 * 2 * np.pi) + rng.normal(0, 3, 2000), index
     )
     values.iloc[777] = 69
-    assert [item[0] for item in csv_import.outliers(values)] == [index[777]]
-    assert [item[0] for item in csv_import.outliers(values * 1000)] == [index[777]]
+    assert [item[0] for item in import_checks.outliers(values)] == [index[777]]
+    assert [item[0] for item in import_checks.outliers(values * 1000)] == [index[777]]
     step = values.copy()
     step.iloc[1000:] += 300  # a plant switched on is no outlier
-    assert [item[0] for item in csv_import.outliers(step)] == [index[777]]
+    assert [item[0] for item in import_checks.outliers(step)] == [index[777]]
 
 
 def test_a_second_import_adds_to_the_folder_and_replaces_its_own(tmp_path, run):

@@ -9,7 +9,7 @@ import pytest
 
 import db
 from vpp.runtime.config import BatteryParameters, load_config
-from vpp.storage import schema
+from vpp.storage import schema, timescale
 
 BEFORE_FILES = Path(__file__).with_name("schema_before_files.sql")
 NUMBERS = list(schema.migration_files())
@@ -44,7 +44,8 @@ LOOK = {
         SELECT table_name, column_name, data_type, is_nullable, column_default
         FROM information_schema.columns WHERE table_schema = current_schema()""",
     "indexes": """
-        SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()""",
+        SELECT tablename, indexname, indexdef FROM pg_indexes
+        WHERE schemaname = current_schema()""",
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = current_schema()::regnamespace AND contype <> 'n'""",
@@ -164,7 +165,7 @@ def test_a_database_of_the_code_before_there_were_files_is_upgraded(
     with db.session(config) as conn, conn.cursor() as cursor:
         cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     with db.session(config) as conn:
-        if schema.timescale_licence(conn) is None:
+        if timescale.timescale_licence(conn) is None:
             assert schema_now == look(conn)
 
 

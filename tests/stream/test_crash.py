@@ -24,9 +24,8 @@ def folder(tmp_path_factory):
 def test_nothing_is_lost_or_doubled(folder):
     seed = random.randrange(10**6)
     print(f"seed {seed}")  # shown when it fails
-    assert "rows" in bench_crash.run_round(
-        bench_crash.new_config(folder, 0), seed, bench_crash.kill_each
-    )
+    config = bench_crash.new_config(folder, 0)
+    assert "rows" in bench_crash.run_round(config, seed, bench_crash.kill_each)
 
 
 def test_a_service_outlives_both_servers(folder):
@@ -46,9 +45,8 @@ def test_a_service_outlives_both_servers(folder):
             time.sleep(0.05)
         before = embedded.ensure_running(config.paths.state_dir, 60)
         os.kill(int(embedded.find_places(config.paths.state_dir).lock.read_text()), signal.SIGKILL)
-        while (
-            embedded.ensure_running(config.paths.state_dir, 60) == before
-        ):  # the sink starts them again, or this does
+        # the sink starts them again, or this does
+        while embedded.ensure_running(config.paths.state_dir, 60) == before:
             time.sleep(0.05)
         test.connect()
         test.send_and_wait(500)
@@ -59,9 +57,8 @@ def test_a_service_outlives_both_servers(folder):
         test.stop()
     embedded.stop(config.paths.state_dir)
     config.paths.data_dir.mkdir(exist_ok=True)
-    (config.paths.data_dir / "load.csv").write_text(
-        "time,source_id,power_kw\n2024-01-01T00:00:00Z,load-1,7\n"
-    )
+    line = "time,source_id,power_kw\n2024-01-01T00:00:00Z,load-1,7\n"
+    (config.paths.data_dir / "load.csv").write_text(line)
     for _ in range(2):
         (row,) = communication.stream(config)
         assert (row["produced"], row["stored"], row["lost"]) == (1, 1, 0)

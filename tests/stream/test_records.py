@@ -1,20 +1,29 @@
-"""Records are checked by their own source: zone, step, capacity and kind of each of several."""
+"""Records are decoded and checked by their own source, each refused one with its reason."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_stream import SOURCES, encoded, iso, power
 
+from benchmarks import bench_crash
 from sources import Source
 from vpp.site.kinds import WEATHER
 from vpp.stream import records
 
 HOUR_US = 3_600_000_000
+
+
 NOW_US = 1_750_000_000_000_000  # 2025-06-15T15:06:40Z
+
+
 YEAR_2000_US, WEEK_US = 946_684_800_000_000, 7 * 24 * HOUR_US
-LIMITS = records.Limits(YEAR_2000_US, WEEK_US, -500, 4000, "13:00", "Europe/Brussels")
+
+
+LIMITS = records.Limits(YEAR_2000_US, WEEK_US, -1000, 10_000, "13:00", "Europe/Brussels")
 
 
 def source(source_id, kind="solar", capacity_kw=100.0, step_min=60, zone="Europe/Brussels", **more):
@@ -23,11 +32,8 @@ def source(source_id, kind="solar", capacity_kw=100.0, step_min=60, zone="Europe
 
 
 def checked(kind, sources, values, limits=LIMITS, sent_ms=None):
-    decoded = records.decode(
-        kind,
-        [json.dumps(value).encode() for value in values],
-        sent_ms or [1000] * len(values),
-    )
+    sent_ms = sent_ms or [1000] * len(values)
+    decoded = records.decode(kind, list(map(encoded, values)), sent_ms)
     return records.check(decoded, records.Registry(sources), limits, NOW_US)
 
 
@@ -152,11 +158,8 @@ def test_values_stay_with_their_record_when_one_between_is_refused():
     value = {"source_id": "w", "time": "2025-01-01T00:00:00Z"}
     names = WEATHER
     rows = [value | {name: 10 * n + k for k, name in enumerate(names)} for n in range(3)]
-    decoded = records.decode(
-        "weather",
-        [json.dumps(rows[0]).encode(), b"{", json.dumps(rows[2]).encode()],
-        [1000, 2000, 3000],
-    )
+    values = [encoded(rows[0]), b"{", encoded(rows[2])]
+    decoded = records.decode("weather", values, [1000, 2000, 3000])
     found = records.check(decoded, records.Registry([source("w", "weather")]), LIMITS, NOW_US)
     assert found.places.tolist() == [0, 2]
     assert list(found.columns["sent_at"]) == [1_000_000, 3_000_000]
@@ -172,3 +175,210 @@ def test_a_message_may_be_sent_a_week_ahead_of_its_receipt():
     found = checked("load", [source("s", "load")], [value] * 3, sent_ms=sent_ms)
     assert found.places.tolist() == [0, 1]
     assert "the message's own time 2025-06-22T15:06:40Z lies ahead" in found.refused[0][1]
+
+
+def reasons(kind, *values):
+    """Why each of these messages is refused; None for those that are not."""
+    decoded = records.decode(kind, list(map(encoded, values)), [0] * len(values))
+    found = records.check(decoded, records.Registry(SOURCES), LIMITS, NOW_US)
+    refused = dict(found.refused)
+    assert sorted([*refused, *found.places]) == list(range(len(values)))
+    return [refused.get(place) for place in range(len(values))]
+
+
+ISSUED = {"source_id": "weather-1", "issue_time": iso(0, 60), "valid_time": iso(0, 60)}
+ISSUED |= dict.fromkeys(WEATHER, 1)
+ON_15 = "is not on the 15 min step of solar-1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "cases"),
+    [
+        (
+            "solar",  # capacity 100 kW
+            {"source_id": "solar-1", "time": iso(0, 15)},
+            [
+                ({"power_kw": 120}, None),
+                ({"power_kw": 120.1}, "power_kw 120.1 is above 120, the most of solar-1"),
+                ({"power_kw": -2}, None),
+                ({"power_kw": -2.1}, "power_kw -2.1 is below -2, the least of solar-1"),
+            ],
+        ),
+        (
+            "solar",
+            {"source_id": "solar-1", "power_kw": 1},
+            [
+                ({"time": "2000-01-01T00:00:00Z"}, None),
+                (
+                    {"time": "1999-12-31T23:45:00Z"},
+                    "time 1999-12-31T23:45:00Z is before 2000-01-01T00:00:00Z",
+                ),
+                ({"time": "2025-06-22T15:00:00+00:00"}, None),
+                (
+                    {"time": "2025-06-23T00:00:00Z"},
+                    "time 2025-06-23T00:00:00Z is after 2025-06-22T15:06:40Z",
+                ),
+                ({"time": "2025-01-01T00:15:00+01:00"}, None),
+                ({"time": "2025-01-01T00:07:00Z"}, f"time 2025-01-01T00:07:00Z {ON_15}"),
+                ({"time": "2025-01-01T00:00:00.000001Z"}, f"time 2025-01-01T00:00:00Z {ON_15}"),
+            ],
+        ),
+        (
+            "load",  # no plant: nothing bounds it
+            {"source_id": "load-1", "time": iso(0, 60)},
+            [({"power_kw": 1e6}, None), ({"power_kw": -5}, None)],
+        ),
+        (
+            "market",
+            {"source_id": "market-1", "time": iso(0, 60)},
+            [
+                ({"price_eur_per_mwh": -1000}, None),
+                (
+                    {"price_eur_per_mwh": -1000.5},
+                    "price_eur_per_mwh -1000.5 is not within -1000 to 10000",
+                ),
+                ({"price_eur_per_mwh": 10_000}, None),
+                (
+                    {"price_eur_per_mwh": 10_000.5},
+                    "price_eur_per_mwh 10000.5 is not within -1000 to 10000",
+                ),
+            ],
+        ),
+        (
+            "wind",
+            {"source_id": "solar-1", "time": iso(0, 60), "power_kw": 1},
+            [({}, "source solar-1 is of kind solar, not wind")],
+        ),
+        (
+            "weather-forecast",  # its issue time lies on no step
+            ISSUED,
+            [
+                ({}, None),
+                ({"issue_time": "2025-01-01T00:03:00Z"}, None),
+                (
+                    {"valid_time": iso(1, 15)},
+                    "valid_time 2025-01-01T00:15:00Z is not on the 60 min step of weather-1",
+                ),
+            ],
+        ),
+        (
+            "load",
+            {"time": iso(0, 60), "power_kw": 1},
+            [
+                ({"source_id": "load-9"}, "unknown source 'load-9': register it in sources.csv"),
+                (
+                    {"source_id": "x" * 100},
+                    f"unknown source '{'x' * 80}': register it in sources.csv",
+                ),
+            ],
+        ),
+    ],
+)
+def test_a_record_is_refused_beyond_its_bounds(kind, base, cases):
+    found = reasons(kind, *[base | change for change, _ in cases])
+    assert found == [reason for _, reason in cases]
+
+
+def test_without_sources_every_record_is_of_an_unknown_one():
+    decoded = records.decode("load", [encoded(power(iso(0, 60), 1, "load-1"))], [0])
+    found = records.check(decoded, records.Registry([]), LIMITS, NOW_US)
+    assert found.unknown == {"load-1"} and not len(found.places)
+    assert [reason for _, reason in found.refused] == [
+        "unknown source 'load-1': register it in sources.csv"
+    ]
+
+
+def test_a_message_from_the_future_is_refused():
+    decoded = records.decode("solar", [encoded(power(iso(0, 15), 1))] * 2, [0, 9**18])
+    found = records.check(decoded, records.Registry(SOURCES), LIMITS, NOW_US)
+    assert list(found.places) == [0] and "lies ahead" in found.refused[0][1]
+
+
+BAD = bench_crash.POISON | {"array": (b"[1,2]", "wrong field")}
+
+
+def test_every_kind_of_fault_has_its_reason():
+    found = dict(zip(BAD, reasons("solar", *[message for message, _ in BAD.values()]), strict=True))
+    for name, (_, part) in BAD.items():
+        assert part in found[name], name
+        assert len(found[name]) < 400
+
+
+TEXTS = st.text(max_size=8) | st.sampled_from(
+    ["solar-1", "2025-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+)
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | TEXTS
+    | st.sampled_from([10**400, -(10**30), 2**63])
+)
+
+
+RECORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "source_id": TEXTS | SCALARS,
+        "time": TEXTS | SCALARS,
+        "power_kw": SCALARS,
+        "more": SCALARS,
+    },
+)
+
+
+@given(
+    st.lists(
+        st.none() | st.binary(max_size=20) | RECORDS.map(encoded),
+        max_size=5,
+    ),
+    st.integers(-(2**63), 2**63 - 1),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_message_stops_the_checks(values, sent_ms):
+    decoded = records.decode("solar", values, [sent_ms] * len(values))
+    found = records.check(decoded, records.Registry(SOURCES), LIMITS, NOW_US)
+    refused = [place for place, _ in found.refused]
+    assert sorted([*found.places, *refused]) == list(range(len(values)))
+    for _, reason in found.refused:
+        assert 0 < len(reason.encode()) < 500  # it becomes a header
+
+
+def test_an_empty_message_and_a_null_say_so():
+    assert reasons("load", b"", None) == ["empty message", "null message"]
+
+
+def test_a_number_that_is_not_finite_is_refused_by_itself():
+    """JSON has no such number; whoever decodes differently finds it refused all the same."""
+    values = [{"source_id": "w", "time": iso(0, 60)} | dict.fromkeys(WEATHER, 1)] * 3
+    decoded = records.decode("weather", list(map(encoded, values)), [0] * 3)
+    decoded.columns["temp_air"][1] = np.nan
+    decoded.columns[WEATHER[0]][2] = np.inf
+    found = records.check(decoded, records.Registry([source("w", "weather")]), LIMITS, NOW_US)
+    assert found.places.tolist() == [0]
+    assert found.refused == [(1, "a number is not finite"), (2, "a number is not finite")]
+
+
+def test_the_last_time_allowed_is_still_good():
+    """`latest_days_ahead` after now, to the microsecond."""
+    (latest_us,) = microseconds("2025-06-22T16:00")
+    limits = replace(LIMITS, ahead_us=latest_us - NOW_US)
+    value = {"source_id": "s", "power_kw": 1}
+    times = ["2025-06-22T16:00:00Z", "2025-06-22T17:00:00Z"]
+    found = checked("load", [source("s", "load")], [value | {"time": at} for at in times], limits)
+    assert found.places.tolist() == [0]
+
+
+def test_columns_have_their_types_even_when_nothing_is_in_them():
+    """The bulk writer takes times as int64."""
+    registry = records.Registry([])
+    assert registry.kinds.dtype == object and registry.step_us.dtype == np.int64
+    assert records.Registry(SOURCES).kinds.dtype == object
+    found = records.check(records.decode("market", [b"{"], [0]), registry, LIMITS, NOW_US)
+    types = {name: column.dtype for name, column in found.columns.items()}
+    times = dict.fromkeys(("source", "time", "available_at", "sent_at"), np.int64)
+    assert types == times | {"price_eur_per_mwh": np.float64}
+    assert records.decode("market", [], []).columns["sent_at"].dtype == np.int64

@@ -19,8 +19,11 @@ import pytest
 
 import generation
 from sources import read_sources, write_sources
-from vpp.runtime.config import ConfigError, Generation, load_config
-from vpp.synthetic import plants, weather
+from vpp.runtime.config import load_config
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.settings import Generation
+from vpp.synthetic import loads, plants, weather
+from vpp.synthetic.sky import clear_sky, sun_of
 
 PROJECT = Path(generation.__file__).parent
 FILES = ("solar", "wind", "load", "market", "weather", "weather_forecast", "sources")
@@ -66,7 +69,7 @@ def test_a_year_of_pv(year):
         assert 800 < power.sum() / dc_kw < 1200  # kWh per DC kWp of hourly means [kW]
         assert 0.09 < power.mean() / dc_kw < 0.14
         assert power.max() <= source.capacity_kw
-        sky = weather.clear_sky(weather.sun_of(power.index, 60), source.latitude, source.longitude)
+        sky = clear_sky(sun_of(power.index, 60), source.latitude, source.longitude)
         assert (power[~sky.day] == 0).all() and (~sky.day).sum() > 4000
     assert rows["solar-1"]["rows"] == 366 * 24
 
@@ -235,7 +238,7 @@ def test_every_step_and_the_days_the_clock_changes(tmp_path, step_min):
 
 def test_the_load_follows_the_local_clock_across_a_clock_change():
     times = pd.date_range("2024-03-25", "2024-04-08", freq="h", tz="UTC", inclusive="left")
-    profiles = plants.local_profiles(times, 60, "Europe/Brussels", "LU")["industry"]
+    profiles = loads.local_profiles(times, 60, "Europe/Brussels", "LU")["industry"]
     local = profiles.tz_convert("Europe/Brussels")
     # shifts begin at 6 local time on Thursdays before and after 31 March: 05:00 UTC, then 04:00 UTC
     for day in ("2024-03-28", "2024-04-04"):
@@ -323,9 +326,9 @@ def test_unknown_turbine_and_country(tmp_path, capsys):
 
 
 def test_without_a_country_no_day_is_a_holiday():
-    new_year = plants.year_profiles(2025, "")[: 24 * 4]  # a Wednesday
-    assert np.allclose(new_year, plants.year_profiles(2025, "")[7 * 24 * 4 :][: 24 * 4], rtol=0.1)
-    assert not np.allclose(new_year, plants.year_profiles(2025, "LU")[: 24 * 4], rtol=0.1)
+    new_year = loads.year_profiles(2025, "")[: 24 * 4]  # a Wednesday
+    assert np.allclose(new_year, loads.year_profiles(2025, "")[7 * 24 * 4 :][: 24 * 4], rtol=0.1)
+    assert not np.allclose(new_year, loads.year_profiles(2025, "LU")[: 24 * 4], rtol=0.1)
 
 
 def test_unwritable_folder(tmp_path, capsys):

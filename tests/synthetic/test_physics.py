@@ -1,4 +1,4 @@
-"""The physics of weather.py and plants.py.
+"""The physics of the synthetic weather, plants, loads and market.
 
 The PVWatts golden year, hand values, night, clipping, and properties over the globe.
 """
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 import generation
 from sources import Source
-from vpp.runtime.config import Generation
-from vpp.synthetic import plants, weather
+from vpp.runtime.settings import Generation
+from vpp.synthetic import loads, market, plants, weather
+from vpp.synthetic.noise import persistent_noise, smooth_noise
+from vpp.synthetic.sky import clear_sky, sun_of
 
 WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 
@@ -25,7 +27,7 @@ def golden(real_data):
     """
     frame = pd.read_csv(real_data / "pvwatts_golden_4kw_8760.csv")
     times = pd.date_range("2021-01-01", periods=8760, freq="h", tz="Etc/GMT+7").tz_convert("UTC")
-    sky = weather.clear_sky(weather.sun_of(times, 60), 39.73, -105.18)
+    sky = clear_sky(sun_of(times, 60), 39.73, -105.18)
     cosine = np.cos(np.radians(np.minimum(sky.zenith, 90)))
     found = {"dni": frame["dni"], "dhi": frame["dhi"], "ghi": frame["dni"] * cosine + frame["dhi"]}
     found |= {"temp_air": frame["tamb_c"], "wind_speed": frame["wind_ms"]}
@@ -80,7 +82,7 @@ def test_pv_power_by_hand():
 
 def flat_sky(hours=24, latitude=49.6):
     times = pd.date_range("2025-06-21", periods=hours, freq="h", tz="UTC")
-    return weather.clear_sky(weather.sun_of(times, 60), latitude, 6.1)
+    return clear_sky(sun_of(times, 60), latitude, 6.1)
 
 
 def test_no_irradiance_no_power():
@@ -119,7 +121,7 @@ def test_wind_shear_by_hand():
     times = pd.DatetimeIndex(
         ["2025-06-21T13:06"], tz="UTC"
     )  # mid-interval 13:36, and 6.1 deg east is 24.4 min of sun
-    sky = weather.clear_sky(weather.sun_of(times, 60), 49.6, 6.1)
+    sky = clear_sky(sun_of(times, 60), 49.6, 6.1)
     assert sky.solar_hour == pytest.approx([14.0], abs=0.01)
     found = {"wind_speed": np.array([5.0]), "temp_air": np.array([15.0])}
     speeds, powers = plants.turbine_curve("E-82/2300")
@@ -131,7 +133,7 @@ def test_wind_shear_by_hand():
 
 
 def test_every_turbine_of_windpowerlib_works():
-    names = plants._turbine_types()["turbine_type"]
+    names = plants.turbine_types()["turbine_type"]
     assert len(names) > 50
     for name in names:
         speeds, powers = plants.turbine_curve(name)
@@ -140,10 +142,10 @@ def test_every_turbine_of_windpowerlib_works():
 
 def test_merit_order_by_hand():
     calm = np.random.default_rng(0)
-    price = plants.day_ahead_price(np.array([30.0] * 400), 1.0, 1.0, calm)
+    price = market.day_ahead_price(np.array([30.0] * 400), 1.0, 1.0, calm)
     assert 60 < np.median(price) < 100  # 79 EUR/MWh at 30 GW, before fuel, outages and bids
-    low = plants.day_ahead_price(np.array([-30.0] * 400), 1.0, 1.0, calm)
-    high = plants.day_ahead_price(np.array([75.0] * 400), 1.0, 1.0, calm)
+    low = market.day_ahead_price(np.array([-30.0] * 400), 1.0, 1.0, calm)
+    high = market.day_ahead_price(np.array([75.0] * 400), 1.0, 1.0, calm)
     assert low.max() < 0 < 150 < np.median(high)
 
 
@@ -152,7 +154,7 @@ def test_sun_position_is_pvlibs():
 
     times = pd.date_range("2024-02-20", periods=400, freq="5h", tz="UTC")
     for latitude, longitude in ((49.6, 6.1), (-33.0, 151.0), (89.0, 0.0), (0.0, 180.0)):
-        sky = weather.clear_sky(weather.sun_of(times, 30), latitude, longitude)
+        sky = clear_sky(sun_of(times, 30), latitude, longitude)
         sun = pvlib.solarposition.get_solarposition(
             times + pd.Timedelta("15min"), latitude, longitude, delta_t=None
         )
@@ -161,18 +163,15 @@ def test_sun_position_is_pvlibs():
 
 
 def test_noise_has_unit_variance_and_the_stated_persistence():
-    noise = weather.persistent_noise(np.random.default_rng(1), (20_000, 4), 0.5, 3.0)
+    noise = persistent_noise(np.random.default_rng(1), (20_000, 4), 0.5, 3.0)
     assert noise.std() == pytest.approx(1.0, abs=0.03)
     # correlation after 3 h, 6 steps: exp(-1)
     assert np.corrcoef(noise[6:].ravel(), noise[:-6].ravel())[0, 1] == pytest.approx(
         np.exp(-1), abs=0.03
     )
-    first = [
-        weather.persistent_noise(np.random.default_rng(seed), 2, 1.0, 50.0)[0]
-        for seed in range(2000)
-    ]
+    first = [persistent_noise(np.random.default_rng(seed), 2, 1.0, 50.0)[0] for seed in range(2000)]
     assert np.std(first) == pytest.approx(1.0, abs=0.05)
-    smooth = weather.smooth_noise(np.random.default_rng(1), 20_000, 4, 20.0, 2.0)
+    smooth = smooth_noise(np.random.default_rng(1), 20_000, 4, 20.0, 2.0)
     assert smooth.std() == pytest.approx(1.0, abs=0.05)
     leads = np.arange(0, 72, 0.25)
     along = weather.lead_noise(np.random.default_rng(1), 5000, leads)
@@ -217,7 +216,7 @@ def test_series_are_possible_anywhere(seed, step_min, latitude, longitude, start
     solar = Source("s", "solar", "", *common, {"tilt": tilt, "azimuth": azimuth})
     wind = Source("w", "wind", "", *common, {"turbine": "E-82/2300"})
     load = Source("l", "load", "", *common, {})
-    profiles = plants.local_profiles(world.times, step_min, "UTC", "LU")
+    profiles = loads.local_profiles(world.times, step_min, "UTC", "LU")
     for source in (solar, wind, load):
         power = generation.plant_series(world, source, place, profiles)
         assert len(power) == 3 * 1440 // step_min

@@ -1,12 +1,11 @@
-"""Tunes, compares and decides for one source: which model, with which parameters, should forecast
-it.
+"""Tunes, compares and decides for one source: which model, with which parameters, forecasts it.
 
 The history is cut into tuning, selection, calibration and test origins, disjoint in time and in
 that order. Optuna tunes each model on the first; the models are compared on the second, their bands
-calibrated on the first; the quantiles of the best are calibrated on the third; what it then scores
-on the last is reported and decides nothing. An incumbent, fitted anew, is compared on the same
-selection origins and stays, fitted to what is known now, unless the best is better by a test of
-Diebold and Mariano. Reads and writes nothing but Optuna's studies."""
+calibrated on the first; the quantiles of the best are calibrated on the third; its scores on the
+last are reported and decide nothing. An incumbent, fitted anew, is compared on the same selection
+origins and stays, fitted to what is known now, unless the best is better by a test of Diebold and
+Mariano. Reads and writes nothing but Optuna's studies."""
 
 import pickle
 import time
@@ -15,14 +14,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from vpp.champions.contenders import NAIVE, Contender, Contest, past_forecasts, silence
 from vpp.champions.origins import Origins, SelectionError, measured_origins, split_origins
-from vpp.champions.tuning import NAIVE, Result, Task, backtest, draw, make, silence, tune
+from vpp.champions.picture import draw
+from vpp.champions.tuning import tune
 from vpp.forecast.calibration import calibrated, calibration_of
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
-from vpp.forecast.scores import diebold_mariano, losses, score_of, scores
+from vpp.forecast.scores import diebold_mariano, losses, scores
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
 
@@ -30,206 +31,312 @@ P_VALUE = 0.1
 
 
 @dataclass
-class Outcome:
-    """What came of one source: every model's result, the champion (None.
+class Decision:
+    """How the contest of one source ended.
 
-    It failed), and the fitted model where it is to be registered.
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contenders : all that were assessed, seasonal naive first.
+    champion : one of them; None where the contest failed.
+    verdict : why.
+    p_value : of the test against the incumbent, where there was one [-].
+    origins : of all phases, where there were any.
+    fitted : the champion's model, where it is to be registered.
+    test_scores : its scores on the test origins.
     """
 
-    task: Task
-    results: list[Result]
-    champion: Result | None
-    origins: Origins | None = None
+    contest: Contest
+    contenders: list[Contender]
+    champion: Contender | None
+    verdict: str
     p_value: float | None = None
+    origins: Origins | None = None
     fitted: ForecastModel | None = None
     test_scores: dict = field(default_factory=dict)
-    verdict: str = ""
 
 
-def train_source(task: Task) -> Outcome:
-    """Tune, compare and decide for one source; runs in a process of its own and writes nothing but
-    its studies.
+def train_source(contest: Contest) -> Decision:
+    """Compare the models of one source; runs in a process of its own and writes nothing but its
+    studies.
 
-    Whatever goes wrong with one source is its outcome, without a champion, so that the others are
-    trained."""
+    A failure, whatever it is, is the decision of this source, without a champion, so that the
+    others are trained.
+    """
     silence()
     try:
-        return compare_models(task)
+        return compare_models(contest)
     except Exception as error:
-        return failure(task, error)
+        return failure(contest, error)
 
 
-def failure(task: Task, error: Exception) -> Outcome:
+def failure(contest: Contest, error: Exception) -> Decision:
+    """The decision that there is no champion.
+
+    Parameters
+    ----------
+    contest, error : of one source, and its failure.
+    """
     reason = in_words(error)
-    return Outcome(task, [Result(NAIVE, {}, reason=reason)], None, verdict=f"failed: {reason}")
+    return Decision(contest, [Contender(NAIVE, {}, reason=reason)], None, f"failed: {reason}")
 
 
-def fallback(task: Task, problem: str) -> Outcome:
-    naive = Result(NAIVE, {})
-    return Outcome(task, [naive], naive, verdict=f"fallback: {problem}")
+def fallback(contest: Contest, problem: str) -> Decision:
+    """The decision for seasonal naive, where no model can be compared.
+
+    Parameters
+    ----------
+    contest, problem : of one source, and why.
+    """
+    naive = Contender(NAIVE, {})
+    return Decision(contest, [naive], naive, f"fallback: {problem}")
 
 
-def compare_models(task: Task) -> Outcome:
-    """The outcome for one source; seasonal naive as a fallback where no model can be compared."""
-    data, issue_time = task.data, task.issue_time
-    known = known_at(data, issue_time, task.training.history_days)
+def compare_models(contest: Contest) -> Decision:
+    """Hold the contest of one source; seasonal naive is a fallback where no model can be compared.
+
+    Each round decides for the best contender. One that cannot be fitted is out, and the next round
+    decides without it.
+    """
+    try:
+        origins = lay_origins(contest)
+    except SelectionError as problem:
+        return fallback(contest, str(problem))
+    contenders = assess_all(contest, origins)
+    incumbent = find_incumbent(contest, contenders, origins)
+    for _ in contenders:
+        decision = decide(contest, contenders, incumbent)
+        decision.origins = origins
+        if decision.champion is None or decision.champion.reason:
+            break
+        if crown(decision, decision.champion, origins):
+            return decision
+    naive = contenders[0]
+    verdict = f"fallback: no model can be trained: {naive.reason}"
+    return Decision(contest, contenders, naive, verdict, origins=origins)
+
+
+def lay_origins(contest: Contest) -> Origins:
+    """The origins of each phase, those without an actual value left out.
+
+    Raises
+    ------
+    SelectionError : the history is too short, too old or a flat line, or nothing was measured in a
+        phase.
+    """
+    known = known_at(contest.data, contest.issue_time, contest.training.history_days)
     problem = history_problem(known)
     if problem:
-        return fallback(task, problem)
-    origins = split_origins(
-        known.targets.index[0], issue_time, task.horizon_h, task.training.origins
-    )
-    if origins is None:
+        raise SelectionError(problem)
+    first, count = known.targets.index[0], contest.training.origins
+    laid = split_origins(first, contest.issue_time, contest.horizon_h, count)
+    if laid is None:
         days = len(known.targets) * known.step / DAY
-        return fallback(
-            task,
-            f"{days:.1f} days of history are too few for tuning, selection, calibration and test",
+        raise SelectionError(
+            f"{days:.1f} days of history are too few for tuning, selection, calibration and test"
         )
-    laid, origins = origins, measured_origins(origins, known, task.horizon_h)
-    for phase, left in vars(origins).items():
+    measured = measured_origins(laid, known, contest.horizon_h)
+    for phase, left in vars(measured).items():
         if left.empty:
-            first, last = vars(laid)[phase][[0, -1]]
-            return fallback(
-                task,
-                f"nothing measured after the {phase} origins, {first:%Y-%m-%dT%H:%MZ} to "
-                f"{last:%Y-%m-%dT%H:%MZ}",
+            start, end = vars(laid)[phase][[0, -1]]
+            raise SelectionError(
+                f"nothing measured after the {phase} origins, {start:%Y-%m-%dT%H:%MZ} to "
+                f"{end:%Y-%m-%dT%H:%MZ}"
             )
-    began = time.monotonic()
-    names = [NAIVE, *(name for name in task.training.models if name != NAIVE)]
-    results = []
+    return measured
+
+
+def assess_all(contest: Contest, origins: Origins) -> list[Contender]:
+    """Assess seasonal naive and the models of `[training] models`; each has an equal share of the
+    time that is left.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    origins : of all phases.
+    """
+    began, timeout_s = time.monotonic(), contest.training.timeout_s
+    names = [NAIVE, *(name for name in contest.training.models if name != NAIVE)]
+    contenders = []
     for position, name in enumerate(names):
-        left = began + task.training.timeout_s - time.monotonic()
-        share = left / (len(names) - position) if task.training.timeout_s else np.inf
-        results.append(assess(task, MODELS[name], origins, time.monotonic() + share))
-    incumbent = None
-    if task.incumbent is not None:
-        incumbent = Result(task.incumbent.model, task.incumbent.parameters)
-        same = [result for result in results if result.key == incumbent.key]
-        if not same:
-            same = [assess(task, MODELS[incumbent.model], origins, parameters=incumbent.parameters)]
-            results += same
-        incumbent = same[0]
-        incumbent.incumbent = True
-    while True:
-        outcome = decide(task, results, incumbent)
-        outcome.origins, winner = origins, outcome.champion
-        if winner.reason:
-            naive = results[0]
-            return Outcome(
-                task,
-                results,
-                naive,
-                origins,
-                verdict=f"fallback: no model can be trained: {naive.reason}",
-            )
-        if (
-            winner.incumbent and task.incumbent.trained_until >= issue_time
-        ):  # then its version is as good
-            return outcome
-        try:
-            outcome.fitted, outcome.test_scores = fit_champion(task, winner, origins)
-            return outcome
-        except Exception as error:  # then it cannot win
-            winner.reason, winner.score = in_words(error), np.inf
+        left = began + timeout_s - time.monotonic()
+        share = left / (len(names) - position) if timeout_s else np.inf
+        contenders.append(assess(contest, MODELS[name], origins, time.monotonic() + share))
+    return contenders
+
+
+def find_incumbent(
+    contest: Contest, contenders: list[Contender], origins: Origins
+) -> Contender | None:
+    """The contender that is the champion so far, None where there is no champion.
+
+    It is assessed, and added to the contenders, where it is not among them.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contenders : those that were assessed.
+    origins : of all phases.
+    """
+    champion = contest.incumbent
+    if champion is None:
+        return None
+    wanted = Contender(champion.model, champion.parameters).key
+    incumbent = next((each for each in contenders if each.key == wanted), None)
+    if incumbent is None:
+        model = MODELS[champion.model]
+        incumbent = assess(contest, model, origins, parameters=champion.parameters)
+        contenders.append(incumbent)
+    incumbent.incumbent = True
+    return incumbent
 
 
 def assess(
-    task: Task,
+    contest: Contest,
     model: type[ForecastModel],
     origins: Origins,
     deadline: float = np.inf,
     parameters: dict | None = None,
-) -> Result:
-    """Tune a model unless parameters are given, then score it on the selection origins with a band
-    calibrated on the tuning origins.
+) -> Contender:
+    """Tune a model, then score it on the selection origins with a band calibrated on the tuning
+    origins.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    model : the class of the model.
+    origins : of all phases.
+    deadline : no trial of the tuning starts after it [s of `time.monotonic`].
+    parameters : taken as they are, without tuning; default tuned ones.
+
+    Returns
+    -------
+    The contender; `reason` says why it failed, and its score is infinite then.
     """
     began = time.monotonic()
-    result, earlier = Result(model.name, parameters or {}), None
+    contender, earlier = Contender(model.name, parameters or {}), None
+    source, zone = contest.data.source, contest.data.zone
     try:
         if parameters is None:
-            parameters, result.trials, earlier = tune(task, model, origins.tuning, deadline)
-        result.parameters = make(task, model, parameters).parameters
+            parameters, contender.trials, earlier = tune(contest, model, origins.tuning, deadline)
+        parameters = contender.parameters = contest.make(model, parameters).parameters
         if earlier is None:
-            earlier = backtest(task, model, result.parameters, origins.tuning)
-        calibration = calibration_of(earlier, task.data.source, task.data.zone)
-        result.frame = backtest(
-            task, model, result.parameters, origins.selection, calibration=calibration
-        )
-        result.scores = scores(result.frame, task.data.source, task.data.zone)
-        result.score = score_of(result.frame, task.data, task.training.select_by)
-        result.picture = draw(
-            result.frame,
-            f"{task.data.source.source_id}: {model.name}, selection origins",
-            task.data,
-        )
-    except (
-        Exception
-    ) as error:  # one model's failure, whatever its library raises, leaves the others be
-        result.reason = in_words(error)
-        result.score = np.inf
-    result.seconds = time.monotonic() - began
-    return result
+            earlier = past_forecasts(contest, model, parameters, origins.tuning)
+        calibration = calibration_of(earlier, source, zone)
+        frame = past_forecasts(contest, model, parameters, origins.selection, calibration)
+        contender.frame = frame
+        contender.scores = scores(frame, source, zone)
+        contender.score = contest.score(frame)
+        title = f"{source.source_id}: {model.name}, selection origins"
+        contender.picture = draw(frame, title, contest.data)
+    except Exception as error:  # whatever its library raises, the other models are assessed
+        contender.fail(in_words(error))
+    contender.seconds = time.monotonic() - began
+    return contender
 
 
-def decide(task: Task, results: list[Result], incumbent: Result | None) -> Outcome:
-    """Who is champion.
-
-    The best, unless the incumbent still beats seasonal naive (the first result) and is not clearly
+def decide(contest: Contest, contenders: list[Contender], incumbent: Contender | None) -> Decision:
+    """Decide for the best, unless the incumbent still beats seasonal naive and is not clearly
     worse.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contenders : all that were assessed, seasonal naive first.
+    incumbent : which of them is the champion so far; None for a first contest.
     """
-    naive = results[0]
-    best = min(
-        results, key=lambda result: result.score
-    )  # the first of equals, so seasonal naive wins a tie
+    naive = contenders[0]
+    # the first of equals, so seasonal naive wins a tie
+    best = min(contenders, key=lambda contender: contender.score)
     if incumbent is None:
-        return Outcome(task, results, best, verdict="first champion")
+        return Decision(contest, contenders, best, "first champion")
     if incumbent is best:
-        return Outcome(task, results, best, verdict="champion stays: still the best")
+        return Decision(contest, contenders, best, "champion stays: still the best")
     if incumbent.reason or (incumbent.score >= naive.score and incumbent is not naive):
-        return Outcome(
-            task,
-            results,
-            best,
-            verdict=f"champion replaced: {incumbent.reason or 'it no longer beats seasonal naive'}",
-        )
-    p_value = diebold_mariano(
-        *(losses(result.frame, task.data, task.training.select_by) for result in (incumbent, best))
-    )
-    wins = p_value < P_VALUE
-    verdict = (
-        f"{'champion replaced' if wins else 'champion stays'}: Diebold-Mariano p "
-        "= "
-        f"{p_value:.3f} against {best.model}"
-    )
-    return Outcome(task, results, best if wins else incumbent, p_value=p_value, verdict=verdict)
+        reason = incumbent.reason or "it no longer beats seasonal naive"
+        return Decision(contest, contenders, best, f"champion replaced: {reason}")
+    p_value = p_value_of(contest, incumbent, best)
+    champion, word = (best, "replaced") if p_value < P_VALUE else (incumbent, "stays")
+    verdict = f"champion {word}: Diebold-Mariano p = {p_value:.3f} against {best.model}"
+    return Decision(contest, contenders, champion, verdict, p_value)
 
 
-def fit_champion(task: Task, winner: Result, origins: Origins) -> tuple[ForecastModel, dict]:
-    """Score on the test origins, calibrated on the origins before them.
+def p_value_of(contest: Contest, incumbent: Contender, challenger: Contender) -> float:
+    """Diebold and Mariano's p-value that the challenger is better than the incumbent [-].
 
-    Then fit to, and calibrate on, all known at the issue time.
+    Parameters
+    ----------
+    contest : the source and the rules.
+    incumbent, challenger : with their backtests.
     """
-    model, source, zone = MODELS[winner.model], task.data.source, task.data.zone
-    earlier, test = (
-        backtest(task, model, winner.parameters, phase)
-        for phase in (origins.calibration, origins.test)
+    if incumbent.frame is None or challenger.frame is None:
+        raise SelectionError("only contenders that were scored can be compared")
+    select_by = contest.training.select_by
+    return diebold_mariano(
+        losses(incumbent.frame, contest.data, select_by),
+        losses(challenger.frame, contest.data, select_by),
     )
+
+
+def crown(decision: Decision, winner: Contender, origins: Origins) -> bool:
+    """Fit the champion where it is to be registered anew.
+
+    Parameters
+    ----------
+    decision : is given the fitted model and its test scores.
+    winner : its champion.
+    origins : of all phases.
+
+    Returns
+    -------
+    False where it cannot be fitted; it is out of the contest then.
+    """
+    contest = decision.contest
+    champion = contest.incumbent
+    if winner.incumbent and champion and champion.trained_until >= contest.issue_time:
+        return True  # its version is as good
+    try:
+        decision.fitted, decision.test_scores = fit_champion(contest, winner, origins)
+    except Exception as error:  # whatever its library raises
+        winner.fail(in_words(error))
+        return False
+    return True
+
+
+def fit_champion(
+    contest: Contest, winner: Contender, origins: Origins
+) -> tuple[ForecastModel, dict]:
+    """Score a winner on the test origins, then fit it to all that is known at the issue time.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    winner : its model and parameters.
+    origins : the calibration origins calibrate the test; both calibrate the fitted model.
+
+    Returns
+    -------
+    The fitted model, and the scores of the test.
+
+    Raises
+    ------
+    SelectionError : saved and loaded, the model forecasts something else.
+    """
+    model, source, zone = MODELS[winner.model], contest.data.source, contest.data.zone
+    earlier = past_forecasts(contest, model, winner.parameters, origins.calibration)
+    test = past_forecasts(contest, model, winner.parameters, origins.test)
     tested, calibration = test.copy(), calibration_of(earlier, source, zone)
     if calibration is not None:
         issue_times, times = (pd.DatetimeIndex(test[name]) for name in ("issue_time", "valid_time"))
         tested[list(QUANTILE_COLUMNS)] = calibrated(
             test, calibration, issue_times, times, source, zone
         )
-    known = known_at(task.data, task.issue_time, task.training.history_days)
+    known = known_at(contest.data, contest.issue_time, contest.training.history_days)
     past = pd.concat([earlier, test])
-    past = past[
-        past["valid_time"].isin(known.targets.index)
-    ]  # the last values may not be known yet
-    fitted = make(task, model, winner.parameters).fit(known).calibrate(past, source, zone)
-    loaded, steps = (
-        pickle.loads(pickle.dumps(fitted)),
-        int(pd.Timedelta(hours=task.horizon_h) / task.data.step),
-    )
+    past = past[past["valid_time"].isin(known.targets.index)]  # the last may not be known yet
+    fitted = contest.make(model, winner.parameters).fit(known).calibrate(past, source, zone)
+    loaded = pickle.loads(pickle.dumps(fitted))
+    steps = int(pd.Timedelta(hours=contest.horizon_h) / contest.data.step)
     if not np.array_equal(loaded.predict(known, steps), fitted.predict(known, steps)):
         raise SelectionError("saved and loaded it forecasts something else")
     return fitted, scores(tested, source, zone)

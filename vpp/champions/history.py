@@ -1,16 +1,19 @@
-"""A source's stored series and covariates, as `SourceData` for a forecast."""
+"""A source's stored series and covariates, as `SourceData` for a forecast.
+
+Power in kW, prices in EUR/MWh; times are UTC."""
 
 import argparse
-import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from psycopg2.extensions import connection
 
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import SourceData
-from vpp.runtime import terminal
 from vpp.runtime.config import Config, ConfigError, check_known
+from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
 from vpp.site.sources import Source
 from vpp.storage.measurements import (
@@ -20,38 +23,35 @@ from vpp.storage.measurements import (
     read_weather_forecasts,
 )
 
-# The I/O edge
 
-
-def load_measured(conn, config: Config, source: Source, start=None, end=None) -> SourceData:
-    """What was measured of a source in [start, end), and nothing else of it.
+def load_measured(
+    conn: connection,
+    config: Config,
+    source: Source,
+    start: pd.Timestamp | None = None,
+    end: pd.Timestamp | None = None,
+) -> SourceData:
+    """Load the measured values of a source, and nothing else of it.
 
     Curtailed intervals (`parameters["curtailed"]`) are missing: no model learns from them, and no
     error counts them.
+
+    Parameters
+    ----------
+    conn, config : connection to the database, and the configuration.
+    source : a solar, wind, load or market source.
+    start, end : the period [start, end) [UTC]; default all.
 
     Raises
     ------
     ForecastError : a curtailed period is not two times with their zone.
     """
     series = read_series(conn, source, start, end)
-    try:
-        curtailed = [
-            (terminal.utc_time(first), terminal.utc_time(last))
-            for first, last in source.parameters.get("curtailed", [])
-        ]
-    except (TypeError, ValueError, argparse.ArgumentTypeError):
-        given, example = (
-            source.parameters["curtailed"],
-            '[["2025-03-20T09:00Z", "2025-03-20T12:00Z"]]',
-        )
-        raise ForecastError(
-            f"{source.source_id}: curtailed = {given}: expected [start, end] with their zone, "
-            f"as {example}"
-        ) from None
-    for first, last in curtailed:  # all intervals that it touches
-        series[
-            (series.index + pd.Timedelta(minutes=source.step_min) > first) & (series.index < last)
-        ] = np.nan
+    step = pd.Timedelta(minutes=source.step_min)
+    starts = pd.DatetimeIndex(series.index)
+    for first, last in curtailed_periods(source):  # all intervals that it touches
+        series[(starts + step > first) & (starts < last)] = np.nan
+    stored = read_available_at(conn, source, start, end) if source.kind == "market" else None
     return SourceData(
         source,
         series,
@@ -60,16 +60,38 @@ def load_measured(conn, config: Config, source: Source, start=None, end=None) ->
         measurement_delay_min=config.forecast.measurement_delay_min,
         publication=config.forecast.price_publication,
         publication_zone=config.forecast.price_publication_zone,
-        stored_available_at=read_available_at(conn, source, start, end)
-        if source.kind == "market"
-        else None,
+        stored_available_at=stored,
     )
 
 
-def load_source_data(conn, config: Config, source: Source) -> SourceData:
-    """All that the database holds about a source.
+def curtailed_periods(source: Source) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """The periods in which a source was curtailed, start and end [UTC].
 
-    That is its series, its site's weather forecasts and, for a price, the site's powers.
+    Raises
+    ------
+    ForecastError : one is not two times with their zone.
+    """
+    try:
+        return [
+            (utc_time(first), utc_time(last))
+            for first, last in source.parameters.get("curtailed", [])
+        ]
+    except (TypeError, ValueError, argparse.ArgumentTypeError):
+        given = source.parameters["curtailed"]
+        raise ForecastError(
+            f"{source.source_id}: curtailed = {given}: expected [start, end] with their zone, "
+            'as [["2025-03-20T09:00Z", "2025-03-20T12:00Z"]]'
+        ) from None
+
+
+def load_source_data(conn: connection, config: Config, source: Source) -> SourceData:
+    """Load all that the database holds about a source: its series, its site's weather forecasts
+    and, for a price, the site's powers.
+
+    Parameters
+    ----------
+    conn, config : connection to the database, and the configuration.
+    source : a solar, wind, load or market source.
 
     Raises
     ------
@@ -89,17 +111,19 @@ def load_source_data(conn, config: Config, source: Source) -> SourceData:
         ]
         others = pd.concat(powers, axis=1) if powers else None
     if source.latitude is None and source.site_id == config.site.site_id:
-        source = dataclasses.replace(
-            source, latitude=config.site.latitude, longitude=config.site.longitude
-        )
+        latitude, longitude = config.site.latitude, config.site.longitude
+        source = replace(source, latitude=latitude, longitude=longitude)
     weather_forecasts = forecasts if forecasts is not None and len(forecasts) else None
-    return dataclasses.replace(
-        data, source=source, weather_forecasts=weather_forecasts, others=others
-    )
+    return replace(data, source=source, weather_forecasts=weather_forecasts, others=others)
 
 
-def pick_sources(conn, wanted: Sequence[str] | None) -> list[Source]:
-    """The sources that are forecast, or those named.
+def pick_sources(conn: connection, wanted: Sequence[str] | None) -> list[Source]:
+    """The registered sources that are forecast.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    wanted : only these source_ids; default all.
 
     Raises
     ------
@@ -121,6 +145,11 @@ def check_issue_time(issue_time: pd.Timestamp, sources: Iterable[Source]) -> Non
     """Refuse an issue time within an interval of a source: its forecast would begin with another
     interval than its values.
 
+    Parameters
+    ----------
+    issue_time : to check [UTC].
+    sources : that are forecast from it.
+
     Raises
     ------
     ConfigError : there is such a source.
@@ -129,6 +158,5 @@ def check_issue_time(issue_time: pd.Timestamp, sources: Iterable[Source]) -> Non
         if issue_time != issue_time.floor(f"{source.step_min}min"):
             raise ConfigError(
                 f"--issue-time {issue_time:%Y-%m-%dT%H:%M:%SZ}: expected the start of an "
-                f"interval of {source.source_id}, "
-                f"one in {source.step_min} min"
+                f"interval of {source.source_id}, one in {source.step_min} min"
             )

@@ -20,9 +20,11 @@ class SelectionError(VppError):
 
 @dataclass(frozen=True)
 class Origins:
-    """Issue times of the backtests [UTC].
+    """Issue times of the backtests; the windows they forecast are disjoint between the phases.
 
-    The windows they forecast are disjoint between the phases.
+    Parameters
+    ----------
+    tuning, selection, calibration, test : origins of each phase [UTC].
     """
 
     tuning: pd.DatetimeIndex
@@ -47,7 +49,8 @@ def split_origins(
     Returns
     -------
     None where the history is too short. Models are fitted to at least 14 days and a third of the
-    history before the first origin."""
+    history before the first origin.
+    """
     window = int(np.ceil(horizon_h / 24))
     history = (issue_time - first) / DAY
     days = int(history - max(MIN_HISTORY_DAYS, history / 3))
@@ -59,8 +62,8 @@ def split_origins(
         return None
 
     def phase(length: int, ends_before: int, number: int) -> pd.DatetimeIndex:
-        """`number` origins (fewer in a short phase) spread over `length` days that end
-        `ends_before` days before the issue time.
+        """At most `number` origins spread over `length` days that end `ends_before` days before the
+        issue time.
         """
         room = length - window
         spacing = max(1, room // max(1, number - 1))
@@ -85,13 +88,16 @@ def split_origins(
 def measured_origins(origins: Origins, known: Known, horizon_h: float) -> Origins:
     """Those origins of each phase in whose window something was measured that was not known at the
     origin.
+
+    Parameters
+    ----------
+    origins : of all phases.
+    known : the source.
+    horizon_h : length of a window [h].
     """
     measured = ~known.filled & known.series.notna().to_numpy()
-    times, when, window = (
-        known.series.index[measured],
-        known.available_at[measured],
-        pd.Timedelta(hours=horizon_h),
-    )
+    times, when = known.series.index[measured], known.available_at[measured]
+    window = pd.Timedelta(hours=horizon_h)
 
     def kept(phase: pd.DatetimeIndex) -> pd.DatetimeIndex:
         return phase[

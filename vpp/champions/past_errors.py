@@ -1,13 +1,11 @@
 """How far off the newest forecasts were: the one error of the last day that the script and the
 report show.
 
-Power in kW, prices in EUR/MWh; times are UTC. Not a script.
-
-    python -c "import past_errors; print(past_errors.day_error.__doc__)"
-"""
+Power in kW, prices in EUR/MWh; times are UTC."""
 
 import numpy as np
 import pandas as pd
+from psycopg2.extensions import connection
 
 from vpp.champions.history import load_measured
 from vpp.forecast.known import known_at
@@ -23,18 +21,17 @@ AGE_DAYS = {"market": 2}
 LEAST_SHARE = 0.5  # of the day that must be both forecast and measured
 
 
-def day_error(conn, config: Config, source: Source, end: pd.Timestamp) -> dict | None:
+def day_error(conn: connection, config: Config, source: Source, end: pd.Timestamp) -> dict | None:
     """The mean absolute error of the day before a time, as it was forecast a day (a price: two
     days) before.
 
-    Judged is the newest forecast of role champion, fallback or backtest that is old enough. Prices
-    that were published when it was made, curtailed intervals, and values not known yet at `end` do
-    not count.
+    It is that of the newest forecast of role champion, fallback or backtest that is old enough.
+    Prices that were published when it was made, curtailed intervals, and values not known yet at
+    `end` do not count.
 
     Parameters
     ----------
-    conn : connection to the database.
-    config : the configuration.
+    conn, config : connection to the database, and the configuration.
     source : a solar, wind, load or market source.
     end : end of the day [UTC].
 
@@ -55,8 +52,9 @@ def day_error(conn, config: Config, source: Source, end: pd.Timestamp) -> dict |
     if len(forecast) * data.step < LEAST_SHARE * DAY or forecast["published"].all():
         return None
     value = forecast.loc[~forecast["published"], "value"]
-    actual = measured[value.index].to_numpy()
-    week_before = measured.reindex(local_lag(value.index, NAIVE_DAYS, data.zone)).to_numpy()
+    times = pd.DatetimeIndex(value.index)
+    actual = measured[times].to_numpy()
+    week_before = measured.reindex(local_lag(times, NAIVE_DAYS, data.zone)).to_numpy()
     naive = np.abs(week_before - actual)
     return {
         "mae": float(np.abs(value.to_numpy() - actual).mean()),

@@ -5,46 +5,41 @@ artifacts in `state_dir`, which
 
     mlflow server --backend-store-uri sqlite:///.vpp/mlflow.db --port 5000
 
-shows. A registered model is a pyfunc whose loader is this module, so it loads wherever the project
-is on the Python path, and its version carries what is needed to fit it again as tags: model,
-parameters, trained_until."""
+shows. The version of a registered model carries what is needed to fit it again as tags: model,
+parameters, trained_until; `served.py` reads and writes the fitted model itself."""
 
 import json
 import os
-import pickle
 import tempfile
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from vpp.forecast.known import SourceData, known_at
+from vpp.champions import served
+from vpp.forecast.known import SourceData
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
-from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.config import EMBEDDED, Config, VppError
 from vpp.runtime.files import FileLock
 from vpp.runtime.words import in_words
 
-ALIAS = "champion"
-REQUIRED = ("pandas", "numpy", "scipy")  # by every model, beside its class's `requires`
-SIGNATURE_DAYS = 28  # of history show what the columns are
-TIME = "%Y-%m-%dT%H:%M:%SZ"
-
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models.model import ModelInfo
 
 # before mlflow is imported anywhere
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
-
-
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-
-
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+ALIAS = "champion"
+REQUIRED = ("pandas", "numpy", "scipy")  # by every model, beside its class's `requires`
+SIGNATURE_DAYS = 28  # of history show what the columns are
 
 
 class ModelStoreError(VppError):
@@ -57,9 +52,14 @@ class ModelNotFoundError(VppError):
 
 @dataclass(frozen=True)
 class Champion:
-    """The registered model of a source that forecasts it.
+    """The registered model that forecasts a source.
 
-    What fits it again, and where its fitted copy lies.
+    Parameters
+    ----------
+    source_id : of the source.
+    model, parameters : fit it again.
+    version : of the registered model.
+    trained_until : issue time of its training [UTC].
     """
 
     source_id: str
@@ -69,9 +69,8 @@ class Champion:
     trained_until: pd.Timestamp
 
 
-def open_store(config: Config):
-    """Connect to the MLflow store, making it and the experiment where they are missing; returns its
-    client.
+def open_store(config: Config) -> "MlflowClient":
+    """Connect to the MLflow store, making it and the experiment where they are missing.
 
     Raises
     ------
@@ -88,9 +87,8 @@ def open_store(config: Config):
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         client = mlflow.MlflowClient()
-        with FileLock(
-            folder / "mlflow.lock"
-        ):  # the first to come makes the tables and the experiment
+        # the first to come makes the tables and the experiment
+        with FileLock(folder / "mlflow.lock"):
             if client.get_experiment_by_name(config.mlflow.experiment) is None:
                 client.create_experiment(config.mlflow.experiment, artifact_location=artifacts)
         mlflow.set_experiment(config.mlflow.experiment)
@@ -107,22 +105,31 @@ def open_store(config: Config):
 
 
 def registered_name(source_id: str) -> str:
+    """The name of a source's registered model."""
     return f"vpp-{source_id}"
 
 
-def read_champion(client, source_id: str) -> Champion | None:
-    """The champion of a source.
+def read_champion(client: "MlflowClient", source_id: str) -> Champion | None:
+    """The champion of a source; None where none is registered or this code does not know its model.
 
-    None where none is registered or this code does not know its model.
+    Parameters
+    ----------
+    client : of the store.
+    source_id : of the source.
+
+    Raises
+    ------
+    ModelStoreError : the store does not answer.
     """
     from mlflow.exceptions import MlflowException
 
+    name = registered_name(source_id)
     try:
-        version = client.get_model_version_by_alias(registered_name(source_id), ALIAS)
+        version = client.get_model_version_by_alias(name, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
-        raise ModelStoreError(f"MLflow, {registered_name(source_id)}: {in_words(error)}") from error
+        raise ModelStoreError(f"MLflow, {name}: {in_words(error)}") from error
     tags = version.tags
     if tags.get("model") not in MODELS:
         return None
@@ -130,17 +137,15 @@ def read_champion(client, source_id: str) -> Champion | None:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in json.loads(tags["parameters"]).items()
     }
-    return Champion(
-        source_id,
-        tags["model"],
-        parameters,
-        str(version.version),
-        pd.Timestamp(tags["trained_until"]),
-    )
+    trained_until = pd.Timestamp(tags["trained_until"])
+    return Champion(source_id, tags["model"], parameters, str(version.version), trained_until)
 
 
 def load_champion(champion: Champion) -> ForecastModel:
     """The fitted copy of a champion.
+
+    Its file is read here, not by the loader that MLflow has noted with it: that of an earlier
+    version is a module that is gone.
 
     Raises
     ------
@@ -152,7 +157,8 @@ def load_champion(champion: Champion) -> ForecastModel:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return mlflow.pyfunc.load_model(f"models:/{name}/{champion.version}").get_raw_model()
+            folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{champion.version}")
+            return served.read_model(Path(folder, "data", served.FILE)).get_raw_model()
     except Exception as error:  # whatever a foreign or damaged pickle raises
         cause = in_words(error)
         raise ModelNotFoundError(
@@ -161,32 +167,29 @@ def load_champion(champion: Champion) -> ForecastModel:
         ) from error
 
 
-def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str]) -> str:
-    """Log a fitted model to the active run, and register it as a new version of the source's model,
-    which becomes its champion.
+def register(
+    client: "MlflowClient", data: SourceData, model: ForecastModel, tags: dict[str, str]
+) -> str:
+    """Log a fitted model to the active run, and make it the champion of its source.
+
+    Parameters
+    ----------
+    client : of the store.
+    data : the source, with a history that shows what its columns are.
+    model : fitted.
+    tags : of the new version, beside those that fit it again.
+
+    Returns
+    -------
+    The new version.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    if model.trained_until is None:
+        raise ModelStoreError(f"{model.name}: only a fitted model can be registered")
     name = registered_name(data.source.source_id)
-    history = model_input(data, model.trained_until, SIGNATURE_DAYS)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "model.pkl"
-        path.write_bytes(pickle.dumps({"model": model, "data": empty(data)}))
-        forecaster = _load_pyfunc(str(path))
-        signature = mlflow.models.infer_signature(
-            history,
-            forecaster.predict(history, {"steps": 2}),
-            params={"steps": 48, "issue_time": ""},
-        )
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            loader_module=__name__,
-            data_path=str(path),
-            signature=signature,
-            pip_requirements=requirements(type(model)),
-        )
+    info = log_model(model, data, model.trained_until)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -205,98 +208,37 @@ def register(client, data: SourceData, model: ForecastModel, tags: dict[str, str
     return str(version)
 
 
+def log_model(model: ForecastModel, data: SourceData, trained_until: pd.Timestamp) -> "ModelInfo":
+    """Store a fitted model with the active run, with its columns and pinned packages.
+
+    Parameters
+    ----------
+    model : fitted.
+    data : the source.
+    trained_until : end of the history that shows what the columns are [UTC].
+    """
+    import mlflow
+
+    history = served.model_input(data, trained_until, SIGNATURE_DAYS)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / served.FILE
+        served.write_model(path, model, data)
+        forecast = served.read_model(path).predict(history, {"steps": 2})
+        signature = mlflow.models.infer_signature(
+            history, forecast, params={"steps": 48, "issue_time": ""}
+        )
+        return mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=served.__name__,
+            data_path=str(path),
+            signature=signature,
+            pip_requirements=requirements(type(model)),
+        )
+
+
 def requirements(model: type[ForecastModel]) -> list[str]:
     """The pinned packages that a fitted model of this class needs."""
     return [
-        f"{name}=={metadata.version(name).split('+')[0]}"
-        for name in (*REQUIRED, *getattr(model, "requires", ()))
+        f"{name}=={metadata.version(name).split('+')[0]}" for name in (*REQUIRED, *model.requires)
     ]
-
-
-def empty(data: SourceData) -> SourceData:
-    """The description of a source without its rows; the names of its columns stay."""
-    weather, others = (
-        None if frame is None else frame.iloc[:0] for frame in (data.weather_forecasts, data.others)
-    )
-    return replace(
-        data,
-        series=data.series.iloc[:0],
-        weather_forecasts=weather,
-        others=others,
-        stored_available_at=None,
-    )
-
-
-def model_input(
-    data: SourceData, issue_time: pd.Timestamp, days: float | None = None
-) -> pd.DataFrame:
-    """What the registered model takes: what is known at the issue time, of the last `days`
-    (default: all).
-
-    Two kinds of rows, so that nothing is lost: measurements (time, value, and other series where
-    there are any; no issue_time), and weather forecasts (time, issue_time and their quantities).
-    Times are text, as in JSON."""
-    known = known_at(data, issue_time, days)
-    parts = [known.targets.to_frame("value")]
-    if known.others is not None:
-        parts[0] = parts[0].join(known.others, how="outer")
-    parts[0] = parts[0].rename_axis("time").reset_index()
-    if known.weather_forecasts is not None:
-        parts.append(known.weather_forecasts.rename(columns={"valid_time": "time"}))
-    frame = pd.concat(parts, ignore_index=True)
-    frame["time"] = frame["time"].dt.strftime(TIME)
-    frame["issue_time"] = (
-        frame["issue_time"].dt.strftime(TIME).fillna("") if "issue_time" in frame else ""
-    )
-    return frame[
-        ["time", "issue_time", *(name for name in frame if name not in ("time", "issue_time"))]
-    ]
-
-
-class PyfuncForecaster:
-    """A fitted model as MLflow serves it: rows of `model_input` in, valid_time, value and quantiles
-    out.
-
-    Parameters: `steps` intervals from `issue_time`, by default the time at which the last
-    measurement is known."""
-
-    def __init__(self, model: ForecastModel, data: SourceData):
-        self.model, self.data = model, data
-
-    def get_raw_model(self) -> ForecastModel:
-        return self.model
-
-    def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
-        params, data = params or {}, self.data
-        frame = model_input.assign(
-            time=pd.DatetimeIndex(pd.to_datetime(model_input["time"], utc=True)).as_unit("ns")
-        )
-        issued = pd.DatetimeIndex(
-            pd.to_datetime(frame["issue_time"].replace("", None), utc=True)
-        ).as_unit("ns")
-        measured, weather, others = (
-            frame[issued.isna()].set_index("time"),
-            data.weather_forecasts,
-            data.others,
-        )
-        series = measured["value"].astype(float).dropna()
-        if weather is not None:
-            weather = frame.assign(issue_time=issued)[issued.notna()].rename(
-                columns={"time": "valid_time"}
-            )[list(weather.columns)]
-        if others is not None:
-            others = measured.reindex(columns=others.columns).dropna(how="all")
-        delay = pd.Timedelta(minutes=data.measurement_delay_min)
-        issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + data.step + delay)
-        known = known_at(
-            replace(data, series=series, weather_forecasts=weather, others=others), issue_time
-        )
-        forecast = self.model.predict(known, int(params.get("steps", 48)))[list(COLUMNS)]
-        forecast.index = forecast.index.strftime(TIME)
-        return forecast.rename_axis("valid_time").reset_index()
-
-
-def _load_pyfunc(path: str) -> PyfuncForecaster:
-    """What MLflow calls to load the model."""
-    stored = pickle.loads(Path(path).read_bytes())
-    return PyfuncForecaster(stored["model"], stored["data"])

@@ -1,6 +1,7 @@
-"""Rolling-origin backtest.
+"""Rolling-origin backtest: forecast past issue times with what was known then, and calibrate as a
+live system would.
 
-Forecast past issue times with what was known then, and calibrate as a live system would.
+    python -c "from vpp.forecast.backtest import walk; help(walk)"
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ import pandas as pd
 
 from vpp.forecast.calibration import calibrated, calibration_of, is_given, within_band
 from vpp.forecast.features import seasonal_naive
-from vpp.forecast.known import Known, SourceData, known_at
+from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
 from vpp.runtime.config import VppError
@@ -19,9 +20,8 @@ from vpp.site.times import DAY, next_local_day
 REFIT_DAYS = 28
 CALIBRATION_DAYS = 21  # origins before the issue time whose errors calibrate a single forecast
 CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by then
-ADAPTATION = (
-    0.03  # of the level of a quantile, for each share that an origin's actual values were off it
-)
+# of the level of a quantile, for each share by which an origin's actual values missed it
+ADAPTATION = 0.03
 LEVEL_LIMITS = (0.005, 0.995)
 
 
@@ -37,8 +37,7 @@ def walk(
     refit_days: float = REFIT_DAYS,
     history_days: float | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Forecast at each issue time, in their order, with what was known then; yields the rows of one
-    origin at a time.
+    """Forecast at each issue time, in their order, with what was known then.
 
     Parameters
     ----------
@@ -46,27 +45,28 @@ def walk(
     data : all that is stored of the source.
     issue_times : origins [UTC].
     steps : intervals to forecast from each origin; None for those of the local day after it.
-    refit_days : the model is fitted anew when its last fit is so old; infinite for one fit at the
-        first origin.
-    history_days : how far back it learns from.
+    refit_days : the model is fitted anew when its last fit is so old [days]; infinite for one fit
+        at the first origin.
+    history_days : how far back it learns from [days]; None for all of it.
 
     Yields
     ------
-    issue_time, valid_time, value, q05 … q95 as the model gives them, published, dark, actual (NaN
-    where not measured), naive (last week's same local hour, or the published price).
+    The rows of one origin at a time: issue_time, valid_time [UTC]; value, q05 … q95 as the model
+    gives them; published, dark; actual (NaN where not measured); naive (last week's same local
+    hour, or the published price) [kW or EUR/MWh].
     """
-    model = None
+    model, fitted_at = None, None
     for issue_time in sorted(issue_times):
         known = known_at(data, issue_time, history_days)
-        if model is None or (issue_time - model.trained_until) / DAY >= refit_days:
-            model = factory().fit(known)
+        if model is None or fitted_at is None or (issue_time - fitted_at) / DAY >= refit_days:
+            model, fitted_at = factory().fit(known), issue_time
         start, count = issue_time, steps
-        if steps is None:
+        if count is None:
             start, end = next_local_day(issue_time, data.zone)
             count = int((end - issue_time) / data.step)
         frame = model.predict(known, count)
         frame = frame[frame.index >= start]
-        naive = seasonal_naive(known, frame.index)
+        naive = seasonal_naive(known, pd.DatetimeIndex(frame.index))
         if data.source.kind == "market":
             naive = np.where(frame["published"], frame["value"], naive)
         frame = frame.reset_index().assign(
@@ -83,7 +83,16 @@ def backtest(
     refit_days: float = REFIT_DAYS,
     history_days: float | None = None,
 ) -> pd.DataFrame:
-    """The rows of all origins of `walk` in one frame."""
+    """The rows of all origins of `walk` in one frame.
+
+    Parameters
+    ----------
+    factory, data, issue_times, steps, refit_days, history_days : as for `walk`.
+
+    Raises
+    ------
+    ForecastError : there are no origins.
+    """
     frames = list(walk(factory, data, issue_times, steps, refit_days, history_days))
     if not frames:
         raise ForecastError(
@@ -92,35 +101,73 @@ def backtest(
     return pd.concat(frames, ignore_index=True)
 
 
+def with_history(
+    data: SourceData, issue_times: pd.DatetimeIndex, history_days: float | None = None
+) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Origins to backtest, in two parts: the first `CALIBRATION_DAYS`, and those asked for.
+
+    Of the former, whose errors calibrate the first of the latter, only those with enough history.
+
+    Parameters
+    ----------
+    data : all that is stored of the source.
+    issue_times : origins [UTC], the oldest first.
+    history_days : how far back a model learns from [days]; None for all of it.
+
+    Raises
+    ------
+    ForecastError : the first origin asked for has too little history.
+    """
+    warm_up, origins = issue_times[:CALIBRATION_DAYS], issue_times[CALIBRATION_DAYS:]
+    problem = history_problem(known_at(data, origins[0], history_days))
+    if problem:
+        raise ForecastError(
+            f"{data.source.source_id}: {problem} at the first origin "
+            f"{origins[0]:%Y-%m-%dT%H:%MZ}; choose later or fewer origins"
+        )
+    enough = [history_problem(known_at(data, origin)) is None for origin in warm_up]
+    return warm_up[enough], origins
+
+
 def rolling_calibration(
     frame: pd.DataFrame, data: SourceData, window_days: float = CALIBRATION_WINDOW_DAYS
 ) -> pd.DataFrame:
-    """A backtest with the quantiles of each origin calibrated on the errors of earlier origins that
-    were known by then.
+    """A backtest whose bands are calibrated as a live system would have calibrated them.
 
-    The levels taken of those errors adapt (Gibbs and Candès 2021): where an origin's actual values
-    fell below a quantile more often than they should, that level is lowered by `ADAPTATION` times
-    the excess, which holds coverage where errors grow or shrink. An origin without enough errors
-    keeps the model's own quantiles."""
+    The quantiles of each origin are calibrated on those errors of earlier origins that were known
+    by then. The levels taken of those errors adapt (Gibbs and Candès, Adaptive Conformal Inference
+    Under Distribution Shift, 2021): where an origin's actual values fell below a quantile more
+    often than they should, that level is lowered by `ADAPTATION` times the excess. This holds
+    coverage where errors grow or shrink. An origin without enough errors keeps the model's own
+    quantiles.
+
+    Parameters
+    ----------
+    frame : rows of `walk` or `backtest`, not calibrated.
+    data : all that is stored of the source.
+    window_days : how far back an origin looks for errors [days].
+
+    Returns
+    -------
+    The same rows with other quantiles, and values within their 80 % bands.
+    """
     place = data.grid.index.get_indexer(pd.DatetimeIndex(frame["valid_time"]))
     when = np.where(place >= 0, data.available_at.asi8[place], np.iinfo(np.int64).max)
     issued = pd.DatetimeIndex(frame["issue_time"]).as_unit("ns").asi8
     result, actual = frame.copy(), frame["actual"].to_numpy()
-    value, values = (
-        frame["value"].to_numpy(copy=True),
-        frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True),
-    )
+    value = frame["value"].to_numpy(copy=True)
+    values = frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
     counted = ~is_given(frame) & ~np.isnan(actual)
-    levels, pending = np.array(QUANTILES), []
-    for issue_time, rows in sorted(frame.groupby("issue_time").indices.items()):
-        now = issue_time.value
+    levels, pending = np.array(QUANTILES), list[np.ndarray]()
+    groups = frame.groupby("issue_time").indices
+    for issue_time in pd.DatetimeIndex(frame["issue_time"]).unique().sort_values():
+        rows, now = groups[issue_time], issue_time.value
         settled = [past for past in pending if when[past].max() <= now]
         pending = [past for past in pending if when[past].max() > now]
         for past in settled:
             reality = actual[past, None]
-            below = np.where(
-                reality == values[past], QUANTILES, reality < values[past]
-            )  # both 0 at dusk, or at capacity, says nothing
+            # both are 0 at dusk, or at capacity: that says nothing
+            below = np.where(reality == values[past], QUANTILES, reality < values[past])
             levels = levels + ADAPTATION * (QUANTILES - below.mean(axis=0))
         earlier = (when <= now) & (issued < now) & (issued >= now - int(window_days * DAY.value))
         calibration = calibration_of(
@@ -146,8 +193,17 @@ def fit_calibrated(
     steps: int,
     history_days: float | None = None,
 ) -> ForecastModel:
-    """A model fitted to all that is known, its quantiles calibrated on the days before by one
-    fitted to what came earlier still.
+    """A model fitted to all that is known, its quantiles calibrated on the days before.
+
+    The errors of those days are of a second model, fitted to earlier values only.
+
+    Parameters
+    ----------
+    factory : makes a new, unfitted model.
+    data : all that is stored of the source.
+    known : what is known of it at the issue time.
+    steps : intervals to forecast.
+    history_days : how far back it learns from [days]; None for all of it.
     """
     days = min(CALIBRATION_DAYS, int((known.issue_time - known.targets.index[0]) / DAY) // 3)
     origins = [known.issue_time - day * DAY for day in range(days, 0, -1)]
@@ -155,6 +211,6 @@ def fit_calibrated(
     if not origins:
         return model
     past = backtest(factory, data, origins, steps, refit_days=np.inf, history_days=history_days)
-    # what the origins' horizons reach beyond the issue time is not known yet
+    # the horizons of the newest origins reach beyond the issue time: not known yet
     past["actual"] = past["actual"].where(past["valid_time"].isin(known.targets.index))
     return model.calibrate(past, data.source, data.zone)

@@ -1,8 +1,10 @@
 """Bands that hold: quantiles shifted by what earlier out-of-sample errors ask for.
 
-A `Calibration` is learned from the errors of a backtest (conformalised quantiles, Romano et al.
-2019) and applied to forecasts."""
+A `Calibration` learns from the errors of a backtest and shifts the quantiles of forecasts
+(conformalised quantiles: Romano, Patterson and Candès, Conformalized Quantile Regression, 2019).
+"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,43 +15,59 @@ from vpp.forecast.sun import sin_elevation
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 
-# Errors of one day are alike: it is days that make a group of errors trustworthy, not rows. All
-# errors of so many days count half of what is asked for, nothing the other half; the errors of a
-# group of so many days count half, the wider group around it the other half.
+# Errors of one day are alike: days make a group of errors trustworthy, not rows. All errors of so
+# many days shift by half of what they ask for; a group of so many days counts half, and the wider
+# group around it the other half.
 ALL_DAYS, GROUP_DAYS = 5, 20
 ERRORS_A_DAY = 3  # that are independent of each other, about
-LOWEST_SUN = 0.05  # sine of the elevation; errors below are measured in it
+LOWEST_SUN = 0.05  # sine of the elevation: errors under a lower sun are measured in this
 FEWEST_ERRORS = 20  # below them nothing is calibrated
+
+Levels = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Shifts of the quantiles by day of the horizon and local hour (conformalised quantiles, Romano
-    et al. 2019, each level by itself).
+    """Shifts of the quantiles by day of the horizon and local hour, each level by itself.
 
     A group's shift is the level's quantile of (actual − forecast quantile) over the errors of that
-    day of the horizon at the local hour and its two neighbours; the fewer days those are of, the
-    more it is that of all hours of the day, of all errors, and none, and the wider the band, as a
-    quantile of n errors leaves out more than it says of the next one."""
+    day of the horizon at the local hour and its two neighbours. The fewer days those are of, the
+    more it is drawn to the shift of all hours of the day, of all errors, and to none. Bands also
+    become wider then, as the next error falls outside a quantile of n errors more often than its
+    level says.
 
-    shifts: np.ndarray  # day of horizon × local hour × quantile
+    Parameters
+    ----------
+    shifts : day of horizon × local hour × quantile [size of errors, see `size_of_errors`].
+    """
+
+    shifts: np.ndarray
 
     @classmethod
     def from_errors(
-        cls, errors: np.ndarray, horizon_h: np.ndarray, times: pd.DatetimeIndex, levels=QUANTILES
+        cls,
+        errors: np.ndarray,
+        horizon_h: np.ndarray,
+        times: pd.DatetimeIndex,
+        levels: Levels = QUANTILES,
     ) -> "Calibration":
-        """Errors: actual − forecast quantile (row × quantile).
+        """Learn the shifts from errors.
 
-        Horizon [h] and local time of each row; levels to take of the errors.
+        Parameters
+        ----------
+        errors : actual − forecast quantile (row × quantile) [size of errors].
+        horizon_h : from issue to valid time of each row [h].
+        times : local time of each row [with its zone].
+        levels : to take of the errors, one for each quantile [fractions].
         """
-        ahead, levels = (horizon_h // 24).astype(int), np.asarray(levels)
+        ahead, wanted = (horizon_h // 24).astype(int), np.asarray(levels)
         hour, date = times.hour.to_numpy(), times.tz_localize(None).normalize().asi8
 
         def towards(shift: np.ndarray, rows: np.ndarray, half_days: float) -> np.ndarray:
-            return _towards(shift, errors[rows], len(np.unique(date[rows])), levels, half_days)
+            return _towards(shift, errors[rows], len(np.unique(date[rows])), wanted, half_days)
 
-        overall = towards(np.zeros(len(levels)), np.ones(len(errors), bool), ALL_DAYS)
-        shifts = np.zeros((ahead.max() + 1, 24, len(levels)))
+        overall = towards(np.zeros(len(wanted)), np.ones(len(errors), bool), ALL_DAYS)
+        shifts = np.zeros((ahead.max() + 1, 24, len(wanted)))
         for this_day in range(len(shifts)):
             on_day = ahead == this_day
             of_day = towards(overall, on_day, GROUP_DAYS)
@@ -59,6 +77,14 @@ class Calibration:
         return cls(shifts)
 
     def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
+        """Shift quantiles; beyond the days learnt from, the last of them counts.
+
+        Parameters
+        ----------
+        quantiles : row × quantile [size of errors].
+        horizon_h : from issue to valid time of each row [h].
+        hour : local hour of each row [0–23].
+        """
         day = np.minimum((horizon_h // 24).astype(int), len(self.shifts) - 1)
         return quantiles + self.shifts[day, hour]
 
@@ -66,14 +92,11 @@ class Calibration:
 def _towards(
     shift: np.ndarray, errors: np.ndarray, days: int, levels: np.ndarray, half_days: float
 ) -> np.ndarray:
-    """From a shift towards each level's quantile of a column of errors, the further the more days
-    they are of.
-    """
+    """From a shift towards each level's quantile of its column of errors; more days go further."""
     rows = len(errors)
     if not rows:
         return shift
-    # what makes a future error fall below with the level's probability, were so many errors
-    # independent
+    # so a future error falls below with the level's probability, if so many errors are independent
     levels = 0.5 + (levels - 0.5) * (1 + 1 / (ERRORS_A_DAY * days))
     position = np.clip(levels * (rows + 1) - 1, 0, rows - 1)
     low, column, ordered = position.astype(int), np.arange(len(levels)), np.sort(errors, axis=0)
@@ -85,73 +108,106 @@ def _towards(
 
 
 def size_of_errors(source: Source, times: pd.DatetimeIndex) -> np.ndarray:
-    """What errors at these times are measured in, as a column.
+    """The unit that errors at these times are measured in, as a column.
 
-    For a solar plant the height of the sun, so that bands close with it [-].
+    For a solar plant it is the sine of the sun's elevation, so that bands close with the sun [-];
+    for all others 1.
+
+    Parameters
+    ----------
+    source : of the forecasts.
+    times : starts of intervals [UTC].
     """
     if source.kind != "solar" or source.latitude is None or source.longitude is None:
         return np.ones((len(times), 1))
-    height = sin_elevation(
-        times, pd.Timedelta(minutes=source.step_min), source.latitude, source.longitude
-    )
+    step = pd.Timedelta(minutes=source.step_min)
+    height = sin_elevation(times, step, source.latitude, source.longitude)
     return np.maximum(height, LOWEST_SUN)[:, None]
 
 
 def calibration_of(
-    backtest: pd.DataFrame, source: Source, zone: str, levels=QUANTILES
+    backtest: pd.DataFrame, source: Source, zone: str, levels: Levels = QUANTILES
 ) -> Calibration | None:
-    """What the errors of a backtest ask for; None where it holds too few.
+    """The calibration that the errors of a backtest ask for; None below `FEWEST_ERRORS`.
 
     Rows that no model forecasts (night, published prices) do not count.
+
+    Parameters
+    ----------
+    backtest : rows of `vpp.forecast.backtest.backtest`, not calibrated.
+    source : of the rows.
+    zone : of local hours.
+    levels : to take of the errors, one for each quantile [fractions].
     """
     rows = backtest[backtest["actual"].notna() & ~is_given(backtest)]
     if len(rows) < FEWEST_ERRORS:
         return None
     times = pd.DatetimeIndex(rows["valid_time"])
-    errors = (
-        rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
-    ) / size_of_errors(source, times)
-    horizon_h = ((rows["valid_time"] - rows["issue_time"]) / pd.Timedelta(hours=1)).to_numpy()
+    errors = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
+    errors = errors / size_of_errors(source, times)
+    horizon_h = _hours(times - pd.DatetimeIndex(rows["issue_time"]))
     return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone), levels)
 
 
 def is_given(frame: pd.DataFrame) -> np.ndarray:
-    """Of each row of forecasts whether its value is given.
+    """Of each row of forecasts whether its value is given: published, or at a plant's night.
 
-    No model forecasts it, no score counts it.
+    No model forecasts it, and it does not calibrate.
     """
-    return frame[list(FLAGS)].to_numpy(bool).any(axis=1)
+    return np.asarray(frame[list(FLAGS)].to_numpy(bool).any(axis=1))
 
 
 def calibrated(
     frame: pd.DataFrame,
     calibration: Calibration,
-    issue_time,
+    issue_time: pd.Timestamp,
     times: pd.DatetimeIndex,
     source: Source,
     zone: str,
 ) -> np.ndarray:
-    """The quantiles of forecasts shifted, sorted and within limits.
+    """The quantiles of forecasts shifted, sorted and within limits; given ones stay.
 
-    Given ones (night, published prices) stay.
+    Parameters
+    ----------
+    frame : forecasts, with their quantiles [kW or EUR/MWh] and flags.
+    calibration : to apply.
+    issue_time : of the forecasts [UTC].
+    times : their valid times [UTC].
+    source, zone : of the forecasts and of local hours.
+
+    Returns
+    -------
+    Row × quantile [kW or EUR/MWh].
     """
     quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy()
-    horizon_h = ((times - issue_time) / pd.Timedelta(hours=1)).to_numpy()
-    size = size_of_errors(source, times)
-    shifted = (
-        calibration.apply(quantiles / size, horizon_h, times.tz_convert(zone).hour.to_numpy())
-        * size
-    )
+    size, hour = size_of_errors(source, times), times.tz_convert(zone).hour.to_numpy()
+    shifted = calibration.apply(quantiles / size, _hours(times - issue_time), hour) * size
     return np.where(is_given(frame)[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
 
 
+def _hours(durations: pd.TimedeltaIndex) -> np.ndarray:
+    return (durations / pd.Timedelta(hours=1)).to_numpy()
+
+
 def within_band(value: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """A value within its own 80 % band, which knows the newest errors where it does not."""
+    """Values moved into their own 80 % bands, which know newer errors than the values do.
+
+    Parameters
+    ----------
+    value : of each row [kW or EUR/MWh].
+    quantiles : row × quantile [kW or EUR/MWh].
+    """
     return np.clip(value, quantiles[:, QUANTILES.index(0.1)], quantiles[:, QUANTILES.index(0.9)])
 
 
 def possible(values: np.ndarray, source: Source) -> np.ndarray:
-    """Power that is physically possible: not negative, and of a plant not above its capacity."""
+    """Values within physical limits: power is not negative, a plant's not above its capacity.
+
+    Parameters
+    ----------
+    values : of any shape [kW or EUR/MWh].
+    source : whose values they are; prices have no limits.
+    """
     if source.kind == "market":
         return values
     return np.clip(values, 0, source.capacity_kw if source.kind in PLANT_KINDS else None)

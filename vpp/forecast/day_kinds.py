@@ -1,4 +1,6 @@
-"""Kinds of days, what is typical of them, and training pairs by local hour."""
+"""Kinds of days, the values that are typical of them, and training pairs by local hour."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,13 +14,16 @@ from vpp.site.times import DAY, local_lag, public_holidays
 TYPICAL_HALF_LIFE_DAYS = 14.0
 
 
-# Deviations from what is typical of a kind of day
+# Typical values of a kind of day, and deviations from them
 
 
 def day_kinds(days: pd.DatetimeIndex, holidays_country: str) -> np.ndarray:
-    """Kind of local dates (without zone).
+    """Kind of each day: 0 Monday, 1 Tuesday to Thursday, 2 Friday, 3 Saturday, 4 Sunday or holiday.
 
-    0 Monday, 1 Tuesday to Thursday, 2 Friday, 3 Saturday, 4 Sunday or public holiday.
+    Parameters
+    ----------
+    days : local dates [without zone].
+    holidays_country : whose public holidays count; empty for none.
     """
     kinds = np.array([0, 1, 1, 1, 2, 3, 4])[days.dayofweek]
     if len(days):
@@ -27,13 +32,23 @@ def day_kinds(days: pd.DatetimeIndex, holidays_country: str) -> np.ndarray:
 
 
 def day_flags(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.DataFrame:
-    """The kind of each time's local day as flags, and whether the days beside it are free
-    (Saturday, Sunday or public holiday).
+    """The kind of each time's local day as flags, and whether the days beside it are free.
+
+    Free are Saturdays, Sundays and public holidays.
+
+    Parameters
+    ----------
+    times : starts of intervals [UTC].
+    zone : of local days.
+    holidays_country : whose public holidays count; empty for none.
+
+    Returns
+    -------
+    A row for each time, numbered from 0; columns of 0 or 1.
     """
-    days, place = np.unique(
-        times.tz_convert(zone).tz_localize(None).normalize(), return_inverse=True
-    )
-    days = pd.DatetimeIndex(days)
+    local = times.tz_convert(zone).tz_localize(None).normalize()
+    unique, place = np.unique(local, return_inverse=True)
+    days = pd.DatetimeIndex(unique)
     kinds = day_kinds(days, holidays_country)
     flags = {
         name: kinds == kind
@@ -52,10 +67,22 @@ def typical(
     holidays_country: str,
     first_day: int = 1,
 ) -> np.ndarray:
-    """Mean of the same local hour on days of the same kind among the last `LAG_DAYS`, newer days
-    counting more, as known at the origins.
+    """Mean of the same local hour on days of the same kind among the last `LAG_DAYS`.
 
-    Where none is known, the mean of the same hour over the newest 7 days.
+    A day counts half as much as one `TYPICAL_HALF_LIFE_DAYS` newer. Where no such day is known,
+    it is the mean of the same hour over the newest 7 days.
+
+    Parameters
+    ----------
+    lookup : of the series.
+    origins, times : of each pair [UTC]; only values known at the origin count.
+    zone : of local hours and days.
+    holidays_country : whose public holidays count; empty for none.
+    first_day : how many days before the time the newest of them is.
+
+    Returns
+    -------
+    A value for each pair [unit of the series]; NaN where nothing is known.
     """
     lags = np.arange(first_day, LAG_DAYS + 1)
     values, _ = same_hours(lookup, origins, times, lags, zone)
@@ -70,23 +97,30 @@ def typical(
 
 
 def deviations(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> pd.DataFrame:
-    """What is typical at (origin, valid time) pairs, and how far the newest values were off what
-    was typical of them.
+    """Typical values of (origin, valid time) pairs, and how far the newest values were off theirs.
 
+    The typical value of a past value is taken from two days before it and earlier.
+
+    Parameters
+    ----------
+    known : what is known at the issue time.
+    origins, times : of each pair [UTC].
+
+    Returns
+    -------
     Columns [unit of the series]: typical; deviation_1 and deviation_2 (the newest two of the same
-    local hour), deviation_3_h and deviation_day (means of the newest 3 and 24 hours). What was
-    typical of a value is taken from two days before it and earlier."""
-    lookup = series_lookup(known)
+    local hour), deviation_3_h and deviation_day (means of the newest 3 and 24 hours).
+    """
+    lookup, zone, country = series_lookup(known), known.zone, known.holidays_country
     recent = known.series[known.series.index >= origins.min() - 10 * DAY]
-    usual = typical(
-        lookup, recent.index, recent.index, known.zone, known.holidays_country, first_day=2
-    )
+    measured = pd.DatetimeIndex(recent.index)
+    usual = typical(lookup, measured, measured, zone, country, first_day=2)
     off = Lookup(recent - usual, known.available_at[len(known.series) - len(recent) :], known.step)
-    same_hour, _ = same_hours(off, origins, times, range(1, 10), known.zone)
+    same_hour, _ = same_hours(off, origins, times, range(1, 10), zone)
     end = off.newest(pd.DatetimeIndex(origins).as_unit("ns").asi8)
     sums = np.concatenate(([0.0], np.cumsum(np.nan_to_num(off.values))))
     table = {
-        "typical": typical(lookup, origins, times, known.zone, known.holidays_country),
+        "typical": typical(lookup, origins, times, zone, country),
         "deviation_1": first_known(same_hour, 1),
         "deviation_2": first_known(same_hour, 2),
     }
@@ -96,15 +130,23 @@ def deviations(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
     return pd.DataFrame(table)
 
 
-# One ridge regression for each local hour
+# Training pairs of a regression for each local hour
 
 
 def daily_pairs(
     known: Known, horizon_h: float, first_day: int = 10
 ) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    """Pairs (pseudo-origin, valid time) to train on.
+    """Pairs (origin, valid time) to train on; origins at the issue's local time on earlier days.
 
-    Origins at the local clock time of the issue on each earlier day.
+    Parameters
+    ----------
+    known : what is known at the issue time.
+    horizon_h : hours from each origin [h].
+    first_day : days of history before the first origin.
+
+    Returns
+    -------
+    Origin and valid time of each pair [UTC]. Its value is measured, and was not known yet.
     """
     days = np.arange(1, int((known.issue_time - known.targets.index[0]) / DAY) - first_day + 1)
     issues = pd.DatetimeIndex(np.full(len(days), known.issue_time.value), tz="UTC")
@@ -113,23 +155,38 @@ def daily_pairs(
     times = (origins[:, None] + known.step.value * np.arange(steps)).ravel()
     pairs = pd.DatetimeIndex(np.repeat(origins, steps), tz="UTC"), pd.DatetimeIndex(times, tz="UTC")
     place = known.series.index.get_indexer(pairs[1])
-    usable = pairs[1].isin(known.targets.index) & (
-        known.available_at[place] > pairs[0]
-    )  # what was published then needs no forecast
+    # a price published then needs no forecast
+    usable = pairs[1].isin(known.targets.index) & (known.available_at[place] > pairs[0])
     return pairs[0][usable], pairs[1][usable]
 
 
 def groups_of(
     origins: pd.DatetimeIndex, times: pd.DatetimeIndex, zone: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Local days from issue to valid time, and the local hour of the latter."""
+    """Local days from issue to valid time of each pair, and the local hour of the latter.
+
+    Parameters
+    ----------
+    origins, times : of each pair [UTC].
+    zone : of local days and hours.
+    """
     start, local = origins.tz_convert(zone).tz_localize(None), times.tz_convert(zone)
-    return ((local.tz_localize(None).normalize() - start.normalize()) / DAY).to_numpy().astype(
-        int
-    ), local.hour.to_numpy()
+    ahead = (local.tz_localize(None).normalize() - start.normalize()) / DAY
+    return ahead.to_numpy().astype(int), local.hour.to_numpy()
 
 
-def weighted_quantiles(values: np.ndarray, weights: np.ndarray, levels=QUANTILES) -> np.ndarray:
+def weighted_quantiles(
+    values: np.ndarray, weights: np.ndarray, levels: Sequence[float] = QUANTILES
+) -> np.ndarray:
+    """Quantiles of values that count by their weights.
+
+    Each value lies at the middle of its share of all weights; between two it is a straight line.
+
+    Parameters
+    ----------
+    values, weights : of the same length.
+    levels : of the quantiles [fractions].
+    """
     order = np.argsort(values)
     share = np.cumsum(weights[order])
     return np.interp(levels, (share - 0.5 * weights[order]) / share[-1], values[order])

@@ -1,17 +1,16 @@
-"""What is known at an issue time, and the features that models make of it.
+"""The features that models make of a `Known`: lags, means, calendar, sun, weather forecasts.
 
-`known_at(data, issue_time)` is the one place that decides availability: a measurement is known at
-the end of its interval plus a delay, a day-ahead price of local day D at D-1 13:00 Brussels, a
-weather forecast at its issue time. It returns a `Known`, and whatever a model fits or predicts
-comes from one. Training pairs are (pseudo-origin, valid time): each feature of a pair carries when
-it became known, and a value that was not known at the pseudo-origin is missing there, so that
-fitting sees what predicting will.
+A model learns from pairs (pseudo-origin, valid time). Each feature of a pair carries when it became
+known, and a value that was not known at the pseudo-origin is missing there. So fitting sees as much
+as predicting will.
 
 Times are UTC and label the start of their interval; "same hour" and days are local. Power in kW,
 price in EUR/MWh.
 
-    python -c "import features, pandas as pd; print(features.price_available_at(pd.to_datetime(['2025-03-30T00:00Z'])))"
+    python -c "from vpp.forecast.features import design; help(design)"
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,31 +21,49 @@ from vpp.forecast.sun import sin_elevation
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.times import DAY, calendar, local_lag
 
+LOWEST_NS = np.iinfo(np.int64).min  # known always, or not at all
 LAGGED_ISSUES = 6  # of weather forecasts, averaged
+HEATED_BELOW, COOLED_ABOVE = 15.0, 22.0  # outside temperature [°C]
 
 
-# Lags, weather
+# Lags
 
 
 def same_hours(
-    lookup: Lookup, origins: pd.DatetimeIndex, times: pd.DatetimeIndex, days, zone: str
+    lookup: Lookup,
+    origins: pd.DatetimeIndex,
+    times: pd.DatetimeIndex,
+    days: Sequence[int] | np.ndarray,
+    zone: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values of the same local hour some days before, as known at the origins.
 
-    Arrays (pair, day), and when they became known [ns].
+    Parameters
+    ----------
+    lookup : of the series.
+    origins, times : of each pair [UTC].
+    days : how many days before.
+    zone : of local hours.
+
+    Returns
+    -------
+    Values (pair × day), NaN where not known; when they became known [ns] (pair × day).
     """
     unique, place = np.unique(nanoseconds(times), return_inverse=True)
-    unique = pd.DatetimeIndex(unique, tz="UTC")
-    days = np.asarray(days)
-    repeated = pd.DatetimeIndex(np.repeat(unique.asi8, len(days)), tz="UTC")
-    lagged = nanoseconds(local_lag(repeated, np.tile(days, len(unique)), zone)).reshape(
-        -1, len(days)
-    )[place]
-    return lookup.at(lagged, nanoseconds(origins)[:, None])
+    before = np.asarray(days)
+    repeated = pd.DatetimeIndex(np.repeat(unique, len(before)), tz="UTC")
+    lagged = nanoseconds(local_lag(repeated, np.tile(before, len(unique)), zone))
+    return lookup.at(lagged.reshape(-1, len(before))[place], nanoseconds(origins)[:, None])
 
 
 def first_known(values: np.ndarray, rank: int = 1) -> np.ndarray:
-    """Along each row the rank-th value that is not NaN."""
+    """Along each row the `rank`-th value that is not NaN; NaN where there are fewer.
+
+    Parameters
+    ----------
+    values : row × value, the newest first.
+    rank : 1 for the first.
+    """
     known = ~np.isnan(values)
     chosen = known & (known.cumsum(axis=1) == rank)
     return np.where(
@@ -55,7 +72,13 @@ def first_known(values: np.ndarray, rank: int = 1) -> np.ndarray:
 
 
 def mean_known(values: np.ndarray, count: int) -> np.ndarray:
-    """Along each row the mean of the first `count` values that are not NaN."""
+    """Along each row the mean of the first values that are not NaN; NaN for none.
+
+    Parameters
+    ----------
+    values : row × value, the newest first.
+    count : values in a mean, at most.
+    """
     known = ~np.isnan(values)
     chosen = known & (known.cumsum(axis=1) <= count)
     number = chosen.sum(axis=1)
@@ -65,48 +88,73 @@ def mean_known(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def series_lookup(known: Known) -> Lookup:
+    """Look-up of the series itself."""
     return Lookup(known.series, known.available_at, known.step)
 
 
 def seasonal_naive(known: Known, times: pd.DatetimeIndex, days: int = 7) -> np.ndarray:
-    """The value of the same local hour `days` before, or of the newest multiple of that before it
-    that is known.
+    """The value of the same local hour some days before, or the newest known multiple of them.
+
+    Parameters
+    ----------
+    known : what is known at the issue time.
+    times : starts of intervals [UTC].
+    days : how many days before.
+
+    Returns
+    -------
+    A value for each time [kW or EUR/MWh]; NaN where none is known.
     """
+    origins = pd.DatetimeIndex([known.issue_time] * len(times))
     lags = range(days, LAG_DAYS + 14 * days + 1, days)
-    values, _ = same_hours(
-        series_lookup(known),
-        pd.DatetimeIndex([known.issue_time] * len(times)),
-        times,
-        lags,
-        known.zone,
-    )
+    values, _ = same_hours(series_lookup(known), origins, times, lags, known.zone)
     return first_known(values)
+
+
+# Weather forecasts
 
 
 def weather_at(
     known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Weather forecasts for each (origin, time) pair from the newest issue known at the origin,
-    interpolated to the middle of the interval.
+    """Weather forecasts of the newest issue known at each origin, in the middle of each interval.
 
-    Beyond the end of that issue the same hour of its last day stands in. Returns the values and the
-    issue times used [ns]."""
+    Beyond the end of that issue the same hour of its last day stands in.
+
+    Parameters
+    ----------
+    known : what is known, forecasts among it.
+    origins, times : of each pair [UTC].
+
+    Returns
+    -------
+    Index times, a column for each quantity; the issue times used [ns], the lowest int64 for none.
+    """
     forecasts = known.forecasts
     newest = forecasts.newest(origins)
-    used = np.where(newest >= 0, forecasts.issues[newest], np.iinfo(np.int64).min)
-    return pd.DataFrame(
-        forecasts.at(newest, nanoseconds(times))[0], index=times, columns=forecasts.columns
-    ), used
+    used = np.where(newest >= 0, forecasts.issues[newest], LOWEST_NS)
+    values, _ = forecasts.at(newest, nanoseconds(times))
+    return pd.DataFrame(values, index=times, columns=forecasts.columns), used
 
 
 def weather_ensemble(
     known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """As `weather_at`, and where issues overlap the mean over the newest `LAGGED_ISSUES` that reach
-    a time, as columns `…_mean`.
+    """As `weather_at`, and where issues overlap also means, as columns `…_mean`.
 
-    A time-lagged ensemble (Hoffman and Kalnay 1983): what one issue gets wrong by itself, the
-    issues before it did not."""
+    They are over the newest `LAGGED_ISSUES` issues that reach a time: a time-lagged ensemble
+    (Hoffman and Kalnay, Tellus 35A, 1983), because the errors of one issue are not those of the
+    issues before it.
+
+    Parameters
+    ----------
+    known : what is known, forecasts among it.
+    origins, times : of each pair [UTC].
+
+    Returns
+    -------
+    Index times, a column for each quantity and mean; the newest issue times used [ns].
+    """
     forecasts = known.forecasts
     if not forecasts.overlap:
         return weather_at(known, origins, times)
@@ -116,15 +164,19 @@ def weather_ensemble(
     reaches[0] = True  # the newest also where the same hour of its last day stands in
     mean = np.where(reaches[:, :, None], values, 0.0).sum(axis=0) / reaches.sum(axis=0)[:, None]
     names = [*forecasts.columns, *(f"{name}_mean" for name in forecasts.columns)]
-    used = np.where(issues[0] >= 0, forecasts.issues[issues[0]], np.iinfo(np.int64).min)
+    used = np.where(issues[0] >= 0, forecasts.issues[issues[0]], LOWEST_NS)
     return pd.DataFrame(np.hstack([values[0], mean]), index=times, columns=names), used
 
 
 def aligned(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """A table with the columns that a model was fitted with, though its weather forecasts are
-    others now.
+    """A table with the columns that a model was fitted with, though other forecasts come now.
 
-    Of a single issue the newest is the mean as well; what there is no forecast of any more is NaN.
+    Of a single issue the newest is the mean as well; without a forecast a column is NaN.
+
+    Parameters
+    ----------
+    table : features, as they can be made now.
+    columns : those that the model was fitted with.
     """
     missing = {
         name: table.get(name.removesuffix("_mean"), np.nan) for name in columns if name not in table
@@ -133,59 +185,76 @@ def aligned(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
-    """What a linear model adds for each time: same hours before, working day and holidays, sun,
-    weather forecasts.
+    """The columns of a linear model: same hours before, working day and holidays, sun, weather
+    forecasts.
 
-    A past time gets what was known a day before it, as good as what a forecast for the next two
-    days has; a time to come the newest."""
+    Each time sees as much as was known a day before it, or at the issue time where that is earlier:
+    as much as a forecast of the next two days has. So the first day of a forecast does not see the
+    newest values.
+
+    Parameters
+    ----------
+    known : what is known at the issue time.
+    times : starts of intervals, past or to come [UTC].
+
+    Returns
+    -------
+    Index times; values [kW or EUR/MWh], flags [0 or 1], sine of the sun's elevation [-], weather,
+    and heating and cooling degrees [K].
+    """
     kind, source = known.source.kind, known.source
     origins = pd.DatetimeIndex(
         np.minimum(nanoseconds(times) - DAY.value, known.issue_time.value), tz="UTC"
     )
-    lags, _ = same_hours(
-        series_lookup(known), origins, times, range(1, LAG_DAYS // 2 + 1), known.zone
-    )
-    table = pd.DataFrame(
-        {
-            "recent_1": first_known(lags),
-            "mean_7_days": mean_known(lags, 7),
-            "week_1": first_known(lags[:, 6::7]),
-        },
-        index=times,
-    )
+    days = range(1, LAG_DAYS // 2 + 1)
+    lags, _ = same_hours(series_lookup(known), origins, times, days, known.zone)
+    columns = {
+        "recent_1": first_known(lags),
+        "mean_7_days": mean_known(lags, 7),
+        "week_1": first_known(lags[:, 6::7]),
+    }
+    table = pd.DataFrame(columns, index=times)
     if kind not in PLANT_KINDS:
-        days = calendar(times, known.zone, known.holidays_country)
-        table = table.join(
-            days[["working_day", "holiday", "day_before_holiday", "day_after_holiday"]]
-        )
+        flags = ["working_day", "holiday", "day_before_holiday", "day_after_holiday"]
+        table = table.join(calendar(times, known.zone, known.holidays_country)[flags])
     if kind == "solar" and source.latitude is not None and source.longitude is not None:
         table["sin_elevation"] = sin_elevation(times, known.step, source.latitude, source.longitude)
     if known.weather_forecasts is None:
         return table
     weather, _ = weather_ensemble(known, origins, times)
     if "temp_air" in weather and kind in ("load", "market"):
-        weather["heating"] = (15.0 - weather["temp_air"]).clip(lower=0)
-        weather["cooling"] = (weather["temp_air"] - 22.0).clip(lower=0)
+        weather["heating"] = (HEATED_BELOW - weather["temp_air"]).clip(lower=0)
+        weather["cooling"] = (weather["temp_air"] - COOLED_ABOVE).clip(lower=0)
     return pd.concat([table, weather], axis=1)
 
 
-# The design matrix of the direct models
+# The table that trees and ridge regressions learn from
 
 
 def pseudo_origins(
     known: Known, steps: int, first_day: int = 8
 ) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    """Pairs (origin, valid time) to train on: origins one day apart at the clock time of the issue,
-    and as many at one that wanders.
+    """Pairs (origin, valid time) with a measured target, to train on.
 
-    The former are what the model will mostly be asked; the latter keep horizon and hour of day
-    apart. Only pairs with a measured target."""
+    Origins are one day apart at the clock time of the issue, and as many at a time that wanders.
+    The model will mostly be asked at the former; the latter keep horizon and hour of day apart.
+
+    Parameters
+    ----------
+    known : what is known at the issue time.
+    steps : intervals from each origin.
+    first_day : days of history before the first origin.
+
+    Returns
+    -------
+    Origin and valid time of each pair [UTC].
+    """
     targets = known.targets
     start = targets.index[0] + first_day * DAY
     count = max(0, int((known.issue_time - start) / DAY))
     same = known.issue_time - pd.to_timedelta(np.arange(1, count + 1), unit="D")
     wander = same + pd.to_timedelta(np.arange(count) * 7 % 24, unit="h")
-    origins = same.append(wander).as_unit("ns").unique()
+    origins = pd.DatetimeIndex(same.append(wander)).as_unit("ns").unique()
     origins = origins[origins < known.issue_time]
     times = (origins.asi8[:, None] + known.step.value * np.arange(steps)[None, :]).ravel()
     pairs = (
@@ -193,90 +262,109 @@ def pseudo_origins(
         pd.DatetimeIndex(times, tz="UTC"),
     )
     measured = pairs[1].isin(targets.index)
-    if known.source.kind == "market":  # what was published then needs no forecast
+    if known.source.kind == "market":  # a price published then needs no forecast
         place = known.series.index.get_indexer(pairs[1])
         measured &= known.available_at[place] > pairs[0]
     return pairs[0][measured], pairs[1][measured]
 
 
+# of each feature its values, and when they became known [ns]; None: always
+Columns = dict[str, tuple[np.ndarray, np.ndarray | None]]
+
+
 def design(
     known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Features of (origin, valid time) pairs and when each became known (NaT: always known, as the
-    calendar is).
+    """Features of (origin, valid time) pairs, and when each became known.
 
     Lags of the same local hour (the newest two known, one and two weeks, means of 7 days and of 4
     weeks), the newest values, calendar, horizon [h], weather forecasts as issued at the origin, the
-    sun for solar plants, and other series' newest same hour."""
-    started, hour = nanoseconds(origins), pd.Timedelta(hours=1).value
-    table, available = {}, {}
+    sun for solar plants, and other series' newest same hour.
 
-    def add(name, values, when=None):
-        table[name], available[name] = values, when
+    Parameters
+    ----------
+    known : what is known at the issue time.
+    origins, times : of each pair [UTC].
 
-    add("horizon_h", (nanoseconds(times) - started) / hour)
+    Returns
+    -------
+    A row for each pair, a column for each feature; the same with the time from which each is known
+    [UTC], NaT for always, as the calendar is.
+    """
+    source, hour = known.source, pd.Timedelta(hours=1).value
     unique, place = np.unique(nanoseconds(times), return_inverse=True)
-    days = calendar(pd.DatetimeIndex(unique, tz="UTC"), known.zone, known.holidays_country)
-    for name in days:
-        add(name, days[name].to_numpy()[place])
-
+    unique_times = pd.DatetimeIndex(unique, tz="UTC")
+    days = calendar(unique_times, known.zone, known.holidays_country)
     lookup = series_lookup(known)
-    lags, when = same_hours(lookup, origins, times, range(1, LAG_DAYS + 1), known.zone)
-    newest = when.max(axis=1)
-    add("recent_1", first_known(lags, 1), newest)
-    add("recent_2", first_known(lags, 2), newest)
-    add("mean_7_days", mean_known(lags, 7), newest)
-    weeks, when_weeks = lags[:, 6::7], when[:, 6::7].max(axis=1)
-    add("week_1", first_known(weeks, 1), when_weeks)
-    add("week_2", first_known(weeks, 2), when_weeks)
-    add("mean_4_weeks", mean_known(weeks, 4), when_weeks)
+    columns: Columns = {"horizon_h": ((nanoseconds(times) - nanoseconds(origins)) / hour, None)}
+    columns |= {str(name): (days[name].to_numpy()[place], None) for name in days}
+    columns |= _lags(lookup, origins, times, known.zone)
+    columns |= _newest(lookup, origins)
+    columns |= _other_series(known, origins, times)
+    if known.weather_forecasts is not None:
+        weather, issued = weather_ensemble(known, origins, times)
+        columns |= {str(name): (weather[name].to_numpy(), issued) for name in weather}
+    if source.kind == "solar" and source.latitude is not None and source.longitude is not None:
+        sun = sin_elevation(unique_times, known.step, source.latitude, source.longitude)
+        columns["sin_elevation"] = sun[place], None
+    always = np.full(len(times), LOWEST_NS)
+    known_from = {
+        name: pd.DatetimeIndex(always if when is None else when, tz="UTC")
+        for name, (_, when) in columns.items()
+    }
+    table = pd.DataFrame({name: values for name, (values, _) in columns.items()})
+    return table, pd.DataFrame(known_from)
 
+
+def _lags(lookup: Lookup, origins: pd.DatetimeIndex, times: pd.DatetimeIndex, zone: str) -> Columns:
+    """The same local hour on the days and in the weeks before."""
+    lags, when = same_hours(lookup, origins, times, range(1, LAG_DAYS + 1), zone)
+    newest = when.max(axis=1)
+    weeks, newest_week = lags[:, 6::7], when[:, 6::7].max(axis=1)
+    return {
+        "recent_1": (first_known(lags, 1), newest),
+        "recent_2": (first_known(lags, 2), newest),
+        "mean_7_days": (mean_known(lags, 7), newest),
+        "week_1": (first_known(weeks, 1), newest_week),
+        "week_2": (first_known(weeks, 2), newest_week),
+        "mean_4_weeks": (mean_known(weeks, 4), newest_week),
+    }
+
+
+def _newest(lookup: Lookup, origins: pd.DatetimeIndex) -> Columns:
+    """The newest value at each origin, and means of those up to it."""
+    started = nanoseconds(origins)
     end = lookup.newest(started)
     sums = np.concatenate(([0.0], np.cumsum(np.nan_to_num(lookup.values))))
     counts = np.concatenate(([0], np.cumsum(~np.isnan(lookup.values))))
-    per_day = max(1, DAY.value // known.step.value)
+    per_day = max(1, DAY.value // lookup.step)
 
-    def mean_before(last, length):
+    def mean_before(last: np.ndarray, length: int) -> np.ndarray:
         high, low = np.maximum(last + 1, 0), np.maximum(last + 1 - length, 0)
         number = counts[high] - counts[low]
         return np.where(number > 0, (sums[high] - sums[low]) / np.maximum(number, 1), np.nan)
 
-    known_end = (
-        np.where(end >= 0, lookup.available[np.maximum(end, 0)], np.iinfo(np.int64).min)
-        if len(lookup.available)
-        else started
-    )
-    add("last", mean_before(end, 1), known_end)
-    add("mean_day", mean_before(end, per_day), known_end)
-    add("mean_week", mean_before(end, 7 * per_day), known_end)
-    add(
-        "day_minus_week_before",
-        mean_before(end, per_day) - mean_before(end - 7 * per_day, per_day),
-        known_end,
-    )
-
-    if known.others is not None:
-        for name, series in known.others.items():
-            grid = series.asfreq(known.step)
-            other = Lookup(grid, grid.index + known.step + known.measurement_delay, known.step)
-            values, when = same_hours(other, origins, times, (1, 2, 3, 7), known.zone)
-            add(f"{name}_recent", first_known(values), when.max(axis=1))
-    if known.weather_forecasts is not None:
-        weather, issued = weather_ensemble(known, origins, times)
-        for name in weather:
-            add(name, weather[name].to_numpy(), issued)
-    if known.source.kind == "solar" and known.source.latitude is not None:
-        sun = sin_elevation(
-            pd.DatetimeIndex(unique, tz="UTC"),
-            known.step,
-            known.source.latitude,
-            known.source.longitude,
-        )
-        add("sin_elevation", sun[place])
-
-    lowest = np.iinfo(np.int64).min
-    known_from = {
-        name: pd.DatetimeIndex(np.full(len(times), lowest) if when is None else when, tz="UTC")
-        for name, when in available.items()
+    known_end = started
+    if len(lookup.available):
+        known_end = np.where(end >= 0, lookup.available[np.maximum(end, 0)], LOWEST_NS)
+    day, week_before = mean_before(end, per_day), mean_before(end - 7 * per_day, per_day)
+    return {
+        "last": (mean_before(end, 1), known_end),
+        "mean_day": (day, known_end),
+        "mean_week": (mean_before(end, 7 * per_day), known_end),
+        "day_minus_week_before": (day - week_before, known_end),
     }
-    return pd.DataFrame(table), pd.DataFrame(known_from)
+
+
+def _other_series(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex) -> Columns:
+    """Of each other series the newest known of the same local hour."""
+    columns: Columns = {}
+    if known.others is None:
+        return columns
+    for name, series in known.others.items():
+        grid = series.asfreq(f"{known.source.step_min}min")
+        ends = pd.DatetimeIndex(grid.index) + known.step
+        lookup = Lookup(grid, ends + known.measurement_delay, known.step)
+        values, when = same_hours(lookup, origins, times, (1, 2, 3, 7), known.zone)
+        columns[f"{name}_recent"] = first_known(values), when.max(axis=1)
+    return columns

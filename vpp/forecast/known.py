@@ -1,11 +1,12 @@
-"""What is known at an issue time: the one gate between what is stored and what a model may see.
+"""Knowledge at an issue time: the one gate between what is stored and what a model may see.
 
-`known_at(data, issue_time)` is the one place that decides availability: a measurement is known at
-the end of its interval plus a delay, a day-ahead price of local day D at D-1 13:00 Brussels, a
-weather forecast at its issue time. It returns a `Known`, and whatever a model fits or predicts
-comes from one.
+`known_at(data, issue_time)` alone decides availability: a measurement is known at the end of its
+interval plus a delay, a day-ahead price of local day D at D-1 13:00 Brussels, a weather forecast at
+its issue time. It returns a `Known`, and a model fits and predicts from nothing else.
 
 Times are UTC and label the start of their interval. Power in kW, price in EUR/MWh.
+
+    python -c "from vpp.forecast.known import known_at; help(known_at)"
 """
 
 from dataclasses import dataclass
@@ -29,10 +30,21 @@ STALE_DAYS = 2  # that the newest value may be old
 class SourceData:
     """All that is stored about one source, known or not yet.
 
-    `series` is indexed by UTC time, NaN where missing; `weather_forecasts` has issue_time,
-    valid_time and a column for each quantity (weather or any other forecast); `others` holds
-    further measured series, a column each, used as lagged regressors. `stored_available_at` says
-    when each price became known, by its time; `publication` stands in where it does not."""
+    Parameters
+    ----------
+    source : the plant, load or market.
+    series : its values by time [UTC; kW or EUR/MWh], NaN where missing.
+    weather_forecasts : issue_time and valid_time [UTC], and a column for each quantity (weather or
+        any other forecast).
+    others : further measured series by time [UTC], a column each: lagged regressors.
+    zone : of local hours and days.
+    holidays_country : two letters; empty for no holidays.
+    measurement_delay_min : from the end of an interval until its value is known [min].
+    publication : when prices of the next local day are known [HH:MM].
+    publication_zone : time zone of `publication`.
+    stored_available_at : when each price became known [UTC], by its time; `publication` stands in
+        where it does not say.
+    """
 
     source: Source
     series: pd.Series
@@ -47,6 +59,7 @@ class SourceData:
 
     @property
     def step(self) -> pd.Timedelta:
+        """Length of an interval."""
         return pd.Timedelta(minutes=self.source.step_min)
 
     @cached_property
@@ -54,21 +67,16 @@ class SourceData:
         """The series without holes in its index."""
         series = self.series.dropna()
         if series.empty:
-            return pd.Series(
-                [], index=pd.DatetimeIndex([], tz="UTC"), dtype=float, name=self.series.name
-            )
-        index = (
-            pd.date_range(series.index[0], series.index[-1], freq=self.step, name="time")
-            .tz_convert("UTC")
-            .as_unit("ns")
-        )
-        return series.astype(float).reindex(index)
+            none = pd.DatetimeIndex([], tz="UTC")
+            return pd.Series([], index=none, dtype=float, name=self.series.name)
+        index = pd.date_range(series.index[0], series.index[-1], freq=self.step, name="time")
+        return series.astype(float).reindex(index.tz_convert("UTC").as_unit("ns"))
 
     @cached_property
     def available_at(self) -> pd.DatetimeIndex:
-        """When each value of `grid` becomes known."""
+        """When each value of `grid` becomes known [UTC]."""
+        times = pd.DatetimeIndex(self.grid.index)
         if self.source.kind == "market":
-            times = self.grid.index
             rule = price_available_at(times, self.publication, self.publication_zone, self.zone)
             if self.stored_available_at is None:
                 return rule
@@ -76,16 +84,27 @@ class SourceData:
             known = np.where(stored.isna(), rule.asi8, stored.asi8)
             # A price counts as known once those before it are: what is known ends at one place.
             return pd.DatetimeIndex(np.maximum.accumulate(known), tz="UTC")
-        return self.grid.index + self.step + pd.Timedelta(minutes=self.measurement_delay_min)
+        return times + self.step + pd.Timedelta(minutes=self.measurement_delay_min)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known about a source at `issue_time`, and nothing else.
+    """All that is known about a source at `issue_time`, and nothing else.
 
-    `series` is on a regular grid, short gaps filled (`filled` marks them), long ones NaN. Published
-    prices may lie after `issue_time`. A gap's `available_at` is that of the next measured value:
-    only then is it known to end, and what fills it."""
+    Published prices may lie after `issue_time`. A gap's `available_at` is that of the next measured
+    value: only then is it known to end, and what fills it.
+
+    Parameters
+    ----------
+    source : the plant, load or market.
+    issue_time : now [UTC].
+    series : its values on a regular grid [kW or EUR/MWh]; short gaps are filled, long ones NaN.
+    filled : of each value whether it fills a gap.
+    available_at : when each value became known [UTC].
+    weather_forecasts, others : as in `SourceData`; None where nothing is known.
+    zone, holidays_country : as in `SourceData`.
+    measurement_delay : from the end of an interval until its value is known.
+    """
 
     source: Source
     issue_time: pd.Timestamp
@@ -100,50 +119,50 @@ class Known:
 
     @property
     def step(self) -> pd.Timedelta:
+        """Length of an interval."""
         return pd.Timedelta(minutes=self.source.step_min)
 
     def valid_times(self, steps: int) -> pd.DatetimeIndex:
-        """The times that a forecast of `steps` intervals is for."""
+        """Starts of the `steps` intervals from the issue time on [UTC]."""
         return pd.date_range(self.issue_time, periods=steps, freq=self.step, name="valid_time")
 
     @cached_property
     def targets(self) -> pd.Series:
-        """The measured values: what a model may learn to predict. Filled gaps are not."""
+        """The measured values, which a model may learn to predict; filled gaps are left out."""
         return self.series[~self.filled].dropna()
 
     @cached_property
     def forecasts(self) -> WeatherForecasts:
-        """The weather forecasts, which there must be, ordered to be looked up."""
+        """The weather forecasts, ordered to be looked up; there must be some."""
+        assert self.weather_forecasts is not None
         return WeatherForecasts(self.weather_forecasts, self.step)
 
 
 def known_at(
     data: SourceData, issue_time: pd.Timestamp, history_days: float | None = None
 ) -> Known:
-    """What is known at an issue time. Everything that a model sees goes through here.
+    """All that is known at an issue time; everything that a model sees goes through here.
 
     Parameters
     ----------
     data : all that is stored.
-    issue_time : now [UTC].
-    history_days : how far back the series goes; default all of it.
+    issue_time : now [with its zone].
+    history_days : how far back series and forecasts go [days]; None for all of them.
     """
     issue_time = pd.Timestamp(issue_time).tz_convert("UTC")
     delay = pd.Timedelta(minutes=data.measurement_delay_min)
     count = int(data.available_at.searchsorted(issue_time, side="right"))
-    first = (
-        0
-        if history_days is None
-        else int(data.grid.index.searchsorted(issue_time - history_days * DAY))
-    )
-    series = data.grid.iloc[min(first, count) : count]
-    available = data.available_at[min(first, count) : count]
+    first = 0
+    if history_days is not None:
+        start = data.grid.index.searchsorted(issue_time - history_days * DAY)
+        first = min(int(start), count)
+    series = data.grid.iloc[first:count]
+    available = data.available_at[first:count]
     measured = np.flatnonzero(series.notna())
     end = measured[-1] + 1 if len(measured) else 0
     available = available[measured[np.searchsorted(measured, np.arange(end))]]
-    series, filled = fill_short_gaps(
-        series.iloc[:end], max(1, int(SHORT_GAP_H * 60 // data.source.step_min))
-    )
+    longest = max(1, SHORT_GAP_H * 60 // data.source.step_min)
+    series, filled = fill_short_gaps(series.iloc[:end], longest)
     weather, others = data.weather_forecasts, data.others
     if weather is not None:
         weather = weather[weather["issue_time"] <= issue_time]
@@ -151,17 +170,34 @@ def known_at(
             weather = weather[weather["valid_time"] >= issue_time - history_days * DAY]
         weather = weather if len(weather) else None
     if others is not None:
-        others = others[others.index + data.step + delay <= issue_time]
+        ends = pd.DatetimeIndex(others.index) + data.step
+        others = others[ends + delay <= issue_time]
         others = others if len(others) else None
     return Known(
-        data.source, issue_time, series, filled, available, weather, others, data.zone, data.holidays_country, delay
-    )  # fmt: skip
+        data.source,
+        issue_time,
+        series,
+        filled,
+        available,
+        weather_forecasts=weather,
+        others=others,
+        zone=data.zone,
+        holidays_country=data.holidays_country,
+        measurement_delay=delay,
+    )
 
 
 def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndarray]:
     """Fill gaps of at most `longest` intervals along a straight line.
 
-    Returns the series and what was filled.
+    Parameters
+    ----------
+    series : on a regular grid, NaN where missing.
+    longest : gap that is filled [intervals].
+
+    Returns
+    -------
+    The series; of each value whether it was filled.
     """
     missing = series.isna().to_numpy()
     if not missing.any():
@@ -178,7 +214,11 @@ def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndar
 
 
 def history_problem(known: Known) -> str | None:
-    """Why no model should be fitted to this history (then seasonal naive stands in), or None."""
+    """Why no model should learn from this history, in words; None where it should.
+
+    There is too little of it, its newest value is old, or a power did not change for `FLAT_DAYS`.
+    Seasonal naive stands in then.
+    """
     days = len(known.targets) * known.step / DAY
     if days < MIN_HISTORY_DAYS:
         return f"{days:.1f} days of history, {MIN_HISTORY_DAYS} needed"
@@ -186,8 +226,7 @@ def history_problem(known: Known) -> str | None:
     if old > STALE_DAYS:
         return f"the newest value is {old:.1f} days old"
     recent = known.targets[known.targets.index >= known.targets.index[-1] - FLAT_DAYS * DAY]
-    if (
-        known.source.kind != "market" and recent.max() == recent.min()
-    ):  # a fixed price is flat rightly
+    # a fixed price is rightly flat
+    if known.source.kind != "market" and recent.max() == recent.min():
         return f"flat line at {recent.iloc[-1]:g} for {FLAT_DAYS} days"
     return None

@@ -1,14 +1,16 @@
-"""What all forecasting models share: `fit(known)`, then `predict(known, steps)` with a value and
-quantiles for each interval.
+"""All models share this: `fit(known)`, then `predict(known, steps)` with a value and quantiles for
+each interval.
 
 A model learns its parameters from the `Known` given to `fit`; lags and weather come from the one
-given to `predict`, which may be newer. Quantiles are shifted by what earlier out-of-sample errors
-ask for (`calibrate`), sorted, and kept within what is physically possible; published prices are the
-forecast of their hours. Every model pickles, is deterministic by its `seed`, and imports its
-library only when it is used.
+given to `predict`, which may be newer. Earlier out-of-sample errors shift the quantiles
+(`calibrate`); then they are sorted and kept within physical limits. A published price is the
+forecast of its hour. Every model pickles, is deterministic by its `seed`, and imports its library
+only when it is used.
 
-    python -c "import forecast_base; print(*forecast_base.COLUMNS)"
+    python -c "from vpp.forecast.model import ForecastModel; help(ForecastModel)"
 """
+
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,14 +22,29 @@ from vpp.forecast.sun import dark
 from vpp.runtime.config import VppError
 from vpp.site.sources import Source
 
+# an Optuna trial, or another object with its suggest_float, suggest_int, suggest_categorical
+Trial: TypeAlias = Any
+
 
 class ModelError(VppError):
     """A model cannot be fitted or does not converge; it cannot win then."""
 
 
 def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
-    """A model's value and quantiles sorted, possible, zero at night for a solar plant, and
-    published prices as they are; `FLAGS`.
+    """Values and quantiles of a model within the limits of their source.
+
+    Quantiles are sorted; power is possible, and 0 at a solar plant's night; a published price is
+    its own forecast.
+
+    Parameters
+    ----------
+    values : value and quantiles (time × column) [kW or EUR/MWh].
+    known : what is known at the issue time.
+    times : starts of the intervals [UTC].
+
+    Returns
+    -------
+    Index times; value and quantiles [kW or EUR/MWh]; published; dark.
     """
     values = possible(np.column_stack([values[:, 0], np.sort(values[:, 1:], axis=1)]), known.source)
     published = night = np.zeros(len(times), bool)
@@ -45,16 +62,23 @@ class ForecastModel:
     """Base of all models: subclasses give `name`, `defaults`, `search_space`, `_fit` and
     `_forecast`.
 
-    `horizon_h` is the horizon [h] that a model is trained for; it forecasts longer ones less well.
+    Parameters
+    ----------
+    horizon_h : the horizon that it is trained for [h]; it forecasts longer ones less well.
+    seed : of everything that it draws.
+    **parameters : those of `defaults` that are to differ.
+
+    Raises
+    ------
+    ModelError : it has no such parameter.
     """
 
     name = ""
-    requires: tuple[
-        str, ...
-    ] = ()  # distributions that a stored model needs beyond numpy, pandas and scipy
-    defaults: dict = {}  # noqa: RUF012
+    # distributions that a stored model needs beyond numpy, pandas and scipy
+    requires: tuple[str, ...] = ()
+    defaults: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters):
+    def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters: Any) -> None:
         unknown = set(parameters) - set(self.defaults)
         if unknown:
             raise ModelError(
@@ -67,8 +91,8 @@ class ForecastModel:
         self.trained_until: pd.Timestamp | None = None
 
     @staticmethod
-    def search_space(trial) -> dict:
-        """Parameters that an Optuna trial suggests."""
+    def search_space(trial: Trial) -> dict[str, Any]:
+        """Parameters that a trial suggests."""
         return {}
 
     def fit(self, known: Known) -> "ForecastModel":
@@ -90,18 +114,27 @@ class ForecastModel:
     def calibrate(self, backtest: pd.DataFrame, source: Source, zone: str) -> "ForecastModel":
         """Calibrate the quantiles on the errors of earlier origins.
 
-        A backtest of this model, itself not calibrated.
+        Parameters
+        ----------
+        backtest : rows of this model, themselves not calibrated.
+        source : of the rows.
+        zone : of local hours.
         """
         self.calibration = calibration_of(backtest, source, zone)
         return self
 
     def predict(self, known: Known, steps: int) -> pd.DataFrame:
-        """Forecast the `steps` intervals from the issue time.
+        """Forecast the intervals from the issue time on.
+
+        Parameters
+        ----------
+        known : what is known at the issue time.
+        steps : number of intervals.
 
         Returns
         -------
-        Index valid_time; value and quantiles [kW or EUR/MWh]; published, whether it is a price that
-        was known; dark, whether it is a solar plant's night.
+        Index valid_time [UTC]; value and quantiles [kW or EUR/MWh]; published, whether it is a
+        price that was known; dark, whether it is a solar plant's night.
         """
         times = known.valid_times(steps)
         frame = within_limits(self._forecast(known, times), known, times)
@@ -124,7 +157,18 @@ class ForecastModel:
 def with_band(
     value: np.ndarray, residual_quantiles: np.ndarray, scale: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """A point forecast and its quantiles from those of (scaled) residuals."""
+    """A point forecast and its quantiles, from the quantiles of its residuals.
+
+    Parameters
+    ----------
+    value : a forecast for each time [kW or EUR/MWh].
+    residual_quantiles : of each level [in units of the scale].
+    scale : of the residuals, one or one for each time [kW or EUR/MWh].
+
+    Returns
+    -------
+    Value and quantiles (time × column) [kW or EUR/MWh].
+    """
     return np.column_stack(
         [value, value[:, None] + np.reshape(scale, (-1, 1)) * residual_quantiles]
     )

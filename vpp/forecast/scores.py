@@ -1,10 +1,9 @@
-"""By what models are compared: the score they are tuned and selected by, and a test of whether one
-is really better by it.
+"""Scores that models are compared by, and a test of whether one is really better than another.
 
-A mean loss (absolute error or pinball loss) or, for a price, what a battery fails to earn by the
-forecast. Power in kW, prices in EUR/MWh, values in EUR. Reads and writes nothing.
+A score is a mean loss (absolute error or pinball loss) or, for a price, the value that a battery
+fails to earn by the forecast. Power in kW, prices in EUR/MWh, values in EUR.
 
-    python -c "import model_comparison; print(model_comparison.diebold_mariano.__doc__)"
+    python -c "from vpp.forecast.scores import diebold_mariano; help(diebold_mariano)"
 """
 
 from collections.abc import Sequence
@@ -18,34 +17,42 @@ from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.site.sources import Source
 from vpp.site.times import DAY
 
-BATTERY_MW, BATTERY_MWH, BATTERY_ETA = (
-    1.0,
-    2.0,
-    0.95,
-)  # the battery that prices forecasts, empty at both ends of a local day
+# the battery that prices forecasts, empty at both ends of a local day
+BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95
 
 KEYS = ["issue_time", "valid_time"]
-
-
-# Scores
 
 
 def pinball_loss(
     actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float] = QUANTILES
 ) -> float:
-    """Mean over rows and levels of max(level·e, (level−1)·e), e = actual − quantile [unit of the
-    series].
+    """Mean over rows and levels of max(level·e, (level−1)·e), e = actual − quantile.
+
+    Parameters
+    ----------
+    actual : of each row [unit of the series].
+    quantiles : row × level [unit of the series].
+    levels : of the quantiles [fractions].
     """
     error = np.asarray(actual)[:, None] - np.asarray(quantiles)
     return float(np.maximum(np.asarray(levels) * error, (np.asarray(levels) - 1) * error).mean())
 
 
 def battery_day(prices: np.ndarray, hours: float) -> np.ndarray:
-    """Net power sold in each interval [MW] by the battery that earns most at these prices
-    [EUR/MWh], empty to empty.
+    """Net power that the battery sells in each interval to earn most, empty at both ends [MW].
 
-    A linear programme; where a price is negative, a binary keeps it from charging and discharging
-    at once, which only pays there."""
+    A linear programme. Only where a price is negative does it pay to charge and discharge at once;
+    there a binary forbids it.
+
+    Parameters
+    ----------
+    prices : of each interval [EUR/MWh].
+    hours : length of an interval [h].
+
+    Raises
+    ------
+    ForecastError : the solver found no plan.
+    """
     from scipy.optimize import LinearConstraint, milp
     from scipy.sparse import coo_array, eye_array, hstack, tril, vstack
 
@@ -77,14 +84,26 @@ def battery_day(prices: np.ndarray, hours: float) -> np.ndarray:
 
 
 def price_scores(frame: pd.DataFrame, step: pd.Timedelta, zone: str) -> dict[str, float | None]:
-    """Share of the perfect-foresight value that a battery earns by the forecast, and Kendall's τ,
-    over complete local days.
+    """Share of the possible value that a battery earns by the forecast, and Kendall's τ.
+
+    Only complete local days of one issue count, and none that was published as a whole.
+
+    Parameters
+    ----------
+    frame : rows of a backtest.
+    step : length of an interval.
+    zone : of local days.
+
+    Returns
+    -------
+    captured_share, of what perfect foresight earns, and kendall_tau [-]; None without such a day.
     """
     from scipy.stats import kendalltau
 
     earned, possible_value, taus, hours = 0.0, 0.0, [], step / pd.Timedelta(hours=1)
     days = frame["valid_time"].dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
-    for (_, day), rows in frame.groupby(["issue_time", days]):
+    for _, rows in frame.groupby(["issue_time", days]):
+        day = rows["valid_time"].iloc[0].tz_convert(zone).tz_localize(None).normalize()
         length = (day + DAY).tz_localize(zone) - day.tz_localize(zone)
         if len(rows) * step < length or rows["actual"].isna().any() or rows["published"].all():
             continue
@@ -99,15 +118,31 @@ def price_scores(frame: pd.DataFrame, step: pd.Timedelta, zone: str) -> dict[str
     }
 
 
+def scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a backtest that count: measured, and not a published price."""
+    return frame[frame["actual"].notna() & ~frame["published"]]
+
+
 def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict[str, float | None]:
     """Scores of a backtest; published prices do not count.
+
+    Parameters
+    ----------
+    frame : rows of `vpp.forecast.backtest.backtest`, calibrated or not.
+    source : of the rows.
+    zone : of local days; None for that of the source.
 
     Returns
     -------
     mae, rmse, pinball, width_80 [kW or EUR/MWh]; nmae (per capacity; None without one), rmae (per
     MAE of last week's same local hour), coverage_80 (of the band from q10 to q90, not at night)
-    [fractions]; rows; for prices also captured_share and kendall_tau [-]."""
-    rows = frame[frame["actual"].notna() & ~frame["published"]]
+    [fractions]; rows; for prices also captured_share and kendall_tau [-].
+
+    Raises
+    ------
+    ForecastError : no row has an actual value to score.
+    """
+    rows = scored(frame)
     if rows.empty:
         raise ForecastError(
             f"{source.source_id}: the backtest has no row with an actual value to score"
@@ -134,22 +169,26 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
     return result
 
 
-def scored(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
-    """The rows of a backtest that count: measured, and not a published price."""
-    return frame[frame["actual"].notna() & ~frame["published"]]
-
-
 def losses(frame: pd.DataFrame, data: SourceData, select_by: str) -> pd.DataFrame:
-    """Losses of a backtest: issue_time, valid_time, loss.
+    """Losses of a backtest.
 
-    Of each row that counts, the absolute error or the mean pinball loss of its quantiles [kW or
-    EUR/MWh]; by value, where there are whole days of a price, of each what the battery does not
-    earn of what it could [EUR]."""
+    Parameters
+    ----------
+    frame : rows of a backtest.
+    data : of the source.
+    select_by : mae, pinball or value. By value a loss is of each whole day of a price; where there
+        is none, and for powers, absolute errors stand in.
+
+    Returns
+    -------
+    issue_time, valid_time [UTC]; loss: the absolute error or the mean pinball loss of each row that
+    counts [kW or EUR/MWh], or the value that the battery misses on a day [EUR].
+    """
     if select_by == "value" and data.source.kind == "market":
         days = foregone_values(frame, data)
         if len(days):
             return days
-    rows = scored(frame, data)
+    rows = scored(frame)
     if select_by == "pinball":
         error = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
         levels = np.array(QUANTILES)
@@ -158,8 +197,17 @@ def losses(frame: pd.DataFrame, data: SourceData, select_by: str) -> pd.DataFram
 
 
 def foregone_values(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
-    """What a battery that follows the forecast misses of what is possible [EUR], of each local day
-    that counts for `captured_share`.
+    """The value that a battery misses by following the forecast.
+
+    Parameters
+    ----------
+    frame : rows of a backtest of a price.
+    data : of the price.
+
+    Returns
+    -------
+    issue_time, valid_time (its first) [UTC] and loss [EUR] of each local day that counts for
+    `captured_share`.
     """
     found, hours = [], data.step / pd.Timedelta(hours=1)
     days = frame["valid_time"].dt.tz_convert(data.zone).dt.date
@@ -173,9 +221,17 @@ def foregone_values(frame: pd.DataFrame, data: SourceData) -> pd.DataFrame:
 
 
 def score_of(frame: pd.DataFrame, data: SourceData, select_by: str) -> float:
-    """What a model is tuned and selected by, smaller is better.
+    """The score that a model is tuned and selected by; smaller is better.
 
-    Mean loss, or minus the captured share of a price.
+    Parameters
+    ----------
+    frame : rows of a backtest.
+    data : of the source.
+    select_by : mae, pinball or value.
+
+    Returns
+    -------
+    Mean loss [kW or EUR/MWh]; by value minus the captured share of a price [-].
     """
     if select_by == "value" and data.source.kind == "market":
         share = scores(frame, data.source, data.zone)["captured_share"]
@@ -186,22 +242,24 @@ def score_of(frame: pd.DataFrame, data: SourceData, select_by: str) -> float:
 
 
 def diebold_mariano(worse: pd.DataFrame, better: pd.DataFrame) -> float:
-    """p-value of the one-sided test that `better` has the smaller expected loss (Diebold and
-    Mariano 1995), given the `losses` of both.
+    """p-value of the one-sided test that `better` has the smaller expected loss.
 
-    The differences of the losses that both have are averaged over each day of each window; their
-    variance allows for the correlation of the days of a window (Bartlett weights), and Student's t
-    with the correction of Harvey, Leybourne and Newbold (1997) allows for their small number."""
+    The test of Diebold and Mariano (1995). The differences of the losses that both have are
+    averaged over each day of each window. Their variance allows for the correlation of the days of
+    a window (Bartlett weights), and Student's t with the correction of Harvey, Leybourne and
+    Newbold (1997) for their small number.
+
+    Parameters
+    ----------
+    worse, better : `losses` of two models.
+    """
     from scipy.stats import t
 
     pairs = worse.merge(better, on=KEYS, suffixes=("_worse", "_better"))
-    day = (pairs["valid_time"] - pairs["issue_time"]) // DAY
-    difference = (
-        (pairs["loss_worse"] - pairs["loss_better"])
-        .groupby([pairs["issue_time"], day])
-        .mean()
-        .to_numpy()
-    )
+    ahead = pd.DatetimeIndex(pairs["valid_time"]) - pd.DatetimeIndex(pairs["issue_time"])
+    day = (ahead // DAY).to_numpy()
+    gain = pairs["loss_worse"] - pairs["loss_better"]
+    difference = gain.groupby([pairs["issue_time"], day]).mean().to_numpy()
     count, lag = len(difference), int(day.max()) if len(day) else 0
     if count < 2 or not difference.any():
         return 1.0

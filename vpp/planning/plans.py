@@ -1,14 +1,21 @@
-"""The plan of the site from an issue time on: read forecasts and states, solve, store."""
+"""The plan of the site from an issue time on: read forecasts and states, solve, store.
+
+    python optimization.py
+
+Powers are means over [time, time + step) [kW]; money is EUR, positive where it is paid.
+"""
 
 import logging
+from collections.abc import Callable
 
 import pandas as pd
+from psycopg2.extensions import connection
 
-from vpp.champions.forecasts import forecast_all
 from vpp.planning.runs import run_key, run_row, schedule_frames
-from vpp.planning.site_state import forecast_frame, site_basis
-from vpp.runtime import tables
+from vpp.planning.site_series import forecast_frame
+from vpp.planning.site_state import site_basis
 from vpp.runtime.config import Config
+from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.problem import Problem, Result
@@ -21,9 +28,16 @@ from vpp.storage.results import save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")
 
+Forecaster = Callable[[Config, pd.Timestamp], object]  # makes and saves all sources' forecasts
+
 
 def solve_or_raise(problem: Problem, solver: str) -> Result:
     """The cheapest schedule of a problem; warns of limits that bend.
+
+    Parameters
+    ----------
+    problem : what is to be scheduled.
+    solver : `highs` or `cbc`.
 
     Raises
     ------
@@ -31,7 +45,7 @@ def solve_or_raise(problem: Problem, solver: str) -> Result:
     """
     result = solve(problem, solver)
     if result.schedule is None:
-        start = tables.shown(problem.start)
+        start = shown(problem.start)
         raise InfeasibleScheduleError(f"the plan from {start} is infeasible: {result.cause}")
     for bend in result.violations:
         logger.warning(
@@ -42,25 +56,38 @@ def solve_or_raise(problem: Problem, solver: str) -> Result:
 
 
 def plan_problem(
-    conn, config: Config, issue_time: pd.Timestamp | None
+    conn: connection,
+    config: Config,
+    issue_time: pd.Timestamp | None,
+    forecaster: Forecaster | None = None,
 ) -> tuple[PlanBasis, pd.DataFrame, Problem]:
-    """What `plan` solves; forecasts that are missing are made first.
+    """The problem that `plan` solves.
+
+    Parameters
+    ----------
+    conn : connection to the database; its transaction ends where forecasts have to be made.
+    config : the site, its batteries, its grid and its tariff.
+    issue_time : from when on; default the data end.
+    forecaster : makes forecasts that are missing; without one they are refused.
 
     Returns
     -------
     The basis, the forecasts as a `site_frame` that begins at the issue time, and the problem.
+
+    Raises
+    ------
+    DataGapError : a source has no forecast for the issue time.
     """
     issue_time = data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
     found = forecast_frame(conn, config, issue_time)
-    if found is None:
-        shown = tables.shown(issue_time)
-        logger.info("no forecasts for issue time %s: making them first", shown)
+    if found is None and forecaster is not None:
+        logger.info("no forecasts for issue time %s: making them first", shown(issue_time))
         conn.commit()
-        forecast_all(config, issue_time)
+        forecaster(config, issue_time)
         found = forecast_frame(conn, config, issue_time)
     if found is None:
         raise DataGapError(
-            f"a source has no forecast for issue time {tables.shown(issue_time)};"
+            f"a source has no forecast for issue time {shown(issue_time)};"
             " run python forecast_and_save.py"
         )
     frame, step = found
@@ -68,13 +95,16 @@ def plan_problem(
     return basis, frame, site_problem(basis, issue_time, frame)
 
 
-def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
+def plan(
+    config: Config, issue_time: pd.Timestamp | None = None, forecaster: Forecaster | None = None
+) -> dict:
     """Plan the next `[optimization] horizon_h` hours, and store schedule, run and planned states.
 
     Parameters
     ----------
     config : the site, its batteries, its grid and its tariff.
     issue_time : from when on (UTC); default the data end. Nothing known later is used.
+    forecaster : makes forecasts that are missing; without one they are refused.
 
     Returns
     -------
@@ -88,7 +118,7 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
     if not config.batteries:
         logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
     with session(config) as conn:
-        basis, frame, problem = plan_problem(conn, config, issue_time)
+        basis, frame, problem = plan_problem(conn, config, issue_time, forecaster)
         result = solve_or_raise(problem, config.optimization.solver)
         row = run_row(run_key(config, "plan", frame.index[0]), basis, problem, result)
         upsert_batteries(conn, config.batteries)
@@ -97,6 +127,6 @@ def plan(config: Config, issue_time: pd.Timestamp | None = None) -> dict:
         "%s: %d intervals in %.2f s, %s",
         *(result.status, problem.intervals, result.certificate.seconds, result.certificate.kind),
     )
-    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.schedule})
+    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.found})
     valued.warn_of_bent_limits()
     return row | {"bent_limits": valued.bent_limits}

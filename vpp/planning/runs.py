@@ -1,4 +1,11 @@
-"""Schedules as rows of the tables `schedule_runs`, `schedules` and `battery_states`."""
+"""Schedules as rows of the tables `schedule_runs`, `schedules` and `battery_states`, and back.
+
+Pure: reads and writes nothing.
+
+    python optimization.py --json
+
+Powers are kW, energies kWh, prices EUR/MWh.
+"""
 
 from collections.abc import Mapping
 
@@ -8,9 +15,23 @@ import pandas as pd
 from vpp.runtime.config import Config
 from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
+from vpp.schedule.frames import battery_frame, schedule_frame
 from vpp.schedule.problem import Certificate, Problem, Result, Schedule
 from vpp.schedule.value import NO_BATTERY, PLAN, RULE, replay_or_raise, value_ways
 from vpp.storage.results import run_id
+
+SCHEDULE_COLUMNS = (
+    "grid_import_kw",
+    "grid_export_kw",
+    "load_kw",
+    "renewables_kw",
+    "curtailed_kw",
+    "market_price_eur_per_mwh",
+    "import_price_eur_per_mwh",
+    "export_price_eur_per_mwh",
+    "stored_value_eur_per_mwh",
+    "reason",
+)
 
 
 def schedule_frames(
@@ -23,43 +44,24 @@ def schedule_frames(
     problem : what was solved.
     result : its schedule.
     frame : the `site_frame` that the problem was made of; it has the prices without fees.
+
+    Returns
+    -------
+    One row an interval, and one row an interval of each battery.
     """
-    schedule, index = result.schedule, frame.index
-    rows = pd.DataFrame(
-        {
-            "grid_import_kw": schedule.grid_import_kw,
-            "grid_export_kw": schedule.grid_export_kw,
-            "load_kw": problem.load_kw,
-            "renewables_kw": problem.renewables_kw,
-            "curtailed_kw": schedule.curtailed_kw,
-            "market_price_eur_per_mwh": frame["price_eur_per_mwh"],
-            "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
-            "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
-            "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
-            "reason": result.reason,
-        },
-        index=index,
-    )
-    columns = ["battery_id", "soc", "energy_kwh", "charge_kw", "discharge_kw"]
-    states = [pd.DataFrame(columns=columns, index=index[:0])]
-    for b, battery in enumerate(problem.batteries):
-        values = (
-            schedule.soc[b],
-            schedule.soc[b] * battery.capacity_kwh,
-            schedule.charge_kw[b],
-            schedule.discharge_kw[b],
-        )
-        states.append(
-            pd.DataFrame(
-                dict(zip(columns, (battery.battery_id, *values), strict=True)), index=index
-            )
-        )
-    return rows, pd.concat(states[1:] or states)
+    rows = schedule_frame(problem, result)
+    rows["market_price_eur_per_mwh"] = frame["price_eur_per_mwh"]
+    return rows[list(SCHEDULE_COLUMNS)], battery_frame(problem, result)
 
 
 def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
-    """What was carried out, as a result that can be stored; `seconds` is how long its plans took
-    [s].
+    """A schedule that was carried out, as a result that can be stored.
+
+    Parameters
+    ----------
+    problem : the span at actual values.
+    schedule : what was done in it.
+    seconds : how long its plans took [s].
 
     Raises
     ------
@@ -81,21 +83,41 @@ def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> R
 def stored_frame(schedule: pd.DataFrame) -> pd.DataFrame:
     """The `site_frame` that a stored schedule was made of."""
     names = {"market_price_eur_per_mwh": "price_eur_per_mwh"}
-    return schedule.rename(columns=names)[["load_kw", "renewables_kw", "price_eur_per_mwh"]].astype(
-        float
-    )
+    columns = ["load_kw", "renewables_kw", "price_eur_per_mwh"]
+    return schedule.rename(columns=names)[columns].astype(float)
 
 
 def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) -> Schedule:
-    """A schedule as it was before `schedule_frames` made rows of it."""
-    names = ("charge_kw", "discharge_kw", "soc")
-    charge, discharge, soc = (by_battery(states, problem, name) for name in names)
-    names = ("curtailed_kw", "grid_import_kw", "grid_export_kw")
-    return Schedule(charge, discharge, *(rows[name].to_numpy(float) for name in names), soc)
+    """A schedule as it was before `schedule_frames` made rows of it.
+
+    Parameters
+    ----------
+    problem : the problem of the run.
+    rows, states : its rows of `schedules` and of `battery_states`.
+    """
+    return Schedule(
+        charge_kw=by_battery(states, problem, "charge_kw"),
+        discharge_kw=by_battery(states, problem, "discharge_kw"),
+        curtailed_kw=rows["curtailed_kw"].to_numpy(float),
+        grid_import_kw=rows["grid_import_kw"].to_numpy(float),
+        grid_export_kw=rows["grid_export_kw"].to_numpy(float),
+        soc=by_battery(states, problem, "soc"),
+    )
 
 
 def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarray:
-    """A column of stored battery states, one row for each battery of the problem."""
+    """A column of stored battery states.
+
+    Parameters
+    ----------
+    states : rows of `battery_states` of one run.
+    problem : its problem, which gives the order of the batteries.
+    column : name of the column.
+
+    Returns
+    -------
+    Its values (battery, interval).
+    """
     names = [battery.battery_id for battery in problem.batteries]
     own = (states.loc[states["battery_id"] == name, column] for name in names)
     return np.array([part.to_numpy(float) for part in own]).reshape(len(names), problem.intervals)
@@ -104,7 +126,15 @@ def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarra
 def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
     """The first columns of a row of `schedule_runs`.
 
-    The run_id says what was planned with which configuration, for when.
+    Parameters
+    ----------
+    config : what the run is made with.
+    kind : `plan` or `backtest`.
+    issue_time : start of its first interval [UTC].
+
+    Returns
+    -------
+    `run_id`, which the other columns and the configuration give, `site_id`, `issue_time`, `kind`.
     """
     name = run_id(
         kind,
@@ -119,8 +149,20 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
 
 
 def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, result: Result) -> dict:
-    """A row of the table `schedule_runs`; a run with the same key replaces it."""
-    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.schedule})
+    """A row of the table `schedule_runs`; a run with the same key replaces it.
+
+    Parameters
+    ----------
+    key : its first columns, as `run_key` gives them.
+    basis : what the run was made with.
+    problem : what was solved.
+    result : its schedule.
+
+    Raises
+    ------
+    BrokenScheduleError : the schedule breaks physics.
+    """
+    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.found})
     return dict(key) | {
         "status": result.status,
         "certificate": result.certificate.kind,

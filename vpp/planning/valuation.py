@@ -1,10 +1,19 @@
-"""What a stored plan was worth at actual load, renewables and prices, beside its alternatives."""
+"""The worth of a stored plan at actual load, renewables and prices, beside its alternatives.
+
+`value_plan` stores what was carried out, and perfect foresight; `read_value` reads them back, for
+the report.
+
+    python optimization.py value
+
+Money is EUR, positive where it is paid.
+"""
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from psycopg2.extensions import connection
 
 from vpp.planning.plans import solve_or_raise
 from vpp.planning.runs import (
@@ -15,7 +24,8 @@ from vpp.planning.runs import (
     stored_frame,
     stored_schedule,
 )
-from vpp.planning.site_state import actual_frame, basis_sources, site_basis
+from vpp.planning.site_series import actual_frame, basis_sources
+from vpp.planning.site_state import site_basis
 from vpp.runtime.config import Config, VppError
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis, read_basis
@@ -43,8 +53,13 @@ class ValuationError(VppError):
 class RunValue:
     """A stored run and the ways it is compared with.
 
-    `ways` has the run itself as "plan". `at_actual` says whether it is valued at actual values,
-    else at forecasts; `note` is what a reader has to know of the basis.
+    Parameters
+    ----------
+    run : its row of `schedule_runs`.
+    index : starts of its intervals [UTC].
+    ways : what each way costs; the run itself is "plan".
+    at_actual : whether it is valued at actual values, else at forecasts.
+    note : what a reader has to know of the basis.
     """
 
     run: Mapping[str, object]
@@ -64,7 +79,7 @@ class RunValue:
 
 
 def read_value(
-    conn, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame
+    conn: connection, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame
 ) -> RunValue | None:
     """Value a stored run from what the database holds of it.
 
@@ -74,7 +89,7 @@ def read_value(
     Parameters
     ----------
     conn : connection to the database.
-    run, schedule, states : the run, as `db.read_schedule` returns it.
+    run, schedule, states : the run, as `read_schedule` returns it.
 
     Returns
     -------
@@ -105,11 +120,13 @@ def read_value(
         schedules[PLAN] = carry_out_plan(problem, states)
         schedules[PERFECT] = stored_schedule(problem, *perfect[1:])
     ways = value_ways(problem, schedules)
-    return RunValue(run, schedule.index, ways, perfect is not None or not is_plan, note)
+    return RunValue(
+        run, pd.DatetimeIndex(schedule.index), ways, perfect is not None or not is_plan, note
+    )
 
 
 def value_plan(config: Config, run_id: str | None = None) -> dict:
-    """What a stored plan costs at the actual load, renewables and prices, beside its alternatives.
+    """The cost of a stored plan at the actual load, renewables and prices, beside its alternatives.
 
     The batteries do what was planned as far as `Battery.step` and the limits of the grid
     connection let them; curtailment is decided at actual prices and the grid takes the rest. The
@@ -140,7 +157,7 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
         if basis is None:
             basis = basis_today(conn, config, run, schedule, states)
             logger.warning("run %s: %s", run["run_id"], OLDER)
-        actual = known_frame(conn, basis, schedule.index)
+        actual = known_frame(conn, basis, pd.DatetimeIndex(schedule.index))
         problem = site_problem(basis, schedule.index[0], actual)
         perfect = solve_or_raise(problem, basis.optimization.solver)
         done = carried_out(problem, carry_out_plan(problem, states))
@@ -148,6 +165,7 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
             row = run_row(value_key(run, kind), basis, problem, result)
             save_schedule(conn, row, *schedule_frames(problem, result, actual))
         value = read_value(conn, run, schedule, states)
+    assert value is not None  # perfect foresight, stored above, has a basis
     value.ways.warn_of_bent_limits()
     costs = {name: value.ways.cost_eur[name] for name in (NO_BATTERY, RULE, PLAN, PERFECT)}
     return {
@@ -160,7 +178,13 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
 
 
 def value_key(run: Mapping[str, object], kind: str) -> dict:
-    """The first columns of the row of `schedule_runs` that a plan's valuation of a kind is."""
+    """The first columns of the row of `schedule_runs` that a plan's valuation is.
+
+    Parameters
+    ----------
+    run : the plan.
+    kind : `perfect` or `actual`.
+    """
     return {
         "run_id": results.run_id(kind, run["run_id"]),
         "site_id": run["site_id"],
@@ -169,8 +193,22 @@ def value_key(run: Mapping[str, object], kind: str) -> dict:
     }
 
 
-def read_plan(conn, run_id: str | None) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
-    """A stored plan, by default the newest; raises VppError where there is none of this name."""
+def read_plan(conn: connection, run_id: str | None) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    """A stored plan.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    run_id : its name; default the newest.
+
+    Returns
+    -------
+    Run, schedule and battery states, as `read_schedule` returns them.
+
+    Raises
+    ------
+    VppError : there is no plan, or none of this name.
+    """
     if run_id is not None:
         check_run(conn, run_id)
     stored = read_schedule(conn, run_id)
@@ -185,14 +223,35 @@ def read_plan(conn, run_id: str | None) -> tuple[dict, pd.DataFrame, pd.DataFram
 
 
 def carry_out_plan(problem: Problem, states: pd.DataFrame) -> Schedule:
-    """A plan's battery powers, by its stored states, carried out as far as a problem allows."""
+    """A plan's battery powers, carried out as far as a problem allows.
+
+    Parameters
+    ----------
+    problem : the plan's intervals at actual values.
+    states : the plan's rows of `battery_states`.
+    """
     wanted_kw = by_battery(states, problem, "charge_kw")
     wanted_kw = wanted_kw - by_battery(states, problem, "discharge_kw")
     return carry_out(problem, lambda t, _: wanted_kw[:, t])
 
 
-def known_frame(conn, basis: PlanBasis, index: pd.DatetimeIndex) -> pd.DataFrame:
-    """The actual values of a plan's intervals; raises DataGapError where some are not known."""
+def known_frame(conn: connection, basis: PlanBasis, index: pd.DatetimeIndex) -> pd.DataFrame:
+    """The actual values of a plan's intervals.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    basis : names the plan's sources and its step.
+    index : starts of its intervals [UTC].
+
+    Returns
+    -------
+    A `site_frame`.
+
+    Raises
+    ------
+    DataGapError : some values are not known.
+    """
     actual = actual_frame(conn, basis_sources(conn, basis), index, basis.step_min)
     missing = int(actual.isna().any(axis=1).sum())
     if missing:
@@ -205,9 +264,16 @@ def known_frame(conn, basis: PlanBasis, index: pd.DatetimeIndex) -> pd.DataFrame
 
 
 def basis_today(
-    conn, config: Config, run: Mapping, schedule: pd.DataFrame, states: pd.DataFrame
+    conn: connection, config: Config, run: Mapping, schedule: pd.DataFrame, states: pd.DataFrame
 ) -> PlanBasis:
-    """The basis that a plan of a version that stored none would have with today's configuration."""
+    """The basis that a plan of a version that stored none would have with today's configuration.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : today's configuration.
+    run, schedule, states : the plan, as `read_schedule` returns it.
+    """
     index, own = schedule.index, set(states["battery_id"])
     step = int((index[1] - index[0]).total_seconds()) // 60 if len(index) > 1 else 60
     basis = site_basis(conn, config, run["issue_time"], step)

@@ -1,6 +1,8 @@
-"""Files that change whole or not at all.
+"""Files that change whole or not at all: written beside and renamed, alone or several together.
 
-Writing beside and renaming, several files together, and a lock between processes.
+Also the checks that no command writes over what it reads, and a lock between processes.
+
+    python generation.py --plot week.html
 """
 
 import argparse
@@ -14,8 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from vpp.runtime.config import ConfigError, VppError
+from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.tables import shown
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -26,7 +29,7 @@ LEFT_BEHIND_S = 24 * 3600
 
 
 def writes_through(path: Path) -> bool:
-    """Whether a path is a device, a pipe, a socket or a file that a process has open.
+    """Tell whether a path is a device, a pipe, a socket or a file that a process has open.
 
     Such a path is written to; it is never replaced.
     """
@@ -35,9 +38,11 @@ def writes_through(path: Path) -> bool:
 
 
 def target_of(path: Path) -> Path:
-    """The file that a path names, behind all its symbolic links.
+    """Find the file that a path names, behind all its symbolic links.
 
-    Raises OSError for a circle of links.
+    Raises
+    ------
+    OSError : the links go in a circle.
     """
     target = Path(os.path.realpath(path))
     if target.is_symlink():
@@ -50,6 +55,11 @@ def put_in_place(written: Path, path: Path) -> None:
 
     A file is replaced at once; a symbolic link stays and the file that it names is replaced; a
     device or a pipe gets the content written to it.
+
+    Parameters
+    ----------
+    written : the file with the new content, on the same disk as `path` if possible.
+    path : the place to put it.
     """
     if writes_through(path):
         with written.open("rb") as content, path.open("wb", buffering=0) as device:
@@ -102,15 +112,20 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def replacing_file(path: Path, option: str = "") -> Iterator[Path]:
-    """Yield a file to write to; when the block ends well `path` gets its content, else `path` is as
-    it was.
+    """Yield a file to write to, whose content replaces that of `path` when the block ends well.
 
-    A device, a pipe or a symbolic link is written through and stays what it is (`put_in_place`).
+    Else `path` is as it was. A device, a pipe or a symbolic link is written through and stays what
+    it is (`put_in_place`).
+
+    Parameters
+    ----------
+    path : the file to replace.
+    option : of the command line, by which the user chose `path`; for the message.
 
     Raises
     ------
-    ConfigError : it cannot be written there; the message names `option`, by which the user chose
-    `path`."""
+    ConfigError : it cannot be written there.
+    """
     with _partial(path, option) as partial:
         yield partial
         put_in_place(partial, path)
@@ -119,7 +134,12 @@ def replacing_file(path: Path, option: str = "") -> Iterator[Path]:
 def check_writable(path: Path, option: str = "") -> None:
     """Refuse a file that cannot be written before the long work whose result it is to hold.
 
-    Errors as `replacing_file`.
+    Parameters and errors as `replacing_file`.
+
+    Parameters
+    ----------
+    path : the file that will be replaced.
+    option : by which the user chose it.
     """
     with _partial(path, option) as partial:
         partial.touch()
@@ -127,6 +147,11 @@ def check_writable(path: Path, option: str = "") -> None:
 
 def check_not_read(path: Path, option: str, read: Path, read_option: str) -> None:
     """Refuse to write over a file that is read, by whatever name or link both are given.
+
+    Parameters
+    ----------
+    path, option : the file to write, and the option that names it.
+    read, read_option : the file that is read, and its option.
 
     Raises
     ------
@@ -143,7 +168,17 @@ def check_not_read(path: Path, option: str, read: Path, read_option: str) -> Non
 
 
 def check_own_files(args: argparse.Namespace, config_path: Path) -> None:
-    """Refuse options that would write over the configuration, over the input, or twice to one file."""
+    """Refuse options that would write over the configuration or the input, or twice to one file.
+
+    Parameters
+    ----------
+    args : the parsed command line; `WRITTEN` and `READ` are its options that name files.
+    config_path : the configuration file.
+
+    Raises
+    ------
+    ConfigError : two of them are the same file.
+    """
     files = {
         name: Path(value)
         for name, value in vars(args).items()
@@ -153,16 +188,22 @@ def check_own_files(args: argparse.Namespace, config_path: Path) -> None:
     for name in [name for name in WRITTEN if name in files]:
         for other in files:
             if other != name and not files[other].is_dir():
-                check_not_read(
-                    files[name],
-                    f"--{name}",
-                    files[other],
-                    "FILE" if other == "file" else f"--{other}",
-                )
+                other_option = "FILE" if other == "file" else f"--{other}"
+                check_not_read(files[name], f"--{name}", files[other], other_option)
 
 
 def check_picture(path: Path, option: str) -> None:
-    """As `check_writable` for a picture; its ending names its format."""
+    """Refuse a picture that cannot be written (`check_writable`), or whose ending is no format.
+
+    Parameters
+    ----------
+    path : the file that will be replaced.
+    option : by which the user chose it.
+
+    Raises
+    ------
+    ConfigError : it cannot be written there, or ends in none of `PICTURES`.
+    """
     if path.suffix.lower() not in PICTURES:
         raise ConfigError(f"{option} {path}: expected a file that ends in {', '.join(PICTURES)}")
     check_writable(path, option)
@@ -174,8 +215,9 @@ class DataFileError(VppError):
 
 @contextmanager
 def replacing_files(folder: Path | str) -> Iterator[Path]:
-    """Yield a temporary folder; when the block ends well, its files replace those of `folder`, else
-    `folder` is as before.
+    """Yield a temporary folder, whose files replace those of `folder` when the block ends well.
+
+    Else `folder` is as before.
 
     Raises
     ------
@@ -208,22 +250,32 @@ def replacing_files(folder: Path | str) -> Iterator[Path]:
 
 
 class FileLock:
-    """A lock that the kernel frees when its holder dies, so that none is left behind by a kill."""
+    """A lock that the kernel frees when its holder dies, so that none is left behind by a kill.
 
-    def __init__(self, path: Path):
+    Optuna's journal takes it as its lock object, too.
+
+    Parameters
+    ----------
+    path : the file that is locked; it is made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.file = None
+        self.file: BinaryIO | None = None
 
     def acquire(self) -> bool:
-        self.file = open(self.path, "ab")  # noqa: SIM115
+        """Wait for the lock and take it; always true."""
+        self.file = self.path.open("ab")
         fcntl.flock(self.file, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:
-        self.file.close()
+        """Give the lock back."""
+        if self.file is not None:
+            self.file.close()
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.acquire()
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.release()

@@ -11,9 +11,16 @@ from pathlib import Path
 
 @contextmanager
 def parallel(work: Callable, tasks: Sequence, jobs: int) -> Iterator[Iterator]:
-    """`work` of each task as it comes, from processes of joblib where there are several.
+    """Yield an iterator of what `work` returns for each task, in the order in which they end.
 
-    On the way out no process stays.
+    The work runs in processes of joblib where there is more than one task and job. On the way out
+    no process stays.
+
+    Parameters
+    ----------
+    work : a function of one task.
+    tasks : its arguments.
+    jobs : how many processes at most.
     """
     if min(jobs, len(tasks)) <= 1:
         yield map(work, tasks)
@@ -29,10 +36,21 @@ def parallel(work: Callable, tasks: Sequence, jobs: int) -> Iterator[Iterator]:
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
 
 
-def work_in_child(work: Callable, task, parent: int):
-    """Run `work` in a process of joblib that ends with its parent, which may be killed."""
+def work_in_child(work: Callable, task: object, parent: int) -> object:
+    """Run `work` in a process of joblib that ends with its parent, which may be killed.
 
-    def watch():
+    Parameters
+    ----------
+    work : a function of one task.
+    task : its argument.
+    parent : process id of the parent.
+
+    Returns
+    -------
+    The value of `work`.
+    """
+
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
@@ -42,7 +60,7 @@ def work_in_child(work: Callable, task, parent: int):
 
 
 def module_command(module: str) -> tuple[list[str], dict[str, str]]:
-    """How to run a module of this package as a process of its own, whatever the working folder.
+    """Tell how to run a module of this package as a process, whatever the working folder.
 
     Parameters
     ----------

@@ -1,14 +1,15 @@
-"""PostgreSQL and a Kafka-protocol broker for a machine without Docker, as one background process.
+"""PostgreSQL and a Kafka-protocol broker for a machine without Docker: start, find and stop them.
 
-The background process holds a lock for as long as it lives, so "is it running" is asked of the lock
-and never of a pid. A file with the addresses appears when both servers answer.
+One background process, `vpp.runtime.daemon`, holds both. It holds a lock for as long as it lives,
+so the lock tells whether it runs, never a process id. A file with the addresses appears when both
+servers answer.
 
     python embedded.py status
 """
 
+import fcntl
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -18,38 +19,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from vpp.runtime.config import VppError
 from vpp.runtime.parallel import module_command
-from vpp.runtime.postgres import (
-    EmbeddedError,
-    Places,
-    find_places,
-    has_open,
-    is_file,
-    last_line,
-    prepare_postgres,
-    socket_folder,
-    start_postgres,
-    take_postgres_lock,
-    wait_for_postgres,
-)
-
-with suppress(
-    ImportError
-):  # not on Windows, where scripts may use servers that the configuration names
-    import fcntl
-
+from vpp.runtime.places import EmbeddedError, Places, find_places, has_open, is_file, last_line
+from vpp.runtime.postgres import take_postgres_lock
 
 # Limits of the broker inside librdkafka (rdkafka_mock.c: rd_kafka_mock_partition_init and
 # rd_kafka_mock_cluster_new): a partition drops its oldest batches, read or not, beyond either of
-# the first two.
+# them.
 BROKER_MAX_BYTES = 5 * 1024 * 1024
 BROKER_MAX_BATCHES = 100_000
-
-FOLDER_CHECK_S = 2.0
-RESTARTS_MAX = 5  # in a row without an answer
 
 
 @dataclass(frozen=True)
@@ -84,7 +63,7 @@ def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
     deadline = time.monotonic() + wait_s
     daemon = None
     while True:
-        with _errors_of_files(places):
+        with errors_of_files(places):
             published = _read_runtime(places)
             if published and _is_locked(places) and _answers(published[0].database_url):
                 return published[0]
@@ -105,17 +84,26 @@ def ensure_running(state_dir: Path, wait_s: float) -> Addresses:
 
 
 def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
-    """Shut both servers down, letting PostgreSQL write its last checkpoint; with `delete`, remove
-    all they keep.
+    """Shut both servers down, letting PostgreSQL write its last checkpoint.
+
+    Parameters
+    ----------
+    state_dir : `[paths] state_dir`.
+    delete : whether to remove all that they keep, too.
+    wait_s : how long to wait for their end [s].
 
     Returns
     -------
-    bool : whether they were running.
+    Whether they were running.
+
+    Raises
+    ------
+    EmbeddedError : they do not end in time, or their files cannot be removed.
     """
     places = find_places(state_dir)
     deadline = time.monotonic() + wait_s
     was_running = False
-    with _errors_of_files(places):
+    with errors_of_files(places):
         if not places.control.exists() and not places.postgres.exists():
             return False
         if places.user:
@@ -166,18 +154,13 @@ def _is_locked(places: Places) -> bool:
 
 
 def _release(lock: int) -> None:
-    """Unlock, also for a copy of the descriptor that a fork in another thread may have made, and
-    close.
-    """
+    """Unlock and close; a fork in another thread may hold a copy of the descriptor."""
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)
 
 
 def _signal_daemon(places: Places) -> None:
-    """Ask the daemon to end.
-
-    The id in the lock file counts only for a process that has this file open.
-    """
+    """Ask the daemon to end; the id in the lock file counts only where it has this file open."""
     with suppress(FileNotFoundError, ValueError, ProcessLookupError), places.lock.open() as lock:
         number = int(lock.read())
         process = os.pidfd_open(number)
@@ -189,31 +172,42 @@ def _signal_daemon(places: Places) -> None:
 
 
 @contextmanager
-def _errors_of_files(places: Places) -> Iterator[None]:
-    """Failures of the file system as one line."""
+def errors_of_files(places: Places) -> Iterator[None]:
+    """Turn failures of the file system into an EmbeddedError of one line."""
     try:
         yield
     except OSError as error:
         where = error.filename or places.control
         raise EmbeddedError(
             f"{where}: {error.strerror or error}; the embedded servers need a folder that this "
-            "user may write: "
-            "set [paths] state_dir, or run as the user who made it"
+            "user may write: set [paths] state_dir, or run as the user who made it"
         ) from None
 
 
 def _read_runtime(places: Places) -> tuple[Addresses, Path] | None:
-    """What the daemon published.
+    """The addresses that the daemon published, and PostgreSQL's folder.
 
-    The addresses, and PostgreSQL's folder, another one where root asks for a user's servers.
+    That folder is another one where root asks for a user's servers.
     """
     try:
         published = json.loads(places.runtime.read_text())
     except FileNotFoundError:
         return None
-    return Addresses(published["database_url"], published["bootstrap_servers"]), Path(
-        published.get("postgres", places.postgres)
-    )
+    addresses = Addresses(published["database_url"], published["bootstrap_servers"])
+    return addresses, Path(published.get("postgres", places.postgres))
+
+
+def publish(places: Places, addresses: Addresses) -> None:
+    """Write the addresses for other processes, all at once.
+
+    Parameters
+    ----------
+    places : of this state folder.
+    addresses : of servers that answer.
+    """
+    fresh = places.runtime.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(addresses) | {"postgres": str(places.postgres)}))
+    fresh.replace(places.runtime)
 
 
 def _answers(database_url: str) -> bool:
@@ -221,9 +215,7 @@ def _answers(database_url: str) -> bool:
 
     try:
         psycopg2.connect(database_url, connect_timeout=5).close()
-    except (
-        psycopg2.OperationalError
-    ):  # starting, recovering from a crash, or about to be started again
+    except psycopg2.OperationalError:  # it starts, or recovers from a crash
         return False
     return True
 
@@ -233,16 +225,17 @@ def _spawn_daemon(places: Places) -> subprocess.Popen | None:
     lock = _take_lock(places)
     if lock is None:
         return None
-    command, environment = module_command("vpp.runtime.servers")
+    command, environment = module_command("vpp.runtime.daemon")
     command += [str(places.control.parent), str(lock)]
     try:
         places.runtime.unlink(missing_ok=True)
         os.ftruncate(lock, 0)
         with places.log.open("ab") as log:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             daemon = subprocess.Popen(
                 command,
-                **streams,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 env=environment,
                 cwd="/",
                 start_new_session=True,
@@ -255,105 +248,21 @@ def _spawn_daemon(places: Places) -> subprocess.Popen | None:
     return daemon
 
 
-def serve(state_dir: Path, lock: int) -> None:
-    """Hold both servers until SIGTERM, until the folder is removed, or until PostgreSQL does not
-    start any more.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end_daemon)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.umask(0o077)
-    places = find_places(state_dir)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    binaries = prepare_postgres(places)
-    sockets = socket_folder(places)
-    url = f"postgresql://vpp@/vpp?host={quote(str(sockets), safe='')}&port=5432"
-    broker = server = None
-    failures = 0
-    try:
-        while failures < RESTARTS_MAX:
-            failures += 1
-            server = start_postgres(places, binaries, sockets)
-            if wait_for_postgres(server, url):
-                failures = 0
-                if broker is None:
-                    broker, address = start_broker()
-                    _write_runtime(places, Addresses(url, address))
-                _say(f"running: {url} and {address}")
-                _wait_for_end(server, lock, places)
-            _say(f"PostgreSQL ended with {server.returncode}: {last_line(places.postgres_log)}")
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        places.runtime.unlink(missing_ok=True)
-        if server is not None and server.poll() is None:
-            server.send_signal(
-                signal.SIGINT
-            )  # PostgreSQL's fast shutdown: no new work, a last checkpoint
-            server.wait()
-        if sockets != places.postgres:
-            shutil.rmtree(sockets, ignore_errors=True)
-        fcntl.flock(lock, fcntl.LOCK_UN)
-    raise EmbeddedError(
-        f"PostgreSQL ended {failures} times in a row: {last_line(places.postgres_log)}; see "
-        f"{places.postgres_log}"
-    )
-
-
-def _say(text: str) -> None:
-    print(time.strftime("%FT%TZ", time.gmtime()), text, flush=True)
-
-
-def _end_daemon(number, frame):
-    raise SystemExit(0)
-
-
-def start_broker():
-    """Start librdkafka's broker in this process.
+def describe(places: Places) -> list[dict]:
+    """Describe each server in a row.
 
     Returns
     -------
-    Producer, str : the client that hosts it, to be kept, and the broker's address.
+    State, process, address, where its state and its log lie, and what it keeps.
     """
-    from confluent_kafka import Producer
-
-    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced:1"})
-    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
-    return host, f"{broker.host}:{broker.port}"
-
-
-def _write_runtime(places: Places, addresses: Addresses) -> None:
-    fresh = places.runtime.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(addresses) | {"postgres": str(places.postgres)}))
-    fresh.replace(places.runtime)
-
-
-def _wait_for_end(server: subprocess.Popen, lock: int, places: Places) -> None:
-    """Wait until PostgreSQL ends; end the daemon where its folder was removed."""
-    process = os.pidfd_open(server.pid)
-    try:
-        while not select.select([process], [], [], FOLDER_CHECK_S)[0]:
-            if not is_file(lock, places.lock):
-                raise SystemExit(0)
-    finally:
-        os.close(process)
-    server.wait()
-
-
-def describe(places: Places) -> list[dict]:
-    """One row for each server.
-
-    State, process, address, where its state and its log lie, what it keeps.
-    """
-    shown, folder, state, pids = Addresses("", ""), places.postgres, "stopped", (None, None)
+    shown, folder, state = Addresses("", ""), places.postgres, "stopped"
+    pids: list[int | None] = [None, None]
     if places.lock.exists() and _is_locked(places):
         shown, folder = _read_runtime(places) or (shown, folder)
         state = "running" if shown.database_url and _answers(shown.database_url) else "starting"
     if state == "running":
-        pids = tuple(
-            int(path.read_text().split("\n")[0])
-            for path in (folder / "data" / "postmaster.pid", places.lock)
-        )
+        pid_files = (folder / "data" / "postmaster.pid", places.lock)
+        pids = [int(path.read_text().split("\n")[0]) for path in pid_files]
     limits = f"{BROKER_MAX_BYTES // 2**20} MiB or {BROKER_MAX_BATCHES:,} batches of each partition"
     rows = [
         ("PostgreSQL", shown.database_url, folder, folder / "postgres.log", "every committed row"),
@@ -377,11 +286,3 @@ def describe(places: Places) -> list[dict]:
         }
         for (name, address, place, log, keeps), pid in zip(rows, pids, strict=True)
     ]
-
-
-if __name__ == "__main__":  # the daemon, as `_spawn_daemon` starts it
-    try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]))
-    except (VppError, OSError, KeyError) as failure:
-        print(f"{failure}", flush=True)
-        raise SystemExit(1) from None

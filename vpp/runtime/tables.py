@@ -7,21 +7,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from vpp.runtime.words import printable
 
 
 def json_text(value: object) -> str:
-    """A value as JSON: times as the tables show them, null where there is no value or no number."""
+    """Write a value as JSON: times as in tables, null for no value and for no number."""
     return json.dumps(_plain(value), default=str, indent=2)
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    value = _python_value(value)
+    value = python_value(value)
     if value is None or value != value:
         return None
     if isinstance(value, float) and math.isinf(value):
@@ -29,15 +30,22 @@ def _plain(value: object) -> object:
     return shown(value) if isinstance(value, date) else value
 
 
-def _python_value(value: object) -> object:
-    """A number of numpy as that of Python."""
+def python_value(value: Any) -> Any:
+    """Turn a number or time of numpy into that of Python; other values stay."""
     if type(value).__name__ == "datetime64":
         return value.astype("M8[us]").item()
     return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
 
 
 def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = False) -> None:
-    """Print rows with the same keys as a table, or as one JSON array."""
+    """Print rows with the same keys as a table, or as one JSON array.
+
+    Parameters
+    ----------
+    rows : column -> value, in the order of the columns.
+    title : line above the table.
+    as_json : whether to print JSON, in full precision and without the title.
+    """
     if as_json:
         print(json_text(list(rows)))
         return
@@ -50,7 +58,7 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
     columns = list(rows[0]) if rows else ["(nothing)"]
     texts = []
     for column in columns:
-        values = [_python_value(row.get(column)) for row in rows]
+        values = [python_value(row.get(column)) for row in rows]
         numeric = any(isinstance(value, (int, float)) for value in values)
         table.add_column(cell(column), justify="right" if numeric else "left", overflow="fold")
         texts.append(list(map(cell, aligned(values))))
@@ -60,24 +68,26 @@ def print_rows(rows: Sequence[dict], title: str | None = None, as_json: bool = F
     console = Console(width=None if terminal else 1_000_000, highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
-    print(
-        "\n".join(
-            [printable(title)] * (title is not None)
-            + [line.rstrip() for line in capture.get().splitlines()]
-        )
-    )
+    lines = [] if title is None else [printable(title)]
+    lines += [line.rstrip() for line in capture.get().splitlines()]
+    print("\n".join(lines))
 
 
 def cell(text: str) -> str:
-    """A cell of a table: one line, its control characters escaped."""
+    """Put a cell of a table on one line, its control characters escaped."""
     return printable(text).replace("\n", "\\n")
 
 
 def aligned(values: Sequence[object]) -> list[str]:
-    """A column's values as a person reads them, its numbers with the same decimals.
+    """Show a column's values as a person reads them, its numbers with the same decimals.
 
-    As many as leave 5 significant digits of the largest, at most 3, and one where small numbers
-    stand beside large ones; numbers that are all below 0.01 get 3 significant digits.
+    There are as many decimals as leave 5 significant digits of the largest number, at most 3, and
+    one where small numbers stand beside large ones. Numbers that are all below 0.01 get 3
+    significant digits.
+
+    Returns
+    -------
+    One text for each value.
     """
     numbers = [
         abs(value)
@@ -100,9 +110,10 @@ def aligned(values: Sequence[object]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """A value as a person reads it.
+    """Show a value as a person reads it.
 
-    5 significant digits, times as ISO-8601 UTC, paths relative to the working folder.
+    Numbers have 5 significant digits, times are ISO-8601 UTC, and paths are relative to the
+    working folder unless they lie far from it.
     """
     if value is None or value != value:
         return "–"
@@ -118,7 +129,6 @@ def shown(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Path):
-        return (
-            os.path.relpath(value) if not os.path.relpath(value).startswith("../..") else str(value)
-        )
+        relative = os.path.relpath(value)
+        return str(value) if relative.startswith("../..") else relative
     return str(value)

@@ -1,9 +1,7 @@
-"""What every script does at the terminal: arguments, log, errors as one line, tables and progress
-in one look.
+"""The command line of every script: arguments, log, errors as one line, progress bars.
 
-Results go to stdout, the log and progress bars to stderr. A table is drawn with rich on a terminal
-and is plain text when piped; `NO_COLOR` is respected. Exit codes: 0 done, 1 expected failure, 2
-usage or configuration, 130 interrupted.
+Results go to stdout, the log and progress bars to stderr. Exit codes: 0 done, 1 expected failure,
+2 usage or configuration, 130 interrupted.
 
     python generation.py --help
 """
@@ -15,10 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vpp.runtime.config import Config, VppError, load_config, one_of
+from vpp.runtime.config import DEFAULT_PATH, load_config
+from vpp.runtime.errors import VppError, one_of
 from vpp.runtime.files import check_own_files
+from vpp.runtime.settings import Config
 from vpp.runtime.words import PrintableFormatter, in_one_line
 
 CHATTY_LOGGERS = (
@@ -33,7 +33,6 @@ CHATTY_LOGGERS = (
     "urllib3",
 )
 
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,15 +41,26 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line, and takes no flag but in full.
 
     A flag cut short by accident would mean another one: `--day 3` would be `--days 3`.
+
+    Parameters
+    ----------
+    *args, **options : as of argparse.ArgumentParser.
     """
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | options)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
+        """End the script with one line and exit code 2."""
         self.exit(2, f"{self.prog}: {in_one_line(message)}; see {self.prog} --help\n")
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, after unknown flags are refused with the nearest ones.
+
+        Parameters
+        ----------
+        args, namespace : as of argparse.
+        """
         words = sys.argv[1:] if args is None else list(args)
         self._refuse_unknown_flags(words)
         return super().parse_known_args(words, namespace)
@@ -71,7 +81,7 @@ class Parser(argparse.ArgumentParser):
                 flags = [name for name in self._option_string_actions if name.startswith("--")]
                 self.error(f"unknown option {flag}; {one_of(flag, flags)}")
 
-    def _get_value(self, action: argparse.Action, text: str) -> object:
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
         is_command = isinstance(action, argparse._SubParsersAction)  # with all that follows it
         if not is_command and not text.strip():
             raise argparse.ArgumentError(action, "is empty; expected a value")
@@ -83,7 +93,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def new_parser(documentation: str) -> argparse.ArgumentParser:
-    """A parser whose help is the module's docstring, with the `--config` that every script has."""
+    """Make a parser whose help is a module's docstring, with `--config`, which all scripts have."""
     parser = Parser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--config",
@@ -93,11 +103,11 @@ def new_parser(documentation: str) -> argparse.ArgumentParser:
     return parser
 
 
-# Types of arguments
+# Types of arguments: each raises ArgumentTypeError with what is expected.
 
 
 def utc_time(text: str) -> "pd.Timestamp":
-    """An ISO-8601 time with its zone, in UTC."""
+    """Read an ISO-8601 time with its zone, as a time in UTC."""
     import pandas as pd
 
     try:
@@ -112,14 +122,14 @@ def utc_time(text: str) -> "pd.Timestamp":
 
 
 def whole(text: str) -> int:
-    """A whole number above 0."""
+    """Read a whole number above 0."""
     if not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
     return int(text)
 
 
 def local_day(text: str) -> date:
-    """A date such as 2024-06-26."""
+    """Read a date such as 2024-06-26."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -127,19 +137,23 @@ def local_day(text: str) -> date:
 
 
 def local_time(text: str) -> str:
-    """A time of day such as 11:00."""
+    """Read a time of day such as 11:00, as HH:MM."""
     try:
         return f"{time.fromisoformat(text):%H:%M}"
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text}: expected a time of day such as 11:00") from None
 
 
-# A script
+# Running a script
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse, with `--config`, and `--json` of a script that has it, allowed before and after a
-    subcommand.
+    """Parse a command line; `--config`, and `--json` where there is one, may follow a subcommand.
+
+    Parameters
+    ----------
+    parser : of the script.
+    argv : the words after the script's name; default those of this process.
     """
     prints_json = "--json" in parser._option_string_actions
 
@@ -147,18 +161,13 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         for action in inner._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for command in set(action.choices.values()):
+                    said = {"default": argparse.SUPPRESS}  # keeps what came before the command
                     command.add_argument(
-                        "--config",
-                        metavar="FILE",
-                        default=argparse.SUPPRESS,
-                        help="configuration file",
+                        "--config", metavar="FILE", help="configuration file", **said
                     )
                     if prints_json:
                         command.add_argument(
-                            "--json",
-                            action="store_true",
-                            default=argparse.SUPPRESS,
-                            help="print JSON",
+                            "--json", action="store_true", help="print JSON", **said
                         )
                     share_options(command)
 
@@ -171,13 +180,22 @@ def run_script(
     run: Callable[[argparse.Namespace, Config], int | None],
     argv: Sequence[str] | None,
 ) -> int:
-    """Parse, read the configuration, run, and turn an expected failure into one line and its exit
-    code.
+    """Parse, read the configuration and run; an expected failure becomes one line.
+
+    Parameters
+    ----------
+    parser : of the script.
+    run : the workflow, of the parsed arguments and the configuration.
+    argv : the words after the script's name; default those of this process.
+
+    Returns
+    -------
+    The exit code: that of `run` (None: 0), of the failure, or 130 for an interrupt.
     """
     args = parse(parser, argv)
     start_log()
     try:
-        config = load_config(args.config)
+        config = load_config(args.config or DEFAULT_PATH)
         check_own_files(args, config.path)
         return run(args, config) or 0
     except VppError as error:
@@ -195,7 +213,7 @@ def run_script(
 
 
 def start_log() -> None:
-    """Log to stderr, with no word of chatty libraries."""
+    """Log to stderr; of chatty libraries only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -205,12 +223,17 @@ def start_log() -> None:
 
 @contextmanager
 def progress(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
-    """A progress bar on stderr while the block runs; yields a function that advances it.
+    """Show a progress bar on stderr while the block runs; yields a function that advances it.
 
     Nothing is shown when piped.
+
+    Parameters
+    ----------
+    description : what advances, in front of the bar.
+    total : amount at the end; None where it is not known.
     """
     if not sys.stderr.isatty():
-        yield lambda amount=1.0: None
+        yield lambda amount: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -229,4 +252,4 @@ def progress(description: str, total: float | None) -> Iterator[Callable[[float]
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda amount=1.0: bar.advance(task, amount)
+        yield lambda amount: bar.advance(task, amount)

@@ -6,12 +6,10 @@ import traceback
 import unicodedata
 from pathlib import Path
 
-from vpp.runtime.config import FieldError, VppError
+from vpp.runtime.errors import FieldError, VppError
 
 TURNS_WRITING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # of Unicode
-
-
-NO_WORDS = {  # for errors that often come without a text
+NO_WORDS: dict[type[BaseException], str] = {  # for errors that often come without a text
     MemoryError: "memory ran out",
     RecursionError: "the data are nested too deeply",
     TimeoutError: "no answer came in time",
@@ -21,10 +19,10 @@ NO_WORDS = {  # for errors that often come without a text
 
 
 def printable(text: object) -> str:
-    """A text whose control characters are escaped: data shall not move the cursor or change
-    colours.
+    """Escape a text's control characters, so that data cannot move the cursor or change colours.
 
     Also the marks that turn the direction of writing, which can make a line look like another.
+    Line breaks stay.
     """
     return "".join(
         mark.encode("unicode_escape").decode() if _controls(mark) else mark for mark in str(text)
@@ -37,13 +35,12 @@ def _controls(mark: str) -> bool:
 
 
 def in_one_line(text: object) -> str:
-    """A message as one line, its control characters escaped."""
+    """Put a message on one line, its control characters escaped."""
     return printable(" ".join(str(text).split()))
 
 
 def in_words(error: BaseException, longest: int = 300) -> str:
-    """Why something failed, for a table, a note or a message: words, never the name of a Python
-    class.
+    """Say why something failed, for a table, a note or a message, without names of classes.
 
     An expected failure says it itself. Any other is named by its text, and by the library and
     the line of ours in which it came, so that it can be found. Passwords in addresses are hidden.
@@ -52,6 +49,10 @@ def in_words(error: BaseException, longest: int = 300) -> str:
     ----------
     error : whatever was raised, by this code or a library.
     longest : characters at most.
+
+    Returns
+    -------
+    One line.
     """
     text = NO_WORDS.get(type(error)) or _text_of(error)
     text = re.sub(r"://[^\s/]*@", "://(hidden)@", in_one_line(text))
@@ -70,10 +71,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def _place_of(error: BaseException) -> str:
-    """Where an error came, in brackets.
-
-    The library, and the line of this project that called it.
-    """
+    """Where an error came, in brackets: the library, and the line of ours that called it."""
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
         return ""
@@ -93,5 +91,6 @@ class PrintableFormatter(logging.Formatter):
     """A formatter of log lines whose messages come from data; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format a record whose message has its control characters escaped."""
         record.message = printable(record.message)
         return super().formatMessage(record)

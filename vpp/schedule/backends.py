@@ -32,8 +32,9 @@ class Outcome:
     Parameters
     ----------
     status : `optimal`, `limit` (of time) or `infeasible`.
-    values : of the variables.
-    objective, bound : cost of the values, and what nothing can cost less than [EUR/1000].
+    values : of the variables, if there are some.
+    objective, bound : cost of the values, and what nothing can cost less than [EUR/1000];
+        minus infinity where nothing is proven.
     reduced_costs : of the variables; None after a mixed-integer solve.
     duals : of the constraints; None after a mixed-integer solve.
     basis : where HiGHS can start from again.
@@ -42,10 +43,22 @@ class Outcome:
     status: str
     values: np.ndarray | None = None
     objective: float | None = None
-    bound: float | None = None
+    bound: float = -INFINITE
     reduced_costs: np.ndarray | None = None
     duals: np.ndarray | None = None
-    basis: object | None = None
+    basis: highspy.HighsBasis | None = None
+
+    @property
+    def found(self) -> np.ndarray:
+        """The values of an answer that has some.
+
+        Raises
+        ------
+        ValueError : it has none.
+        """
+        if self.values is None:
+            raise ValueError(f"no values: {self.status}")
+        return self.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +178,7 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
         return Outcome("limit")
     solution = highs.getSolution()
     priced = priced and solution.dual_valid
-    bound = info.objective_function_value if optimal else None
+    bound = info.objective_function_value if optimal else -INFINITE
     if info.mip_node_count >= 0:  # a mixed-integer solve
         bound = info.mip_dual_bound
     return Outcome(
@@ -179,7 +192,9 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
     )
 
 
-def run_highs(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
+def run_highs(
+    model: Model, time_limit_s: float, basis: highspy.HighsBasis | None = None
+) -> Outcome:
     """Solve a model with HiGHS.
 
     Parameters
@@ -199,7 +214,7 @@ def run_highs(model: Model, time_limit_s: float, basis: object | None = None) ->
     return highs_outcome(highs)
 
 
-def run_cbc(model: Model, time_limit_s: float, basis: object | None = None) -> Outcome:
+def run_cbc(model: Model, time_limit_s: float, basis: highspy.HighsBasis | None = None) -> Outcome:
     """Solve a model with the CBC that PuLP brings along.
 
     Parameters

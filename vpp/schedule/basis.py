@@ -2,21 +2,23 @@
 
 It is stored with the run (`schedule_runs.basis`), so that a plan is valued, reported and compared
 with the fees, limits, batteries and horizon it was made with, whatever config.ini says later.
+Pure: reads and writes nothing.
 
     python optimization.py value --help
 
-Not a script. Powers are kW, prices EUR/MWh.
+Powers are kW, prices EUR/MWh.
 """
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vpp.runtime.config import Config, ConfigError, Grid, Optimization, VppError
-from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.devices import ScheduledBattery, SocTarget
 
 VERSION = 1  # of the stored object; migrations/0004_plan_basis.sql describes it
 LIMITS = ("import_limit_kw", "export_limit_kw")  # may be infinite, which JSON has no number for
@@ -28,7 +30,7 @@ class BasisError(VppError):
 
 @dataclass(frozen=True)
 class PlanBasis:
-    """What a plan's money depends on beside load, renewables and market prices.
+    """All that a plan's money depends on beside load, renewables and market prices.
 
     Parameters
     ----------
@@ -57,6 +59,16 @@ def basis_of(
 ) -> PlanBasis:
     """The basis of a plan that is made with a configuration now.
 
+    Parameters
+    ----------
+    config : the site, its grid and its tariff.
+    step_min : length of an interval [min].
+    batteries : the batteries as they are at the start.
+
+    Returns
+    -------
+    The basis, without a peak so far, a terminal price and sources.
+
     Raises
     ------
     ConfigError : the peak interval is no multiple of the step [min].
@@ -72,7 +84,17 @@ def basis_of(
 
 
 def with_fees(market_price: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Import and export prices [EUR/MWh] of a market price: the one place where fees are added."""
+    """The prices of a market price: the one place where fees are added.
+
+    Parameters
+    ----------
+    market_price : prices [EUR/MWh].
+    grid : the fees.
+
+    Returns
+    -------
+    Import and export prices [EUR/MWh].
+    """
     return market_price + grid.import_fee_eur_per_mwh, market_price - grid.export_fee_eur_per_mwh
 
 
@@ -85,8 +107,16 @@ def basis_json(basis: PlanBasis) -> dict:
     return raw
 
 
-def read_basis(run: Mapping[str, object]) -> PlanBasis | None:
-    """The basis of a stored run; None for a run of a version that stored none.
+def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
+    """The basis of a stored run.
+
+    Parameters
+    ----------
+    run : its row of `schedule_runs`.
+
+    Returns
+    -------
+    The basis; None for a run of a version that stored none.
 
     Raises
     ------
@@ -109,5 +139,6 @@ def read_basis(run: Mapping[str, object]) -> PlanBasis | None:
     return PlanBasis(**values)
 
 
-def _battery(raw: Mapping[str, object]) -> ScheduledBattery:
-    return ScheduledBattery(**raw | {"soc_targets": tuple(map(tuple, raw["soc_targets"]))})
+def _battery(raw: Mapping[str, Any]) -> ScheduledBattery:
+    targets = tuple(SocTarget(**target) for target in raw["soc_targets"])
+    return ScheduledBattery(**{**raw, "soc_targets": targets})

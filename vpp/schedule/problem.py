@@ -1,9 +1,10 @@
-"""What a schedule is computed from and what comes out: the problem and the schedule.
+"""The problem that a schedule is computed from, and the schedule that comes out.
 
 Powers are means over an interval at the AC terminals [kW], prices EUR/MWh, money EUR and positive
 where it is paid; `soc` is a fraction of the capacity at the END of an interval. Arrays over time
 have one value an interval, arrays of batteries are (battery, interval). A field that states what
-it is `about` is a field of the problem file, which `schedule_problem_file` reads and describes.
+it is `about` is a field of the problem file, which `vpp.schedule.problem_file` reads and
+describes.
 
     python optimization.py solve --input problem.json --output result.json
 """
@@ -15,7 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.config import BatteryParameters, FieldError, Section, _check_zone
+from vpp.runtime.errors import FieldError
+from vpp.runtime.fields import Section, check_zone
+from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 
 SERIES = (
@@ -85,9 +88,9 @@ class Problem(Section):
     gap: float = stated("relative gap at which a mixed-integer solve may stop", 1e-6, low=0, high=1)
     penalties_as: Penalties | None = field(default=None, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        _check_zone("time_zone", self.time_zone)
+        check_zone("time_zone", self.time_zone)
         self._fill_series()
         if self.peak_interval_min % self.step_min:
             expected = f"a multiple of step_min = {self.step_min}"
@@ -262,6 +265,11 @@ class Certificate:
     seconds: float
 
 
+def _nothing() -> np.ndarray:
+    """No values: of a result without a schedule."""
+    return np.zeros(0)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A schedule, its money and its reasons.
@@ -288,8 +296,20 @@ class Result:
     cost_eur: float | None = None
     objective_eur: float | None = None
     violations: tuple[Violation, ...] = ()
-    stored_value_eur_per_mwh: np.ndarray | None = None
-    battery_value_eur_per_mwh: np.ndarray | None = None
-    bus_price_eur_per_mwh: np.ndarray | None = None
+    stored_value_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
+    battery_value_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
+    bus_price_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
     reason: tuple[str, ...] = ()
     cause: str | None = None
+
+    @property
+    def found(self) -> Schedule:
+        """The schedule of a result that has one.
+
+        Raises
+        ------
+        ValueError : there is none; says the cause.
+        """
+        if self.schedule is None:
+            raise ValueError(f"{self.status}: {self.cause}")
+        return self.schedule

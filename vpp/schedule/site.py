@@ -1,9 +1,13 @@
-"""The site as a scheduling problem.
+"""The site as a scheduling problem, and the value of the energy left at its end.
 
-Its load, renewables and price on one step, its batteries, its grid connection and tariff.
+Pure: reads and writes nothing.
+
+    python optimization.py --help
+
+Powers are kW, prices EUR/MWh, times UTC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,42 +16,6 @@ import pandas as pd
 from vpp.schedule.basis import PlanBasis, with_fees
 from vpp.schedule.devices import GridConnection
 from vpp.schedule.problem import Problem
-
-PLANTS = ("solar", "wind")
-
-
-def on_steps(
-    series: pd.Series, source_step_min: int, index: pd.DatetimeIndex, step_min: int
-) -> pd.Series:
-    """A mean power or price of a source on the steps of a plan.
-
-    Repeated inside longer intervals, averaged over shorter ones.
-    """
-    if source_step_min <= step_min:
-        return series.resample(f"{step_min}min").mean().reindex(index)
-    return series.reindex(index.floor(f"{source_step_min}min")).set_axis(index)
-
-
-def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex) -> pd.DataFrame:
-    """Load, renewables and price of the whole site from the series of its sources `(kind, series)`.
-
-    Returns
-    -------
-    Columns `load_kw`, `renewables_kw` [kW] and `price_eur_per_mwh`; NaN where a source has no
-    value."""
-    frame = pd.DataFrame(
-        {"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": np.nan}, index=index
-    )
-    for kind, values in series:
-        if kind == "market":
-            frame["price_eur_per_mwh"] = values
-        elif kind in PLANTS:
-            # what a plant draws at night cannot be curtailed: it is load
-            frame["renewables_kw"] += values.clip(lower=0.0)
-            frame["load_kw"] -= values.clip(upper=0.0)
-        else:
-            frame["load_kw"] += values
-    return frame
 
 
 def site_problem(
@@ -59,11 +27,13 @@ def site_problem(
     ----------
     basis : the site's batteries, grid connection and tariff.
     start : start of the first interval (UTC).
-    values : the columns of a `site_frame`; prices are without fees.
+    values : `load_kw`, `renewables_kw` [kW] and `price_eur_per_mwh` [EUR/MWh], which is without
+        fees, one an interval.
 
     Returns
     -------
-    Problem : energy left at the end counts at the basis's terminal price; without one, nothing.
+    The problem. Energy left at its end counts at the basis's terminal price; without one it counts
+    nothing.
     """
     grid, optimization = basis.grid, basis.optimization
     names = ("load_kw", "renewables_kw", "price_eur_per_mwh")
@@ -95,32 +65,38 @@ def site_problem(
 
 
 def with_terminal_price(basis: PlanBasis, frame: pd.DataFrame) -> PlanBasis:
-    """The basis with the `terminal_price` that the values of a `site_frame` give."""
+    """The basis with the terminal price that these values give.
+
+    Parameters
+    ----------
+    basis : the site.
+    frame : load, renewables and price, as for `site_problem`, by the start of the intervals.
+    """
     open_end = replace(basis, terminal_price_eur_per_mwh=None)
     price = terminal_price(site_problem(open_end, frame.index[0], frame))
     return replace(basis, terminal_price_eur_per_mwh=price)
 
 
 def terminal_price(problem: Problem) -> float:
-    """Median over the intervals of what a MWh more or less at the bus is worth without batteries
-    [EUR/MWh].
-    """
+    """Median over the intervals of the worth of a MWh at the bus without batteries [EUR/MWh]."""
     surplus = problem.renewables_kw > problem.load_kw
     floor = 0.0 if problem.curtailable else -np.inf
-    return float(
-        np.median(
-            np.where(
-                surplus,
-                np.maximum(problem.export_price_eur_per_mwh, floor),
-                problem.import_cost_eur_per_mwh,
-            )
-        )
-    )
+    earned = np.maximum(problem.export_price_eur_per_mwh, floor)
+    return float(np.median(np.where(surplus, earned, problem.import_cost_eur_per_mwh)))
 
 
 def with_terminal_value(problem: Problem, price_eur_per_mwh: float | None = None) -> Problem:
-    """The problem in which each stored MWh left at the end is worth what it brings at this price,
-    less wear, if that is above 0.
+    """The problem in which energy left at the end has a value.
+
+    Parameters
+    ----------
+    problem : what is to be scheduled.
+    price_eur_per_mwh : price at the bus [EUR/MWh]; default the problem's `terminal_price`.
+
+    Returns
+    -------
+    The problem. Each stored MWh is worth what it brings at this price after losses, less wear, if
+    that is above 0.
     """
     price = terminal_price(problem) if price_eur_per_mwh is None else price_eur_per_mwh
     valued = (

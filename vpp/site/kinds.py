@@ -1,6 +1,6 @@
 """The kinds of series: topic, file and table of each, its times and values, units and bounds.
 
-    python -c "import kinds; print(*kinds.KINDS.values(), sep='\n')"
+    python -c "from vpp.site.kinds import KINDS; print(*KINDS)"
 
 All else that depends on the kind of a series reads this table. A kind of message mostly has the
 name of the kind of its sources; measured and forecast weather are both of sources of the kind
@@ -95,9 +95,7 @@ class Kind:
 
 _POWER = (Column("power_kw", "kW", 3),)
 
-
 _PRICE = (Column("price_eur_per_mwh", "EUR/MWh", 3),)
-
 
 _WEATHER = (
     Column("ghi", "W/m²", 1),
@@ -106,7 +104,6 @@ _WEATHER = (
     Column("temp_air", "°C", 2),
     Column("wind_speed", "m/s", 2),
 )
-
 
 KINDS = {
     kind.name: kind
@@ -129,22 +126,16 @@ KINDS = {
     )
 }
 
-
 # table -> a kind that is stored in it; the others of the table have the same columns
 MEASUREMENTS = {kind.table: kind for kind in KINDS.values()}
 
-
 SOURCE_KINDS = tuple(dict.fromkeys(kind.source_kind for kind in KINDS.values()))
-
 
 PLANT_KINDS = tuple(kind.name for kind in KINDS.values() if kind.share)
 
-
 POWER_KINDS = tuple(kind.name for kind in KINDS.values() if kind.values == _POWER)
-
 
 # kinds of one value, which forecasts are made of
 SERIES_KINDS = tuple(kind.name for kind in KINDS.values() if len(kind.values) == 1)
-
 
 WEATHER = tuple(column.name for column in _WEATHER)

@@ -1,5 +1,4 @@
-"""A source: a plant, a load, a market or the weather of a site; and the list of them,
-`sources.csv`.
+"""A source, which is a plant, a load, a market or the weather of a site, and `sources.csv`.
 
 A source's times label the start of its intervals of `step_min` [min]; power is what a plant
 delivers or a load takes [kW].
@@ -10,24 +9,24 @@ delivers or a load takes [kW].
 import json
 import math
 import re
-import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pandas as pd
 
-from vpp.runtime.config import Config, VppError, check_known
+from vpp.runtime.errors import VppError, check_known
+from vpp.runtime.fields import is_time_zone
 from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS, SOURCE_KINDS
 
 STEPS_MIN = (5, 15, 30, 60)
-ADDED, IMPORTED = (
-    "added",
-    "imported",
-)  # the parameter `origin` of sources that generation.py did not make
+# the parameter `origin` of sources that generation.py did not make
+ADDED, IMPORTED = "added", "imported"
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -40,10 +39,23 @@ class SourceError(VppError):
 class Source:
     """A plant, a load, a market or the weather of a site: one row of `sources.csv`.
 
-    `capacity_kw` is the largest power [kW] (AC rating of a PV plant; None for market and weather),
-    `step_min` the step of its series [min], latitude and longitude are degrees north and east,
-    `parameters` hold what only its kind has: `tilt`, `azimuth`, `dc_ac_ratio` (solar), `turbine`,
-    `hub_height_m` (wind), `price_area` (market)."""
+    Parameters
+    ----------
+    source_id : its name in messages and tables (`ID_PATTERN`).
+    kind : one of `SOURCE_KINDS`.
+    name : as the report calls it.
+    site_id : of the site that it belongs to.
+    capacity_kw : largest power, the AC rating of a PV plant; None for market and weather [kW].
+    step_min : step of its series [min].
+    latitude, longitude : degrees north and east; None where unknown.
+    time_zone : IANA time zone of its local days.
+    parameters : of its kind alone: `tilt`, `azimuth`, `dc_ac_ratio` (solar), `turbine`,
+        `hub_height_m` (wind), `price_area` (market).
+
+    Raises
+    ------
+    SourceError : a value is impossible.
+    """
 
     source_id: str
     kind: str
@@ -56,8 +68,8 @@ class Source:
     time_zone: str
     parameters: dict = field(default_factory=dict)
 
-    def __post_init__(self):
-        def refuse(name, value, expected):
+    def __post_init__(self) -> None:
+        def refuse(name: str, value: object, expected: str) -> NoReturn:
             raise SourceError(f"source {self.source_id!r}: {name} = {value}: expected {expected}")
 
         if not ID_PATTERN.fullmatch(str(self.source_id)):
@@ -83,11 +95,9 @@ class Source:
         ):
             if value is not None and not -bound <= value <= bound:
                 refuse(name, value, f"degrees from -{bound} to {bound}")
-        try:
-            zoneinfo.ZoneInfo(self.time_zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+        if not is_time_zone(self.time_zone):
             refuse("time_zone", self.time_zone, "an IANA time zone such as Europe/Brussels")
-        if not isinstance(self.parameters, dict):
+        if not isinstance(self.parameters, dict):  # a JSON list, for example
             refuse("parameters", self.parameters, "a JSON object")
 
 
@@ -109,10 +119,9 @@ def read_sources(path: Path | str) -> list[Source]:
             "python sources.py import"
         ) from None
     except (OSError, ValueError) as error:
-        reason = in_words(error)
-        expected = ",".join(columns)
         raise DataFileError(
-            f"{shown(path)}: cannot be read: {reason}; expected the columns {expected}"
+            f"{shown(path)}: cannot be read: {in_words(error)}; expected the columns "
+            f"{','.join(columns)}"
         ) from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
@@ -122,14 +131,10 @@ def read_sources(path: Path | str) -> list[Source]:
     sources = []
     for line, row in enumerate(table[columns].to_dict("records"), start=2):
         try:
-            for name in ("capacity_kw", "latitude", "longitude"):
-                row[name] = float(row[name]) if row[name] else None
-            row["step_min"] = int(row["step_min"])
-            row["parameters"] = json.loads(row["parameters"] or "{}")
-            sources.append(Source(**row))
+            sources.append(_source({str(name): text for name, text in row.items()}))
         except (ValueError, SourceError) as error:
             raise SourceError(f"{shown(path)}, line {line}: {error}") from None
-    seen = set()
+    seen: set[str] = set()
     for source in sources:
         if source.source_id in seen:
             raise SourceError(
@@ -139,14 +144,34 @@ def read_sources(path: Path | str) -> list[Source]:
     return sources
 
 
+def _source(row: dict[str, Any]) -> Source:
+    """The source of a line's texts; raises ValueError where one is no number or no JSON."""
+    for name in ("capacity_kw", "latitude", "longitude"):
+        row[name] = float(row[name]) if row[name] else None
+    row["step_min"] = int(row["step_min"])
+    row["parameters"] = json.loads(row["parameters"] or "{}")
+    return Source(**row)
+
+
 def write_sources(path: Path | str, sources: Iterable[Source]) -> None:
-    """Write `sources.csv` under a temporary name and rename it."""
+    """Write `sources.csv` under a temporary name and rename it.
+
+    Parameters
+    ----------
+    path : of the file.
+    sources : all that it will hold.
+
+    Raises
+    ------
+    DataFileError : it cannot be written there.
+    """
     path = Path(path)
     with replacing_files(path.parent) as folder:
-        _sources_table(sources).to_csv(folder / path.name, index=False, lineterminator="\n")
+        sources_table(sources).to_csv(folder / path.name, index=False, lineterminator="\n")
 
 
-def _sources_table(sources: Iterable[Source]) -> pd.DataFrame:
+def sources_table(sources: Iterable[Source]) -> pd.DataFrame:
+    """Put sources into the rows and columns of `sources.csv`."""
     rows = [
         {item.name: getattr(source, item.name) for item in fields(Source)} for source in sources
     ]
@@ -156,20 +181,19 @@ def _sources_table(sources: Iterable[Source]) -> pd.DataFrame:
 
 
 def registry(config: Config) -> list[Source]:
-    """The sources of the data folder; none where there is no `sources.csv` yet."""
+    """Read the sources of the data folder; none where there is no `sources.csv` yet."""
     path = config.paths.data_dir / SOURCES_FILE
     return read_sources(path) if path.exists() else []
 
 
 def find_source(config: Config, source_id: str) -> Source:
-    """The source of this name.
+    """Find the source of the data folder that has this name.
 
     Raises
     ------
-    ConfigError : there is none; the nearest names are given.
+    ConfigError : there is none; the message gives the nearest names.
     """
-    sources = {
-        source.source_id: source for source in read_sources(config.paths.data_dir / SOURCES_FILE)
-    }
+    there = read_sources(config.paths.data_dir / SOURCES_FILE)
+    sources = {source.source_id: source for source in there}
     check_known("source", source_id, sources)
     return sources[source_id]

@@ -1,6 +1,6 @@
 """Connections to the database.
 
-Opened, migrated, in UTC, and tried again while a server may come back.
+Opened, migrated, in UTC, and tried again while a server may come back. Not a script.
 """
 
 from collections.abc import Iterator
@@ -12,29 +12,41 @@ from psycopg2.extensions import connection
 
 from vpp.runtime.config import EMBEDDED, Config, VppError
 from vpp.runtime.servers import ensure_running
-from vpp.storage import schema
-from vpp.storage.rows import explained
-from vpp.storage.schema import DatabaseError, first_line
+from vpp.storage.errors import DatabaseError, explained, first_line
+from vpp.storage.schema import migrate
 
-# What a record itself is to blame for: out of range, against a constraint, or refused by a trigger.
-# All else is the server's.
-RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
+# Waiting does not help against these parts of a message of libpq.
+LASTING = (
+    "authentication failed",
+    "does not exist",
+    "no password supplied",
+    "no pg_hba.conf entry",
+)
 
 
 class DataGapError(VppError):
-    """What was asked for is not in the database; the message names the command that makes it."""
+    """The database lacks what was asked for; the message names the command that makes it."""
 
 
 def connect(config: Config, wait_s: float | None = None) -> connection:
     """Open a connection with the schema in place and the session in UTC.
 
-    An embedded server is started first. A server that does not answer is tried again until `wait_s`
-    [s, default: that of `[database]`] has passed.
+    An embedded server is started first.
+
+    Parameters
+    ----------
+    config : names the server.
+    wait_s : patience [s] with a server that does not answer; None for that of `[database]`.
+
+    Returns
+    -------
+    The connection, which the caller closes.
 
     Raises
     ------
-    DatabaseError : the server cannot be reached in time, refuses the login, or its schema cannot be
-    made."""
+    DatabaseError : the server cannot be reached in time or refuses the login, or its schema cannot
+        be made.
+    """
     url = config.database.url
     if url == EMBEDDED:
         url = ensure_running(config.paths.state_dir, config.database.wait_s).database_url
@@ -42,16 +54,37 @@ def connect(config: Config, wait_s: float | None = None) -> connection:
 
 
 def connect_url(url: str, wait_s: float) -> connection:
-    """As `connect`, for a URL; gives up after `wait_s` [s]."""
+    """As `connect`, for an address.
+
+    Parameters
+    ----------
+    url : such as postgresql://user:password@host:port/database.
+    wait_s : patience [s] with a server that does not answer.
+    """
+    conn = _open(url, wait_s)
+    try:
+        with explained("schema"):
+            with conn.cursor() as cur:
+                cur.execute("""
+                    SET TIME ZONE 'UTC';
+                    SET statement_timeout = '10min';
+                    SET lock_timeout = '20s'""")
+            conn.commit()
+            migrate(conn)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _open(url: str, wait_s: float) -> connection:
+    """Log in, again and again while the server may come back."""
     try:
         where = psycopg2.extensions.parse_dsn(url)
     except psycopg2.Error:
         raise DatabaseError(
             "[database] url cannot be read; expected postgresql://user:password@host:port/database"
         ) from None
-    server = (
-        f"{where.get('host', 'local socket')}:{where.get('port', 5432)}/{where.get('dbname', '')}"
-    )
     retry = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(psycopg2.OperationalError)
         & tenacity.retry_if_exception(_may_pass),
@@ -59,46 +92,21 @@ def connect_url(url: str, wait_s: float) -> connection:
         wait=tenacity.wait_exponential(0.1, 2),
         reraise=True,
     )
+    settings = {"connect_timeout": 5, "application_name": "vpp", "tcp_user_timeout": 15_000}
     try:
-        conn = retry(
-            psycopg2.connect,
-            url,
-            connect_timeout=5,
-            application_name="vpp",
-            tcp_user_timeout=15_000,
-        )
+        return retry(psycopg2.connect, url, **settings)
     except psycopg2.Error as error:
+        host, port = where.get("host", "local socket"), where.get("port", 5432)
         cause = first_line(error).replace(where.get("password") or "\0", "***")
         raise DatabaseError(
-            f"PostgreSQL at {server} cannot be used: {cause}; start it (make up, or url = "
-            "embedded) or correct [database] url"
+            f"PostgreSQL at {host}:{port}/{where.get('dbname', '')} cannot be used: {cause}; "
+            "start it (make up, or url = embedded) or correct [database] url"
         ) from None
-    try:
-        with explained("schema"):
-            with conn.cursor() as cursor:
-                cursor.execute(
-                    "SET TIME ZONE 'UTC'; SET statement_timeout = '10min'; SET lock_timeout = '20s'"
-                )
-            conn.commit()
-            schema.migrate(conn)
-    except BaseException:
-        conn.close()
-        raise
-    return conn
 
 
 def _may_pass(error: BaseException) -> bool:
     """Whether a connection error may go away by waiting: not a wrong password, role or database."""
-    text = str(error)
-    return not any(
-        part in text
-        for part in (
-            "authentication failed",
-            "does not exist",
-            "no password supplied",
-            "no pg_hba.conf entry",
-        )
-    )
+    return not any(part in str(error) for part in LASTING)
 
 
 @contextmanager
@@ -106,6 +114,10 @@ def session(config: Config) -> Iterator[connection]:
     """A connection for one block.
 
     Committed at its end, rolled back if it fails, closed in any case.
+
+    Raises
+    ------
+    DatabaseError : as `connect`, or the server refuses or ends the session.
     """
     conn = connect(config)
     try:
@@ -114,8 +126,3 @@ def session(config: Config) -> Iterator[connection]:
             conn.commit()
     finally:
         conn.close()  # rolls back what was not committed
-
-
-def is_compressing(conn: connection) -> bool:
-    """Whether the server compresses old chunks: TimescaleDB with its Community licence."""
-    return schema.timescale_licence(conn) == schema.COMMUNITY

@@ -1,7 +1,8 @@
 """Sources and their measurements in the database. SQL only.
 
 All times are UTC; a time labels the start of its interval. Ranges are `[start, end)`; None leaves a
-side open."""
+side open. Not a script.
+"""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,80 +16,97 @@ from vpp.site.kinds import KINDS, MEASUREMENTS, SERIES_KINDS, WEATHER
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
 from vpp.storage.connection import DataGapError
-from vpp.storage.rows import between, explained, select_rows, upsert_rows
+from vpp.storage.errors import explained
+from vpp.storage.rows import Moment, between, names_of, select_rows, upsert_rows
 
 STREAM_STATUS_KEPT = "30 days"
 
 
-def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(microseconds.astype("M8[us]").astype("M8[ns]"), name=name).tz_localize(
-        "UTC"
-    )
-
-
 def save_stream_status(conn: connection, topics: Mapping[str, tuple[int | None, int]]) -> None:
-    """Write topic -> (messages waiting, or None where there is no such topic.
+    """Write what waits in the topics as of now, and forget what is older than 30 days.
 
-    Messages dead-lettered) as of now.
+    Parameters
+    ----------
+    conn : the connection; the caller commits.
+    topics : topic -> messages waiting (None where there is no such topic), and dead letters.
     """
-    with explained("stream_status"), conn.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM stream_status WHERE time < now() - %s::interval", (STREAM_STATUS_KEPT,)
-        )
+    with explained("stream_status"), conn.cursor() as cur:
+        old = "DELETE FROM stream_status WHERE time < now() - %s::interval"
+        cur.execute(old, (STREAM_STATUS_KEPT,))
         for topic, (lag, dead_letters) in topics.items():
-            cursor.execute(
+            cur.execute(
                 "INSERT INTO stream_status (topic, lag, dead_letters) VALUES (%s, %s, %s)",
                 (topic, lag, dead_letters),
             )
 
 
 def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
-    """Register sources, or bring registered ones up to date."""
+    """Register sources, or bring registered ones up to date.
+
+    Parameters
+    ----------
+    conn : the connection; the caller commits.
+    sources : their names are their keys.
+    """
     rows = [
         dataclasses.asdict(source) | {"price_area": source.parameters.get("price_area")}
         for source in sources
     ]
-    with explained("sources"), conn.cursor() as cursor:
-        upsert_rows(cursor, "sources", ["source_id"], rows)
+    with explained("sources"), conn.cursor() as cur:
+        upsert_rows(cur, "sources", ["source_id"], rows)
 
 
 def delete_source(conn: connection, source_id: str) -> int:
     """Delete a source, its measurements and its forecasts; the caller commits.
 
-    Returns the number of rows but its own.
+    Returns
+    -------
+    Number of rows deleted beside its own.
     """
     rows = 0
-    with explained("sources"), conn.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM forecasts USING forecast_runs r WHERE forecasts.run_id = r.run_id AND "
-            "r.source_id = %s",
+    with explained("sources"), conn.cursor() as cur:
+        cur.execute(
+            """
+            DELETE FROM forecasts USING forecast_runs r
+            WHERE forecasts.run_id = r.run_id AND r.source_id = %s""",
             (source_id,),
         )
-        rows += cursor.rowcount
+        rows += cur.rowcount
         for table in ("forecast_runs", *MEASUREMENTS):
-            cursor.execute(
-                sql.SQL("DELETE FROM {} WHERE source_id = %s").format(sql.Identifier(table)),
-                (source_id,),
-            )
-            rows += cursor.rowcount
-        cursor.execute("DELETE FROM sources WHERE source_id = %s", (source_id,))
+            statement = sql.SQL("DELETE FROM {} WHERE source_id = %s")
+            cur.execute(statement.format(sql.Identifier(table)), (source_id,))
+            rows += cur.rowcount
+        cur.execute("DELETE FROM sources WHERE source_id = %s", (source_id,))
     return rows
 
 
 def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
-    """The registered sources in the order of their names; only one kind if given."""
+    """The registered sources in the order of their names; only those of a kind if given."""
     names = [item.name for item in dataclasses.fields(Source)]
     query = sql.SQL("SELECT {} FROM sources WHERE %s IS NULL OR kind = %s ORDER BY source_id")
-    return [
-        Source(**row)
-        for row in select_rows(
-            conn, query.format(sql.SQL(", ").join(map(sql.Identifier, names))), (kind, kind)
-        )
-    ]
+    return [Source(**row) for row in select_rows(conn, query.format(names_of(names)), (kind, kind))]
 
 
-def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Series:
-    """The measurements of a source [kW or EUR/MWh], in the order of time, named by its source_id."""
+def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
+    times = microseconds.astype("M8[us]").astype("M8[ns]")
+    return pd.DatetimeIndex(times, name=name).tz_localize("UTC")
+
+
+def read_series(
+    conn: connection, source: Source, start: Moment | None = None, end: Moment | None = None
+) -> pd.Series:
+    """The measurements of a source.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source : a plant, load or market.
+    start, end : of the times read, with a zone.
+
+    Returns
+    -------
+    Values [kW or EUR/MWh] by time in its order, named by the source_id.
+    """
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     condition, values = between("time", start, end)
     query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
@@ -98,18 +116,26 @@ def read_series(conn: connection, source: Source, start=None, end=None) -> pd.Se
     return pd.Series(data[column], _time_index(data["time"]), name=source.source_id)
 
 
-def read_available_at(conn: connection, source: Source, start=None, end=None) -> pd.Series:
-    """When each price of a market source became known [UTC], as it was stored with it.
+def read_available_at(
+    conn: connection, source: Source, start: Moment | None = None, end: Moment | None = None
+) -> pd.Series:
+    """When each price of a market source became known, as it was stored with it.
 
-    By the time of its interval.
+    Parameters
+    ----------
+    conn : the connection.
+    source : a market.
+    start, end : of the times of the prices, with a zone.
+
+    Returns
+    -------
+    Times [UTC] by the time of the price's interval.
     """
     condition, values = between("time", start, end)
-    query = sql.SQL(
-        "SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time"
-    )
-    data = copy_out(
-        conn, query.format(condition), (source.source_id, *values), ("time", "available_at")
-    )
+    query = sql.SQL("""
+        SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time""")
+    columns = ("time", "available_at")
+    data = copy_out(conn, query.format(condition), (source.source_id, *values), columns)
     known = _time_index(data["available_at"], "available_at")
     return pd.Series(known, _time_index(data["time"]), name=source.source_id)
 
@@ -120,40 +146,59 @@ def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] 
     None where there is none.
     """
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
-    query = sql.SQL(
-        "SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1"
-    )
-    rows = select_rows(
-        conn, query.format(sql.Identifier(column), sql.Identifier(table)), (source.source_id,)
-    )
+    query = sql.SQL("""
+        SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1""")
+    names = (sql.Identifier(column), sql.Identifier(table))
+    rows = select_rows(conn, query.format(*names), (source.source_id,))
     return (pd.Timestamp(rows[0]["time"]), rows[0]["value"]) if rows else None
 
 
-def read_weather_forecasts(conn: connection, source_id: str, start=None, end=None) -> pd.DataFrame:
-    """Weather forecasts whose valid time is in the range: issue_time, valid_time, ghi, dni, dhi
-    [W/m²], temp_air [°C], wind_speed [m/s]."""
+def read_weather_forecasts(
+    conn: connection, source_id: str, start: Moment | None = None, end: Moment | None = None
+) -> pd.DataFrame:
+    """The weather forecasts of a source.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : of a weather source.
+    start, end : of the valid times read, with a zone.
+
+    Returns
+    -------
+    Columns issue_time, valid_time, ghi, dni, dhi [W/m²], temp_air [°C] and wind_speed [m/s].
+    """
     condition, values = between("valid_time", start, end)
     columns = ("issue_time", "valid_time", *WEATHER)
-    query = sql.SQL(
-        "SELECT {} FROM weather_forecasts WHERE source_id = %s{} ORDER BY issue_time, valid_time"
-    )
-    data = copy_out(
-        conn,
-        query.format(sql.SQL(", ").join(map(sql.Identifier, columns)), condition),
-        (source_id, *values),
-        columns,
-    )
+    query = sql.SQL("""
+        SELECT {} FROM weather_forecasts WHERE source_id = %s{}
+        ORDER BY issue_time, valid_time""").format(names_of(columns), condition)
+    data = copy_out(conn, query, (source_id, *values), columns)
     times = {name: _time_index(data[name], name) for name in columns[:2]}
     return pd.DataFrame(times | {name: data[name] for name in WEATHER})
 
 
 def read_resampled(
-    conn: connection, sources: Sequence[Source], start, end, step_min: int
+    conn: connection,
+    sources: Sequence[Source],
+    start: Moment | None,
+    end: Moment | None,
+    step_min: int,
 ) -> pd.DataFrame:
-    """Sources side by side on one step [min]: means over longer steps, and a longer interval's
-    value in each of its parts.
+    """Sources side by side on one step: means over longer steps, and a longer interval's value in
+    each of its parts.
 
-    Columns are source_ids in the order given; NaN where a source has nothing.
+    Parameters
+    ----------
+    conn : the connection.
+    sources : plants, loads and markets.
+    start, end : of the times read, with a zone.
+    step_min : of the result [min].
+
+    Returns
+    -------
+    Values [kW or EUR/MWh] by time; a column for each source_id in the order given, with NaN where
+    a source has nothing.
     """
     columns = {}
     for source in sources:
@@ -168,11 +213,10 @@ def read_resampled(
 
 
 def data_end(conn: connection) -> pd.Timestamp:
-    """End of the newest interval that every solar, wind and load source has: the default "now" of
-    forecasts and plans.
+    """End of the newest interval that every solar, wind and load source has [UTC].
 
-    Where steps differ it is that of the longest, so that each forecast begins with an interval of
-    its source.
+    It is the default "now" of forecasts and plans. Where steps differ it is that of the longest,
+    so that each forecast begins with an interval of its source.
 
     Raises
     ------
@@ -210,7 +254,7 @@ def count_measurements(conn: connection) -> dict[str, int]:
     Solar, wind, load, market, weather and weather-forecast.
     """
     counts = dict.fromkeys(KINDS, 0)
-    with conn.cursor() as cursor:
+    with conn.cursor() as cur:
         for table in MEASUREMENTS:
             kinds = [kind.name for kind in KINDS.values() if kind.table == table]
             if len(kinds) == 1:
@@ -221,6 +265,6 @@ def count_measurements(conn: connection) -> dict[str, int]:
                 query = sql.SQL(
                     "SELECT kind, count(*) FROM {} JOIN sources USING (source_id) GROUP BY kind"
                 ).format(sql.Identifier(table))
-            cursor.execute(query)
-            counts |= cursor.fetchall()
+            cur.execute(query)
+            counts |= dict(cur.fetchall())
     return counts

@@ -1,11 +1,10 @@
-"""What the plant computed, in the database: forecasts, batteries with their states, and schedules.
-Known to others by db.
+"""Results in the database: forecasts, batteries with their states, and schedules.
 
-Each result belongs to a run, named by a `run_id` that says what it is made of: to save it again
-replaces it. A run is written in one transaction. Times are UTC and label the start of their
-interval; states of charge are those at its end.
+Each result belongs to a run. Its `run_id` says what it is made of, so to save it again replaces it.
+A run is written in one transaction. Times are UTC and label the start of their interval; states of
+charge are those at its end.
 
-    python -c "import results; print(results.save_schedule.__doc__)"
+    python -c "from vpp.storage import results; print(results.save_schedule.__doc__)"
 
 Not a script.
 """
@@ -22,7 +21,15 @@ from psycopg2 import sql
 from psycopg2.extensions import connection
 
 from vpp.runtime.config import BatteryParameters, check_known
-from vpp.storage.rows import copy_frame, explained, select_frame, select_rows, upsert_rows
+from vpp.storage.errors import explained
+from vpp.storage.rows import (
+    Moment,
+    copy_frame,
+    names_of,
+    select_frame,
+    select_rows,
+    upsert_rows,
+)
 from vpp.storage.schema import QUANTILES
 
 
@@ -36,7 +43,7 @@ def run_id(*parts: object) -> str:
 
 
 def _stable(part: object) -> object:
-    if dataclasses.is_dataclass(part):
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
         return _stable(dataclasses.asdict(part))
     if isinstance(part, Mapping):
         return {str(key): _stable(value) for key, value in part.items()}
@@ -55,7 +62,13 @@ def _stable(part: object) -> object:
 class ForecastRun:
     """Which model forecast what, when.
 
-    Role is champion, fallback, candidate, backtest or manual.
+    Parameters
+    ----------
+    source_id : the source that is forecast.
+    model, model_version : the model's name, and its version in the store; None where it has none.
+    trained_until : end of the data that the model was fitted on [UTC].
+    issue_time : when the forecast was issued [UTC].
+    role : champion, fallback, candidate, backtest or manual.
     """
 
     source_id: str
@@ -67,6 +80,7 @@ class ForecastRun:
 
     @property
     def run_id(self) -> str:
+        """Its key: role, source, model and issue time."""
         return run_id(
             "forecast", self.role, self.source_id, self.model, pd.Timestamp(self.issue_time)
         )
@@ -77,47 +91,60 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
 
     Parameters
     ----------
+    conn : the connection; its transaction is committed.
     runs : each run with its frame: index valid_time (UTC), columns value, q05, q10, q25, q50, q75,
         q90, q95 [kW or EUR/MWh] and published (false where missing): whether it is a known price.
+
+    Raises
+    ------
+    ValueError : times without a zone.
+    DatabaseError : the server refuses; nothing was replaced.
     """
-    with explained("forecasts"), conn, conn.cursor() as cursor:
+    with explained("forecasts"), conn, conn.cursor() as cur:
         ids = [run.run_id for run, _ in runs]
-        if any(frame.index.tz is None for _, frame in runs):
+        if any(pd.DatetimeIndex(frame.index).tz is None for _, frame in runs):
             raise ValueError("forecasts without a time zone: expected valid_time in UTC as index")
-        cursor.execute("DELETE FROM forecasts WHERE run_id = ANY(%s)", (ids,))
-        cursor.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
+        cur.execute("DELETE FROM forecasts WHERE run_id = ANY(%s)", (ids,))
+        cur.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
         for run, frame in runs:
-            upsert_rows(
-                cursor,
-                "forecast_runs",
-                ["run_id"],
-                [{"run_id": run.run_id, **dataclasses.asdict(run)}],
-            )
+            row = {"run_id": run.run_id, **dataclasses.asdict(run)}
+            upsert_rows(cur, "forecast_runs", ["run_id"], [row])
             names = [name for name in (*QUANTILES, "published") if name in frame]
             rows = frame[["value", *names]].rename_axis("valid_time").reset_index()
             rows.insert(0, "run_id", run.run_id)
-            copy_frame(cursor, "forecasts", rows)
+            copy_frame(cur, "forecasts", rows)
 
 
 def read_forecasts(
     conn: connection,
     source_id: str,
-    issue_time,
+    issue_time: Moment,
     roles: Sequence[str] = ("champion", "fallback"),
     or_before: bool = False,
 ) -> tuple[ForecastRun, pd.DataFrame] | None:
-    """The newest run of these roles with exactly this issue time, and its frame as in
-    `save_forecasts`; None where there is none.
+    """The newest forecast of a source that was issued at a time.
 
-    With `or_before` it is the newest with this issue time or else the last before it.
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : its name.
+    issue_time : with a zone.
+    roles : of the runs that count.
+    or_before : where none was issued at that time, take the last one before it.
+
+    Returns
+    -------
+    The run, and its frame as in `save_forecasts`; None where there is none.
     """
     names = [item.name for item in dataclasses.fields(ForecastRun)]
-    query = sql.SQL(
-        "SELECT {} FROM forecast_runs WHERE source_id = %s AND issue_time {} %s AND role = ANY(%s)"
-        " ORDER BY issue_time DESC, created_at DESC LIMIT 1"
-    ).format(sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL("<=" if or_before else "="))
+    query = sql.SQL("""
+        SELECT {} FROM forecast_runs
+        WHERE source_id = %s AND issue_time {} %s AND role = ANY(%s)
+        ORDER BY issue_time DESC, created_at DESC LIMIT 1""")
     rows = select_rows(
-        conn, query, (source_id, pd.Timestamp(issue_time).to_pydatetime(), list(roles))
+        conn,
+        query.format(names_of(names), sql.SQL("<=" if or_before else "=")),
+        (source_id, pd.Timestamp(issue_time).to_pydatetime(), list(roles)),
     )
     if not rows:
         return None
@@ -127,43 +154,41 @@ def read_forecasts(
         if key in ("trained_until", "issue_time") and value
     }
     run = ForecastRun(**(rows[0] | times))
-    columns = sql.SQL(", ").join(
-        map(sql.Identifier, ("valid_time", "value", *QUANTILES, "published"))
-    )
-    query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time").format(
-        columns
-    )
-    return run, select_frame(conn, query, (run.run_id,), "valid_time").astype({"published": bool})
+    columns = names_of(("valid_time", "value", *QUANTILES, "published"))
+    query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time")
+    frame = select_frame(conn, query.format(columns), (run.run_id,), "valid_time")
+    return run, frame.astype({"published": bool})
 
 
 def read_forecast_runs(
     conn: connection, source_id: str | None = None, roles: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The runs in the order they were made, one a row.
+    """The forecast runs in the order in which they were made.
 
-    Only of a source or of some roles if given.
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : only those of this source; None for all.
+    roles : only those of these roles; None for all.
+
+    Returns
+    -------
+    One row a run, with the columns of `forecast_runs`.
     """
-    condition, values = sql.SQL("true"), []
-    if source_id is not None:
-        condition, values = condition + sql.SQL(" AND source_id = %s"), [source_id]
-    if roles is not None:
-        condition, values = condition + sql.SQL(" AND role = ANY(%s)"), [*values, list(roles)]
-    return select_frame(
-        conn,
-        sql.SQL("SELECT * FROM forecast_runs WHERE {} ORDER BY created_at").format(condition),
-        values,
-    )
+    query = """
+        SELECT * FROM forecast_runs
+        WHERE (%(source_id)s IS NULL OR source_id = %(source_id)s)
+            AND (%(roles)s IS NULL OR role = ANY(%(roles)s))
+        ORDER BY created_at"""
+    wanted = {"source_id": source_id, "roles": None if roles is None else list(roles)}
+    return select_frame(conn, query, wanted)
 
 
 def upsert_batteries(conn: connection, batteries: Iterable[BatteryParameters]) -> None:
-    """Register batteries, or bring registered ones up to date."""
-    with explained("batteries"), conn.cursor() as cursor:
-        upsert_rows(
-            cursor,
-            "batteries",
-            ["battery_id"],
-            [dataclasses.asdict(battery) for battery in batteries],
-        )
+    """Register batteries, or bring registered ones up to date; the caller commits."""
+    rows = [dataclasses.asdict(battery) for battery in batteries]
+    with explained("batteries"), conn.cursor() as cur:
+        upsert_rows(cur, "batteries", ["battery_id"], rows)
 
 
 def _with_time_column(frame: pd.DataFrame) -> pd.DataFrame:
@@ -175,76 +200,94 @@ def save_battery_states(conn: connection, frame: pd.DataFrame) -> None:
 
     Parameters
     ----------
+    conn : the connection; the caller commits.
     frame : battery_id, kind (measured, simulated or planned), soc [fraction, at the end of its
-        interval], optionally run_id, energy_kwh, charge_kw, discharge_kw; time (UTC) as index or
-        column.
+        interval], optionally run_id, energy_kwh [kWh], charge_kw and discharge_kw [kW]; time (UTC)
+        as index or column.
     """
     frame = _with_time_column(frame)
     if "run_id" not in frame:
         frame = frame.assign(run_id="")
-    with explained("battery_states"), conn.cursor() as cursor:
-        upsert_rows(
-            cursor,
-            "battery_states",
-            ["battery_id", "kind", "run_id", "time"],
-            frame.to_dict("records"),
-        )
+    rows = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+    with explained("battery_states"), conn.cursor() as cur:
+        upsert_rows(cur, "battery_states", ["battery_id", "kind", "run_id", "time"], rows)
 
 
-def read_last_state(conn: connection, battery_id: str, at) -> tuple[pd.Timestamp, float] | None:
-    """Time and state of charge [fraction] of the last state that is not planned at or before `at`.
+def read_last_state(
+    conn: connection, battery_id: str, at: Moment
+) -> tuple[pd.Timestamp, float] | None:
+    """The last state of a battery that is not planned.
 
-    None where there is none.
+    Parameters
+    ----------
+    conn : the connection.
+    battery_id : its name.
+    at : states after this time do not count.
+
+    Returns
+    -------
+    Start of its interval [UTC], and the state of charge at its end [fraction]; None where there is
+    none.
     """
-    query = (
-        "SELECT time, soc FROM battery_states WHERE battery_id = %s AND kind <> "
-        "'planned' "
-        "AND time <= %s ORDER BY time DESC LIMIT 1"
-    )
+    query = """
+        SELECT time, soc FROM battery_states
+        WHERE battery_id = %s AND kind <> 'planned' AND time <= %s
+        ORDER BY time DESC LIMIT 1"""
     rows = select_rows(conn, query, (battery_id, pd.Timestamp(at).to_pydatetime()))
     return (pd.Timestamp(rows[0]["time"]).tz_convert("UTC"), rows[0]["soc"]) if rows else None
 
 
-def read_states(conn: connection, battery_id: str, start, end) -> pd.DataFrame:
-    """Charging and discharging power [kW] of the states in [start, end) that are not planned, a
-    measured one before a simulated one.
+def read_states(conn: connection, battery_id: str, start: Moment, end: Moment) -> pd.DataFrame:
+    """The powers of a battery as measured or simulated; a measured state goes before a simulated.
+
+    Parameters
+    ----------
+    conn : the connection.
+    battery_id : its name.
+    start, end : the range `[start, end)` of times, with a zone.
+
+    Returns
+    -------
+    Columns charge_kw and discharge_kw [kW] by time.
     """
-    query = (
-        "SELECT DISTINCT ON (time) time, charge_kw, discharge_kw FROM battery_states"
-        " WHERE battery_id = %s AND kind <> 'planned' AND time >= %s AND time < %s ORDER BY "
-        "time, kind, run_id DESC"
-    )
+    query = """
+        SELECT DISTINCT ON (time) time, charge_kw, discharge_kw FROM battery_states
+        WHERE battery_id = %s AND kind <> 'planned' AND time >= %s AND time < %s
+        ORDER BY time, kind, run_id DESC"""
     times = (pd.Timestamp(moment).to_pydatetime() for moment in (start, end))
-    return select_frame(conn, sql.SQL(query), (battery_id, *times), "time").astype(float)
+    return select_frame(conn, query, (battery_id, *times), "time").astype(float)
 
 
 def save_schedule(
     conn: connection, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame
 ) -> None:
-    """Write a schedule with its battery states in one transaction; a run with the same run_id is
-    replaced.
+    """Write a schedule with its battery states; a run with the same run_id is replaced.
 
     Parameters
     ----------
+    conn : the connection; its transaction is committed.
     run : columns of `schedule_runs`.
     schedule : columns of `schedules` but run_id; time (UTC) as index or column.
-    states : battery_id, soc, energy_kwh, charge_kw, discharge_kw, kind ("planned" where missing);
-    time (UTC) as index or column."""
-    identifier = run["run_id"]
+    states : battery_id, soc [fraction], energy_kwh [kWh], charge_kw, discharge_kw [kW], kind
+        ("planned" where missing); time (UTC) as index or column.
+
+    Raises
+    ------
+    DatabaseError : the server refuses; nothing was replaced.
+    """
+    identifier = str(run["run_id"])
     schedule, states = (
         _with_time_column(frame).assign(run_id=identifier) for frame in (schedule, states)
     )
     if "kind" not in states:
         states = states.assign(kind="planned")
-    with explained("schedules"), conn, conn.cursor() as cursor:
+    with explained("schedules"), conn, conn.cursor() as cur:
         for table in ("schedules", "battery_states", "schedule_runs"):
-            cursor.execute(
-                sql.SQL("DELETE FROM {} WHERE run_id = %s").format(sql.Identifier(table)),
-                (identifier,),
-            )
-        upsert_rows(cursor, "schedule_runs", ["run_id"], [dict(run)])
-        copy_frame(cursor, "schedules", schedule)
-        copy_frame(cursor, "battery_states", states)
+            statement = sql.SQL("DELETE FROM {} WHERE run_id = %s")
+            cur.execute(statement.format(sql.Identifier(table)), (identifier,))
+        upsert_rows(cur, "schedule_runs", ["run_id"], [dict(run)])
+        copy_frame(cur, "schedules", schedule)
+        copy_frame(cur, "battery_states", states)
 
 
 def check_run(conn: connection, run_id: str) -> None:
@@ -254,38 +297,37 @@ def check_run(conn: connection, run_id: str) -> None:
     ------
     ConfigError : it is not; the nearest are given.
     """
-    rows = select_rows(conn, "SELECT run_id FROM schedule_runs ORDER BY created_at DESC", ())
+    rows = select_rows(conn, "SELECT run_id FROM schedule_runs ORDER BY created_at DESC")
     check_known("run", run_id, [row["run_id"] for row in rows])
 
 
 def read_schedule(
     conn: connection, run_id: str | None = None, kind: str = "plan"
 ) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
-    """A run by its run_id, or the newest of a kind that was made; None where there is none.
+    """A run, its schedule and its battery states.
+
+    Parameters
+    ----------
+    conn : the connection.
+    run_id : its name; None for the newest that was made.
+    kind : of that newest one.
 
     Returns
     -------
-    The run, its schedule and its battery states, as in `save_schedule`, with time as index.
+    As in `save_schedule`, with time as index; None where there is none.
     """
-    if run_id is not None:
-        rows = select_rows(conn, "SELECT * FROM schedule_runs WHERE run_id = %s", (run_id,))
-    else:
-        rows = select_rows(
-            conn,
-            "SELECT * FROM schedule_runs WHERE kind = %s ORDER BY created_at DESC LIMIT 1",
-            (kind,),
-        )
+    query, value = "SELECT * FROM schedule_runs WHERE run_id = %s", run_id
+    if run_id is None:
+        query = "SELECT * FROM schedule_runs WHERE kind = %s ORDER BY created_at DESC LIMIT 1"
+        value = kind
+    rows = select_rows(conn, query, (value,))
     if not rows:
         return None
     run = rows[0] | {"issue_time": pd.Timestamp(rows[0]["issue_time"]).tz_convert("UTC")}
     run.pop("created_at")
-    schedule = select_frame(
-        conn, "SELECT * FROM schedules WHERE run_id = %s ORDER BY time", (run["run_id"],), "time"
-    )
-    states = select_frame(
-        conn,
-        "SELECT * FROM battery_states WHERE run_id = %s ORDER BY battery_id, time",
-        (run["run_id"],),
-        "time",
-    )
+    key = (run["run_id"],)
+    query = "SELECT * FROM schedules WHERE run_id = %s ORDER BY time"
+    schedule = select_frame(conn, query, key, "time")
+    query = "SELECT * FROM battery_states WHERE run_id = %s ORDER BY battery_id, time"
+    states = select_frame(conn, query, key, "time")
     return run, schedule.drop(columns="run_id"), states.drop(columns="run_id")

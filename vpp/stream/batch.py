@@ -14,6 +14,7 @@ from confluent_kafka import Message
 from vpp.runtime.config import Kafka
 from vpp.stream import records
 from vpp.stream.dead_letters import DeadLetter
+from vpp.stream.kafka import origin
 from vpp.stream.positions import Partition, Positions
 from vpp.stream.writer import Outcome
 
@@ -41,25 +42,37 @@ class Batch:
     decoded: dict[str, records.Decoded]
 
     def letters(self, outcome: Mapping[str, Outcome]) -> list[DeadLetter]:
-        """The dead letters of the messages that were refused."""
+        """The dead letters of the messages that were refused.
+
+        Parameters
+        ----------
+        outcome : kind -> what became of its messages.
+        """
         letters = []
         for kind, item in outcome.items():
             for place, reason in item.refused:
-                m = self.messages[kind][place]
-                origin = (m.topic(), m.partition(), m.offset(), self.sent_ms[kind][place])
-                letters.append(DeadLetter(*origin, reason, m.key(), m.value(), None))
+                message = self.messages[kind][place]
+                where = (*origin(message), self.sent_ms[kind][place])
+                letters.append(DeadLetter(*where, reason, message.key(), message.value(), None))
         return letters
 
     def ends(self) -> dict[Partition, int]:
         """Partition -> the offset after its last message."""
-        ends = {}
+        ends: dict[Partition, int] = {}
         for messages in self.messages.values():
-            ends |= {(m.topic(), m.partition()): m.offset() + 1 for m in messages}
+            for topic, number, offset in map(origin, messages):
+                ends[topic, number] = offset + 1
         return ends
 
 
 class Work(threading.Thread):
-    """A batch in the hands of the database, in a thread of its own."""
+    """A batch in the hands of the database, in a thread of its own.
+
+    Parameters
+    ----------
+    batch : the messages.
+    action : stores them; kind -> what became of its messages.
+    """
 
     def __init__(self, batch: Batch, action: Callable[[], dict[str, Outcome]]):
         super().__init__(name="database", daemon=True)
@@ -69,6 +82,7 @@ class Work(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Do the action, and keep its result or error."""
         try:
             self.returned = self.action()
         except BaseException as error:
@@ -85,16 +99,20 @@ class Work(threading.Thread):
 def collect(
     positions: Positions, kafka: Kafka, stop: threading.Event, is_awaited: bool
 ) -> list[Message]:
-    """Read the messages of one batch: `batch_rows` of them, or what comes in `batch_s`.
+    """Read the messages of one batch: `batch_rows` of them, or as many as come in `batch_s`.
 
     It ends early at a lull, at an error, and when the sink is told to stop. Messages that were
     read before the partitions were shared out anew are left to their new owners.
 
     Parameters
     ----------
-    is_awaited : an earlier batch waits to be completed, and is not to be kept waiting.
+    positions : the member of the group that reads.
+    kafka : the limits of a batch.
+    stop : ends it early.
+    is_awaited : whether an earlier batch waits to be completed; then the first lull ends it.
     """
-    batch, size, generation = [], 0, positions.generation
+    batch: list[Message] = []
+    size, generation = 0, positions.generation
     until = time.monotonic() + kafka.batch_s
     while len(batch) < kafka.batch_rows and size < BATCH_BYTES:
         left = until - time.monotonic()
@@ -102,17 +120,18 @@ def collect(
             break
         hurry = is_awaited or bool(batch)
         rows = min(POLL_ROWS, kafka.batch_rows - len(batch))
-        got = positions.consumer.consume(rows, min(left, LULL_S) if hurry else left)
+        got = positions.member.consume(rows, min(left, LULL_S) if hurry else left)
         if hurry and not got:
             break
         if positions.generation != generation:
             batch, size, generation = [], 0, positions.generation
         for message in got:
-            if message.error() is None:
+            error = message.error()
+            if error is None:
                 batch.append(message)
                 size += len(message)
             else:
-                positions.note(message)
+                positions.note(message, error)
     return batch
 
 
@@ -121,13 +140,14 @@ def decode(messages: Sequence[Message], kinds: Mapping[str, str], generation: in
 
     Parameters
     ----------
+    messages : in the order in which they came.
     kinds : topic -> kind.
     generation : of the assignment of partitions under which they were read.
     """
     groups: dict[str, list[Message]] = defaultdict(list)
     sent_ms, decoded = {}, {}
     for message in messages:
-        groups[kinds[message.topic()]].append(message)
+        groups[kinds[origin(message)[0]]].append(message)
     now_ms = time.time_ns() // 1_000_000
     for kind, group in groups.items():
         sent_ms[kind] = [at if at >= 0 else now_ms for _, at in map(Message.timestamp, group)]

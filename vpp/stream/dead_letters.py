@@ -4,11 +4,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from vpp.runtime.config import Config
-from vpp.stream.kafka import REQUEST_S, StreamError, new_consumer, new_producer, send, topic_names
+from vpp.stream.kafka import (
+    REQUEST_S,
+    StreamError,
+    cause,
+    new_consumer,
+    new_producer,
+    origin,
+    send,
+    topic_names,
+)
 
 DLQ_SUFFIX = ".dlq"
 DLQ_VALUE_BYTES = 64_000  # more of a refused value is cut
@@ -39,12 +49,18 @@ class DeadLetter:
 
     @property
     def origin(self) -> tuple[str, int, int, int]:
-        """Topic, partition, offset and time: what tells it from every other message."""
+        """Topic, partition, offset and time, which tell it from every other message."""
         return self.topic, self.partition, self.offset, self.sent_ms
 
 
 class DeadLetterQueue:
-    """Sends dead letters, and knows that they have arrived."""
+    """Sends dead letters, and knows that they have arrived.
+
+    Parameters
+    ----------
+    settings : as of `kafka_settings`.
+    on_error : told when the broker is away.
+    """
 
     def __init__(self, settings: dict[str, object], on_error: Callable[[KafkaError], None]):
         self.failures: Counter[str] = Counter()
@@ -84,10 +100,10 @@ def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = Fa
     if resolved:
         send(producer, letter.topic + DLQ_SUFFIX, None, letter.key, headers | {"resolved": "yes"})
         return
-    value, size = letter.value, len(letter.value or b"")
+    value = letter.value
     headers["error"] = letter.error[:DLQ_REASON_CHARACTERS]
-    if size > DLQ_VALUE_BYTES:
-        headers["truncated"], value = str(size), value[:DLQ_VALUE_BYTES]
+    if value is not None and len(value) > DLQ_VALUE_BYTES:
+        headers["truncated"], value = str(len(value)), value[:DLQ_VALUE_BYTES]
     send(producer, letter.topic + DLQ_SUFFIX, value, letter.key, headers)
 
 
@@ -109,36 +125,39 @@ def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadL
     """
     consumer = new_consumer(settings, f"{config.kafka.group_id}-dlq")
     names = {topic + DLQ_SUFFIX for topic in topic_names(config).values()}
-    found = {}
+    found: dict[tuple[str, int, int, int], DeadLetter] = {}
+    resolved = set()
     try:
         topics = consumer.list_topics(timeout=REQUEST_S).topics
         partitions = {name: sorted(topics[name].partitions) for name in names if name in topics}
-        resolved = set()
         for message in _read_all(consumer, partitions):
-            headers = {
-                name: value.decode("utf-8", "replace") for name, value in message.headers() or ()
-            }
-            letter = DeadLetter(
-                headers["topic"],
-                int(headers["partition"]),
-                int(headers["offset"]),
-                int(headers["time"]),
-                headers.get("error", ""),
-                message.key(),
-                message.value(),
-                int(headers["truncated"]) if "truncated" in headers else None,
-            )
-            if "resolved" in headers:
+            letter, is_resolved = _letter(message)
+            if is_resolved:
                 resolved.add(letter.origin)
             else:
                 found[letter.origin] = letter
     except KafkaException as error:
-        raise StreamError(
-            f"Kafka: {error.args[0].str()}; start the broker or correct [kafka]"
-        ) from None
+        raise StreamError(f"Kafka: {cause(error)}; start the broker or correct [kafka]") from None
     finally:
         consumer.close()
     return [found[origin] for origin in sorted(found) if origin not in resolved]
+
+
+def _letter(message: Message) -> tuple[DeadLetter, bool]:
+    """A dead letter as `send_dead_letter` sent it, and whether it says that it is resolved."""
+    pairs = cast(list[tuple[str, bytes]], message.headers() or [])
+    headers = {name: value.decode("utf-8", "replace") for name, value in pairs}
+    letter = DeadLetter(
+        headers["topic"],
+        int(headers["partition"]),
+        int(headers["offset"]),
+        int(headers["time"]),
+        headers.get("error", ""),
+        message.key(),
+        message.value(),
+        int(headers["truncated"]) if "truncated" in headers else None,
+    )
+    return letter, "resolved" in headers
 
 
 def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[Message]:
@@ -146,9 +165,8 @@ def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[
     ends = {}
     for topic, numbers in partitions.items():
         for number in numbers:
-            low, high = consumer.get_watermark_offsets(
-                TopicPartition(topic, number), timeout=REQUEST_S
-            )
+            item = TopicPartition(topic, number)
+            low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
             if low < high:
                 ends[topic, number] = (low, high)
     consumer.assign([TopicPartition(*place, low) for place, (low, _) in ends.items()])
@@ -165,6 +183,6 @@ def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[
             if message.error():
                 raise KafkaException(message.error())
             yield message
-            place = (message.topic(), message.partition())
-            if place in ends and message.offset() + 1 >= ends[place][1]:
-                del ends[place]
+            topic, number, offset = origin(message)
+            if (topic, number) in ends and offset + 1 >= ends[topic, number][1]:
+                del ends[topic, number]

@@ -3,8 +3,10 @@
 import csv
 import operator
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,9 +14,10 @@ from vpp.runtime.config import Config
 from vpp.site.kinds import KINDS
 from vpp.stream.kafka import StreamError
 
-# Lines that are read, encoded and sent at once. Looks for delivery reports and for a signal to
-# stop lie between.
+# Lines that are read, encoded and sent at once. In between the producer looks for delivery reports
+# and for a signal to stop.
 CHUNK_ROWS = 500
+BLOCK_BYTES = 2**20
 Chunk = tuple[Sequence[str], Sequence[str], list[bytes]]  # times as written, keys and values
 
 
@@ -29,7 +32,7 @@ def count_lines(config: Config, kinds: Sequence[str]) -> int:
     for path in (csv_path(config, kind) for kind in kinds):
         if path.exists():
             with path.open("rb") as file:
-                blocks = iter(lambda file=file: file.read(1 << 20), b"")
+                blocks = iter(partial(file.read, BLOCK_BYTES), b"")
                 total += max(0, sum(block.count(b"\n") for block in blocks) - 1)
     return total
 
@@ -55,18 +58,23 @@ def read_messages(path: Path, kind: str) -> Iterator[Chunk]:
     try:
         yield from _read_messages(path, kind)
     except UnicodeDecodeError:
-        with path.open("rb") as file:
-            lines = enumerate(file, 1)
-            bad = (n for n, text in lines if text != text.decode(errors="ignore").encode())
-            line = next(bad, 1)
+        line = _line_not_utf8(path)
         raise StreamError(f"{path}, line {line}: is not UTF-8; save the file as UTF-8") from None
+
+
+def _line_not_utf8(path: Path) -> int:
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            if text != text.decode(errors="ignore").encode():
+                return number
+    return 1
 
 
 def _read_messages(path: Path, kind: str) -> Iterator[Chunk]:
     fields = KINDS[kind].fields
     texts = len(fields) - len(KINDS[kind].values)  # they come first
     encode = msgspec.json.Encoder().encode
-    record = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
+    record: Any = msgspec.defstruct("Line", [(name, object) for name in fields], gc=False)
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         header = next(iter(_lines(rows, 1, path)), [])
@@ -80,23 +88,23 @@ def _read_messages(path: Path, kind: str) -> Iterator[Chunk]:
                 lines = [line + [""] * (len(header) - len(line)) for line in lines if line]
             columns = list(zip(*map(pick, lines), strict=True))
             try:
-                columns[texts:] = [list(map(float, column)) for column in columns[texts:]]
-                values = list(map(encode, map(record, *columns)))
+                numbers = [map(float, column) for column in columns[texts:]]
+                values = list(map(encode, map(record, *columns[:texts], *numbers)))
             except ValueError:  # a cell is no number, or no text at all
                 values = [encode(_line(record, cells, texts)) for cells in map(pick, lines)]
             if lines:
                 yield columns[1], columns[0], values
 
 
-def _line(record: type, cells: Sequence[str], texts: int) -> msgspec.Struct:
+def _line(record: Any, cells: Sequence[str], texts: int) -> msgspec.Struct:
     try:
         return record(*cells[:texts], *map(float, cells[texts:]))
     except ValueError:
         return record(*cells)
 
 
-def _lines(reader, count: int, path: Path) -> list[list[str]]:
-    """The next lines of a CSV file, `count` or what is left."""
+def _lines(reader: Any, count: int, path: Path) -> list[list[str]]:
+    """The next `count` lines of a `csv.reader`, or those that are left."""
     try:
         return list(islice(reader, count))
     except csv.Error as error:

@@ -4,8 +4,9 @@ The topics of dead letters are in dead_letters.py. Not a script.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import tenacity
 from confluent_kafka import (
@@ -34,6 +35,16 @@ class StreamError(VppError):
     """
 
 
+def cause(error: KafkaException) -> str:
+    """Why a client of Kafka failed, in its own words."""
+    return error.args[0].str()
+
+
+def origin(message: Message) -> tuple[str, int, int]:
+    """Topic, partition and offset of a message that came from the broker."""
+    return cast(tuple[str, int, int], (message.topic(), message.partition(), message.offset()))
+
+
 def topic_names(config: Config) -> dict[str, str]:
     """Kind of message -> topic, with the configured prefix."""
     return {kind.name: config.kafka.topic_prefix + kind.topic for kind in KINDS.values()}
@@ -43,12 +54,16 @@ def kafka_settings(config: Config) -> dict[str, object]:
     """Settings of librdkafka: address and security of the broker.
 
     The embedded broker is started, if it is the one configured.
+
+    Raises
+    ------
+    EmbeddedError : it cannot be started.
     """
     kafka, servers = config.kafka, config.kafka.bootstrap_servers
     if servers == EMBEDDED:
         running = ensure_running(config.paths.state_dir, config.database.wait_s)
         servers = running.bootstrap_servers
-    settings = {
+    settings: dict[str, object] = {
         "bootstrap.servers": servers,
         "security.protocol": kafka.security_protocol,
         "client.id": "vpp",
@@ -68,7 +83,7 @@ def kafka_settings(config: Config) -> dict[str, object]:
 def new_producer(
     settings: dict[str, object],
     wait_s: float,
-    failures: Counter,
+    failures: Counter[str],
     on_error: Callable[[KafkaError], None] = lambda error: None,
 ) -> Producer:
     """Make an idempotent producer.
@@ -79,6 +94,10 @@ def new_producer(
     wait_s : a message that is not delivered within this time [s] has failed.
     failures : counts the failed messages by their cause.
     on_error : told when the broker is away.
+
+    Returns
+    -------
+    The producer. Flush it before the program ends.
     """
 
     def report(error: KafkaError | None, message: Message) -> None:
@@ -116,6 +135,10 @@ def new_consumer(
     settings : as of `kafka_settings`.
     group_id : its group.
     on_error : told when the broker is away.
+
+    Returns
+    -------
+    The consumer, which the caller closes.
     """
     return Consumer(
         settings
@@ -140,12 +163,19 @@ def send(
     topic: str,
     value: bytes | None,
     key: bytes | str | None,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
-    """Queue a message, waiting while the queue is full."""
+    """Queue a message, waiting while the queue is full.
+
+    Parameters
+    ----------
+    producer : it must be flushed afterwards.
+    topic : its name.
+    value, key, headers : of the message.
+    """
     while True:
         try:
-            producer.produce(topic, value, key, headers=headers or {})
+            producer.produce(topic, value, key, headers=list((headers or {}).items()))
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.01)
@@ -189,7 +219,7 @@ def wait_for_topics(
             result[topic] = retry(partitions, topic)
         except KafkaException as error:
             raise StreamError(
-                f"Kafka, topic {topic}: {error.args[0].str()}; start the broker (make up, or "
+                f"Kafka, topic {topic}: {cause(error)}; start the broker (make up, or "
                 "bootstrap_servers = embedded), correct [kafka], or create the topic"
             ) from None
     return result
@@ -201,9 +231,9 @@ class Lag:
 
     Parameters
     ----------
-    topic, partition : where.
-    committed : the group has stored all before this offset; None where it has committed nothing.
-    low, high : the broker has the messages from `low` to before `high`.
+    topic, partition : name and number.
+    committed : offset before which the group has stored all; None where it has committed nothing.
+    low, high : offsets; the broker has the messages from `low` to before `high`.
     """
 
     topic: str
@@ -225,6 +255,14 @@ def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:
     ----------
     consumer : a member of the group, or an observer with its name.
     partitions : topic -> numbers of its partitions.
+
+    Returns
+    -------
+    One for each partition.
+
+    Raises
+    ------
+    KafkaException : the broker does not answer.
     """
     places = [(topic, number) for topic, numbers in partitions.items() for number in numbers]
     items = [TopicPartition(*place) for place in places]

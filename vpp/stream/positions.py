@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from vpp.stream.kafka import REQUEST_S, lags, new_consumer
+from vpp.stream.kafka import REQUEST_S, StreamError, cause, lags, new_consumer, origin
 
 log = logging.getLogger("sink")
 
@@ -40,12 +40,34 @@ class Positions:
 
     # membership
 
+    @property
+    def member(self) -> Consumer:
+        """The consumer of a sink that has joined.
+
+        Raises
+        ------
+        StreamError : it has not, or has left.
+        """
+        if self.consumer is None:
+            raise StreamError(f"Kafka: the sink is no member of the group {self.group_id}")
+        return self.consumer
+
     def join(self, settings: dict[str, object], topics: Sequence[str]) -> None:
-        """Join the group; partitions are assigned while the consumer is read from."""
+        """Join the group; partitions are assigned while the consumer is read from.
+
+        Parameters
+        ----------
+        settings : as of `kafka_settings`.
+        topics : their names.
+        """
         self.settings, self.topics = settings, list(topics)
         self.consumer = new_consumer(settings, self.group_id, self.on_error)
-        callbacks = {"on_revoke": self._on_revoke, "on_lost": self._on_revoke}
-        self.consumer.subscribe(self.topics, on_assign=self._on_assign, **callbacks)
+        self.consumer.subscribe(
+            self.topics,
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
 
     def leave(self) -> None:
         """Leave the group, if it is a member."""
@@ -64,10 +86,12 @@ class Positions:
             return
         self.consumer.pause(self.consumer.assignment())
         message = self.consumer.poll(0)
-        if message is not None and message.error() is None:
-            place = (message.topic(), message.partition(), message.offset())
-            self.consumer.seek(TopicPartition(*place))
-        elif message is not None and message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+        if message is None:
+            return
+        error = message.error()
+        if error is None:
+            self.consumer.seek(TopicPartition(*origin(message)))
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             self.notices.append(message)
 
     def resume(self) -> None:
@@ -76,12 +100,18 @@ class Positions:
         if self.consumer is not None:
             self.consumer.resume(self.consumer.assignment())
 
-    def note(self, message: Message) -> None:
-        """Keep in mind an error that came in place of a message."""
-        if message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+    def note(self, message: Message, error: KafkaError) -> None:
+        """Keep in mind an error that came in place of a message.
+
+        Parameters
+        ----------
+        message : it says in which partition, at which offset.
+        error : its error.
+        """
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
             self.notices.append(message)
         else:
-            self.on_error(message.error())
+            self.on_error(error)
 
     def on_error(self, error: KafkaError) -> None:
         """Keep an error in mind that says that the broker is away."""
@@ -129,10 +159,10 @@ class Positions:
         offsets = [TopicPartition(*place, offset) for place, offset in self.offsets.items()]
         try:
             if offsets:
-                self.consumer.commit(offsets=offsets, asynchronous=False)
+                self.member.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             # The next commit covers it, and after a rebalance the new owner reads it again.
-            log.debug("offsets not committed: %s", error)
+            log.debug("offsets not committed: %s", cause(error))
 
     def is_drained(self) -> bool:
         """Whether the group has stored all that the topics hold."""
@@ -150,7 +180,7 @@ class Positions:
     # loss
 
     def _start(self, consumer: Consumer, item: TopicPartition, position: int) -> int:
-        """Where to read on: reports dropped messages, and a topic that was made anew."""
+        """Where to read on; reports dropped messages, and a topic that was made anew."""
         low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
         place = (item.topic, item.partition)
         if position < low:
@@ -171,9 +201,9 @@ class Positions:
         """
         notices, self.notices = self.notices, []
         for notice in notices:
-            place = (notice.topic(), notice.partition())
-            if notice.offset() >= self.offsets.get(place, notice.offset() + 1):
-                item = TopicPartition(*place)
-                item.offset = self._start(self.consumer, item, notice.offset())
-                self.offsets[place] = item.offset
-                self.consumer.seek(item)
+            topic, number, offset = origin(notice)
+            if offset >= self.offsets.get((topic, number), offset + 1):
+                item = TopicPartition(topic, number)
+                item.offset = self._start(self.member, item, offset)
+                self.offsets[topic, number] = item.offset
+                self.member.seek(item)

@@ -4,9 +4,9 @@
 
 Messages are keyed by source, which keeps each source in order. The producer may be killed and run
 again: the sink stores each message once. `produce` sends from this process. `produce_aside` sends
-from one of its own, so that the sink has a core and an interpreter for itself. Run as a script,
-this file is that process: it takes its task from its standard input, and ends when that is closed,
-however its parent ends.
+from one of its own, so that the sink has a core and an interpreter for itself. That process runs
+`main`: it takes its task from its standard input, and ends when that is closed, however its parent
+ends.
 """
 
 import operator
@@ -21,8 +21,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from typing import IO, cast
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from vpp.runtime.config import Config, VppError
 from vpp.runtime.parallel import module_command
@@ -32,6 +33,7 @@ from vpp.stream.kafka import (
     MOCK_CLUSTER,
     REQUEST_S,
     StreamError,
+    cause,
     kafka_settings,
     lags,
     new_consumer,
@@ -49,9 +51,16 @@ ROOM_POLL_S = 0.05
 
 
 class Room:
-    """Keeps what is unread in a topic of librdkafka's own broker below what that can hold.
+    """Room in a topic of librdkafka's own broker: no more is unread there than it can hold.
 
     A real Kafka has room enough.
+
+    Parameters
+    ----------
+    config : names the group that reads.
+    settings : as of `kafka_settings`.
+    producer : the client that sends.
+    topic : its name.
     """
 
     def __init__(self, config: Config, settings: dict[str, object], producer: Producer, topic: str):
@@ -69,6 +78,10 @@ class Room:
         ----------
         keys, values : of the messages.
         stop : ends the waiting for room.
+
+        Yields
+        ------
+        The next of them to send.
 
         Raises
         ------
@@ -118,6 +131,7 @@ def produce(
 
     Parameters
     ----------
+    config : names the data folder, the broker and the topics.
     kinds : keys of `kinds.KINDS`.
     speed : times real time, by the messages' times; None for as fast as possible.
     stop : asked now and then; True ends it early.
@@ -138,17 +152,18 @@ def produce(
             "or python sources.py import"
         )
     settings, topics, wait_s = kafka_settings(config), topic_names(config), config.database.wait_s
-    failures, sent = Counter(), Counter(dict.fromkeys(kinds, 0))
+    failures: Counter[str] = Counter()
+    sent = Counter(dict.fromkeys(kinds, 0))
     producer = new_producer(settings, wait_s, failures)
     wait_for_topics(producer, [topics[kind] for kind in kinds], wait_s)
     try:
         with ExitStack() as stack:
             rooms = {}
-            if (producer.list_topics(timeout=REQUEST_S).cluster_id or "").startswith(MOCK_CLUSTER):
+            if has_little_room(producer):
                 rooms = {kind: Room(config, settings, producer, topics[kind]) for kind in kinds}
                 for room in rooms.values():
                     stack.callback(room.consumer.close)
-            for kind, keys, values in _messages(config, kinds, speed, stop):
+            for kind, keys, values in messages(config, kinds, speed, stop):
                 portions = rooms[kind].portions(keys, values, stop) if rooms else [slice(None)]
                 for portion in portions:
                     _send_all(producer, topics[kind], keys[portion], values[portion])
@@ -158,12 +173,18 @@ def produce(
                 if failures or stop():
                     break
     except KafkaException as error:
-        cause = error.args[0].str()
-        raise StreamError(f"Kafka: {cause}; {sent.total()} messages sent; produce again") from None
+        text = f"Kafka: {cause(error)}; {sent.total()} messages sent; produce again"
+        raise StreamError(text) from None
     finally:
         left = producer.flush(wait_s + 1)
     _refuse_undelivered(failures, left, sent.total())
     return dict(sent)
+
+
+def has_little_room(client: Producer | Consumer) -> bool:
+    """Whether the broker is librdkafka's own, which drops what is too much for it."""
+    cluster = client.list_topics(timeout=REQUEST_S).cluster_id
+    return (cluster or "").startswith(MOCK_CLUSTER)
 
 
 def _send_all(producer: Producer, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:
@@ -183,12 +204,21 @@ def _refuse_undelivered(failures: Counter[str], left: int, sent: int) -> None:
         )
 
 
-def _messages(
+def messages(
     config: Config, kinds: Sequence[str], speed: float | None, stop: Callable[[], bool]
 ) -> Iterator[tuple[str, Sequence[str], Sequence[bytes]]]:
-    """Kind, keys and values of all messages.
+    """All messages: file by file, or at a speed in the order of their times, each when it is due.
 
-    They come file by file, or at `speed` in the order of their times, each when it is due.
+    Parameters
+    ----------
+    config : names the data folder.
+    kinds : keys of `kinds.KINDS`.
+    speed : times real time; None for as fast as possible.
+    stop : ends the waiting.
+
+    Yields
+    ------
+    Kind, keys and values of some messages.
     """
     if not speed:
         for kind in kinds:
@@ -217,6 +247,15 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
 
     It ends when `stop` says so, and when this process ends in whatever way.
 
+    Parameters
+    ----------
+    config, kinds : as of `produce`.
+    stop : asked now and then; True ends it.
+
+    Returns
+    -------
+    Kind -> number of messages; empty where it was stopped.
+
     Raises
     ------
     StreamError : as `produce`, or the process was killed.
@@ -226,15 +265,16 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+    task, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
     try:
         with suppress(BrokenPipeError):  # it was killed at once
-            pickle.dump((config, list(kinds)), process.stdin)
-            process.stdin.flush()
+            pickle.dump((config, list(kinds)), task)
+            task.flush()
         while process.poll() is None:
             if stop():
                 return {}
             time.sleep(0.05)
-        if not (answer := process.stdout.read()):
+        if not (answer := answers.read()):
             raise StreamError(
                 f"the producer's process ended with {process.returncode} before all was sent; "
                 "run the same command again"
@@ -246,9 +286,9 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        answers.close()
         with suppress(BrokenPipeError):
-            process.stdin.close()
+            task.close()
 
 
 @contextmanager
@@ -270,7 +310,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> int:
-    """The process of `produce_aside`."""
+    """The process of `produce_aside`; returns its exit code."""
     signal.signal(signal.SIGINT, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -279,7 +319,8 @@ def main() -> int:
     except EOFError:
         return 1
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sent, error = {}, ""
+    sent: dict[str, int] = {}
+    error = ""
     try:
         sent = produce(config, kinds)
     except VppError as refused:

@@ -1,4 +1,4 @@
-"""What a message of the stream must say to be stored: decoding and checks, batch by batch.
+"""Messages of the stream are decoded and checked before they are stored, batch by batch.
 
 `decode` turns the values of one topic's messages into columns, and `check` turns those into what
 the database may store. Both list the refused messages, each with its reason. A message is JSON, an
@@ -11,7 +11,7 @@ int64 [µs since 1970 UTC]. Not a script.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ PROVISIONAL_STEP_MIN = 5  # of a source that sources.csv does not state yet
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 # The bad rows as a mask, and a function of row and source name that says what is wrong.
-Problem = tuple[np.ndarray, Callable[[int, str], str]]
+Fault = tuple[np.ndarray, Callable[[int, str], str]]
 
 RECORDS = {
     kind.name: msgspec.defstruct(
@@ -69,8 +69,19 @@ class Limits:
 class Registry:
     """The known sources as arrays, so that a batch is checked at once.
 
-    Steps are in µs and powers in kW. The step and capacity of a source that was registered
-    provisionally bound nothing.
+    The capacity of a source that was registered provisionally bounds nothing, and its step is the
+    shortest that there is.
+
+    Parameters
+    ----------
+    sources : the registered ones.
+
+    Attributes
+    ----------
+    sources, ids : the sources and their names, in the order given.
+    place : name -> place among them.
+    kinds, step_us, power_min_kw, power_max_kw : kind, step [µs] and least and largest power [kW]
+        of each, as arrays.
     """
 
     def __init__(self, sources: Iterable[Source]):
@@ -78,9 +89,8 @@ class Registry:
         self.ids = [source.source_id for source in self.sources]
         self.place = {name: place for place, name in enumerate(self.ids)}
         self.kinds = np.array([source.kind for source in self.sources], object)
-        self.step_us = np.array(
-            [MINUTE_US * _step_min(source) for source in self.sources], np.int64
-        )
+        steps_us = [MINUTE_US * _step_min(source) for source in self.sources]
+        self.step_us = np.array(steps_us, np.int64)
         bounds = np.array([_power_bounds(source) for source in self.sources], float)
         self.power_min_kw, self.power_max_kw = bounds.reshape(-1, 2).T
 
@@ -123,11 +133,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the database may store of the messages of one kind.
+    """The messages of one kind after the checks: rows to store, and the refused ones.
 
     Parameters
     ----------
-    columns : as `db.store_measurements` takes them.
+    columns : as `store_measurements` takes them.
     places : the place of each row among the messages.
     refused : place and reason of each other message.
     unknown : names of sources that are not registered.
@@ -152,23 +162,7 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
     -------
     The records, and the messages that are none.
     """
-    decoder, refused = DECODERS[kind].decode, []
-    try:
-        records, places = list(map(decoder, values)), np.arange(len(values))
-    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):
-        # One of them is bad: look at each.
-        records, places = [], []
-        for place, value in enumerate(values):
-            try:
-                records.append(decoder(value))
-                places.append(place)
-            except msgspec.ValidationError as error:
-                refused.append((place, f"wrong field: {error}"))
-            except (msgspec.DecodeError, ValueError) as error:
-                refused.append((place, "empty message" if value == b"" else f"not JSON: {error}"))
-            except (TypeError, AttributeError):
-                refused.append((place, "null message"))
-        places = np.array(places, np.int64)
+    records, places, refused = _decode_all(DECODERS[kind].decode, values)
     columns = {}
     for field in KINDS[kind].times:
         times = [round(getattr(record, field).timestamp() * 1e6) for record in records]
@@ -177,6 +171,28 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
         columns[field] = np.array([getattr(record, field) for record in records], float)
     columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
     return Decoded(kind, [record.source_id for record in records], columns, places, refused)
+
+
+def _decode_all(
+    decoder: Callable[[Any], Any], values: Sequence[bytes | None]
+) -> tuple[list[Any], np.ndarray, list[tuple[int, str]]]:
+    """The records, the place of each among the messages, and the refused ones and why."""
+    try:
+        return list(map(decoder, values)), np.arange(len(values)), []
+    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):
+        pass  # one of them is bad: look at each
+    records, places, refused = [], [], []
+    for place, value in enumerate(values):
+        try:
+            records.append(decoder(value))
+            places.append(place)
+        except msgspec.ValidationError as error:
+            refused.append((place, f"wrong field: {error}"))
+        except (msgspec.DecodeError, ValueError) as error:
+            refused.append((place, "empty message" if value == b"" else f"not JSON: {error}"))
+        except (TypeError, AttributeError):
+            refused.append((place, "null message"))
+    return records, np.array(places, np.int64), refused
 
 
 def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> Checked:
@@ -198,7 +214,7 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
     unknown = {names[place] for place in np.flatnonzero(source < 0)}
     columns = {"source": source} | decoded.columns
     good = np.ones(len(names), bool)
-    for bad, reason in problems(decoded.kind, columns, registry, limits, now_us):
+    for bad, reason in faults(decoded.kind, columns, registry, limits, now_us):
         refused += [
             (int(places[place]), reason(int(place), names[place]))
             for place in np.flatnonzero(bad & good)
@@ -210,9 +226,9 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
     return Checked(columns, places[good], refused, unknown)
 
 
-def problems(
+def faults(
     kind: str, columns: dict[str, np.ndarray], registry: Registry, limits: Limits, now_us: int
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     """The checks of records in their order.
 
     Parameters
@@ -238,19 +254,19 @@ def problems(
         lambda row, name: f"source {name} is of kind {registry.kinds[source[row]]}, not {expected}",
     )
     for field in KINDS[kind].times:
-        yield from _time_problems(field, columns, registry, limits, now_us)
-    yield from _value_problems(columns, registry, limits)
+        yield from _time_faults(field, columns, registry, limits, now_us)
+    yield from _value_faults(columns, registry, limits)
     yield (
         columns["sent_at"] > now_us + limits.ahead_us,
         lambda row, name: f"the message's own time {_iso(columns['sent_at'][row])} lies ahead",
     )
-    numbers = [columns[name] for name in KINDS[kind].value_names]
+    numbers = np.array([columns[name] for name in KINDS[kind].value_names])
     yield ~np.isfinite(numbers).all(axis=0), lambda row, name: "a number is not finite"
 
 
-def _time_problems(
+def _time_faults(
     field: str, columns: dict[str, np.ndarray], registry: Registry, limits: Limits, now_us: int
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     times, step_us = columns[field], registry.step_us[columns["source"]]
     earliest_us, latest_us = limits.earliest_us, now_us + limits.ahead_us
     yield (
@@ -271,9 +287,9 @@ def _time_problems(
         )
 
 
-def _value_problems(
+def _value_faults(
     columns: dict[str, np.ndarray], registry: Registry, limits: Limits
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     if "power_kw" in columns:
         power, source = columns["power_kw"], columns["source"]
         least, most = registry.power_min_kw[source], registry.power_max_kw[source]

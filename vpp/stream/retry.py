@@ -15,7 +15,8 @@ import tenacity
 from confluent_kafka import KafkaException
 
 from vpp.runtime.config import VppError
-from vpp.stream.kafka import StreamError
+from vpp.storage.errors import first_line
+from vpp.stream.kafka import StreamError, cause
 
 log = logging.getLogger("sink")
 
@@ -61,7 +62,7 @@ class Retry:
 
         Returns
         -------
-        What the action returned.
+        Whatever the action returned.
 
         Raises
         ------
@@ -73,8 +74,9 @@ class Retry:
             self.waiting = True
             if time.monotonic() >= self.log_at:
                 self.log_at = time.monotonic() + LOG_EVERY_S
-                cause = _one_line(state.outcome.exception())
-                log.warning("%s away, trying again until it is back: %s", server, cause)
+                error = state.outcome.exception() if state.outcome else None
+                reason = _reason(error) if error else "no answer"
+                log.warning("%s away, trying again until it is back: %s", server, reason)
 
         limit = self.give_up_s
         retry = tenacity.Retrying(
@@ -88,7 +90,7 @@ class Retry:
         try:
             result = retry(action)
         except (psycopg2.Error, KafkaException) as error:
-            raise StreamError(f"{server}: {_one_line(error)}; this lasted {limit:g} s") from error
+            raise StreamError(f"{server}: {_reason(error)}; this lasted {limit:g} s") from error
         if self.waiting:
             self.waiting, self.log_at = False, 0.0
             log.info("%s is back", server)
@@ -104,5 +106,5 @@ class Retry:
             time.sleep(min(left, BREATH_S))
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _reason(error: BaseException) -> str:
+    return cause(error) if isinstance(error, KafkaException) else first_line(error)

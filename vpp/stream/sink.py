@@ -2,12 +2,12 @@
 
 Each batch goes one way. Its records are checked, the good ones are written in one database
 transaction (writer.py), and the broker acknowledges the dead letters of the others
-(dead_letters.py). Then its offsets are committed (stream_positions.py). Whatever is killed in
-between, the batch is read again, and reading it again changes nothing (db.store_measurements).
-While the database works on a full batch, the next one is read and decoded (stream_batch.py). It is
-handed over when all of the one before is done, its offsets included. A service outlives its
-servers: while one is away it tries again (stream_retry.py) and stays a member of its group. A sink
-that runs until drained gives up after `[database] wait_s`. Not a script.
+(dead_letters.py). Then its offsets are committed (positions.py). Whatever is killed in between,
+the batch is read again, and reading it again changes nothing (storage.bulk.store_measurements).
+While the database works on a full batch, the next one is read and decoded (batch.py). It is handed
+over when all of the one before is done, its offsets included. A service outlives its servers:
+while one is away it tries again (retry.py) and stays a member of its group. A sink that runs until
+drained gives up after `[database] wait_s`. Not a script.
 """
 
 import logging
@@ -21,7 +21,7 @@ from confluent_kafka import KafkaException
 from vpp.runtime.config import Config
 from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
 from vpp.stream.dead_letters import DeadLetter, DeadLetterQueue
-from vpp.stream.kafka import kafka_settings, topic_names, wait_for_topics
+from vpp.stream.kafka import cause, kafka_settings, topic_names, wait_for_topics
 from vpp.stream.positions import Positions
 from vpp.stream.retry import Retry, Stopped
 from vpp.stream.writer import Outcome, Store
@@ -34,7 +34,15 @@ ASK_S = 1.0  # a service asks a broker that is away for so long at once
 
 @dataclass
 class Count:
-    """What became of the messages of one kind."""
+    """How the messages of one kind ended.
+
+    Parameters
+    ----------
+    stored : inserted, or put in the place of an older value.
+    unchanged : stored already, or older than the stored value.
+    dead_lettered : refused.
+    lost : dropped by the broker before they were read.
+    """
 
     stored: int = 0
     unchanged: int = 0
@@ -63,7 +71,7 @@ class Sink:
     produced: threading.Event = field(default_factory=threading.Event)
     counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         wait_s = self.config.database.wait_s if self.until_drained else None
         self.ask_s = ASK_S if wait_s is None else wait_s
         self.topics = topic_names(self.config)
@@ -71,7 +79,7 @@ class Sink:
         self.store = Store(self.config, wait_s or 0.0)
         self.positions = Positions(self.config.kafka.group_id, self._count_lost)
         self.retry = Retry(wait_s, self.stop, self.positions.hold, self.positions.resume)
-        self.dead_letters: DeadLetterQueue | None = None
+        self.dead_letters: DeadLetterQueue  # made when the broker is reached
         self.pending: Work | None = None
         self.imported = False
 
@@ -97,7 +105,7 @@ class Sink:
                         if self.until_drained:
                             break
                 except KafkaException as error:
-                    log.debug("Kafka: %s", error)
+                    log.debug("Kafka: %s", cause(error))
                     self.complete()
                     self.positions.leave()
                     self.retry("Kafka", self.reach_broker)
@@ -149,7 +157,12 @@ class Sink:
         self.positions.commit()
 
     def send(self, letters: list[DeadLetter]) -> None:
-        """Send dead letters and wait until the broker has them."""
+        """Send dead letters and wait until the broker has them.
+
+        Raises
+        ------
+        StreamError : some were not acknowledged; all must be sent again.
+        """
         if self.positions.broker_error is not None or self.positions.consumer is None:
             self.reach_broker()
         self.dead_letters.send(letters)
@@ -200,9 +213,9 @@ def run_sink(sink: Sink, meanwhile: Callable[[], None] = lambda: None) -> None:
 
     Raises
     ------
-    The error by which the sink ended.
+    Exception : the one by which the sink ended.
     """
-    failures = []
+    failures: list[BaseException] = []
 
     def work() -> None:
         try:

@@ -1,6 +1,6 @@
 """The database's side of the sink: checks records against the sources, and stores the good ones.
 
-    python -c "import config, writer; print(writer.limits(config.load_config()))"
+    python -c "from vpp.stream import writer; print(writer.SOURCES_S)"
 
 Where the database refuses a batch, the record that is to blame is found by halving. Not a script.
 """
@@ -17,9 +17,10 @@ from vpp.runtime.config import Config, VppError
 from vpp.site.kinds import KINDS, POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements
-from vpp.storage.connection import RECORD_REFUSED, connect, is_compressing
+from vpp.storage.connection import connect
+from vpp.storage.errors import RECORD_REFUSED, DatabaseError, first_line
 from vpp.storage.measurements import read_sources, upsert_sources
-from vpp.storage.schema import DatabaseError, after_import, first_line
+from vpp.storage.timescale import after_import, is_compressing
 from vpp.stream import records
 
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
@@ -27,7 +28,7 @@ SOURCES_S = 60.0  # registered sources are read again after this, and whenever s
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the messages of one kind.
+    """How the messages of one kind ended.
 
     Parameters
     ----------
@@ -40,7 +41,13 @@ class Outcome:
 
 
 class Writer:
-    """Checks records against the registered sources and writes the good ones."""
+    """Checks records against the registered sources and writes the good ones.
+
+    Parameters
+    ----------
+    config : states the bounds of records.
+    conn : a connection of its own.
+    """
 
     def __init__(self, config: Config, conn: connection):
         self.config, self.conn, self.limits = config, conn, limits(config)
@@ -84,9 +91,8 @@ class Writer:
         if time.monotonic() - self.read_at > SOURCES_S:
             self.read_sources()
         checked = check()
-        if (
-            any(item.refused for item in checked.values()) and self.read_sources()
-        ):  # registered or corrected since we looked
+        # a source may have been registered or corrected since we looked
+        if any(item.refused for item in checked.values()) and self.read_sources():
             checked = check()
         unknown = {name: kind for kind, item in checked.items() for name in item.unknown}
         if unknown and self.config.kafka.unknown_sources == "register":
@@ -95,7 +101,7 @@ class Writer:
         return checked
 
     def read_sources(self) -> bool:
-        """Read the registered sources; whether they have changed."""
+        """Read the registered sources; returns whether they have changed."""
         sources = read_sources(self.conn)
         self.conn.commit()
         self.read_at = time.monotonic()
@@ -111,20 +117,20 @@ class Writer:
         """
         site, found = self.config.site, []
         for name, kind in names.items():
-            kind = KINDS[kind].source_kind
-            capacity = 1.0 if kind in POWER_KINDS else None
+            source_kind = KINDS[kind].source_kind
+            capacity_kw = 1.0 if source_kind in POWER_KINDS else None
             place = (site.latitude, site.longitude, site.time_zone)
+            rest = (capacity_kw, 60, *place, {"provisional": True})
             try:
-                rest = (60, *place, {"provisional": True})
-                found.append(Source(name, kind, name, site.site_id, capacity, *rest))
+                found.append(Source(name, source_kind, name, site.site_id, *rest))
             except VppError:  # no possible name: stays unknown
                 continue
         upsert_sources(self.conn, found)
         self.conn.commit()
         self.read_sources()
 
-    def _store(self, checked: dict[str, records.Checked]) -> Counter:
-        stored = Counter()
+    def _store(self, checked: dict[str, records.Checked]) -> Counter[str]:
+        stored: Counter[str] = Counter()
         for kind, item in checked.items():
             if len(item.places):
                 table, ids = KINDS[kind].table, self.registry.ids
@@ -150,9 +156,8 @@ class Writer:
         middle, total = len(checked.places) // 2, 0
         for part in (slice(None, middle), slice(middle, None)):
             columns = {name: column[part] for name, column in checked.columns.items()}
-            total += self._store_halves(
-                kind, records.Checked(columns, checked.places[part], [], set()), refused
-            )
+            half = records.Checked(columns, checked.places[part], [], set())
+            total += self._store_halves(kind, half, refused)
         return total
 
 
@@ -169,12 +174,12 @@ class Store:
         self.config, self.wait_s = config, wait_s
         self.writer: Writer | None = None
 
-    def reach(self) -> None:
-        """Connect, where there is no connection.
+    def reach(self) -> Writer:
+        """Connect, where there is no connection; returns the writer that has it.
 
         Raises
         ------
-        db.DatabaseError, psycopg2.Error : the server cannot be used.
+        DatabaseError, psycopg2.Error : the server cannot be used.
         """
         if self.writer is None or self.writer.conn.closed:
             conn = connect(self.config, self.wait_s)
@@ -185,24 +190,29 @@ class Store:
                     cursor.execute(f"SET {setting} = 0")
             conn.commit()
             self.writer = Writer(self.config, conn)
+        return self.writer
 
     def write(self, batch: dict[str, records.Decoded]) -> dict[str, Outcome]:
-        """As `Writer.write`; after an error the next call has a new connection."""
-        self.reach()
+        """As `Writer.write`; after an error the next call has a new connection.
+
+        Raises
+        ------
+        DatabaseError, psycopg2.Error : the server cannot be used.
+        """
+        writer = self.reach()
         try:
-            return self.writer.write(batch)
+            return writer.write(batch)
         except (psycopg2.Error, DatabaseError):
-            self.writer.conn.close()
+            writer.conn.close()
             raise
 
     def end_import(self) -> None:
         """Let the server compress old rows, and refresh its hourly means."""
-        self.reach()
-        database = self.config.database
-        after_import(self.writer.conn, database.compress_after_days, database.retention_days)
+        writer, database = self.reach(), self.config.database
+        after_import(writer.conn, database.compress_after_days, database.retention_days)
 
     def cancel(self) -> None:
-        """End a statement that takes too long; called from another thread."""
+        """End a statement that takes too long; another thread calls this."""
         if self.writer is not None and not self.writer.conn.closed:
             self.writer.conn.cancel()
 

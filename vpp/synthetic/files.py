@@ -6,15 +6,16 @@ python generation.py --days 7
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_writable, replacing_files
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.site.csv_files import time_text
 from vpp.site.kinds import KINDS
@@ -24,94 +25,123 @@ from vpp.synthetic.picture import add_week, save_plot
 from vpp.synthetic.series import World, generate, make_world
 
 
+class _SeriesWriter:
+    """Writes series into the CSV files of a folder, one while the next is made.
+
+    Parameters
+    ----------
+    folder : of the files, which are made anew.
+    times : of the world, as text.
+    files : closes the files at the end.
+    """
+
+    def __init__(self, folder: Path, times: np.ndarray, files: contextlib.ExitStack) -> None:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        self.times, self.schemas, self.writers = pa.array(times), {}, {}
+        # pyarrow would put the header in quotes, so we write it ourselves
+        options = csv.WriteOptions(include_header=False, quoting_style="none")
+        for kind in KINDS.values():
+            columns = [
+                (name, pa.float64() if name in kind.value_names else pa.string())
+                for name in kind.file_columns
+            ]
+            schema = self.schemas[kind.name] = pa.schema(columns)
+            file = files.enter_context((folder / kind.file).open("wb"))
+            file.write(",".join(schema.names).encode() + b"\n")
+            writer = csv.CSVWriter(file, schema, write_options=options)
+            self.writers[kind.name] = files.enter_context(writer)
+        self.pool = files.enter_context(ThreadPoolExecutor(1))
+        self.writing: Future | None = None
+
+    def write(self, kind: str, source: Source, columns: dict[str, np.ndarray]) -> None:
+        """Write a series as `generate` yields it; the one before is written then."""
+        import pyarrow as pa
+
+        arrays = [self.times.take(pa.array(columns[name])) for name in KINDS[kind].times]
+        same = pa.array(np.zeros(len(arrays[0]), np.int8))
+        arrays.append(pa.array([source.source_id]).take(same))
+        arrays += [  # adding 0 turns a -0 into 0
+            pa.array(columns[column.name].round(column.decimals) + 0.0)
+            for column in KINDS[kind].values
+        ]
+        table = pa.Table.from_arrays(arrays, schema=self.schemas[kind])
+        self.wait()
+        self.writing = self.pool.submit(self.writers[kind].write_table, table)
+
+    def wait(self) -> None:
+        """Wait until all is written; raises what the writing raised."""
+        if self.writing is not None:
+            self.writing.result()
+
+
 def write_files(
     folder: Path, sources: Sequence[Source], world: World
 ) -> tuple[list[dict], dict[str, dict[str, pd.Series]]]:
     """Write the series and `sources.csv` into a folder, one source in memory at a time.
 
+    Parameters
+    ----------
+    folder : of the files.
+    sources : that are made.
+    world : seed and period.
+
     Returns
     -------
     The row of each series for the table, and a week of the first site's series to look at: panel ->
-    name -> series."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    text = pa.array(time_text(world.times))
-    writing = None
-    options = csv.WriteOptions(
-        include_header=False, quoting_style="none"
-    )  # a header it would quote
-    rows, writers, week = [], {}, {}
+    name -> series.
+    """
+    rows: list[dict] = []
+    week: dict[str, dict[str, pd.Series]] = {}
     first_site = next((source.site_id for source in sources if source.kind != "market"), None)
-    schemas = {
-        kind.name: pa.schema(
-            [
-                (name, pa.float64() if name in kind.value_names else pa.string())
-                for name in kind.file_columns
-            ]
-        )
-        for kind in KINDS.values()
-    }
     with contextlib.ExitStack() as files:
-        for kind, schema in schemas.items():
-            file = files.enter_context((folder / KINDS[kind].file).open("wb"))
-            file.write(",".join(schema.names).encode() + b"\n")
-            writers[kind] = files.enter_context(csv.CSVWriter(file, schema, write_options=options))
-        pool = files.enter_context(ThreadPoolExecutor(1))  # writes one table while the next is made
+        writer = _SeriesWriter(folder, time_text(world.times), files)
         with terminal.progress("Generating", len(sources)) as advance:
             for kind, source, columns, figures in generate(world, sources):
-                arrays = [text.take(pa.array(columns[name])) for name in KINDS[kind].times]
-                arrays.append(
-                    pa.array([source.source_id]).take(pa.array(np.zeros(len(arrays[0]), np.int8)))
-                )
-                arrays += [
-                    pa.array(columns[column.name].round(column.decimals) + 0.0)
-                    for column in KINDS[kind].values
-                ]
-                if writing:
-                    writing.result()
-                writing = pool.submit(
-                    writers[kind].write_table, pa.Table.from_arrays(arrays, schema=schemas[kind])
-                )
+                writer.write(kind, source, columns)
                 if kind != "weather-forecast":
                     rows.append(table_row(kind, source, columns, figures))
                     advance(1)
                 if source.kind == "market" or source.site_id == first_site:
                     add_week(week, kind, source, columns, world)
-            writing.result()
+            writer.wait()
     write_sources(folder / SOURCES_FILE, sources)
     return rows, week
 
 
 def table_row(kind: str, source: Source, columns: dict[str, np.ndarray], figures: dict) -> dict:
-    """What a series is like.
+    """Describe a series by its capacity factor, extremes, persistence and negative prices.
 
-    Capacity factor, extremes, correlation of an hour with the next, share of negative prices.
+    Parameters
+    ----------
+    kind, source, columns, figures : as `generate` yields them.
     """
     name = "temp_air" if kind == "weather" else KINDS[kind].value
     values = columns[name]
-    per_h = 60 // source.step_min
+    per_h, capacity_kw = 60 // source.step_min, source.capacity_kw
+    varies = np.ptp(values) > 0
     return {
         "source_id": source.source_id,
         "value": name,
         "rows": len(values),
-        "capacity_kw": source.capacity_kw,
-        "capacity_factor": float(values.mean() / source.capacity_kw)
-        if source.capacity_kw
-        else None,
+        "capacity_kw": capacity_kw,
+        "capacity_factor": float(values.mean() / capacity_kw) if capacity_kw else None,
         "mean": float(values.mean()),
         "min": float(values.min()),
         "max": float(values.max()),
-        "corr_next_hour": float(np.corrcoef(values[per_h:], values[:-per_h])[0, 1])
-        if np.ptp(values) > 0
-        else None,
+        "corr_next_hour": _correlation(values[per_h:], values[:-per_h]) if varies else None,
         "negative": float((values < 0).mean()) if kind == "market" else None,
         "corr_residual_load": figures.get("corr_residual_load"),
     }
 
 
+def _correlation(values: np.ndarray, others: np.ndarray) -> float:
+    return float(np.corrcoef(values, others)[0, 1])
+
+
 def fleet_of(config: Config, folder: Path) -> list[Source]:
-    """The configured fleet and the sources that `sources.py add` put into the folder.
+    """List the configured fleet, and the sources that `sources.py add` put into the folder.
 
     Raises
     ------
@@ -125,18 +155,30 @@ def fleet_of(config: Config, folder: Path) -> list[Source]:
             f"{shown(folder)} holds imported data ({', '.join(imported)}), which would be lost; "
             "name another folder with --output, or run python pipeline.py --data on this one"
         )
-    added = {
-        source.source_id: source for source in there if source.parameters.get("origin") == ADDED
-    }
-    fleet = [source for source in make_fleet(config) if source.source_id not in added]
-    return fleet + [
-        dataclasses.replace(source, step_min=config.generation.step_min)
-        for source in added.values()
-    ]
+    added = [source for source in there if source.parameters.get("origin") == ADDED]
+    names = {source.source_id for source in added}
+    fleet = [source for source in make_fleet(config) if source.source_id not in names]
+    step_min = config.generation.step_min
+    return fleet + [dataclasses.replace(source, step_min=step_min) for source in added]
 
 
 def generate_files(config: Config, folder: Path, plot: Path | None = None) -> list[dict]:
-    """Generate what the configuration asks for into a folder; returns the rows of the table."""
+    """Generate what the configuration asks for into a folder, all files or none.
+
+    Parameters
+    ----------
+    folder : of the files.
+    plot : picture of a week, where one is wanted (.html or .png).
+
+    Returns
+    -------
+    A row for each series (`table_row`).
+
+    Raises
+    ------
+    ConfigError : the picture cannot be written, or the period is impossible.
+    GenerationError : the folder holds imported data.
+    """
     if plot and plot.suffix not in (".html", ".png"):
         raise ConfigError(f"--plot {plot}: expected a file that ends in .html or .png")
     if plot:

@@ -1,15 +1,22 @@
 """The synthetic fleet: the market, weather, plants and loads that the configuration asks for.
 
-What a source is depends on the seed and its own name only.
+    python generation.py --sites 3 --solar 4
+
+A source depends on the seed and its own name only.
 """
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from vpp.runtime.config import Config, VppError
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Config
 from vpp.site.sources import Source
-from vpp.synthetic import plants, weather
+from vpp.synthetic.loads import LOAD_SHARES
+from vpp.synthetic.noise import stream
+from vpp.synthetic.plants import turbine_curve
 
 
 class GenerationError(VppError):
@@ -17,89 +24,97 @@ class GenerationError(VppError):
 
 
 def make_fleet(config: Config) -> list[Source]:
-    """The sources that the configuration asks for: one market, and for each site its weather,
-    plants and loads.
+    """Make the sources that the configuration asks for.
 
-    The first site is the one of `[site]`; others lie around it. What a source is depends on the
-    seed and its own name only."""
-    made, site, wanted = [], config.site, config.generation
-    for number in range(1, wanted.sites + 1):
-        site_id, prefix = (
-            (site.site_id, "")
-            if number == 1
-            else (f"{site.site_id.removesuffix('-1')}-{number}", f"site-{number}-")
-        )
-        latitude, longitude = site.latitude, site.longitude
-        if number > 1:
-            north, east = weather.stream(wanted.seed, "place", site_id).normal(0, 60, 2)
-            latitude, longitude = moved(latitude, longitude, north, east)
+    They are one market, and for each site its weather, plants and loads. The first site is the one
+    of `[site]`; others lie around it.
+    """
+    return [
+        source
+        for number in range(1, config.generation.sites + 1)
+        for source in _sources_of_site(config, number)
+    ]
 
-        def source(
-            kind,
-            count,
-            capacity_kw,
-            parameters,
-            number=number,
-            site_id=site_id,
-            prefix=prefix,
-            place=(latitude, longitude),
-        ):
-            name = f"{prefix}{kind}-{count}"
-            title = (
-                f"{kind.capitalize()} {count}"
-                if number == 1
-                else f"{kind.capitalize()} {count} of {site_id}"
-            )
-            return Source(
-                name,
-                kind,
-                title,
-                site_id,
-                capacity_kw,
-                wanted.step_min,
-                *place,
-                site.time_zone,
-                parameters,
-            )
 
-        if number == 1:
-            made.append(source("market", 1, None, {"price_area": site.price_area}))
-        made.append(source("weather", 1, None, {}))
-        for count in range(1, wanted.solar + 1):
-            rng = weather.stream(wanted.seed, "solar", f"{prefix}{count}")
-            facing = (180 if latitude >= 0 else 360) + int(rng.integers(-45, 46))
-            parameters = {
-                "tilt": int(rng.integers(20, 41)),
-                "azimuth": facing % 360,
-                "dc_ac_ratio": round(rng.uniform(1.05, 1.2), 2),
-            }
-            made.append(source("solar", count, wanted.solar_capacity_kw, parameters))
-        for count in range(1, wanted.wind + 1):
-            rng = weather.stream(wanted.seed, "wind", f"{prefix}{count}")
-            _, curve_kw = plants.turbine_curve(wanted.wind_turbine)
-            parameters = {
-                "turbine": wanted.wind_turbine,
-                "hub_height_m": int(rng.integers(90, 121)),
-            }
-            made.append(source("wind", count, float(curve_kw.max()), parameters))
-        for count in range(1, wanted.loads + 1):
-            rng = weather.stream(wanted.seed, "load", f"{prefix}{count}")
-            shares = rng.dirichlet(40 * np.array(plants.LOAD_SHARES)).round(2)
-            made.append(
-                source(
-                    "load",
-                    count,
-                    wanted.load_capacity_kw,
-                    {"shares": [float(share) for share in shares]},
-                )
-            )
+def _sources_of_site(config: Config, number: int) -> list[Source]:
+    """The sources of the first, second, ... site; the market belongs to the first."""
+    wanted, place = config.generation, _place_of_site(config, number)
+    made = []
+    if number == 1:
+        made.append(place.source("market", 1, None, {"price_area": config.site.price_area}))
+    made.append(place.source("weather", 1, None, {}))
+    for count in range(1, wanted.solar + 1):
+        rng = stream(wanted.seed, "solar", f"{place.prefix}{count}")
+        facing = (180 if place.latitude >= 0 else 360) + int(rng.integers(-45, 46))
+        parameters: dict[str, Any] = {
+            "tilt": int(rng.integers(20, 41)),
+            "azimuth": facing % 360,
+            "dc_ac_ratio": round(rng.uniform(1.05, 1.2), 2),
+        }
+        made.append(place.source("solar", count, wanted.solar_capacity_kw, parameters))
+    for count in range(1, wanted.wind + 1):
+        rng = stream(wanted.seed, "wind", f"{place.prefix}{count}")
+        _, curve_kw = turbine_curve(wanted.wind_turbine)
+        parameters = {"turbine": wanted.wind_turbine, "hub_height_m": int(rng.integers(90, 121))}
+        made.append(place.source("wind", count, float(curve_kw.max()), parameters))
+    for count in range(1, wanted.loads + 1):
+        rng = stream(wanted.seed, "load", f"{place.prefix}{count}")
+        shares = rng.dirichlet(40 * np.array(LOAD_SHARES)).round(2)
+        parameters = {"shares": [float(share) for share in shares]}
+        made.append(place.source("load", count, wanted.load_capacity_kw, parameters))
     return made
+
+
+@dataclass(frozen=True)
+class _SitePlace:
+    """A site's name and place, for its sources; those of the first site have short names."""
+
+    site_id: str
+    prefix: str  # of the ids of its sources
+    latitude: float
+    longitude: float
+    time_zone: str
+    step_min: int
+
+    def source(
+        self, kind: str, count: int, capacity_kw: float | None, parameters: dict[str, Any]
+    ) -> Source:
+        title = f"{kind.capitalize()} {count}" + (f" of {self.site_id}" if self.prefix else "")
+        return Source(
+            source_id=f"{self.prefix}{kind}-{count}",
+            kind=kind,
+            name=title,
+            site_id=self.site_id,
+            capacity_kw=capacity_kw,
+            step_min=self.step_min,
+            latitude=self.latitude,
+            longitude=self.longitude,
+            time_zone=self.time_zone,
+            parameters=parameters,
+        )
+
+
+def _place_of_site(config: Config, number: int) -> _SitePlace:
+    site, wanted = config.site, config.generation
+    site_id, prefix, latitude, longitude = site.site_id, "", site.latitude, site.longitude
+    if number > 1:
+        site_id = f"{site.site_id.removesuffix('-1')}-{number}"
+        prefix = f"site-{number}-"
+        north_km, east_km = stream(wanted.seed, "place", site_id).normal(0, 60, 2)
+        latitude, longitude = moved(latitude, longitude, north_km, east_km)
+    return _SitePlace(site_id, prefix, latitude, longitude, site.time_zone, wanted.step_min)
 
 
 def moved(
     latitude: float, longitude: float, north_km: float, east_km: float
 ) -> tuple[float, float]:
-    """A place so far away [degrees], rounded to 0.0001 degrees."""
+    """Give the place so far away from a place [degrees], rounded to 0.0001 degrees.
+
+    Parameters
+    ----------
+    latitude, longitude : of the place [degrees].
+    north_km, east_km : how far to go [km].
+    """
     new = float(np.clip(latitude + north_km / 111.2, -89.9, 89.9))
     east = longitude + east_km / (111.2 * max(0.05, math.cos(math.radians(new))))
     return round(new, 4), round((east + 180) % 360 - 180, 4)

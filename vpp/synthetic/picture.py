@@ -1,4 +1,7 @@
-"""A week of the first site's synthetic series as a picture."""
+"""A week of the first site's synthetic series as a picture.
+
+python generation.py --plot week.html
+"""
 
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
 from vpp.synthetic.series import World
 
+TITLE = "A week of the generated series (UTC)"
 PANELS = {  # of the picture: title, and which column of which files it shows
     "Plants and load [kW]": (POWER_KINDS, "power_kw"),
     "Day-ahead price [EUR/MWh]": (("market",), "price_eur_per_mwh"),
@@ -29,6 +33,12 @@ def add_week(
     """Put the week in the middle of a series into its panel of the picture.
 
     Of the forecasts the one issued at its start.
+
+    Parameters
+    ----------
+    week : panel -> name -> series; it gets one more.
+    kind, source, columns : of a series, as `generate` yields them.
+    world : of that series.
     """
     per_day = 24 * 60 // world.step_min
     first = max(0, world.rows // per_day - 7) // 2 * per_day
@@ -46,51 +56,53 @@ def add_week(
 
 
 def save_plot(week: dict[str, dict[str, pd.Series]], path: Path) -> None:
-    """Draw a week: an interactive page (.html) or a picture (.png)."""
+    """Draw a week: an interactive page (.html) or a picture (.png).
+
+    Parameters
+    ----------
+    week : panel -> name -> series.
+    path : of the file; its ending says which.
+
+    Raises
+    ------
+    ConfigError : it cannot be written there.
+    """
     panels = [panel for panel in PANELS if panel in week]
     with replacing_file(path, "--plot") as partial:
         if path.suffix == ".html":
-            from plotly.subplots import make_subplots
-
-            page = make_subplots(
-                len(panels), 1, shared_xaxes=True, subplot_titles=panels, vertical_spacing=0.05
-            )
-            for row, panel in enumerate(panels, start=1):
-                for name, series in week[panel].items():
-                    dash = "dot" if name.endswith("forecast") else "solid"
-                    page.add_scatter(
-                        x=series.index,
-                        y=series.round(2),
-                        name=name,
-                        line={"dash": dash, "shape": "hv"},
-                        row=row,
-                        col=1,
-                    )
-            page.update_layout(
-                height=230 * len(panels),
-                title="A week of the generated series (UTC)",
-                template="plotly_white",
-            )
-            page.write_html(partial)
+            _draw_page(week, panels, partial)
         else:
-            from matplotlib.figure import Figure
+            _draw_picture(week, panels, partial)
 
-            figure = Figure(figsize=(14, 2.4 * len(panels)), layout="constrained")
-            for axis, panel in zip(
-                np.atleast_1d(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True
-            ):
-                for name, series in week[panel].items():
-                    style = ":" if name.endswith("forecast") else "-"
-                    axis.plot(
-                        series.index,
-                        series,
-                        style,
-                        drawstyle="steps-post",
-                        linewidth=1.2,
-                        label=name,
-                    )
-                axis.set_title(panel, loc="left", fontsize=10)
-                axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
-                axis.grid(alpha=0.3)
-            figure.suptitle("A week of the generated series (UTC)")
-            figure.savefig(partial, format="png", dpi=90)
+
+def _draw_page(week: dict[str, dict[str, pd.Series]], panels: list[str], path: Path) -> None:
+    from plotly.subplots import make_subplots
+
+    page = make_subplots(
+        len(panels), 1, shared_xaxes=True, subplot_titles=panels, vertical_spacing=0.05
+    )
+    for row, panel in enumerate(panels, start=1):
+        for name, series in week[panel].items():
+            line = {"dash": "dot" if name.endswith("forecast") else "solid", "shape": "hv"}
+            page.add_scatter(
+                x=series.index, y=series.round(2), name=name, line=line, row=row, col=1
+            )
+    page.update_layout(height=230 * len(panels), title=TITLE, template="plotly_white")
+    page.write_html(path)
+
+
+def _draw_picture(week: dict[str, dict[str, pd.Series]], panels: list[str], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 2.4 * len(panels)), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
+    for axis, panel in zip(axes, panels, strict=True):
+        for name, series in week[panel].items():
+            style = ":" if name.endswith("forecast") else "-"
+            drawn = {"drawstyle": "steps-post", "linewidth": 1.2, "label": name}
+            axis.plot(series.index, series, style, **drawn)
+        axis.set_title(panel, loc="left", fontsize=10)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.suptitle(TITLE)
+    figure.savefig(path, format="png", dpi=90)

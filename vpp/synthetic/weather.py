@@ -1,26 +1,27 @@
-"""Synthetic weather of a place, and the weather forecasts issued for it: clouds, irradiance,
-temperature, wind.
+"""Synthetic weather of a place, and the weather forecasts issued for it: sun, clouds, heat, wind.
+
+    python generation.py --days 7 --plot week.html
 
 Everything random comes from Gaussian fields over the globe that depend on the seed only, and from
 streams of their own for each place. A place's weather therefore does not change when another place
 is added, and near places have similar weather. The fields are mapped to physical values by the
-distributions of the field's literature; sun and clear sky are pvlib's.
+distributions of the field's literature.
 
 Arrays have one value for each interval; times label its START, values are means over it, the sun
 stands where it is at its middle. `ghi`, `dni`, `dhi` [W/m2], `temp_air` [deg C at 2 m],
 `wind_speed` [m/s at 10 m].
-
-    python generation.py --days 7 --plot week.html
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from vpp.synthetic.noise import persistent_noise, smooth_noise, stream
+from vpp.synthetic.sky import Sky
+
 EARTH_RADIUS_KM = 6371.0
-EVERY = slice(None)  # interval
+EVERY = slice(None)  # interval; the default of `at`
 WAVES = 32  # of a field; the correlation of two places is exact to about 1 / sqrt(2 WAVES)
 FORECAST_EVERY_H, FORECAST_FOR_H = 6, 72
 
@@ -53,94 +54,40 @@ REGIME_DAYS, PASSING_SHARE = 10, 0.8  # of the variance
 SKILL = {"wind": 0.89, "cloud": 0.94}
 SKILL_TIME_H = {"wind": 125.0, "cloud": 240.0}
 TEMPERATURE_ERROR = (1.1, 0.019)  # K at once, and growth: K for each hour of lead
-SHARED_ERROR = (
-    0.3  # of the error's variance belongs to the hour and is the same in all forecasts of it
-)
+# of the error's variance belongs to the hour and is the same in all forecasts of it
+SHARED_ERROR = 0.3
 ERROR_TIME_H, ERROR_EVERY_H = 10.0, 3  # along the lead time
-
-
-def stream(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers that depend on the seed and these names only."""
-    digest = hashlib.sha256("/".join(names).encode()).digest()
-    return np.random.Generator(
-        np.random.Philox(
-            np.random.SeedSequence([seed, *np.frombuffer(digest[:16], "<u4").tolist()])
-        )
-    )
-
-
-def persistent_noise(
-    rng: np.random.Generator,
-    shape: int | tuple[int, ...],
-    step_h: float,
-    time_h: float,
-    axis: int = 0,
-) -> np.ndarray:
-    """Stationary Gaussian noise of unit variance whose correlation falls as exp(-distance / time_h)
-    along an axis (AR(1)).
-    """
-    from scipy.signal import lfilter
-
-    memory = np.exp(-step_h / time_h)
-    fresh = np.sqrt(1 - memory**2)
-    noise = rng.standard_normal(shape)
-    np.moveaxis(noise, axis, 0)[0] /= fresh  # so that the first value has unit variance too
-    return lfilter([fresh], [1, -memory], noise, axis=axis)
-
-
-def smooth_noise(
-    rng: np.random.Generator, hours: int, count: int, time_h: float, smoothing_h: float
-) -> np.ndarray:
-    """Hourly stationary Gaussian noise of unit variance, (hours, count).
-
-    As `persistent_noise`, smoothed over some hours (AR(2)).
-    """
-    from scipy.signal import lfilter
-
-    first, second = np.exp(-1 / time_h), np.exp(-1 / smoothing_h)
-    total, product = first + second, first * second
-    variance = (1 + product) / (
-        (1 - product) * ((1 + product) ** 2 - total**2)
-    )  # Box and Jenkins, of unit innovations
-    before = round(
-        6 * time_h
-    )  # begins at zero, so long before the first hour that it does not show
-    noise = rng.standard_normal((before + hours, count))
-    return lfilter([1 / np.sqrt(variance)], [1, -total, product], noise, axis=0)[before:]
-
-
-def lead_noise(rng: np.random.Generator, issues: int, lead_h: np.ndarray) -> np.ndarray:
-    """Gaussian noise of unit variance along the lead time of each forecast, (issues, leads), drawn
-    every 3 h and smooth between.
-    """
-    nodes = persistent_noise(
-        rng, (issues, FORECAST_FOR_H // ERROR_EVERY_H + 1), ERROR_EVERY_H, ERROR_TIME_H, axis=1
-    )
-    node, part = np.divmod(lead_h / ERROR_EVERY_H, 1)
-    node = node.astype(int)
-    correlation = np.exp(-ERROR_EVERY_H / ERROR_TIME_H)
-    deviation = np.sqrt((1 - part) ** 2 + part**2 + 2 * part * (1 - part) * correlation)
-    return nodes[:, node] * ((1 - part) / deviation) + nodes[:, node + 1] * (part / deviation)
 
 
 @dataclass(frozen=True)
 class Field:
-    """A Gaussian field of unit variance over the globe: waves of random direction whose amplitudes
-    persist in time.
+    """A Gaussian field of unit variance over the globe that persists in time.
 
-    Random Fourier features (Rahimi and Recht, 2007): the correlation of two places is
-    exp(-(distance / length)^2 / 2)."""
+    It is a sum of waves of random direction, random Fourier features (Rahimi and Recht, 2007): the
+    correlation of two places is exp(-(distance / length)^2 / 2).
+    """
 
     waves: np.ndarray  # (WAVES, 3) [rad/km]
     amplitudes: np.ndarray  # (hours, 2 WAVES)
 
     def at(self, latitude: float, longitude: float) -> np.ndarray:
-        """Values at a place, one an hour."""
+        """Give the values at a place, one an hour.
+
+        Parameters
+        ----------
+        latitude, longitude : of the place [degrees].
+        """
         phase = self.waves @ position_km(latitude, longitude)
         return self.amplitudes @ (np.concatenate([np.cos(phase), np.sin(phase)]) / np.sqrt(WAVES))
 
 
 def position_km(latitude: float, longitude: float) -> np.ndarray:
+    """Give a place as seen from the Earth's centre, (3,) [km].
+
+    Parameters
+    ----------
+    latitude, longitude : of the place [degrees].
+    """
     lat, lon = np.radians(latitude), np.radians(longitude)
     return EARTH_RADIUS_KM * np.array(
         [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]
@@ -148,16 +95,20 @@ def position_km(latitude: float, longitude: float) -> np.ndarray:
 
 
 def make_fields(seed: int, hours: int) -> dict[str, Field]:
-    """The fields that all places share, one value an hour."""
+    """Make the fields that all places share, one value an hour.
+
+    Parameters
+    ----------
+    seed : of all series.
+    hours : of the period.
+    """
     fields = {}
     for name, (time_h, smoothing_h, length_km) in SCALES.items():
         waves = stream(seed, "waves", name).standard_normal((WAVES, 3)) / length_km
-        noise = smooth_noise(
-            stream(seed, "field", name), hours + 24, 2 * WAVES, time_h, smoothing_h
-        )
-        if name.endswith(
-            "error"
-        ):  # less yesterday's error, as forecasters correct theirs: no bias lasts
+        rng = stream(seed, "field", name)
+        noise = smooth_noise(rng, hours + 24, 2 * WAVES, time_h, smoothing_h)
+        if name.endswith("error"):
+            # less yesterday's error, as forecasters correct theirs: no bias lasts
             fields[name] = Field(waves, (noise[24:] - noise[:-24]) / np.sqrt(2))
         else:
             fields[name] = Field(waves, noise[24:])
@@ -165,142 +116,11 @@ def make_fields(seed: int, hours: int) -> dict[str, Field]:
 
 
 @dataclass(frozen=True)
-class Sun:
-    """The sun as seen from the Earth's centre at the middle of each interval.
-
-    What all places share.
-    """
-
-    times: pd.DatetimeIndex
-    step_h: float
-    hour: np.ndarray  # UTC [h]
-    year_angle: np.ndarray  # [rad] since 21 June
-    sidereal: np.ndarray  # [deg]
-    right_ascension: np.ndarray  # [deg]
-    declination: np.ndarray  # [deg]
-    parallax: np.ndarray  # [deg]
-    dni_extra: np.ndarray  # [W/m2]
-
-
-def sun_of(times: pd.DatetimeIndex, step_min: int) -> Sun:
-    """Geocentric position of the sun by NREL's SPA (Reda and Andreas, 2004), the costly part of it,
-    done once for all places.
-    """
-    import pvlib
-    from pvlib import spa
-
-    middle = times + pd.Timedelta(minutes=step_min) / 2
-    unixtime = middle.as_unit("ns").asi8 / 1e9
-    delta_t = spa.calculate_deltat(middle.year.to_numpy(), middle.month.to_numpy())
-    of_place = (
-        0,
-        0,
-        0,
-        1013.25,
-        12,
-        delta_t,
-        0.5667,
-        1,
-    )  # latitude to refraction do not matter here
-    sidereal, right_ascension, declination = spa.solar_position_numpy(unixtime, *of_place, sst=True)
-    (distance,) = spa.solar_position_numpy(unixtime, *of_place, esd=True)
-    return Sun(
-        times=times,
-        step_h=step_min / 60,
-        hour=unixtime / 3600 % 24,
-        year_angle=2 * np.pi * (middle.dayofyear.to_numpy() - 172) / 365.25,
-        sidereal=sidereal,
-        right_ascension=right_ascension,
-        declination=declination,
-        parallax=spa.equatorial_horizontal_parallax(distance),
-        dni_extra=pvlib.irradiance.get_extra_radiation(middle).to_numpy(),
-    )
-
-
-@dataclass(frozen=True)
-class Sky:
-    """What is known of a place without weather: sun and clear sky of each interval."""
-
-    times: pd.DatetimeIndex
-    step_h: float
-    latitude: float
-    solar_hour: np.ndarray  # local mean solar time [h]
-    year_angle: np.ndarray  # [rad] since midsummer of this hemisphere
-    declination: np.ndarray  # of the sun [deg]
-    day: np.ndarray  # whether the sun is up
-    zenith: np.ndarray  # apparent [deg]
-    azimuth: np.ndarray  # [deg, 180 = south]
-    dni_extra: np.ndarray  # [W/m2]
-    ghi_clear: np.ndarray  # [W/m2]
-
-    @property
-    def season(self) -> np.ndarray:
-        """1 in midsummer, -1 in midwinter."""
-        return np.cos(self.year_angle)
-
-
-def clear_sky(sun: Sun, latitude: float, longitude: float) -> Sky:
-    """Sun position at a place and clear-sky irradiance (Ineichen and Perez, 2002) at the middle of
-    each interval.
-    """
-    import pvlib
-
-    zenith, azimuth, elevation = sun_position(sun, latitude, longitude)
-    day = elevation > 0
-    year_angle = sun.year_angle + (np.pi if latitude < 0 else 0.0)
-    turbidity = 3.0 + 0.6 * np.cos(year_angle)
-    with np.errstate(divide="ignore", invalid="ignore"):  # below the horizon
-        airmass = pvlib.atmosphere.get_relative_airmass(zenith)
-        clear = pvlib.clearsky.ineichen(zenith, airmass, turbidity, dni_extra=sun.dni_extra)["ghi"]
-    ghi_clear = np.where(day, np.nan_to_num(clear), 0.0)
-    solar_hour = (sun.hour + longitude / 15) % 24
-    return Sky(
-        sun.times,
-        sun.step_h,
-        latitude,
-        solar_hour,
-        year_angle,
-        sun.declination,
-        day,
-        zenith,
-        azimuth,
-        sun.dni_extra,
-        ghi_clear,
-    )
-
-
-def sun_position(
-    sun: Sun, latitude: float, longitude: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Apparent zenith, azimuth and true elevation [deg] at a place at sea level.
-
-    The part of the SPA that depends on the place.
-    """
-    from pvlib import spa
-
-    hour_angle = spa.local_hour_angle(sun.sidereal, longitude, sun.right_ascension)
-    reduced = spa.uterm(latitude)
-    x, y = spa.xterm(reduced, latitude, 0), spa.yterm(reduced, latitude, 0)
-    shift = spa.parallax_sun_right_ascension(x, sun.parallax, hour_angle, sun.declination)
-    declination = spa.topocentric_sun_declination(
-        sun.declination, x, y, sun.parallax, shift, hour_angle
-    )
-    hour_angle = spa.topocentric_local_hour_angle(hour_angle, shift)
-    elevation = spa.topocentric_elevation_angle_without_atmosphere(
-        latitude, declination, hour_angle
-    )
-    refraction = spa.atmospheric_refraction_correction(1013.25, 12, elevation, 0.5667)
-    azimuth = spa.topocentric_azimuth_angle(
-        spa.topocentric_astronomers_azimuth(hour_angle, declination, latitude)
-    )
-    return spa.topocentric_zenith_angle(elevation + refraction), azimuth, elevation
-
-
-@dataclass(frozen=True)
 class Systems:
-    """Weather systems over a place as normal deviates, one an hour.
+    """Weather systems over a place as normal deviates, one an interval.
 
-    What is forecastable, and the shared forecast errors.
+    `wind`, `cloud` and `temperature` can be forecast; `wind_error`, `cloud_error` and
+    `temperature_error` are the errors that all forecasts of an hour share.
     """
 
     wind: np.ndarray
@@ -312,7 +132,14 @@ class Systems:
 
 
 def systems_at(fields: dict[str, Field], latitude: float, longitude: float, sky: Sky) -> Systems:
-    """The fields at a place, at the middle of each interval."""
+    """Read the fields at a place, for each interval.
+
+    Parameters
+    ----------
+    fields : of `make_fields`.
+    latitude, longitude : of the place [degrees].
+    sky : of the place.
+    """
     values = {name: field.at(latitude, longitude) for name, field in fields.items()}
     values["cloud"] = (
         CLOUD_WITH_WIND * values["wind"] + np.sqrt(1 - CLOUD_WITH_WIND**2) * values["cloud"]
@@ -328,9 +155,15 @@ def systems_at(fields: dict[str, Field], latitude: float, longitude: float, sky:
 def irradiance(
     deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = EVERY
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """GHI, DNI and DHI [W/m2] of a cloud deviate.
+    """Compute GHI, DNI and DHI of a cloud deviate [W/m2].
 
-    Clear-sky index by its distribution, split after Erbs and Driesse (2022).
+    The clear-sky index follows its distribution; the split is that of Erbs and Driesse (2022).
+
+    Parameters
+    ----------
+    deviate : normal deviates; high ones are clear.
+    sky : of the place.
+    at : the intervals of the deviates.
     """
     import pvlib
     from scipy.special import ndtr
@@ -343,9 +176,15 @@ def irradiance(
 
 
 def wind_speed(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = EVERY) -> np.ndarray:
-    """Wind [m/s at 10 m] of a deviate.
+    """Compute the wind of a deviate [m/s at 10 m].
 
-    Weibull, windier in winter and after noon (more so in summer).
+    It is Weibull, stronger in winter and after noon (more so in summer).
+
+    Parameters
+    ----------
+    deviate : normal deviates.
+    sky : of the place.
+    at : the intervals of the deviates.
     """
     from scipy.special import gamma, log_ndtr
 
@@ -355,10 +194,16 @@ def wind_speed(deviate: np.ndarray, sky: Sky, at: np.ndarray | slice = EVERY) ->
 
 
 def temperature(deviate: np.ndarray, cloud: np.ndarray, sky: Sky) -> np.ndarray:
-    """Air temperature [deg C].
+    """Compute the air temperature of each interval [deg C].
 
-    By latitude, season (a month behind the sun), time of day (more under a clear sky) and weather
-    system.
+    It depends on latitude, season (a month behind the sun), time of day (more so under a clear sky)
+    and weather system.
+
+    Parameters
+    ----------
+    deviate : of the temperature.
+    cloud : deviate of the clouds; high ones are clear.
+    sky : of the place.
     """
     from scipy.special import ndtr
 
@@ -371,7 +216,19 @@ def temperature(deviate: np.ndarray, cloud: np.ndarray, sky: Sky) -> np.ndarray:
 
 
 def weather_at(seed: int, place: str, systems: Systems, sky: Sky) -> pd.DataFrame:
-    """Weather of a place: its systems and, from its own stream, what no forecast sees."""
+    """Make the weather of a place: its systems, and deviations that no forecast sees.
+
+    Parameters
+    ----------
+    seed : of all series.
+    place : its name, which has a stream of random numbers of its own.
+    systems : over the place.
+    sky : of the place.
+
+    Returns
+    -------
+    By interval the columns of `vpp.site.kinds.WEATHER`.
+    """
     deviates = {}
     for name in ("wind", "cloud"):
         local = persistent_noise(
@@ -393,21 +250,58 @@ def weather_at(seed: int, place: str, systems: Systems, sky: Sky) -> pd.DataFram
     )
 
 
+def lead_noise(rng: np.random.Generator, issues: int, lead_h: np.ndarray) -> np.ndarray:
+    """Make Gaussian noise of unit variance along the lead time of each forecast, (issues, leads).
+
+    It is drawn every 3 h and smooth between.
+
+    Parameters
+    ----------
+    rng : random numbers of this noise alone.
+    issues : how many forecasts.
+    lead_h : lead times [h].
+    """
+    nodes = persistent_noise(
+        rng, (issues, FORECAST_FOR_H // ERROR_EVERY_H + 1), ERROR_EVERY_H, ERROR_TIME_H, axis=1
+    )
+    node, part = np.divmod(lead_h / ERROR_EVERY_H, 1)
+    node = node.astype(int)
+    correlation = np.exp(-ERROR_EVERY_H / ERROR_TIME_H)
+    deviation = np.sqrt((1 - part) ** 2 + part**2 + 2 * part * (1 - part) * correlation)
+    return nodes[:, node] * ((1 - part) / deviation) + nodes[:, node + 1] * (part / deviation)
+
+
+def _known_part(system: np.ndarray, valid: np.ndarray, skill: np.ndarray, per_h: int) -> np.ndarray:
+    """The part of a system that forecasts know: its regime, and less and less of what passes."""
+    from scipy.ndimage import uniform_filter1d
+
+    regime = uniform_filter1d(system, REGIME_DAYS * 24 * per_h, mode="nearest")
+    return regime[valid] + skill * (system - regime)[valid]
+
+
 def forecasts_at(
     seed: int, place: str, systems: Systems, sky: Sky, weather: pd.DataFrame, until: pd.Timestamp
 ) -> dict[str, np.ndarray]:
-    """All forecasts for a place: every 6 h from the start to `until`, each for the next 72 h.
+    """Make all forecasts for a place: every 6 h from the start to `until`, each for 72 h.
 
     The forecast's weather system is as likely as the true one and correlated with it less and less
     along the lead time, so that forecasts are unbiased, positive, and no tamer than the weather
     itself. Errors persist along the lead time, and partly from one issue to the next.
 
+    Parameters
+    ----------
+    seed : of all series.
+    place : its name, which has a stream of random numbers of its own.
+    systems : over the place.
+    sky : of the place.
+    weather : as it turns out (`weather_at`).
+    until : the last time of issue [UTC].
+
     Returns
     -------
-    dict : `issue` and `valid`, positions in `sky.times`, and the five values, all flat, in the
-    order of issue and valid time."""
-    from scipy.ndimage import uniform_filter1d
-
+    `issue` and `valid`, positions in `sky.times`, and the five values, all flat, in the order of
+    issue and valid time.
+    """
     per_h = round(1 / sky.step_h)
     issues = np.arange(0, len(sky.times), FORECAST_EVERY_H * per_h)
     issues = issues[sky.times[issues] <= until]
@@ -415,28 +309,20 @@ def forecasts_at(
     valid = issues[:, None] + leads
     lead_h = leads * sky.step_h
 
-    def error(name):
+    def error(name: str) -> np.ndarray:
         own = lead_noise(stream(seed, place, "forecast", name), len(issues), lead_h)
-        return (
-            np.sqrt(SHARED_ERROR) * getattr(systems, f"{name}_error")[valid]
-            + np.sqrt(1 - SHARED_ERROR) * own
-        )
+        shared = getattr(systems, f"{name}_error")[valid]
+        return np.sqrt(SHARED_ERROR) * shared + np.sqrt(1 - SHARED_ERROR) * own
 
-    def deviate(name):
-        system = getattr(systems, name)
-        regime = uniform_filter1d(system, REGIME_DAYS * 24 * per_h, mode="nearest")
+    def deviate(name: str) -> np.ndarray:
         skill = SKILL[name] * np.exp(-lead_h / SKILL_TIME_H[name])
-        return (
-            regime[valid]
-            + skill * (system - regime)[valid]
-            + np.sqrt((1 - skill**2) * PASSING_SHARE) * error(name)
-        )
+        known = _known_part(getattr(systems, name), valid, skill, per_h)
+        return known + np.sqrt((1 - skill**2) * PASSING_SHARE) * error(name)
 
     ghi, dni, dhi = irradiance(deviate("cloud"), sky, valid)
     at_once, growth = TEMPERATURE_ERROR
-    temp_air = weather["temp_air"].to_numpy()[valid] + (at_once + growth * lead_h) * error(
-        "temperature"
-    )
+    missed = (at_once + growth * lead_h) * error("temperature")
+    temp_air = weather["temp_air"].to_numpy()[valid] + missed
     values = {
         "ghi": ghi,
         "dni": dni,

@@ -1,10 +1,8 @@
-"""The forecasting models, one class and one line in `MODELS` each; what they share is in
-`forecast_base.py`.
+"""All forecasting models by name: a class in a module beside this one, and a line in `MODELS`.
 
-Naive forecasts, Prophet, ARIMA and N-BEATS are here; those that learn from a table of features
-(random forest and others) are in `direct_models.py`.
+`vpp/forecast/model.py` says what a model is.
 
-    python -c "import forecast_models; print(*forecast_models.MODELS)"
+    python -c "from vpp.forecast.models.catalogue import MODELS; print(*MODELS)"
 """
 
 from vpp.forecast.model import ForecastModel

@@ -1,9 +1,7 @@
-"""LEAR: lasso-estimated autoregression of day-ahead prices (Lago et al.
-
-2021), averaged over calibration windows.
-"""
+"""LEAR: lasso-estimated autoregression of day-ahead prices, averaged over calibration windows."""
 
 import warnings
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,75 +13,85 @@ from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
 from vpp.site.times import DAY
 
+FEWEST_DAYS = 21  # complete ones, to learn from
 MOST_STEPS = 100  # of least angle regression: the penalty with the least AIC comes long before
 MOST_ROUNDS = 2500  # of coordinate descent, as in the paper's code
-
-
-# LEAR
 
 
 class Lear(ForecastModel):
     """LEAR of Lago et al. (Applied Energy 293 (2021) 116983): a lasso for each hour of the day,
     averaged over calibration windows.
 
-    Regressors: the prices of the last three days and of a week before, the forecasts (load,
+    Regressors are the prices of the last three days and of a week before, the forecasts (load,
     renewables, weather) for the day itself, the day before and a week before, all 24 hours of each,
-    and a dummy for each weekday. Prices and forecasts are transformed by asinh. The penalty is the
-    one with the least AIC on the path of regressors of unit length, and the lasso is then fitted
-    with it to the regressors as they are: the recipe of the paper's code, which penalises far less
-    than the AIC by itself would. Later days are forecast with earlier forecasts in place of values
-    not known yet."""
+    and a dummy for each weekday. Prices and forecasts are transformed by asinh. The penalty has the
+    least AIC on the path of regressors of unit length, and the lasso is then fitted with it to the
+    regressors as they are. This is the recipe of the paper's code, which penalises far less than
+    the AIC by itself would. Later days are forecast with earlier forecasts in place of values not
+    known yet. It needs 21 complete days, and a week before them.
+
+    Parameters
+    ----------
+    windows_days : history that each lasso learns from [days]; a longer one than there is takes
+        all.
+    """
 
     name = "lear"
     requires = ("scikit-learn",)
-    defaults = {"windows_days": (56, 84, 1092, 1456)}  # noqa: RUF012
+    defaults: ClassVar[dict[str, Any]] = {"windows_days": (56, 84, 1092, 1456)}
     lags_days = (1, 2, 3, 7)
     forecast_lags_days = (0, 1, 7)
 
     def _days(
         self, known: Known, ahead: int
     ) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Local days of the longest window and `ahead` more [no zone].
+        """Local days of the longest window, without zone, and `ahead` more.
 
-        Days, values by hour, by slot, and forecasts by hour.
+        Returns
+        -------
+        The days; values (day × hour) and (day × slot); forecasts, each day × hour.
         """
         per_hour = max(1, int(pd.Timedelta(hours=1) / known.step))
         issue_day = known.issue_time.tz_convert(known.zone).tz_localize(None).normalize()
         first = known.targets.index[0].tz_convert(known.zone).tz_localize(None).normalize()
         first = max(first, issue_day - (max(self.parameters["windows_days"]) + 8) * DAY)
         days = pd.date_range(first, issue_day + ahead * DAY, freq="D")
-        local = known.series.index.tz_convert(known.zone).tz_localize(None)
+        local = pd.DatetimeIndex(known.series.index).tz_convert(known.zone).tz_localize(None)
         slot = ((local - local.normalize()) // known.step).to_numpy()
         day = ((local.normalize() - first) // DAY).to_numpy()
         values = np.full((len(days), 24 * per_hour), np.nan)
         inside = (day >= 0) & (day < len(days))
         values[day[inside], slot[inside]] = known.series.to_numpy()[inside]
         # the hour that summer time skips gets the value before it; any other hole stays one
-        slots = pd.DatetimeIndex(
-            (
-                days.to_numpy()[:, None] + np.arange(24 * per_hour) * known.step.to_timedelta64()
-            ).ravel()
-        )
-        exists = (
-            slots.tz_localize(known.zone, nonexistent="NaT", ambiguous=np.ones(len(slots), bool))
-            .notna()
-            .reshape(values.shape)
-        )
+        clock_times = np.arange(24 * per_hour) * known.step.to_timedelta64()
+        slots = pd.DatetimeIndex((days.to_numpy()[:, None] + clock_times).ravel())
+        first_of_two = np.ones(len(slots), bool)
+        slots = slots.tz_localize(known.zone, nonexistent="NaT", ambiguous=first_of_two)
+        exists = np.reshape(slots.notna(), values.shape)
         skipped = ~exists & (np.arange(len(days))[:, None] < day[inside].max(initial=-1))
         values[skipped] = pd.DataFrame(values).ffill(axis=1).to_numpy()[skipped]
-        forecasts = []
-        if known.weather_forecasts is not None:
-            clock = known.issue_time.tz_convert(known.zone).tz_localize(None) - issue_day
-            hours = (days.to_numpy()[:, None] + np.arange(24) * np.timedelta64(1, "h")).ravel()
-            origins = np.repeat((days - DAY + clock).to_numpy(), 24)
-            place = {"nonexistent": "shift_forward", "ambiguous": np.ones(len(hours), bool)}
-            hours, origins = (
-                pd.DatetimeIndex(part).tz_localize(known.zone, **place).tz_convert("UTC")
-                for part in (hours, origins)
+        hourly = values.reshape(len(days), 24, per_hour).mean(axis=2)
+        return days, hourly, values, self._forecasts(known, days)
+
+    @staticmethod
+    def _forecasts(known: Known, days: pd.DatetimeIndex) -> list[np.ndarray]:
+        """Forecasts of each hour of local days (day × hour), as issued the day before."""
+        if known.weather_forecasts is None:
+            return []
+        now = known.issue_time.tz_convert(known.zone).tz_localize(None)
+        hours = (days.to_numpy()[:, None] + np.arange(24) * np.timedelta64(1, "h")).ravel()
+        origins = np.repeat((days - DAY + (now - now.normalize())).to_numpy(), 24)
+
+        def utc(local: np.ndarray) -> pd.DatetimeIndex:
+            first_of_two = np.ones(len(local), bool)
+            return (
+                pd.DatetimeIndex(local)
+                .tz_localize(known.zone, nonexistent="shift_forward", ambiguous=first_of_two)
+                .tz_convert("UTC")
             )
-            table, _ = weather_at(known, origins, hours)
-            forecasts = [table[name].to_numpy().reshape(-1, 24) for name in table]
-        return days, values.reshape(len(days), 24, per_hour).mean(axis=2), values, forecasts
+
+        table, _ = weather_at(known, utc(origins), utc(hours))
+        return [table[name].to_numpy().reshape(-1, 24) for name in table]
 
     def _regressors(
         self,
@@ -96,28 +104,24 @@ class Lear(ForecastModel):
         parts += [forecast[rows - lag] for forecast in forecasts for lag in self.forecast_lags_days]
         return np.hstack([*parts, np.eye(7)[days.dayofweek[rows]]])
 
-    def _fit(self, known):
+    def _fit(self, known: Known) -> None:
         days, hourly, values, forecasts = self._days(known, ahead=1)
         rows = np.arange(max(self.lags_days), len(days))
         regressors = self._regressors(days, hourly, forecasts, rows)
         complete = np.isfinite(regressors).all(axis=1) & np.isfinite(values[rows]).all(axis=1)
         regressors, targets, rows = regressors[complete], values[rows][complete], rows[complete]
-        if len(rows) < 21:
+        if len(rows) < FEWEST_DAYS:
             raise ModelError(
                 f"{self.name}: {known.source.source_id}: {len(rows)} complete days to train on, "
-                "21 needed"
+                f"{FEWEST_DAYS} needed"
             )
-        lengths = sorted(
-            {
-                min(window - max(self.lags_days), len(rows))
-                for window in self.parameters["windows_days"]
-            }
-        )
+        windows = self.parameters["windows_days"]
+        lengths = sorted({min(window - max(self.lags_days), len(rows)) for window in windows})
         self.fits = [self._window(regressors[-length:], targets[-length:]) for length in lengths]
 
     def _window(self, regressors: np.ndarray, targets: np.ndarray) -> tuple:
-        """Coefficients of each slot of the day fitted to a window, with the transformations, and
-        the quantiles of the residuals.
+        """Coefficients of each slot of the day fitted to a window, the transformations around them,
+        quantiles of the residuals, and limits.
         """
         inputs, target = robust_scale(regressors[:, :-7]), robust_scale(targets)
         x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
@@ -138,12 +142,12 @@ class Lear(ForecastModel):
         )
         return inputs, target, beta, y_mean - x_mean @ beta, residuals, limits
 
-    def _forecast(self, known, times):
+    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         local = times.tz_convert(known.zone).tz_localize(None)
         issue_day = known.issue_time.tz_convert(known.zone).tz_localize(None).normalize()
         ahead = max(1, (local[-1].normalize() - issue_day) // DAY)
         days, hourly, values, forecasts = self._days(known, ahead)
-        # a regressor that is missing is what it was on the last day that had it
+        # a missing regressor is the one of the last day that had it
         hourly, *forecasts = (
             pd.DataFrame(part).ffill().bfill().to_numpy(copy=True) for part in (hourly, *forecasts)
         )
@@ -174,13 +178,18 @@ class Lear(ForecastModel):
 
 
 def penalty_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> float:
-    """The penalty with the least AIC on the lasso's path of regressors scaled to unit length, as
-    LassoLarsIC had it in 2021.
+    """The penalty with the least AIC on the lasso's path of regressors scaled to unit length.
+
+    It is the one that scikit-learn's LassoLarsIC chose in 2021.
 
     Parameters
     ----------
     gram, products, total : X'X, X'y and y'y of centred regressors and target.
     rows : number of observations.
+
+    Returns
+    -------
+    The penalty [-]; infinite for a target that does not vary.
     """
     from sklearn.linear_model import lars_path_gram
 
@@ -204,13 +213,21 @@ def penalty_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: i
 def lasso(
     x: np.ndarray, y: np.ndarray, gram: np.ndarray, products: np.ndarray, penalty: float
 ) -> np.ndarray:
-    """Coefficients of the lasso of centred regressors and target by coordinate descent."""
+    """Coefficients of the lasso by coordinate descent.
+
+    Parameters
+    ----------
+    x, y : centred regressors (observation × regressor) and target.
+    gram, products : X'X and X'y.
+    penalty : [-].
+    """
     from sklearn.linear_model import lasso_path
 
     if np.isinf(penalty):
         return np.zeros(x.shape[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as far as MOST_ROUNDS bring it
-        return lasso_path(
+        _, path, _ = lasso_path(
             x, y, alphas=[penalty], precompute=gram, Xy=products, max_iter=MOST_ROUNDS
-        )[1][:, 0]
+        )
+    return path[:, 0]

@@ -1,28 +1,37 @@
 """LightGBM with one booster a quantile, the horizon being a feature."""
 
+from typing import Any, ClassVar
+
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.day_kinds import day_flags, deviations
 from vpp.forecast.features import aligned, design
 from vpp.forecast.known import Known
-from vpp.forecast.model import ForecastModel
+from vpp.forecast.model import ForecastModel, Trial
 from vpp.forecast.models.trees import LEVELS, relative, training_pairs
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import robust_scale
-
-# LightGBM
 
 
 class LightGbm(ForecastModel):
     """Gradient-boosted trees for each quantile (pinball loss), the horizon a feature.
 
-    The value is the median.
+    Ke et al., LightGBM: A Highly Efficient Gradient Boosting Decision Tree (2017). The value is the
+    median. It needs 100 pairs to learn from: after 8 days of history, some days more.
+
+    Parameters
+    ----------
+    trees : of each quantile.
+    learning_rate : share of each tree [-].
+    leaves : of a tree, at most.
+    min_leaf : fewest rows of a leaf.
+    most_rows : pairs drawn to learn from, at most.
     """
 
     name = "lightgbm"
     requires = ("lightgbm",)
-    defaults = {
+    defaults: ClassVar[dict[str, Any]] = {
         "trees": 150,
         "learning_rate": 0.06,
         "leaves": 15,
@@ -31,7 +40,7 @@ class LightGbm(ForecastModel):
     }
 
     @staticmethod
-    def search_space(trial):
+    def search_space(trial: Trial) -> dict[str, Any]:
         return {
             "trees": trial.suggest_int("trees", 50, 400, log=True),
             "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.15, log=True),
@@ -39,7 +48,9 @@ class LightGbm(ForecastModel):
             "min_leaf": trial.suggest_int("min_leaf", 10, 100, log=True),
         }
 
-    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
+    def _table(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> tuple[pd.DataFrame, np.ndarray]:
         """Features, and the level that targets are relative to."""
         table, _ = design(known, origins, times)
         if known.source.kind == "load":
@@ -50,7 +61,7 @@ class LightGbm(ForecastModel):
             return pd.concat([table.assign(**lags), off, flags], axis=1), level
         return relative(table, known)
 
-    def _fit(self, known):
+    def _fit(self, known: Known) -> None:
         import lightgbm
 
         origins, times = training_pairs(self, known)
@@ -59,11 +70,12 @@ class LightGbm(ForecastModel):
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
         usable = np.isfinite(target)
         target = np.arcsinh(target / self.scale) if self.scale else target
-        # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
+        # LightGBM's filter drops columns that leaves of 20 rows cannot split, and refuses smaller
+        # leaves
         quiet = {"verbosity": -1, "feature_pre_filter": False}
         values = table.to_numpy(dtype=np.float32)[usable]
         rows = lightgbm.Dataset(values, target[usable], params=quiet).construct()
-        given, self.columns = self.parameters, list(table)
+        given, self.columns = self.parameters, [str(name) for name in table]
         settings = {
             "objective": "quantile",
             "learning_rate": given["learning_rate"],
@@ -83,7 +95,7 @@ class LightGbm(ForecastModel):
             lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in QUANTILES
         ]
 
-    def _forecast(self, known, times):
+    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
         rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         result = np.column_stack(

@@ -1,15 +1,17 @@
-"""N-BEATS (Oreshkin et al. 2020) through darts, on what linear terms leave."""
+"""N-BEATS through darts, on the residuals of linear terms."""
 
 import tempfile
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.known import Known
-from vpp.forecast.model import ForecastModel, ModelError
+from vpp.forecast.model import ForecastModel, ModelError, Trial
 from vpp.forecast.models.linear import LinearTerms, recent_targets
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.times import DAY, calendar
@@ -18,12 +20,25 @@ from vpp.site.times import DAY, calendar
 class NBeats(ForecastModel):
     """A small N-BEATS (darts) with quantile likelihood, for the whole horizon at once.
 
-    It learns what the linear terms leave. It takes covariates of the past only, so those of the
-    time to come are given to it one horizon earlier."""
+    Oreshkin et al., N-BEATS: Neural basis expansion analysis for interpretable time series
+    forecasting (2020). It learns the residuals of linear terms. It takes covariates of the past
+    only, so those of the time to come are given to it one horizon earlier. It needs a piece of
+    history without a gap as long as input and horizon together.
+
+    Parameters
+    ----------
+    fit_days : history that it learns from [days].
+    input_h : values that it looks back at [h].
+    width : of its layers.
+    epochs : passes over the history.
+    learning_rate : of the optimiser [-].
+    stride_h : between two windows that it learns from [h].
+    half_life_days : of the linear terms: a value counts half as much as one so much newer [days].
+    """
 
     name = "nbeats"
     requires = ("darts", "torch", "pytorch-lightning", "scikit-learn")
-    defaults = {  # noqa: RUF012
+    defaults: ClassVar[dict[str, Any]] = {
         "fit_days": 365.0,
         "input_h": 72.0,
         "width": 64,
@@ -35,14 +50,14 @@ class NBeats(ForecastModel):
     batch_size = 64
 
     @staticmethod
-    def search_space(trial):
+    def search_space(trial: Trial) -> dict[str, Any]:
         return {
             "width": trial.suggest_categorical("width", [32, 64, 128]),
             "epochs": trial.suggest_int("epochs", 6, 24, log=True),
             "learning_rate": trial.suggest_float("learning_rate", 5e-4, 5e-3, log=True),
         }
 
-    def _fit(self, known):
+    def _fit(self, known: Known) -> None:
         self._quiet()
         given, hours = self.parameters, known.step / pd.Timedelta(hours=1)
         self.inputs = int(given["input_h"] / hours)
@@ -81,7 +96,7 @@ class NBeats(ForecastModel):
             )
         self._keep_weights()
 
-    def _forecast(self, known, times):
+    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         network = self._network()
         full = pd.date_range(end=known.series.index[-1], periods=self.inputs, freq=known.step)
         window = (
@@ -101,22 +116,20 @@ class NBeats(ForecastModel):
         quantiles = self.scale * forecast.values()
         per_day = int(DAY / known.step)
         ahead = ((times - full[-1]) // known.step).to_numpy() - 1
-        ahead = np.where(
+        ahead = np.where(  # beyond its horizon the same hour of its last day
             ahead >= self.outputs,
             self.outputs - per_day + (ahead - self.outputs) % per_day,
             np.maximum(ahead, 0),
         )
-        quantiles = (
-            quantiles[ahead] + self.terms.of(known, times)[:, None]
-        )  # beyond its horizon the same hour of its last day
+        quantiles = quantiles[ahead] + self.terms.of(known, times)[:, None]
         return np.column_stack([quantiles[:, QUANTILES.index(0.5)], quantiles])
 
-    def _series(self, values: np.ndarray):
+    def _series(self, values: np.ndarray) -> Any:
         from darts import TimeSeries
 
         return TimeSeries.from_values((values / self.scale).astype(np.float32))
 
-    def _covariates(self, known: Known, index: pd.DatetimeIndex):
+    def _covariates(self, known: Known, index: pd.DatetimeIndex) -> Any:
         from darts import TimeSeries
 
         valid = index + self.outputs * known.step
@@ -133,17 +146,12 @@ class NBeats(ForecastModel):
         import pytorch_lightning  # noqa: F401 — importing it sets the levels that are raised here
         from darts.models import NBEATSModel  # noqa: F401
 
-        for name in (
-            "pytorch_lightning",
-            "lightning",
-            "lightning.pytorch",
-            "lightning.fabric",
-            "darts",
-        ):
+        loggers = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric")
+        for name in (*loggers, "darts"):
             for child in (name, f"{name}.utilities.rank_zero"):
                 logging.getLogger(child).setLevel(logging.ERROR)
 
-    def _untrained(self, epochs: int):
+    def _untrained(self, epochs: int) -> Any:
         """The darts model of these parameters, without weights."""
         from darts.models import NBEATSModel
         from darts.utils.likelihood_models import QuantileRegression
@@ -165,7 +173,7 @@ class NBeats(ForecastModel):
         )
 
     def __getstate__(self) -> dict:
-        """Weights and parameters only.
+        """Weights and parameters only, nothing that runs code.
 
         The files of darts name classes and functions. Those that Python 3.11.2 writes call getattr,
         and darts rightly refuses to load them.
@@ -182,7 +190,7 @@ class NBeats(ForecastModel):
         self.weights = {name: tensor.numpy().copy() for name, tensor in weights.items()}
         self.columns = network.train_sample_shape["past_covariates"][1]
 
-    def _network(self):
+    def _network(self) -> Any:
         """The darts model; where it was stored, a new one that is given the stored weights."""
         self._quiet()
         if "model" not in self.__dict__:
@@ -192,7 +200,7 @@ class NBeats(ForecastModel):
             self._keep_weights()
         return self.model
 
-    def _from_weights(self):
+    def _from_weights(self) -> Any:
         import torch
         from darts import TimeSeries
 
@@ -205,7 +213,7 @@ class NBeats(ForecastModel):
         model.model.load_state_dict(weights)
         return model
 
-    def _from_darts_files(self, files: dict[str, bytes]):
+    def _from_darts_files(self, files: dict[str, bytes]) -> Any:
         """The network of a model that was stored before version 0.2, as the two files of darts."""
         from darts.models import NBEATSModel
 
@@ -225,7 +233,7 @@ class NBeats(ForecastModel):
 
     @staticmethod
     @contextmanager
-    def _no_warnings():
+    def _no_warnings() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

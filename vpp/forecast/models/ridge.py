@@ -1,12 +1,14 @@
 """One ridge regression for each local hour."""
 
+from typing import Any, ClassVar
+
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.day_kinds import daily_pairs, day_flags, deviations, groups_of, weighted_quantiles
 from vpp.forecast.features import aligned, design
 from vpp.forecast.known import Known
-from vpp.forecast.model import ForecastModel, ModelError
+from vpp.forecast.model import ForecastModel, ModelError, Trial
 from vpp.forecast.models.trees import LEVELS
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
@@ -17,24 +19,33 @@ FEWEST_DAYS = 10  # that an hour's regression learns from
 
 
 class HourlyRidge(ForecastModel):
-    """A ridge regression for each local hour and day ahead; newer days count more, outliers less
-    (Huber weights).
+    """A ridge regression for each local hour and day ahead; newer days count more, outliers less.
 
-    The band is that of leave-one-out errors at the hour and its neighbours.
+    Ridge regression: Hoerl and Kennard (Technometrics 12, 1970); weights of outliers: Huber (1964).
+    The band is that of leave-one-out errors at the hour and its neighbours. It needs
+    `FEWEST_DAYS` days to learn from, after 10 days that only give lags.
+
+    Parameters
+    ----------
+    penalty : of standardised regressors [-].
+    half_life_days : a value counts half as much as one so much newer [days].
+    outlier : from so many median absolute errors on, an error counts less [-].
     """
 
     name = "hourly_ridge"
-    defaults = {"penalty": 3.0, "half_life_days": 365.0, "outlier": 2.0}  # noqa: RUF012
+    defaults: ClassVar[dict[str, Any]] = {"penalty": 3.0, "half_life_days": 365.0, "outlier": 2.0}
 
     @staticmethod
-    def search_space(trial):
+    def search_space(trial: Trial) -> dict[str, Any]:
         return {
             "penalty": trial.suggest_float("penalty", 0.3, 100.0, log=True),
             "half_life_days": trial.suggest_float("half_life_days", 30.0, 730.0, log=True),
             "outlier": trial.suggest_float("outlier", 0.5, 10.0, log=True),
         }
 
-    def _table(self, known: Known, origins, times) -> tuple[pd.DataFrame, np.ndarray]:
+    def _table(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> tuple[pd.DataFrame, np.ndarray]:
         """Features and the level that targets are relative to, transformed."""
         table, _ = design(known, origins, times)
         if known.source.kind in PLANT_KINDS:
@@ -43,14 +54,13 @@ class HourlyRidge(ForecastModel):
         if known.weather_forecasts is not None:
             rest = rest.join(table[[name for name in known.weather_forecasts if name in table]])
         if known.source.kind == "market":
-            return asinh(table[[*LEVELS, "mean_week"]], *self.scale).join(rest), np.zeros(
-                len(table)
-            )
+            prices = asinh(table[[*LEVELS, "mean_week"]], *self.scale)
+            return prices.join(rest), np.zeros(len(table))
         off = deviations(known, origins, times)
         level = off.pop("typical").to_numpy()
         return off.join(rest), level
 
-    def _fit(self, known):
+    def _fit(self, known: Known) -> None:
         origins, times = daily_pairs(known, self.horizon_h)
         if not len(times):
             raise ModelError(
@@ -59,22 +69,21 @@ class HourlyRidge(ForecastModel):
             )
         self.scale = robust_scale(known.targets.to_numpy())
         table, level = self._table(known, origins, times)
-        self.columns, table = list(table), table.to_numpy(dtype=float)
+        self.columns, features = [str(name) for name in table], table.to_numpy(dtype=float)
         target = known.series.reindex(times).to_numpy()
         target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
-        usable = np.isfinite(table).all(axis=1) & np.isfinite(target)
+        usable = np.isfinite(features).all(axis=1) & np.isfinite(target)
         age = ((known.issue_time - origins) / DAY).to_numpy()
         weights = 0.5 ** (age / self.parameters["half_life_days"])
         days, hours = groups_of(origins, times, known.zone)
         self.regressions, errors = {}, {}
-        for day, hour in sorted(
-            set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))
-        ):
+        groups = set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))
+        for day, hour in sorted(groups):
             rows = usable & (days == day) & (hours == hour)
             if rows.sum() < FEWEST_DAYS:
                 continue
             self.regressions[day, hour], error = self._regression(
-                table[rows], target[rows], weights[rows]
+                features[rows], target[rows], weights[rows]
             )
             errors[day, hour] = error, weights[rows]
         if not errors:
@@ -85,17 +94,15 @@ class HourlyRidge(ForecastModel):
         self.range = target[usable].min() - BEYOND, target[usable].max() + BEYOND
         self.bands = {}
         for day, hour in errors:
-            near = [
-                errors[day, beside % 24]
-                for beside in (hour - 1, hour, hour + 1)
-                if (day, beside % 24) in errors
-            ]
-            self.bands[day, hour] = weighted_quantiles(
-                *(np.concatenate(part) for part in zip(*near, strict=True))
-            )
+            beside = [(day, other % 24) for other in (hour - 1, hour, hour + 1)]
+            near = [errors[group] for group in beside if group in errors]
+            values, counts = (np.concatenate(part) for part in zip(*near, strict=True))
+            self.bands[day, hour] = weighted_quantiles(values, counts)
 
-    def _regression(self, table, target, weights) -> tuple[tuple[np.ndarray, float], np.ndarray]:
-        """Coefficients and constant by reweighted least squares, and the leave-one-out errors."""
+    def _regression(
+        self, table: np.ndarray, target: np.ndarray, weights: np.ndarray
+    ) -> tuple[tuple[np.ndarray, float, np.ndarray], np.ndarray]:
+        """Coefficients, constant and centre by reweighted least squares; leave-one-out errors."""
         centre, spread = np.average(table, axis=0, weights=weights), table.std(axis=0)
         spread = np.where(spread > 1e-9, spread, np.inf)
         scaled, used = (table - centre) / spread, weights
@@ -109,30 +116,22 @@ class HourlyRidge(ForecastModel):
             leverage = used * ((scaled @ inverse) * scaled).sum(axis=1)
             used = weights * np.minimum(1.0, limit / np.maximum(np.abs(error), 1e-12))
         coefficients = beta[:-1] / spread
-        return (coefficients, float(beta[-1] - centre @ coefficients), centre), error / np.maximum(
-            1 - leverage, 0.2
-        )
+        constant = float(beta[-1] - centre @ coefficients)
+        return (coefficients, constant, centre), error / np.maximum(1 - leverage, 0.2)
 
-    def _forecast(self, known, times):
+    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         origins = pd.DatetimeIndex([known.issue_time] * len(times))
         table, level = self._table(known, origins, times)
-        table = aligned(table, self.columns).to_numpy(dtype=float)
+        features = aligned(table, self.columns).to_numpy(dtype=float)
         result = np.empty((len(times), 1 + len(QUANTILES)))
         for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
             group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
             coefficients, constant, centre = self.regressions[group]
+            of_row = np.where(np.isnan(features[row]), centre, features[row])
             # no further from the level than was ever learnt: a regressor that hardly varied in
             # training extrapolates far
-            value = (
-                np.clip(
-                    constant + coefficients @ np.where(np.isnan(table[row]), centre, table[row]),
-                    *self.range,
-                )
-                + level[row]
-            )
+            value = np.clip(constant + coefficients @ of_row, *self.range) + level[row]
             result[row] = np.append(value, value + self.bands[group])
-        return (
-            sinh(np.clip(result, *self.range), *self.scale)
-            if known.source.kind == "market"
-            else result
-        )
+        if known.source.kind == "market":
+            return sinh(np.clip(result, *self.range), *self.scale)
+        return result

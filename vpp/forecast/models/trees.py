@@ -1,15 +1,16 @@
-"""Models that learn from a table of features of (pseudo-origin, valid time) pairs: one model for
-all horizons, the horizon a feature.
+"""Random forest on a table of features of (pseudo-origin, valid time) pairs.
 
-python -c "import direct_models; print(direct_models.RandomForest().parameters)"
+One model serves all horizons: the horizon is a feature. LightGBM learns from the same pairs.
 """
+
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.features import aligned, design, pseudo_origins
 from vpp.forecast.known import Known
-from vpp.forecast.model import ForecastModel, ModelError, with_band
+from vpp.forecast.model import ForecastModel, ModelError, Trial, with_band
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.kinds import PLANT_KINDS
 
@@ -26,9 +27,18 @@ LEVELS = (
 
 
 def relative(table: pd.DataFrame, known: Known) -> tuple[pd.DataFrame, np.ndarray]:
-    """The features and the level that targets are relative to.
+    """Features relative to a level, and the level, which targets are relative to as well.
 
-    The week's mean for load and prices, which drift; 0 for plants.
+    It is the week's mean for load and prices, which drift; 0 for plants.
+
+    Parameters
+    ----------
+    table : features of `design`.
+    known : what is known of the source.
+
+    Returns
+    -------
+    The table; the level of each row [kW or EUR/MWh].
     """
     if known.source.kind in PLANT_KINDS:
         return table, np.zeros(len(table))
@@ -37,7 +47,16 @@ def relative(table: pd.DataFrame, known: Known) -> tuple[pd.DataFrame, np.ndarra
 
 
 def training_pairs(model: ForecastModel, known: Known) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    """At most `most_rows` pairs drawn from those of all pseudo-origins of the history.
+    """Pairs drawn from those of all pseudo-origins of the history, at most `most_rows`.
+
+    Parameters
+    ----------
+    model : with the parameter `most_rows`.
+    known : what is known at the issue time.
+
+    Returns
+    -------
+    Origin and valid time of each pair [UTC].
 
     Raises
     ------
@@ -58,21 +77,34 @@ def training_pairs(model: ForecastModel, known: Known) -> tuple[pd.DatetimeIndex
 class RandomForest(ForecastModel):
     """Random forest on lags, calendar and weather forecasts.
 
-    The band is as wide as its trees differ.
+    Breiman, Random Forests (Machine Learning 45, 2001). The band is as wide as its trees differ. It
+    needs 100 pairs to learn from: after 8 days of history, some days more.
+
+    Parameters
+    ----------
+    trees : how many.
+    max_features : share of the features that a split chooses from.
+    min_leaf : fewest rows of a leaf.
+    most_rows : pairs drawn to learn from, at most.
     """
 
     name = "random_forest"
     requires = ("scikit-learn",)
-    defaults = {"trees": 100, "max_features": 0.4, "min_leaf": 4, "most_rows": 6000}  # noqa: RUF012
+    defaults: ClassVar[dict[str, Any]] = {
+        "trees": 100,
+        "max_features": 0.4,
+        "min_leaf": 4,
+        "most_rows": 6000,
+    }
 
     @staticmethod
-    def search_space(trial):
+    def search_space(trial: Trial) -> dict[str, Any]:
         return {
             "max_features": trial.suggest_float("max_features", 0.2, 0.8),
             "min_leaf": trial.suggest_int("min_leaf", 2, 20, log=True),
         }
 
-    def _fit(self, known):
+    def _fit(self, known: Known) -> None:
         from sklearn.ensemble import RandomForestRegressor
 
         given = self.parameters
@@ -84,13 +116,13 @@ class RandomForest(ForecastModel):
             min_samples_leaf=given["min_leaf"],
             random_state=self.seed,
         ).fit(table.to_numpy(dtype=np.float32), known.series.reindex(times).to_numpy() - level)
-        self.columns = list(table)
+        self.columns = [str(name) for name in table]
 
     def _trees(self, table: pd.DataFrame) -> np.ndarray:
         rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         return np.stack([tree.tree_.predict(rows)[:, 0] for tree in self.forest.estimators_])
 
-    def _forecast(self, known, times):
+    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         from scipy.stats import norm
 
         table, _ = design(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)

@@ -1,0 +1,74 @@
+"""A connection and a session fail in one line, without a password, and leave nothing half done."""
+
+import time
+
+import pandas as pd
+import psycopg2
+import pytest
+from small_storage import START, make_source
+
+import db
+from vpp.storage.errors import first_line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://vpp:s3cret@127.0.0.1:1/vpp",
+        "postgresql://vpp:s3cret@127.0.0.1:notaport/vpp",
+        "host=127.0.0.1 port=1 password=s3cret what=else",
+        "postgresql:/vpp:s3cret@127.0.0.1/vpp",
+    ],
+)
+def test_an_error_is_one_line_without_the_password(url):
+    began = time.monotonic()
+    with pytest.raises(db.DatabaseError) as caught:
+        db.connect_url(url, 0.3)
+    assert time.monotonic() - began < 5
+    assert "s3cret" not in str(caught.value) and "\n" not in str(caught.value)
+    assert "[database] url" in str(caught.value)
+
+
+def test_what_the_server_refuses_names_the_table(conn):
+    run = {"run_id": "a", "site_id": "s", "issue_time": START, "kind": "plan"}
+    schedule = pd.DataFrame({"grid_import_kw": ["much"]}, index=[START])
+    states = pd.DataFrame({"battery_id": ["b"], "soc": [0.5]}, index=[START])
+    with pytest.raises(db.DatabaseError, match=r"^database, schedules: invalid input syntax"):
+        db.save_schedule(conn, run, schedule, states)
+    assert db.read_schedule(conn) is None  # one transaction: the run was not left behind
+
+
+def test_a_lock_is_not_waited_for_without_end(config, conn):
+    with conn.cursor() as cursor:
+        cursor.execute("LOCK TABLE sources")
+    with (
+        pytest.raises(db.DatabaseError, match="lock timeout"),
+        db.session(config) as other,
+        other.cursor() as cursor,
+    ):
+        cursor.execute("SET lock_timeout = '50ms'")
+        db.upsert_sources(other, [make_source("solar-1", "solar")])
+
+
+def test_a_session_that_fails_leaves_nothing(config):
+    with pytest.raises(RuntimeError), db.session(config) as conn:
+        db.upsert_sources(conn, [make_source("solar-1", "solar")])
+        raise RuntimeError
+    with db.session(config) as conn:
+        assert db.read_sources(conn) == []
+
+
+def test_a_server_that_ends_the_session_is_a_database_error(config):
+    with pytest.raises(db.DatabaseError, match="session"), db.session(config) as conn:
+        with psycopg2.connect(config.database.url) as other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
+        other.close()
+        db.count_rows(conn)
+
+
+def test_an_error_is_told_in_words_of_its_first_line():
+    """Also one without a text; and no control character reaches a terminal."""
+    assert first_line(psycopg2.OperationalError("away\nCONTEXT: x")) == "away"
+    assert first_line(psycopg2.DataError("\n bad \x1b[31mvalue\nmore")) == r"bad \x1b[31mvalue"
+    assert first_line(psycopg2.InterfaceError()) == "an error without a text"
+    assert first_line(TimeoutError()) == "no answer came in time"

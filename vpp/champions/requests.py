@@ -1,0 +1,179 @@
+"""Requests for the forecast of a source, and their answers: the first of some models that works.
+
+Power in kW, prices in EUR/MWh; times are UTC."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from vpp.champions.contenders import NAIVE, silence
+from vpp.champions.registry import Champion
+from vpp.forecast.backtest import REFIT_DAYS, ForecastError, fit_calibrated
+from vpp.forecast.known import SourceData, history_problem, known_at
+from vpp.forecast.model import ForecastModel
+from vpp.forecast.models.catalogue import MODELS
+from vpp.forecast.quantiles import COLUMNS
+from vpp.runtime.words import in_words
+from vpp.site.times import DAY
+from vpp.storage.results import ForecastRun
+
+STAND_INS = ("prophet", NAIVE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that may forecast a source.
+
+    Parameters
+    ----------
+    model, parameters : its name, and the parameters that are not its defaults.
+    role : of its runs, champion or fallback.
+    version : of the registered model; None for a stand-in.
+    """
+
+    model: str
+    role: str
+    parameters: dict = field(default_factory=dict)
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A source to forecast.
+
+    Parameters
+    ----------
+    data : the source [kW or EUR/MWh].
+    issue_times : of the forecasts [UTC].
+    horizon_h : length of each [h].
+    history_days : how far back models learn from [d].
+    seed : of the models.
+    choices : models in order; the first that works forecasts.
+    notes : for the operator.
+    """
+
+    data: SourceData
+    issue_times: tuple[pd.Timestamp, ...]
+    horizon_h: int
+    history_days: int
+    seed: int
+    choices: tuple[Choice, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Intervals of each forecast."""
+        return int(pd.Timedelta(hours=self.horizon_h) / self.data.step)
+
+    def make(self, choice: Choice) -> ForecastModel:
+        """A new, unfitted model."""
+        return MODELS[choice.model](horizon_h=self.horizon_h, seed=self.seed, **choice.parameters)
+
+
+@dataclass
+class Answer:
+    """The forecasts of a source.
+
+    Parameters
+    ----------
+    request : that it answers.
+    runs : each run with its frame [kW or EUR/MWh]; none where no model works.
+    notes : for the operator.
+    """
+
+    request: Request
+    runs: list[tuple[ForecastRun, pd.DataFrame]]
+    notes: tuple[str, ...]
+
+
+def choose(
+    data: SourceData, issue_time: pd.Timestamp, champion: Champion | None
+) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
+    """The models that may forecast a source, in order, and why the champion is not the first.
+
+    Parameters
+    ----------
+    data : the source.
+    issue_time : now [UTC].
+    champion : None where the source has no champion.
+    """
+    stand_ins = tuple(Choice(name, "fallback") for name in STAND_INS)
+    problem = history_problem(known_at(data, issue_time))
+    if problem:
+        return stand_ins[-1:], (problem,)
+    if champion is None:
+        return stand_ins, ("no champion; run python train_forecast.py",)
+    first = Choice(champion.model, "champion", champion.parameters, champion.version)
+    return (first, *stand_ins), ()
+
+
+def reason_to_refit(champion: Champion, issue_time: pd.Timestamp) -> str | None:
+    """Why the fitted copy of a champion may not forecast; None where it may.
+
+    Parameters
+    ----------
+    champion : of the source.
+    issue_time : of the forecast [UTC].
+    """
+    anew, until = f"fitted anew: version {champion.version}", champion.trained_until
+    if until > issue_time:
+        return f"{anew} has seen data until {until:%Y-%m-%dT%H:%MZ}"
+    if issue_time - until > REFIT_DAYS * DAY:
+        return f"{anew} was fitted until {until:%Y-%m-%d}"
+    return None
+
+
+def finite(frame: pd.DataFrame) -> pd.DataFrame:
+    """The forecast as it is.
+
+    Raises
+    ------
+    ForecastError : a value is not finite.
+    """
+    if not np.isfinite(frame[list(COLUMNS)].to_numpy()).all():
+        raise ForecastError("its forecast is not finite")
+    return frame
+
+
+def answer(request: Request, choice: Choice, model: ForecastModel, notes: Sequence[str]) -> Answer:
+    """Forecast from the one issue time of a request.
+
+    Parameters
+    ----------
+    request : of the source.
+    choice, model : which model it is, and the fitted model.
+    notes : for the operator.
+
+    Raises
+    ------
+    ForecastError : a value is not finite.
+    """
+    data, [issue_time] = request.data, request.issue_times
+    known = known_at(data, issue_time, request.history_days)
+    frame = finite(model.predict(known, request.steps))
+    source_id, until = data.source.source_id, model.trained_until
+    run = ForecastRun(source_id, choice.model, choice.version, until, issue_time, choice.role)
+    return Answer(request, [(run, frame)], tuple(notes))
+
+
+def fit_and_predict(request: Request) -> Answer:
+    """Fit and forecast with the first choice that works; runs in a process of its own.
+
+    The answer has no run where none works.
+    """
+    silence()
+    notes, days = list(request.notes), request.history_days
+    known = known_at(request.data, request.issue_times[0], days)
+    for choice in request.choices:
+
+        def factory(made: Choice = choice) -> ForecastModel:
+            return request.make(made)
+
+        try:
+            model = fit_calibrated(factory, request.data, known, request.steps, days)
+            return answer(request, choice, model, notes)
+        except Exception as error:  # whatever its library raises, the next stands in
+            notes.append(f"{choice.model}: {in_words(error)}")
+    return Answer(request, [], tuple(notes))

@@ -1,0 +1,185 @@
+"""Trains the models of every source: reads the series, holds the contests, registers champions."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from vpp.champions import registry
+from vpp.champions.contenders import Contest
+from vpp.champions.contest import failure, train_source
+from vpp.champions.history import check_issue_time, load_source_data, pick_sources
+from vpp.champions.logbook import code_version, leaderboard, record
+from vpp.champions.studies import prepare_storage
+from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.models.catalogue import MODELS
+from vpp.runtime import terminal
+from vpp.runtime.config import Config, ConfigError, FieldError, Training, check_known
+from vpp.runtime.parallel import parallel
+from vpp.storage.connection import session
+from vpp.storage.measurements import data_end
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger("train_forecast")
+
+
+def train(
+    config: Config,
+    issue_time: pd.Timestamp | None = None,
+    source: str | None = None,
+    models: Sequence[str] | None = None,
+    trials: int | None = None,
+    timeout_s: float | None = None,
+    jobs: int | None = None,
+) -> list[dict]:
+    """Train the models of every source and register champions.
+
+    Parameters
+    ----------
+    config : the configuration.
+    issue_time : nothing known later is used [UTC]; default the data end.
+    source : only this source_id.
+    models, trials, timeout_s, jobs : instead of those of `[training]`; timeout [s] for each
+        source, 0 for none.
+
+    Returns
+    -------
+    The leaderboard, a row for each source and model: source_id, model, champion, mae,
+    mae_ratio_naive, pinball, coverage_80, …. A source that cannot be trained has no row with
+    champion; its note says why, and the others are trained.
+
+    Raises
+    ------
+    VppError : no data, an unknown source or model, or no MLflow.
+    """
+    training = settings(config.training, models, trials, timeout_s, jobs)
+    times = [time.monotonic()]
+    issue_time, stored, storage = read_history(config, issue_time, source)
+    times.append(time.monotonic())
+    client = registry.open_store(config)
+    contests = []
+    for data in stored:
+        incumbent = registry.read_champion(client, data.source.source_id)
+        horizon_h = config.forecast.horizon_h
+        contests.append(Contest(data, issue_time, horizon_h, training, storage, incumbent))
+    times.append(time.monotonic())
+    rows = hold(contests, client, training.jobs)
+    times.append(time.monotonic())
+    log.info(
+        "%d sources in %.0f s: data %.1f, MLflow %.1f, models %.1f",
+        len(contests),
+        times[-1] - times[0],
+        *np.diff(times),
+    )
+    return rows
+
+
+def read_history(
+    config: Config, issue_time: pd.Timestamp | None, source: str | None
+) -> tuple[pd.Timestamp, list[SourceData], str | Path]:
+    """Read the sources to train, as known at the issue time.
+
+    Parameters
+    ----------
+    config : the configuration.
+    issue_time : now [UTC]; default the data end.
+    source : only this source_id; default all.
+
+    Returns
+    -------
+    The issue time, the sources, and where Optuna keeps its studies.
+    """
+    with session(config) as conn:
+        now = data_end(conn) if issue_time is None else pd.Timestamp(issue_time).tz_convert("UTC")
+        sources = pick_sources(conn, [source] if source else None)
+        check_issue_time(now, sources)
+        stored = [cut(load_source_data(conn, config, item), now) for item in sources]
+        return now, stored, prepare_storage(config, conn)
+
+
+def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
+    """The source as if nothing later than the issue time were stored.
+
+    Parameters
+    ----------
+    data : the source.
+    issue_time : now [UTC].
+    """
+    known = known_at(data, issue_time)
+    return replace(
+        data, series=known.targets, weather_forecasts=known.weather_forecasts, others=known.others
+    )
+
+
+def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list[dict]:
+    """Hold the contests, and record each in MLflow as it ends.
+
+    Parameters
+    ----------
+    contests : one a source.
+    client : of the MLflow store.
+    jobs : contests at the same time.
+
+    Returns
+    -------
+    The leaderboard, in the order of the contests.
+    """
+    rows: dict[str, list[dict]] = {}
+    version = code_version()
+    with (
+        terminal.progress("training", len(contests)) as advance,
+        parallel(train_source, contests, jobs) as decisions,
+    ):
+        for decision in decisions:
+            source_id = decision.contest.data.source.source_id
+            try:
+                record(client, decision, version)
+            except Exception as error:  # whatever MLflow raises, the others are registered
+                decision = failure(decision.contest, error)
+            rows[source_id] = leaderboard(decision)
+            champion = decision.champion.model if decision.champion else "no champion"
+            log.info("%s: %s (%s)", source_id, champion, decision.verdict)
+            advance(1)
+    return [row for contest in contests for row in rows[contest.data.source.source_id]]
+
+
+def settings(
+    training: Training,
+    models: Sequence[str] | None,
+    trials: int | None,
+    timeout_s: float | None,
+    jobs: int | None,
+) -> Training:
+    """`[training]` with what was given instead.
+
+    Parameters
+    ----------
+    training : the section.
+    models, trials, timeout_s, jobs : None leaves the section's; timeout [s].
+
+    Raises
+    ------
+    ConfigError : a value is out of bounds, a model is unknown, or there is none.
+    """
+    names = models if models is None else tuple(name.strip() for name in models if name.strip())
+    given = {"models": names, "trials": trials, "timeout_s": timeout_s, "jobs": jobs}
+    changes: dict = {key: value for key, value in given.items() if value is not None}
+    try:
+        training = replace(training, **changes)
+    except FieldError as error:
+        flag = error.key.removesuffix("_s")
+        raise ConfigError(f"--{flag} {error.value}: expected {error.expected}") from None
+    if not training.models:
+        raise ConfigError(
+            f"no model in [training] models or --models; expected some of {', '.join(MODELS)}"
+        )
+    for name in training.models:
+        check_known("[training] models or --models: model", name, MODELS)
+    return training

@@ -1,0 +1,255 @@
+"""How a span of the past looked before it came: forecasts, last week's values, known prices.
+
+`windows` makes of it the problem that was seen from each interval on. Reads sources, measurements
+and forecasts of role `backtest`; writes nothing.
+
+    python optimization.py backtest --days 30
+
+Powers are means over [time, time + step) [kW], prices EUR/MWh, times UTC.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from psycopg2.extensions import connection
+
+from vpp.planning.site_series import actual_frame, on_steps, site_frame, site_sources
+from vpp.runtime.config import Config
+from vpp.runtime.tables import shown
+from vpp.schedule.basis import PlanBasis
+from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.problem import Problem
+from vpp.schedule.site import site_problem, with_terminal_value
+from vpp.site.sources import Source
+from vpp.storage.connection import DataGapError
+from vpp.storage.measurements import read_available_at
+from vpp.storage.results import read_forecast_runs, read_forecasts
+
+Window = Callable[[int, Sequence[ScheduledBattery]], Problem]
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """Values that were expected in the intervals from an issue time on.
+
+    Parameters
+    ----------
+    first : number of the interval that begins at the issue time.
+    load_kw, renewables_kw : powers [kW], one an interval from `first` on.
+    price_eur_per_mwh : market prices [EUR/MWh], likewise.
+    """
+
+    first: int
+    load_kw: np.ndarray
+    renewables_kw: np.ndarray
+    price_eur_per_mwh: np.ndarray
+
+
+def outlook_of(frame: pd.DataFrame, first: int = 0) -> Outlook:
+    """A `site_frame` as an outlook.
+
+    Parameters
+    ----------
+    frame : load, renewables [kW] and price [EUR/MWh].
+    first : number of the interval that it begins with.
+    """
+    names = ("load_kw", "renewables_kw", "price_eur_per_mwh")
+    return Outlook(first, *(frame[name].to_numpy() for name in names))
+
+
+def windows(
+    basis: PlanBasis,
+    frame: pd.DataFrame,
+    made: np.ndarray,
+    published: np.ndarray,
+    outlooks: Sequence[Outlook],
+    horizon: int,
+    end_price: float | None = None,
+) -> Window:
+    """The problems seen from each interval on.
+
+    Each has the newest outlook, and the prices published, when the plan is made.
+
+    Parameters
+    ----------
+    basis : the site's grid connection and tariff.
+    frame : actual values of the span, as `site_frame` gives them.
+    made : for each interval, the number of the one at whose start a plan from it on is made.
+    published : number of the interval at whose start each price was known.
+    outlooks : in the order of their issue times, the first not after the first plan is made.
+    horizon : intervals of a window, as far as the outlook goes.
+    end_price : what energy left at the end of the span counts in a window that ends there
+        [EUR/MWh]; default as in other windows.
+
+    Returns
+    -------
+    The function that gives the problem for the number of an interval and the batteries at its
+    start.
+    """
+    firsts = np.array([outlook.first for outlook in outlooks])
+    prices = frame["price_eur_per_mwh"].to_numpy()
+
+    def window(t: int, batteries: Sequence[ScheduledBattery]) -> Problem:
+        outlook = outlooks[max(int(np.searchsorted(firsts, made[t], side="right")) - 1, 0)]
+        seen = slice(t - outlook.first, t - outlook.first + horizon)
+        price = outlook.price_eur_per_mwh[seen].copy()
+        known = published[t : t + len(price)] <= made[t]
+        price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])
+        start = frame.index[0] + pd.Timedelta(minutes=basis.step_min * t)
+        seen_values = {
+            "load_kw": outlook.load_kw[seen],
+            "renewables_kw": outlook.renewables_kw[seen],
+            "price_eur_per_mwh": price,
+        }
+        price_left = end_price if t + len(price) == len(frame) else None
+        now = replace(basis, batteries=tuple(batteries), terminal_price_eur_per_mwh=None)
+        return with_terminal_value(site_problem(now, start, seen_values), price_left)
+
+    return window
+
+
+def stored_outlooks(
+    conn: connection,
+    config: Config,
+    index: pd.DatetimeIndex,
+    step_min: int,
+    since: pd.Timestamp,
+) -> list[Outlook]:
+    """The stored forecasts of role `backtest`.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : names the price area.
+    index : starts of the intervals of the span [UTC].
+    step_min : their length [min].
+    since : time [UTC]; the first outlook is the last that was issued by then.
+
+    Returns
+    -------
+    An outlook for each issue time that every source has, in their order.
+
+    Raises
+    ------
+    DataGapError : a forecast has gaps.
+    """
+    sources = site_sources(conn, config)
+    runs = read_forecast_runs(conn, roles=("backtest",))
+    issued = [
+        set(runs.loc[runs["source_id"] == source.source_id, "issue_time"]) for source in sources
+    ]
+    issues = sorted(
+        pd.Timestamp(issue).tz_convert("UTC")
+        for issue in set.intersection(*issued)
+        if issue < index[-1]
+    )
+    before = [issue for issue in issues if issue <= since]
+    outlooks = []
+    for issue in [*before[-1:], *(issue for issue in issues if issue > since)]:
+        first = round((issue - index[0]) / pd.Timedelta(minutes=step_min))
+        outlooks.append(outlook_of(_issued_frame(conn, sources, issue, step_min), first))
+    return outlooks
+
+
+def _issued_frame(
+    conn: connection, sources: Sequence[Source], issue: pd.Timestamp, step_min: int
+) -> pd.DataFrame:
+    """The forecasts of role backtest for an issue time as a `site_frame`; they must be there."""
+    found = []
+    for source in sources:
+        forecast = read_forecasts(conn, source.source_id, issue, ("backtest",))
+        if forecast is None:
+            raise DataGapError(f"the forecast of {source.source_id} for {shown(issue)} is gone")
+        found.append((source, forecast[1]["value"]))
+    end = min(values.index[-1] + pd.Timedelta(minutes=source.step_min) for source, values in found)
+    steps = pd.date_range(issue, end, freq=f"{step_min}min", inclusive="left", name="time")
+    series = [
+        (source.kind, on_steps(values, source.step_min, steps, step_min))
+        for source, values in found
+    ]
+    frame = site_frame(series, steps)
+    if frame.isna().any(axis=None):
+        raise DataGapError(
+            f"a forecast of role backtest for {shown(issue)} has gaps; run python"
+            " forecast_and_save.py --backfill-days"
+        )
+    return frame
+
+
+def last_week(
+    conn: connection, config: Config, index: pd.DatetimeIndex, step_min: int
+) -> Outlook | None:
+    """Last week's same local hour as an outlook.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : names the price area and the time zone.
+    index : starts of the intervals [UTC].
+    step_min : their length [min].
+
+    Returns
+    -------
+    The outlook; None where the data does not reach back.
+    """
+    zone = config.site.time_zone
+    naive = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=7)
+    local = _to_utc(naive, zone)
+    steps = pd.date_range(local[0], local[-1], freq=f"{step_min}min", name="time")
+    past = actual_frame(conn, site_sources(conn, config), steps, step_min)
+    frame = past.reindex(local).set_axis(index)
+    return None if frame.isna().any(axis=None) else outlook_of(frame)
+
+
+def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.DatetimeIndex:
+    """When the plan from each interval on is made.
+
+    Parameters
+    ----------
+    index : starts of the intervals [UTC].
+    issue_local : local time [HH:MM] of the local day before; None: at the start of the interval.
+    zone : IANA name of the time zone.
+
+    Returns
+    -------
+    A time for each interval [UTC].
+    """
+    if issue_local is None:
+        return index
+    days = index.tz_convert(zone).tz_localize(None).normalize()
+    return _to_utc(days - pd.Timedelta(days=1) + pd.Timedelta(f"{issue_local}:00"), zone)
+
+
+def _to_utc(local: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
+    """Local times as UTC: the first of two, and the next after a gap."""
+    first = np.ones(len(local), bool)
+    return local.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").tz_convert("UTC")
+
+
+def published_at(
+    conn: connection, config: Config, index: pd.DatetimeIndex, step_min: int
+) -> np.ndarray:
+    """When each price was known, as stored with it.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : names the price area.
+    index : starts of the intervals [UTC].
+    step_min : their length [min].
+
+    Returns
+    -------
+    For each interval, the number of the one at whose start its price was known: a longer
+    interval's once the last of its parts is; infinite where there is no price.
+    """
+    [market] = [source for source in site_sources(conn, config) if source.kind == "market"]
+    first = index[0].floor(f"{max(market.step_min, step_min)}min")
+    end = index[-1] + pd.Timedelta(minutes=step_min)
+    known = read_available_at(conn, market, first, end)
+    steps = pd.Series(np.ceil((known - index[0]) / pd.Timedelta(minutes=step_min)))
+    if market.step_min < step_min:
+        steps = steps.resample(f"{step_min}min").max()
+    return on_steps(steps, market.step_min, index, step_min).fillna(np.inf).to_numpy()

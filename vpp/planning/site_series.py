@@ -1,0 +1,199 @@
+"""The series of the site: its sources, and their forecasts and actual values on one step.
+
+All solar, wind and load sources are summed behind one grid connection, and one market source gives
+the price, without fees; `vpp.schedule.basis.with_fees` adds them where a problem is made. Reads
+sources, measurements and forecasts; writes nothing.
+
+    python optimization.py --help
+
+Powers are means over [time, time + step) [kW], prices EUR/MWh, times UTC.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from psycopg2.extensions import connection
+
+from vpp.runtime.config import Config
+from vpp.runtime.tables import shown
+from vpp.schedule.basis import PlanBasis
+from vpp.site.kinds import PLANT_KINDS
+from vpp.site.sources import Source
+from vpp.storage.connection import DataGapError
+from vpp.storage.measurements import read_series, read_sources
+from vpp.storage.results import read_forecasts
+
+logger = logging.getLogger("optimization")
+
+
+def site_sources(conn: connection, config: Config) -> list[Source]:
+    """All solar, wind and load sources, and the market source of the site's price area.
+
+    Raises
+    ------
+    DataGapError : there are no plants and loads, or there is no market.
+    """
+    sources = [source for source in read_sources(conn) if source.kind in (*PLANT_KINDS, "load")]
+    markets = read_sources(conn, "market")
+    if not sources or not markets:
+        raise DataGapError(
+            "the database has no plants and loads, or no market price; run python"
+            " communication.py (after python generation.py)"
+        )
+    area = config.site.price_area
+    in_area = [market for market in markets if market.parameters.get("price_area") == area]
+    return [*sources, (in_area or markets)[0]]
+
+
+def basis_sources(conn: connection, basis: PlanBasis) -> list[Source]:
+    """The sources that a plan was made for, whatever has been registered since.
+
+    Raises
+    ------
+    DataGapError : one of them is registered no more.
+    """
+    registered = {source.source_id: source for source in read_sources(conn)}
+    gone = [name for name in basis.source_ids if name not in registered]
+    if gone:
+        raise DataGapError(
+            f"source {gone[0]}, which the plan was made for, is registered no more; register it"
+            " again with python sources.py add"
+        )
+    return [registered[name] for name in basis.source_ids]
+
+
+def plan_step_min(sources: Sequence[Source]) -> int:
+    """The finest step of any source [min]."""
+    return min(source.step_min for source in sources)
+
+
+def on_steps(
+    series: pd.Series, source_step_min: int, index: pd.DatetimeIndex, step_min: int
+) -> pd.Series:
+    """A mean power or price of a source on the steps of a plan.
+
+    Parameters
+    ----------
+    series : values of the source [kW or EUR/MWh], by the start of its intervals.
+    source_step_min : step of the source [min].
+    index : starts of the plan's intervals.
+    step_min : step of the plan [min].
+
+    Returns
+    -------
+    A value for each interval of the plan: repeated inside longer intervals of the source, averaged
+    over shorter ones; NaN where the source has none.
+    """
+    if source_step_min <= step_min:
+        return series.resample(f"{step_min}min").mean().reindex(index)
+    return series.reindex(index.floor(f"{source_step_min}min")).set_axis(index)
+
+
+def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex) -> pd.DataFrame:
+    """Load, renewables and price of the whole site.
+
+    Parameters
+    ----------
+    series : kind and values [kW or EUR/MWh] of each source, on the steps of the index.
+    index : starts of the intervals.
+
+    Returns
+    -------
+    Columns `load_kw`, `renewables_kw` [kW] and `price_eur_per_mwh`; NaN where a source has no
+    value.
+    """
+    frame = pd.DataFrame(
+        {"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": np.nan}, index=index
+    )
+    for kind, values in series:
+        if kind == "market":
+            frame["price_eur_per_mwh"] = values
+        elif kind in PLANT_KINDS:
+            # what a plant draws at night cannot be curtailed: it is load
+            frame["renewables_kw"] += values.clip(lower=0.0)
+            frame["load_kw"] -= values.clip(upper=0.0)
+        else:
+            frame["load_kw"] += values
+    return frame
+
+
+def forecast_frame(
+    conn: connection, config: Config, issue_time: pd.Timestamp
+) -> tuple[pd.DataFrame, int] | None:
+    """Forecasts of the site from the issue time on.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : names the price area, and says how far to plan.
+    issue_time : the time [UTC] that the forecasts were made for, start of the first interval.
+
+    Returns
+    -------
+    A `site_frame` and its step [min]; None where a source has no forecast for the issue time. It
+    ends with the shortest forecast; a warning says whose.
+
+    Raises
+    ------
+    DataGapError : the forecasts do not begin at the issue time.
+    """
+    sources = site_sources(conn, config)
+    step = plan_step_min(sources)
+    found = []
+    for source in sources:
+        forecast = read_forecasts(conn, source.source_id, issue_time)
+        if forecast is None:
+            return None
+        found.append((source, forecast[1]["value"]))
+    intervals = config.optimization.horizon_h * 60 // step
+    index = pd.date_range(issue_time, periods=intervals, freq=f"{step}min", name="time")
+    series = [
+        (source.kind, on_steps(values, source.step_min, index, step)) for source, values in found
+    ]
+    frame = site_frame(series, index)
+    known = frame.notna().all(axis=1).to_numpy()
+    if not known[0]:
+        raise DataGapError(
+            f"the forecasts for issue time {shown(issue_time)} do not begin there; run python"
+            " forecast_and_save.py"
+        )
+    if known.all():
+        return frame, step
+    count = int(np.argmin(known))
+    ends = [
+        source.source_id
+        for (source, _), (_, values) in zip(found, series, strict=True)
+        if np.isnan(values.iloc[count])
+    ]
+    hours = [intervals * step / 60 for intervals in (count, len(known))]
+    logger.warning(
+        "the forecasts cover %g of the %g h to plan: that of %s ends first", *hours, ends[0]
+    )
+    return frame[:count], step
+
+
+def actual_frame(
+    conn: connection, sources: Sequence[Source], index: pd.DatetimeIndex, step_min: int
+) -> pd.DataFrame:
+    """Load, renewables and price as they turned out to be.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    sources : plants, loads and the market of the site.
+    index : starts of the intervals [UTC].
+    step_min : their length [min].
+
+    Returns
+    -------
+    A `site_frame`; NaN where a value is not known.
+    """
+    series = []
+    for source in sources:
+        # an interval of a source may begin before the first of the plan
+        first = index[0].floor(f"{max(source.step_min, step_min)}min")
+        values = read_series(conn, source, first, index[-1] + pd.Timedelta(minutes=step_min))
+        series.append((source.kind, on_steps(values, source.step_min, index, step_min)))
+    return site_frame(series, index)

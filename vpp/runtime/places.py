@@ -1,0 +1,101 @@
+"""Where the embedded servers keep their files, and which process has such a file open.
+
+python embedded.py status
+"""
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpp.runtime.errors import VppError
+
+ROOT_STATE = Path("/var/lib/vpp")
+ROOT_RUNS_AS = "nobody"
+
+
+class EmbeddedError(VppError):
+    """The embedded servers cannot be started or stopped."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of the servers of one state folder."""
+
+    control: Path  # lock, servers.json, servers.log
+    postgres: Path  # data, log and socket of PostgreSQL
+    user: str | None  # whom PostgreSQL runs as, where that is not the caller
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock the daemon holds."""
+        return self.control / "lock"
+
+    @property
+    def runtime(self) -> Path:
+        """The file with the addresses, there while both servers answer."""
+        return self.control / "servers.json"
+
+    @property
+    def log(self) -> Path:
+        """The log of the daemon."""
+        return self.control / "servers.log"
+
+    @property
+    def postgres_log(self) -> Path:
+        """The log of PostgreSQL."""
+        return self.postgres / "postgres.log"
+
+
+def find_places(state_dir: Path) -> Places:
+    """Tell where the servers of a state folder keep their files, for the calling user."""
+    state_dir = state_dir.resolve()
+    control = state_dir / "embedded"
+    if os.geteuid() != 0:
+        return Places(control, control, None)
+    return Places(control, ROOT_STATE / hash_of(state_dir), ROOT_RUNS_AS)
+
+
+def hash_of(path: Path) -> str:
+    """Make 16 letters of a path, to name a folder elsewhere."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def is_file(descriptor: int, path: Path) -> bool:
+    """Tell whether a descriptor is still the file at a path.
+
+    Parameters
+    ----------
+    descriptor : of an open file.
+    path : where that file was.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def has_open(number: int, descriptor: int) -> bool:
+    """Tell whether a process has the file of our descriptor open.
+
+    Parameters
+    ----------
+    number : process id; a pidfd of it, taken before, makes sure it stays that process.
+    descriptor : of our open file.
+    """
+    with suppress(OSError):
+        return any(
+            is_file(descriptor, Path(f"/proc/{number}/fd/{name}"))
+            for name in os.listdir(f"/proc/{number}/fd")
+        )
+    return False
+
+
+def last_line(path: Path) -> str:
+    """Read the last line of a log that is not empty, for a message."""
+    try:
+        lines = path.read_text(errors="replace").split("\n")
+    except OSError:
+        return "no log yet"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "the log is empty")

@@ -1,0 +1,349 @@
+"""The sections of the configuration as frozen dataclasses: each field's meaning, default, bounds.
+
+The comments of config.ini say the same of each key. Names end in the unit. `vpp.runtime.config`
+reads the file.
+"""
+
+import re
+import typing
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from vpp.runtime.errors import FieldError
+from vpp.runtime.fields import Section, check_country, check_zone, choice, number
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Paths(Section):
+    """`[paths]`: where files lie.
+
+    Parameters
+    ----------
+    data_dir : folder of the CSV files of generation.py and sources.py.
+    state_dir : folder of the embedded servers, the MLflow store and the tuning studies.
+    """
+
+    data_dir: Path = Path("data")
+    state_dir: Path = Path(".vpp")
+
+
+@dataclass(frozen=True)
+class Database(Section):
+    """`[database]`: address and housekeeping of PostgreSQL.
+
+    Parameters
+    ----------
+    url : "embedded": a PostgreSQL that the scripts start themselves; else
+        postgresql://user:password@host:port/database.
+    wait_s : how long a command waits for a server before it gives up.
+    compress_after_days : TimescaleDB (Community build) only: chunks older than so many days are
+        compressed.
+    retention_days : TimescaleDB (Community build) only: chunks older than so many days are dropped;
+        0: none.
+    """
+
+    url: str = EMBEDDED
+    wait_s: float = number(30.0, 0, 3600)
+    compress_after_days: int = number(7, 1)
+    retention_days: int = number(0, 0)
+
+
+@dataclass(frozen=True)
+class Kafka(Section):
+    """`[kafka]`: address of the broker, and which records the sink takes.
+
+    Parameters
+    ----------
+    bootstrap_servers : "embedded": the broker inside librdkafka; else host:port[,host:port].
+    topic_prefix : stands before every topic name.
+    group_id : consumer group of the sink; sinks of one group share the partitions.
+    security_protocol : how to reach the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+    sasl_mechanism : how to log in with SASL.
+    sasl_username : name to log in with.
+    sasl_password : password to log in with.
+    ssl_ca_location : file of the authority that signed the brokers' certificate; empty: those of
+        the system.
+    batch_rows : the sink writes a batch when it holds so many rows.
+    batch_s : or when it is so many seconds old.
+    unknown_sources : a record of a source that is not registered: dead-letter it, or register the
+        source.
+    earliest_time : an earlier record is dead-lettered.
+    latest_days_ahead : a record more days ahead of the clock is dead-lettered.
+    price_min_eur_per_mwh : a lower price is dead-lettered.
+    price_max_eur_per_mwh : a higher price is dead-lettered.
+    """
+
+    bootstrap_servers: str = EMBEDDED
+    topic_prefix: str = ""
+    group_id: str = "vpp-sink"
+    security_protocol: str = choice("PLAINTEXT", "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_ca_location: str = ""
+    batch_rows: int = number(20_000, 1, 1_000_000)
+    batch_s: float = number(0.5, 0, 60)
+    unknown_sources: str = choice("dead-letter", "dead-letter", "register")
+    earliest_time: date = date(2000, 1, 1)
+    latest_days_ahead: float = number(7.0, 0)
+    price_min_eur_per_mwh: float = -1000.0
+    price_max_eur_per_mwh: float = 10000.0
+
+
+@dataclass(frozen=True)
+class Site(Section):
+    """`[site]`: name, place and calendar of the grid connection.
+
+    Parameters
+    ----------
+    site_id : the grid connection; plants and loads name it.
+    name : how the report calls the site.
+    latitude : north of the equator [degrees]; also the default of a source.
+    longitude : east of Greenwich [degrees]; also the default of a source.
+    time_zone : local days of the tariff, of cycles and of the report; also the default of a source.
+    holidays_country : ISO code of the country whose public holidays count; empty: no holidays.
+    price_area : bidding zone of a new market source.
+    """
+
+    site_id: str = "site-1"
+    name: str = "Virtual power plant"
+    latitude: float = number(49.6, -90, 90)
+    longitude: float = number(6.1, -180, 180)
+    time_zone: str = "Europe/Brussels"
+    holidays_country: str = "LU"
+    price_area: str = "DE-LU"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_zone("time_zone", self.time_zone)
+        check_country("holidays_country", self.holidays_country)
+
+
+@dataclass(frozen=True)
+class Generation(Section):
+    """`[generation]`: period and fleet of the synthetic data.
+
+    Parameters
+    ----------
+    start : first day, in UTC.
+    days : number of UTC days.
+    step_min : length of an interval [min]: 5, 15, 30 or 60.
+    seed : the same seed gives the same bytes.
+    sites : number of sites, each with its weather.
+    solar : solar plants of a site.
+    wind : wind plants of a site.
+    loads : loads of a site.
+    solar_capacity_kw : AC rating of a solar plant.
+    wind_turbine : a turbine type of windpowerlib; the plant's capacity is the turbine's.
+    load_capacity_kw : largest power of a load.
+    """
+
+    start: date = date(2025, 1, 1)
+    days: int = number(90, 1, 36525)
+    step_min: int = choice(60, 5, 15, 30, 60)
+    seed: int = number(1, 0)
+    sites: int = number(1, 1)
+    solar: int = number(2, 0)
+    wind: int = number(2, 0)
+    loads: int = number(1, 0)
+    solar_capacity_kw: float = number(1000.0, above=0)
+    wind_turbine: str = "E-82/2300"
+    load_capacity_kw: float = number(3000.0, above=0)
+
+
+@dataclass(frozen=True)
+class Forecast(Section):
+    """`[forecast]`: reach of forecasts, and when measurements and prices are known.
+
+    Parameters
+    ----------
+    horizon_h : a forecast covers so many hours.
+    measurement_delay_min : a measurement is known so long after its interval's end.
+    price_publication : day-ahead prices of a local day are known from this local time of the day
+        before.
+    price_publication_zone : the zone of that local time.
+    """
+
+    horizon_h: int = number(48, 1, 24 * 14)
+    measurement_delay_min: float = number(0.0, 0)
+    price_publication: str = "13:00"
+    price_publication_zone: str = "Europe/Brussels"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_zone("price_publication_zone", self.price_publication_zone)
+        found = re.fullmatch(r"(\d{1,2}):(\d{2})", self.price_publication, re.ASCII)
+        if not (found and int(found[1]) < 24 and int(found[2]) < 60):
+            expected = "a local time HH:MM, such as 13:00"
+            raise FieldError("price_publication", self.price_publication, expected)
+
+
+@dataclass(frozen=True)
+class Training(Section):
+    """`[training]`: which models compete, and how they are tuned and compared.
+
+    Parameters
+    ----------
+    models : models to tune and compare; seasonal naive always takes part.
+    history_days : a model is fitted to so many days before the issue time.
+    trials : Optuna trials for each model.
+    timeout_s : tuning of a source ends after so many seconds; 0: no limit.
+    origins : rolling origins of the selection.
+    select_by : score that picks the champion: mae, pinball, or value (of a price to a small
+        battery).
+    jobs : sources trained at the same time.
+    seed : the same seed gives the same models.
+    """
+
+    models: tuple[str, ...] = ("prophet", "arima", "random_forest", "nbeats")
+    history_days: int = number(365, 14)
+    trials: int = number(4, 1)
+    timeout_s: float = number(0.0, 0)
+    origins: int = number(6, 2)
+    select_by: str = choice("mae", "mae", "pinball", "value")
+    jobs: int = number(2, 1)
+    seed: int = number(1, 0)
+
+
+@dataclass(frozen=True)
+class Mlflow(Section):
+    """`[mlflow]`: where models and their runs are kept.
+
+    Parameters
+    ----------
+    tracking_uri : "embedded": a SQLite store in state_dir; else a server such as
+        http://127.0.0.1:5000.
+    experiment : MLflow experiment of the training runs.
+    """
+
+    tracking_uri: str = EMBEDDED
+    experiment: str = "vpp"
+
+
+@dataclass(frozen=True)
+class Grid(Section):
+    """`[grid]`: limits and fees of the grid connection.
+
+    Parameters
+    ----------
+    import_limit_kw : largest power from the grid; inf: no limit.
+    export_limit_kw : largest power to the grid; inf: no limit.
+    import_fee_eur_per_mwh : paid for each imported MWh on top of the day-ahead price.
+    export_fee_eur_per_mwh : kept back from the price of each exported MWh.
+    peak_price_eur_per_kw : on the highest mean import of an interval of the month; a plan across
+        its end, or a backtest, is billed as if it were one month.
+    peak_interval_min : length of those intervals.
+    """
+
+    import_limit_kw: float = number(10_000.0, 0)
+    export_limit_kw: float = number(10_000.0, 0)
+    import_fee_eur_per_mwh: float = 10.0
+    export_fee_eur_per_mwh: float = 0.0
+    peak_price_eur_per_kw: float = number(0.0, 0)
+    peak_interval_min: int = number(60, 5)
+
+
+@dataclass(frozen=True)
+class Optimization(Section):
+    """`[optimization]`: solver, reach of a plan, and price of CO2.
+
+    Parameters
+    ----------
+    solver : highs or cbc.
+    time_limit_s : the solver stops after so many seconds; the plan then states its gap.
+    gap : relative gap at which a plan counts as optimal.
+    horizon_h : a plan covers so many hours, as far as there are forecasts.
+    co2_price_eur_per_t : price of the CO2 of imports.
+    co2_kg_per_mwh : CO2 of each imported MWh.
+    """
+
+    solver: str = choice("highs", "highs", "cbc")
+    time_limit_s: float = number(60.0, above=0)
+    gap: float = number(1e-6, 0, 1)
+    horizon_h: int = number(36, 1, 24 * 14)
+    co2_price_eur_per_t: float = number(0.0, 0)
+    co2_kg_per_mwh: float = number(0.0, 0)
+
+
+@dataclass(frozen=True)
+class BatteryParameters(Section):
+    """A battery as its data sheet states it.
+
+    Powers at the AC terminals [kW], capacity [kWh], efficiencies and SOC as fractions.
+
+    Parameters
+    ----------
+    battery_id : the NAME of its section.
+    capacity_kwh : energy between a state of charge of 0 and of 1.
+    charge_kw : largest charging power.
+    discharge_kw : largest discharging power.
+    eta_charge : stored energy over charged energy.
+    eta_discharge : delivered energy over energy taken from the store.
+    soc_min : lowest state of charge that plans use.
+    soc_max : highest state of charge that plans use.
+    soc_initial : state of charge where the database holds no measured or simulated one.
+    self_discharge_per_h : fraction of the stored energy lost in an hour.
+    wear_eur_per_mwh : cost of ageing for each MWh discharged.
+    cycles_per_day_max : most cycles of a local day; one cycle is capacity_kwh discharged; empty: no
+        limit.
+    """
+
+    battery_id: str
+    capacity_kwh: float = number(2000.0, above=0)
+    charge_kw: float = number(1000.0, 0)
+    discharge_kw: float = number(1000.0, 0)
+    eta_charge: float = number(0.95, high=1, above=0)
+    eta_discharge: float = number(0.95, high=1, above=0)
+    soc_min: float = number(0.05, 0, 1)
+    soc_max: float = number(0.95, 0, 1)
+    soc_initial: float = number(0.5, 0, 1)
+    self_discharge_per_h: float = number(0.0, 0, 1)
+    wear_eur_per_mwh: float = number(0.0, 0)
+    cycles_per_day_max: float | None = number(None, above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.soc_min > self.soc_max:
+            expected = f"a fraction not above soc_max = {self.soc_max:g}"
+            raise FieldError("soc_min", self.soc_min, expected)
+
+    @property
+    def round_trip_efficiency(self) -> float:
+        """Delivered over charged energy at the AC terminals."""
+        return self.eta_charge * self.eta_discharge
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration: one attribute for each section, and the batteries.
+
+    Parameters
+    ----------
+    path : the file that was read, or the one that would have been.
+    paths, database, kafka, site, generation, forecast, training, mlflow, grid, optimization : the
+        sections of these names.
+    batteries : of the `[battery:NAME]` sections, in their order.
+    """
+
+    path: Path
+    paths: Paths
+    database: Database
+    kafka: Kafka
+    site: Site
+    generation: Generation
+    forecast: Forecast
+    training: Training
+    mlflow: Mlflow
+    grid: Grid
+    optimization: Optimization
+    batteries: tuple[BatteryParameters, ...]
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: cls
+    for name, cls in typing.get_type_hints(Config).items()
+    if name not in ("path", "batteries")
+}

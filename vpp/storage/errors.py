@@ -1,0 +1,61 @@
+"""Errors of the database, each in one line that names the table or server and the cause.
+
+Not a script.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2.errors
+
+from vpp.runtime.config import VppError
+from vpp.runtime.words import in_one_line, in_words
+
+# A record itself is to blame: out of range, against a constraint, or refused by a trigger. All
+# else is the server's fault.
+RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
+REFUSED_OR_AWAY = (
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+    psycopg2.DataError,
+    psycopg2.IntegrityError,
+)
+CHUNK_PREFIX = "_hyper"  # of the name of a part of a hypertable
+
+
+class DatabaseError(VppError):
+    """The database cannot be reached or refuses.
+
+    The message names the table or server and the cause, never the password.
+    """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error: the cause without its context, in printable characters."""
+    lines = str(error).strip().splitlines()
+    return in_one_line(lines[0]) if lines else in_words(error)
+
+
+@contextmanager
+def explained(subject: str) -> Iterator[None]:
+    """Turn an error of the server into a DatabaseError. Errors in the SQL keep their traceback.
+
+    Parameters
+    ----------
+    subject : the table or the work, named in the message if the server names no table.
+
+    Raises
+    ------
+    DatabaseError : the server refuses or cannot do something within the block.
+    """
+    try:
+        yield
+    except REFUSED_OR_AWAY as error:
+        table = getattr(getattr(error, "diag", None), "table_name", None) or subject
+        if table.startswith(CHUNK_PREFIX):
+            table = subject
+        raise DatabaseError(f"database, {table}: {first_line(error)}") from error
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"database, {subject}: {first_line(error)}; grant it to the role of [database] url"
+        ) from error
