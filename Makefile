@@ -31,8 +31,7 @@ bench: $(VENV)/dev.done ## run every benchmark
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 mutants: $(VENV)/dev.done ## change the code a little, everywhere: do the tests see it?
-	$(BIN)/python -m mutmut run
-	$(BIN)/python -m mutmut results
+	$(BIN)/python tests/mutants.py
 
 schema: $(VENV)/run.done ## write the JSON schema of problem files from the code
 	$(BIN)/python -m vpp.schedule.problem_file

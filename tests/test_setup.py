@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -152,6 +153,15 @@ def test_the_lock_names_exact_versions_no_server_and_no_cuda():
         assert re.fullmatch(r"==[\w.!+]+", str(one.specifier)), one
         assert not one.name.startswith(("nvidia", "cuda", "triton")), one
     assert "+" not in versions("3.11.2")["torch"]  # CPU build and ordinary one both satisfy it
+
+
+def test_mutants_are_of_files_that_exist_and_find_every_script():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    copied = settings["also_copy"]
+    selected = settings["pytest_add_cli_args_test_selection"]
+    for name in (*settings["only_mutate"], *copied, *selected):
+        assert (ROOT / name).exists(), f"[tool.mutmut] names {name}"
+    assert set(copied) >= {path.name for path in ROOT.glob("*.py")}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from small_series import at, hourly, source, weather
 
-from vpp.forecast.known import SourceData, history_problem, known_at
+from vpp.forecast.known import SourceData, fill_short_gaps, history_problem, known_at
 
 
 def test_a_measurement_is_known_at_the_end_of_its_interval_and_its_delay():
@@ -157,3 +157,71 @@ def test_prices_are_known_from_the_time_stored_with_them():
     late = dataclasses.replace(by_rule, stored_available_at=stored)
     assert len(known_at(late, at("2025-01-10T14:59")).series) == 40  # nor those after it
     assert len(known_at(late, at("2025-01-10T15:00")).series) == 48
+
+
+def test_all_that_is_not_a_series_goes_on_as_it_is():
+    data = SourceData(
+        source(), hourly("2025-01-01", 8), zone="Europe/Lisbon", holidays_country="PT",
+        measurement_delay_min=5,
+    )  # fmt: skip
+    known = known_at(data, pd.Timestamp("2025-01-01T06:00+01:00"))
+    assert (known.source, known.zone, known.holidays_country) == (source(), "Europe/Lisbon", "PT")
+    assert (known.issue_time, str(known.issue_time.tz)) == (at("2025-01-01T05:00"), "UTC")
+    assert (known.measurement_delay, known.step) == (pd.Timedelta("5min"), pd.Timedelta("1h"))
+    assert (known.weather_forecasts, known.others) == (None, None)
+
+
+@pytest.mark.parametrize("step_min", [60, 15])
+def test_a_forecast_is_for_the_intervals_from_the_issue_time_on(step_min):
+    known = known_at(
+        SourceData(source(step_min=step_min), hourly("2025-01-01", 96, step_min=step_min)),
+        at("2025-01-01T06:00"),
+    )
+    expected = pd.date_range("2025-01-01T06:00Z", periods=3, freq=f"{step_min}min")
+    pd.testing.assert_index_equal(known.valid_times(3), expected.rename("valid_time"))
+
+
+@pytest.mark.parametrize(
+    ("values", "longest", "expected"),
+    [
+        ([1, None, 3], 1, [1, 2, 3]),  # from the second place on
+        ([None, 2, 3], 1, [None, 2, 3]),  # nothing before it
+        ([1, 2, None], 1, [1, 2, None]),  # nothing after it
+        ([1, None, None, 4], 1, [1, None, None, 4]),  # too long
+        ([1, None, None, 4, None, 8], 2, [1, 2, 3, 4, 6, 8]),
+        ([1, None, None, None, 5, None, 7], 2, [1, None, None, None, 5, 6, 7]),
+    ],
+)
+def test_a_gap_is_filled_between_two_values_and_nowhere_else(values, longest, expected):
+    series = pd.Series(values, hourly("2025-01-01", len(values)).index, dtype=float, name="kw")
+    found, filled = fill_short_gaps(series, longest)
+    wanted = pd.Series(expected, series.index, dtype=float, name="kw")
+    pd.testing.assert_series_equal(found, wanted)
+    assert list(filled) == list(series.isna() & wanted.notna())
+    pd.testing.assert_index_equal(series.index[series.isna()], series.index[pd.isna(values)])
+
+
+def history(days: float, flat_h: int = 0, kind="load") -> str | None:
+    """The problem of a wave that was flat at 5 in its newest hours."""
+    hours = round(24 * days)
+    values = np.where(np.arange(hours) < hours - flat_h, 100 + np.sin(np.arange(hours)), 5.0)
+    data = SourceData(source(kind), hourly("2025-01-01", hours, values))
+    return history_problem(known_at(data, at("2025-01-01") + pd.Timedelta(hours=hours)))
+
+
+def test_fourteen_days_are_enough_and_an_hour_less_is_not():
+    assert history(14) is None
+    assert history(14 - 1 / 24) == "14.0 days of history, 14 needed"
+
+
+@pytest.mark.parametrize(
+    ("flat_h", "kind", "problem"),
+    [
+        (168, "load", None),  # the value 7 days before the newest one is of the wave
+        (169, "load", "flat line at 5 for 7 days"),
+        (169, "solar", "flat line at 5 for 7 days"),
+        (400, "market", None),  # a fixed price is rightly flat
+    ],
+)
+def test_a_power_that_was_flat_for_seven_days_is_a_problem(flat_h, kind, problem):
+    assert history(30, flat_h, kind) == problem

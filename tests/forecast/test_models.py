@@ -11,16 +11,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from small_history import NOW, check_shape, data_of, forecasts_of_weather, noisy, sine
 
-from vpp.forecast.calibration import Calibration, calibrated, calibration_of, size_of_errors
-from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.known import known_at
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.catalogue import MODELS
-from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
-from vpp.site.sources import Source
+from vpp.forecast.quantiles import COLUMNS
 from vpp.site.times import DAY
 
-NOW = pd.Timestamp("2025-04-02T09:00", tz="UTC")  # three days after the clock went ahead
 # small ones: what is tested does not need large ones
 SMALL = {
     "prophet": {"daily_order": 4},
@@ -30,87 +28,17 @@ SMALL = {
     "lear": {"windows_days": (28, 40)},
     "combination": {"members": ("hourly_ridge",)},
 }
+
+
 NAMES = list(MODELS)
+
+
 # test_regressions.py has the others
 HERE = [name for name in MODELS if name not in ("hourly_ridge", "lightgbm", "lear", "combination")]
 
 
 def make(name: str) -> ForecastModel:
     return MODELS[name](**SMALL.get(name, {}))
-
-
-def source(kind="load", step_min=60) -> Source:
-    return Source(
-        f"{kind}-1",
-        kind,
-        kind,
-        "site-1",
-        None if kind == "market" else 300.0,
-        step_min,
-        49.6,
-        6.1,
-        "Europe/Brussels",
-        {},
-    )
-
-
-def data_of(values, kind="load", step_min=60, days=50, weather=None) -> SourceData:
-    """`days` of history before NOW and three after it.
-
-    `values` from the local hour of the day and the day's number.
-    """
-    index = pd.date_range(
-        NOW - days * DAY, NOW + 3 * DAY, freq=f"{step_min}min", tz="UTC", inclusive="left"
-    )
-    local = index.tz_convert("Europe/Brussels").tz_localize(None)
-    hour = (local.hour + local.minute / 60).to_numpy()
-    return SourceData(
-        source(kind, step_min),
-        pd.Series(values(hour, (index - index[0]) / DAY), index).astype(float),
-        weather,
-    )
-
-
-def sine(hour, day):
-    return 100 + 50 * np.sin(2 * np.pi * hour / 24)
-
-
-def noisy(hour, day):
-    return sine(hour, day) + np.random.default_rng(5).normal(scale=5, size=len(hour))
-
-
-def forecasts_of_weather(days=50) -> pd.DataFrame:
-    """Issued every 12 hours for 60 hours, with sun by day and a wind that wanders."""
-    generator, parts = np.random.default_rng(7), []
-    for issue in pd.date_range(NOW.floor("12h") - (days + 1) * DAY, NOW + 3 * DAY, freq="12h"):
-        valid = pd.date_range(issue, periods=60, freq="h")
-        ghi = np.clip(
-            np.sin((valid.hour.to_numpy() - 5) / 14 * np.pi), 0, None
-        ) * generator.uniform(200, 800)
-        wind = (
-            6
-            + 3 * np.sin((valid.dayofyear + valid.hour / 24).to_numpy() / 3)
-            + generator.normal(size=60)
-        )
-        columns = {
-            "ghi": ghi,
-            "dni": ghi * 0.6,
-            "dhi": ghi * 0.4,
-            "temp_air": 10.0,
-            "wind_speed": wind.clip(0),
-        }
-        parts.append(pd.DataFrame({"issue_time": issue, "valid_time": valid} | columns))
-    return pd.concat(parts, ignore_index=True)
-
-
-FORECAST = dict.fromkeys(FLAGS, False)  # what no row of a hand-made backtest is
-
-
-def check_shape(frame: pd.DataFrame, steps: int, step_min: int = 60) -> None:
-    assert list(frame.columns) == [*COLUMNS, *FLAGS]
-    assert frame.index.equals(pd.date_range(NOW, periods=steps, freq=f"{step_min}min"))
-    assert np.isfinite(frame.to_numpy(float)).all()
-    assert (np.diff(frame[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) >= 0).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -352,145 +280,3 @@ def test_models_are_quiet(capfd):
     output = capfd.readouterr()
     assert (output.out, output.err) == ("", "")
     assert logging.getLogger("cmdstanpy").level == logging.WARNING
-
-
-class TestCalibration:
-    def test_shifts_are_the_quantiles_of_the_errors(self):
-        # 999 errors 1..999 at noon of as many days: the 10 % quantile of a future one is the 100th
-        # of them (k = 0.1 × 1000)
-        errors = np.repeat(np.arange(1.0, 1000.0)[:, None], len(QUANTILES), axis=1)
-        noons = pd.date_range("2022-01-01T12:00Z", periods=999, freq="D")
-        calibration = Calibration.from_errors(errors, np.full(999, 5.0), noons)
-        shift = calibration.shifts[0, 12]
-        np.testing.assert_allclose(shift, 1000 * np.array(QUANTILES), rtol=0.05)
-        assert (np.diff(shift) > 0).all()
-
-    def test_days_of_the_horizon_and_hours_differ(self):
-        horizon, hour = np.repeat([5.0, 30.0], 500), np.tile([3, 15], 500)
-        times = pd.Timestamp("2025-01-01T00:00Z") + pd.to_timedelta(
-            np.repeat(np.tile(np.arange(250) * 24, 2), 2) + hour, unit="h"
-        )
-        size = np.where(horizon > 24, 10.0, 1.0) * np.where(hour == 15, 3.0, 1.0)
-        errors = np.repeat(
-            (np.random.default_rng(0).normal(size=1000) * size)[:, None], len(QUANTILES), axis=1
-        )
-        shifts = Calibration.from_errors(errors, horizon, times).shifts
-        width = shifts[:, :, -1] - shifts[:, :, 0]
-        assert width[1, 15] > 2 * width[1, 3] > 4 * width[0, 3]
-
-    def test_errors_of_few_days_move_little_and_widen(self):
-        """A day's 24 errors of 100.
-
-        Of all errors 1/(1 + 5) of the way, then 1/(1 + 20) of the rest, twice: 100 × (1 − 5/6 ×
-        (20/21)²).
-        """
-        errors, one_day = (
-            np.full((24, len(QUANTILES)), 100.0),
-            pd.date_range("2025-01-01T00:00Z", periods=24, freq="h"),
-        )
-        shifts = Calibration.from_errors(errors, np.arange(24.0), one_day).shifts
-        np.testing.assert_allclose(shifts, 100 * (1 - 5 / 6 * (20 / 21) ** 2))
-        # errors 1..24: of 10 % and 90 % become 0.5 ∓ 0.4 × (1 + 1/3) < 0 and > 1: the least and the
-        # largest error, at first
-        errors = np.repeat(np.arange(1.0, 25.0)[:, None], 2, axis=1)
-        low, high = Calibration.from_errors(
-            errors, np.arange(24.0), one_day, levels=(0.1, 0.9)
-        ).shifts[0, 12]
-        # noon's own are 12, 13, 14
-        assert low == pytest.approx(((1 / 6) * 20 / 21 + 1 / 21) * 20 / 21 + 12 / 21)
-        assert high == pytest.approx(((24 / 6) * 20 / 21 + 24 / 21) * 20 / 21 + 14 / 21)
-
-    def test_a_calibrated_band_covers_what_it_says(self):
-        generator, hours = np.random.default_rng(2), 24 * 200
-        issue = pd.date_range("2025-01-01", periods=200, freq="D", tz="UTC").repeat(24)
-        frame = pd.DataFrame(
-            {
-                "issue_time": issue,
-                "valid_time": issue + pd.to_timedelta(np.tile(np.arange(24), 200), unit="h"),
-            }
-        )
-        raw = np.zeros((hours, len(QUANTILES))) + np.linspace(
-            -1, 1, len(QUANTILES)
-        )  # far too narrow
-        frame = frame.join(pd.DataFrame(raw, columns=QUANTILE_COLUMNS)).assign(**FORECAST)
-        frame = frame.assign(actual=generator.normal(scale=20, size=hours))
-        early, late = frame[: hours // 2], frame[hours // 2 :]
-        calibration = calibration_of(early, source(), "UTC")
-        shifted = calibration.apply(
-            raw[hours // 2 :], np.tile(np.arange(24.0), 100), np.tile(np.arange(24), 100)
-        )
-        inside = (late["actual"] >= shifted[:, 1]) & (late["actual"] <= shifted[:, 5])
-        assert 0.77 < inside.mean() < 0.83
-
-    def test_given_rows_do_not_count_and_few_errors_calibrate_nothing(self):
-        frame = pd.DataFrame(
-            {
-                "issue_time": [NOW] * 50,
-                "valid_time": pd.date_range(NOW, periods=50, freq="h"),
-                "actual": 1.0,
-            }
-        )
-        frame[list(QUANTILE_COLUMNS)] = 0.0
-        frame = frame.assign(**FORECAST)
-        for flag in FLAGS:
-            assert calibration_of(frame.assign(**{flag: True}), source(), "UTC") is None
-        assert calibration_of(frame[:5], source(), "UTC") is None
-        # A forecast that was certain and off by 1 learns from it, though its band had no width: the
-        # errors are of 3 days, all of them count 3 / (3 + 5), and more those of the hour.
-        assert (calibration_of(frame, source(), "UTC").shifts >= 0.375).all()
-
-    def test_the_band_of_a_solar_plant_opens_and_closes_with_the_sun(self):
-        known = known_at(
-            data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar"), NOW
-        )
-        times = known.valid_times(24)
-        height = size_of_errors(known.source, times)[:, 0]
-        past = pd.date_range(NOW - 20 * DAY, NOW, freq="h", inclusive="left")
-        frame = pd.DataFrame({"issue_time": past.floor("D"), "valid_time": past})
-        error = size_of_errors(known.source, past)[:, 0] * np.random.default_rng(3).normal(
-            scale=40, size=len(past)
-        )
-        frame = frame.join(
-            pd.DataFrame(
-                np.linspace(99, 101, len(QUANTILES)) * np.ones((len(past), 1)),
-                columns=QUANTILE_COLUMNS,
-            )
-        )
-        calibration = calibration_of(
-            frame.assign(actual=100 + error, **FORECAST), known.source, "UTC"
-        )
-        raw = pd.DataFrame(
-            np.linspace(99, 101, len(QUANTILES)) * np.ones((24, 1)), columns=QUANTILE_COLUMNS
-        ).assign(**FORECAST)
-        band = calibrated(raw, calibration, NOW, times, known.source, "UTC")
-        width = (band[:, 5] - band[:, 1]) / height
-        # errors of 40 times the sun's height: an 80 % band is 2 x 1.28 x 40 = 103 wide at a height
-        # of 1, and as much per height at dawn
-        assert ((width > 60) & (width < 160)).all()
-        assert height.max() > 5 * height.min()
-
-    def test_a_value_is_within_its_own_calibrated_band(self):
-        known = known_at(data_of(noisy), NOW)
-        model = make("seasonal_naive").fit(known)
-        bare = model.predict(known, 24)
-        model.calibration = Calibration(
-            np.full((1, 24, len(QUANTILES)), 1000.0)
-        )  # it forecast 1000 kW too little of late
-        frame = model.predict(known, 24)
-        assert (bare["value"] < frame["q10"]).all()
-        pd.testing.assert_series_equal(frame["value"], frame["q10"], check_names=False)
-
-    def test_a_calibrated_forecast_stays_within_what_is_possible(self):
-        known = known_at(
-            data_of(lambda hour, day: noisy(hour, day) * ((hour > 8) & (hour < 17)), "solar"), NOW
-        )
-        model = make("seasonal_naive").fit(known)
-        model.calibration = Calibration(
-            np.full((2, 24, len(QUANTILES)), 1000.0) * np.linspace(-1, 1, len(QUANTILES))
-        )
-        frame = model.predict(known, 48)
-        check_shape(frame, 48)
-        assert frame["q95"].max() == 300.0
-        assert frame["q05"].min() == 0.0
-        night = (frame.index.hour >= 19) | (frame.index.hour < 4)
-        assert (frame.loc[night, list(COLUMNS)] == 0).all().all()

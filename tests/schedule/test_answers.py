@@ -371,7 +371,7 @@ def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatc
     def cut_short(model, *args):
         outcome = run_highs(model, *args)
         return (
-            replace(outcome, status="limit", bound=None)
+            replace(outcome, status="limit", bound=-np.inf)
             if any(v.cat == pulp.LpInteger for v in model.variables)
             else outcome
         )

@@ -1,4 +1,4 @@
-"""What was thought of a span of the past, and when: forecasts, last week's values, known prices.
+"""How a span of the past looked before it came: forecasts, last week's values, known prices.
 
 `windows` makes of it the problem that was seen from each interval on. Reads sources, measurements
 and forecasts of role `backtest`; writes nothing.
@@ -32,7 +32,7 @@ Window = Callable[[int, Sequence[ScheduledBattery]], Problem]
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """What was thought of the intervals from an issue time on.
+    """Values that were expected in the intervals from an issue time on.
 
     Parameters
     ----------

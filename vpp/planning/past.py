@@ -186,7 +186,7 @@ def _known_frame(
 def run_ways(
     config: Config, past: Past, actual: Problem
 ) -> tuple[dict[str, Schedule], dict[str, float]]:
-    """What the batteries do under the rule, the rolling plans and perfect foresight.
+    """Carry out the rule, the rolling plans and perfect foresight.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def run_ways(
 def _rolled(
     config: Config, past: Past, actual: Problem, name: str, view: Sequence[Outlook]
 ) -> tuple[Schedule, float]:
-    """What the plans of these outlooks do, and their time [s]."""
+    """The schedule that the plans of these outlooks lead to, and their time [s]."""
     basis, rolling = past.basis, Rolling(config.optimization.solver)
     horizon = basis.optimization.horizon_h * 60 // basis.step_min
     end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
@@ -228,7 +228,7 @@ def _rolled(
 
 
 def _foreseen(config: Config, actual: Problem) -> tuple[Schedule, float]:
-    """What perfect foresight does, and its time [s]."""
+    """The schedule of perfect foresight, and its time [s]."""
     started = time.perf_counter()
     # The whole span at once takes longer than a plan may, and a gap relative to its cost would be
     # large beside what is saved.
@@ -253,8 +253,8 @@ def roll_past(
 ) -> list[dict]:
     """Roll over the last days of the data with stored, last week's and perfect forecasts.
 
-    What the stored ones did is stored. A peak price is billed once for the whole span, as if it
-    were one month: above the highest import since the local month began.
+    The schedule that the stored ones lead to is stored. A peak price is billed once for the whole
+    span, as if it were one month: above the highest import since the local month began.
 
     Parameters
     ----------

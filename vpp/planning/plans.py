@@ -61,7 +61,7 @@ def plan_problem(
     issue_time: pd.Timestamp | None,
     forecaster: Forecaster | None = None,
 ) -> tuple[PlanBasis, pd.DataFrame, Problem]:
-    """What `plan` solves.
+    """The problem that `plan` solves.
 
     Parameters
     ----------

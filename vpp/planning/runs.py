@@ -55,7 +55,7 @@ def schedule_frames(
 
 
 def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
-    """What was carried out, as a result that can be stored.
+    """A schedule that was carried out, as a result that can be stored.
 
     Parameters
     ----------

@@ -177,7 +177,7 @@ def forecast_frame(
 def actual_frame(
     conn: connection, sources: Sequence[Source], index: pd.DatetimeIndex, step_min: int
 ) -> pd.DataFrame:
-    """What load, renewables and price turned out to be.
+    """Load, renewables and price as they turned out to be.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a stored plan was worth at actual load, renewables and prices, beside its alternatives.
+"""The worth of a stored plan at actual load, renewables and prices, beside its alternatives.
 
 `value_plan` stores what was carried out, and perfect foresight; `read_value` reads them back, for
 the report.
@@ -126,7 +126,7 @@ def read_value(
 
 
 def value_plan(config: Config, run_id: str | None = None) -> dict:
-    """What a stored plan costs at the actual load, renewables and prices, beside its alternatives.
+    """The cost of a stored plan at the actual load, renewables and prices, beside its alternatives.
 
     The batteries do what was planned as far as `Battery.step` and the limits of the grid
     connection let them; curtailment is decided at actual prices and the grid takes the rest. The

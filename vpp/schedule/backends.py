@@ -32,8 +32,9 @@ class Outcome:
     Parameters
     ----------
     status : `optimal`, `limit` (of time) or `infeasible`.
-    values : of the variables.
-    objective, bound : cost of the values, and what nothing can cost less than [EUR/1000].
+    values : of the variables, if there are some.
+    objective, bound : cost of the values, and what nothing can cost less than [EUR/1000];
+        minus infinity where nothing is proven.
     reduced_costs : of the variables; None after a mixed-integer solve.
     duals : of the constraints; None after a mixed-integer solve.
     basis : where HiGHS can start from again.
@@ -42,7 +43,7 @@ class Outcome:
     status: str
     values: np.ndarray | None = None
     objective: float | None = None
-    bound: float | None = None
+    bound: float = -INFINITE
     reduced_costs: np.ndarray | None = None
     duals: np.ndarray | None = None
     basis: highspy.HighsBasis | None = None
@@ -177,7 +178,7 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
         return Outcome("limit")
     solution = highs.getSolution()
     priced = priced and solution.dual_valid
-    bound = info.objective_function_value if optimal else None
+    bound = info.objective_function_value if optimal else -INFINITE
     if info.mip_node_count >= 0:  # a mixed-integer solve
         bound = info.mip_dual_bound
     return Outcome(

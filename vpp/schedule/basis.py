@@ -30,7 +30,7 @@ class BasisError(VppError):
 
 @dataclass(frozen=True)
 class PlanBasis:
-    """What a plan's money depends on beside load, renewables and market prices.
+    """All that a plan's money depends on beside load, renewables and market prices.
 
     Parameters
     ----------

@@ -1,10 +1,15 @@
 """A battery: what it can do in an interval, and the energy in it.
 
 Powers are means over an interval at the AC terminals [kW], charging and discharging both >= 0; a
-wanted power is positive where it charges. SOC and energy are those at the END of the interval."""
+wanted power is positive where it charges. SOC and energy are those at the END of the interval.
+Pure: reads and writes nothing.
+
+    python battery.py
+"""
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,8 +17,10 @@ from vpp.runtime.config import BatteryParameters, FieldError
 
 TOLERANCE = 1e-6  # of the largest power or capacity, below which a deviation is rounding
 
+Amount = TypeVar("Amount", float, np.ndarray)
 
-def energy_kwh(power_kw, hours: float):
+
+def energy_kwh(power_kw: Amount, hours: float) -> Amount:
     """Energy of a mean power.
 
     Parameters
@@ -28,7 +35,7 @@ def energy_kwh(power_kw, hours: float):
     return power_kw * hours
 
 
-def money_eur(energy_kwh, price_eur_per_mwh):
+def money_eur(energy_kwh: Any, price_eur_per_mwh: Any) -> Any:
     """Value of energy.
 
     Parameters
@@ -64,11 +71,11 @@ class Step:
 class Battery(BatteryParameters):
     """A battery and the energy in it [kWh]; by default that of `soc_initial`."""
 
-    energy_kwh: float | None = None
+    energy_kwh: float = None  # type: ignore[assignment]  # __post_init__ puts a number in its place
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        if self.energy_kwh is None:
+        if vars(self)["energy_kwh"] is None:
             object.__setattr__(self, "energy_kwh", self.soc_initial * self.capacity_kwh)
         if not 0 <= self.energy_kwh <= self.capacity_kwh:
             raise FieldError(
@@ -89,7 +96,9 @@ class Battery(BatteryParameters):
         The battery.
         """
         values = {item.name: getattr(parameters, item.name) for item in fields(BatteryParameters)}
-        return cls(**values, energy_kwh=None if soc is None else soc * parameters.capacity_kwh)
+        if soc is not None:
+            values["energy_kwh"] = soc * parameters.capacity_kwh
+        return cls(**values)
 
     @property
     def soc(self) -> float:
@@ -147,12 +156,8 @@ class Battery(BatteryParameters):
             )
         if not 0 < hours < math.inf:
             raise FieldError("hours", hours, "the length of the interval, more than 0 h")
-        kept, charge, discharge, limited_by = (
-            self.energy_kwh * keep_fraction(self, hours),
-            0.0,
-            0.0,
-            "",
-        )
+        kept = self.energy_kwh * keep_fraction(self, hours)
+        charge, discharge, limited_by = 0.0, 0.0, ""
         if power_kw > 0:
             room = max(0.0, self.soc_max * self.capacity_kwh - kept) / (self.eta_charge * hours)
             charge = min(power_kw, self.charge_kw, room)

@@ -109,12 +109,8 @@ def _battery_columns(problem: Problem, b: int, soft: bool) -> dict[str, Columns]
 
 def _bending_columns(problem: Problem) -> dict[str, Columns]:
     """By how much each limit bends, and what it costs."""
-    steps, hours, grid, penalties = (
-        problem.intervals,
-        problem.hours,
-        problem.grid,
-        problem.penalties,
-    )
+    steps, hours = problem.intervals, problem.hours
+    grid, penalties = problem.grid, problem.penalties
     zeros, free = np.zeros(steps), np.full(steps, INFINITE)
     over = np.full(steps, hours * penalties.grid_eur_per_mwh)
     outside = np.full(steps, hours * penalties.bound_eur_per_mwh_h)
@@ -198,7 +194,8 @@ def cycles_left_kwh(problem: Problem, b: int) -> np.ndarray:
     Energy at the AC terminals [kWh], one a local day.
     """
     battery = problem.batteries[b]
-    most_kwh = battery.cycles_per_day_max * battery.capacity_kwh
+    cycles = battery.cycles_per_day_max
+    most_kwh = INFINITE if cycles is None else cycles * battery.capacity_kwh
     left = np.full(problem.local_days[-1] + 1, most_kwh)
     left[0] = max(0.0, left[0] - battery.cycles_so_far * battery.capacity_kwh)
     return left

@@ -1,8 +1,8 @@
 """The constraints of the schedule's model: one named function a constraint.
 
 Each adds its constraints to a `Model`. Physics never bends; a soft model has limits that bend at
-`Problem.penalties`. Bounds, costs and right-hand sides are in `schedule_columns`. Pure: reads and
-writes nothing.
+`Problem.penalties`. Bounds, costs and right-hand sides are in `vpp.schedule.columns`. Pure: reads
+and writes nothing.
 
     python optimization.py solve --input problem.json --output result.json
 """
@@ -73,7 +73,15 @@ class Model:
     def constrain(
         self, name: str, terms: Iterable[tuple[Variable, float]], sense: int, right: float
     ) -> None:
-        """Add a constraint of these terms; see `schedule_programme.Constraint`."""
+        """Add a constraint.
+
+        Parameters
+        ----------
+        name : a name of its own.
+        terms : variables and their coefficients on the left.
+        sense : `pulp.LpConstraintLE`, `LpConstraintEQ` or `LpConstraintGE`.
+        right : the number on the right.
+        """
         self.lp.addConstraint(Constraint(terms, sense, name, right))
 
 
@@ -234,7 +242,9 @@ def exclude_both(model: Model, name: str, first: str, second: str, intervals: np
     """
     one, other = model.columns[first], model.columns[second]
     if "binaries" not in model.columns:
-        model.columns["binaries"] = Columns(*np.zeros((3, 0)), first=len(model.variables))
+        model.columns["binaries"] = Columns(
+            *(np.zeros(0), np.zeros(0), np.zeros(0)), len(model.variables)
+        )
     binaries = model.columns["binaries"]
     for t in intervals.tolist():
         column = binaries.first + len(binaries.variables)

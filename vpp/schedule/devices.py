@@ -1,18 +1,20 @@
-"""What stands behind a grid connection, field by field as a problem file has it.
+"""Batteries behind a grid connection, and the connection, field by field as a problem file has it.
 
 A field that states what it is `about` is a field of the file; reader and schema in
-`schedule_problem_file` follow its type, default and bounds. A new field is written down here once.
+`vpp.schedule.problem_file` follow its type, default and bounds. A new field is written down here
+once.
 
-    python schedule_problem_file.py
+    python -m vpp.schedule.problem_file
 """
 
 import math
 from dataclasses import MISSING, dataclass, field
+from typing import Any
 
 from vpp.runtime.config import BatteryParameters, Section
 
 
-def stated(about: str, default=MISSING, **bounds):
+def stated(about: str, default: Any = MISSING, **bounds: float) -> Any:
     """A field of the problem file.
 
     Parameters
@@ -31,7 +33,7 @@ def stated(about: str, default=MISSING, **bounds):
     return field(default=default, metadata={"about": about} | bounds)
 
 
-def _of_battery(name: str, about: str, default=MISSING):
+def _of_battery(name: str, about: str, default: Any = MISSING) -> Any:
     """A field of `BatteryParameters` with its bounds, and the default that it has in a file."""
     bounds = BatteryParameters.__dataclass_fields__[name].metadata
     return field(default=default, metadata={"about": about, **bounds})
@@ -79,8 +81,8 @@ class ScheduledBattery(BatteryParameters):
         "least SOC wanted at the end of single intervals", ()
     )
 
-    def __post_init__(self):
-        if self.soc_initial is None:
+    def __post_init__(self) -> None:
+        if vars(self)["soc_initial"] is None:  # a number from here on
             object.__setattr__(self, "soc_initial", self.soc_min)
         super().__post_init__()
 

@@ -152,7 +152,7 @@ def schedule_frame(problem: Problem, result: Result) -> pd.DataFrame:
 
 
 def battery_frame(problem: Problem, result: Result) -> pd.DataFrame:
-    """What each battery does, one row an interval of each.
+    """The schedule of each battery, one row an interval of each.
 
     Parameters
     ----------

@@ -93,7 +93,9 @@ class Held:
         )
         self.highs.changeColsCost(len(self.columns), self.columns, cost)
         self.highs.changeColsBounds(len(self.columns), self.columns, lower, upper)
-        self.highs.changeRowsBounds(len(self.rows), self.rows, self.row_lower, self.row_upper)
+        bounds = (self.row_lower, self.row_upper)
+        # type hints of highspy do not name this one
+        self.highs.changeRowsBounds(len(self.rows), self.rows, *bounds)  # type: ignore[attr-defined]
 
     def _set_right_sides(self, problem: Problem) -> None:
         """Set what the constraints of `build` have on their right, in the order of the model."""

@@ -1,8 +1,8 @@
 """The schedule as a mathematical programme in PuLP: variables, objective and all constraints.
 
 The model is hard where its limits can be kept; the soft one has limits that bend at
-`Problem.penalties`; physics never bends. Constraints are in `schedule_constraints`, numbers in
-`schedule_columns`. Pure: reads and writes nothing.
+`Problem.penalties`; physics never bends. Constraints are in `vpp.schedule.constraints`,
+numbers in `vpp.schedule.columns`. Pure: reads and writes nothing.
 
     python optimization.py solve --input problem.json --output result.json
 """

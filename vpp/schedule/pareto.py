@@ -24,7 +24,7 @@ from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import Solution, solve_model
 from vpp.schedule.value import net_cost_eur, replay_or_raise
 
-logger = logging.getLogger("schedule_pareto")
+logger = logging.getLogger("optimization")
 
 
 def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
@@ -58,7 +58,7 @@ def cleanest(problem: Problem, caps: dict[str, float], solver: str = "highs") ->
     Parameters
     ----------
     problem : what is to be scheduled.
-    caps : the most of other aims, as in `schedule_model.build`.
+    caps : the most of other aims, as in `vpp.schedule.model.build`.
     solver : `highs` or `cbc`.
 
     Returns
@@ -147,7 +147,7 @@ def undominated(rows: Sequence[dict]) -> list[dict]:
         [(row["cost_eur"] + row["penalty_eur"], row["co2_kg"], row["cycles"]) for row in rows]
     )
     scale = 1e-5 * np.maximum(1.0, np.abs(points).max(axis=0))
-    kept = []
+    kept: list[int] = []
     for i in np.lexsort(points.T[::-1]).tolist():
         if not any((points[k] <= points[i] + scale).all() for k in kept):
             kept = [k for k in kept if not (points[i] <= points[k] + scale).all()] + [i]

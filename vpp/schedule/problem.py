@@ -1,9 +1,10 @@
-"""What a schedule is computed from and what comes out: the problem and the schedule.
+"""The problem that a schedule is computed from, and the schedule that comes out.
 
 Powers are means over an interval at the AC terminals [kW], prices EUR/MWh, money EUR and positive
 where it is paid; `soc` is a fraction of the capacity at the END of an interval. Arrays over time
 have one value an interval, arrays of batteries are (battery, interval). A field that states what
-it is `about` is a field of the problem file, which `schedule_problem_file` reads and describes.
+it is `about` is a field of the problem file, which `vpp.schedule.problem_file` reads and
+describes.
 
     python optimization.py solve --input problem.json --output result.json
 """
@@ -87,7 +88,7 @@ class Problem(Section):
     gap: float = stated("relative gap at which a mixed-integer solve may stop", 1e-6, low=0, high=1)
     penalties_as: Penalties | None = field(default=None, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_zone("time_zone", self.time_zone)
         self._fill_series()
@@ -264,6 +265,11 @@ class Certificate:
     seconds: float
 
 
+def _nothing() -> np.ndarray:
+    """No values: of a result without a schedule."""
+    return np.zeros(0)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A schedule, its money and its reasons.
@@ -290,9 +296,9 @@ class Result:
     cost_eur: float | None = None
     objective_eur: float | None = None
     violations: tuple[Violation, ...] = ()
-    stored_value_eur_per_mwh: np.ndarray | None = None
-    battery_value_eur_per_mwh: np.ndarray | None = None
-    bus_price_eur_per_mwh: np.ndarray | None = None
+    stored_value_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
+    battery_value_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
+    bus_price_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
     reason: tuple[str, ...] = ()
     cause: str | None = None
 

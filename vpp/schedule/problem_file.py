@@ -1,11 +1,11 @@
 """The problem file and the result file of `optimization.py solve`, and the schema of the former.
 
-The dataclasses of `schedule_problem` and `schedule_devices` say what a file may hold: a field that
-states what it is `about` is a field of the file, with its type, default and bounds. Reader and
-schema follow them, so a new field is written down once. As a script, this writes
-`problem.schema.json`.
+The dataclasses of `vpp.schedule.problem` and `vpp.schedule.devices` say what a file may hold: a
+field that states what it is `about` is a field of the file, with its type, default and bounds.
+Reader and schema follow them, so a new field is written down once. Run as a module, this writes
+`problem.schema.json` beside it.
 
-    python schedule_problem_file.py
+    python -m vpp.schedule.problem_file
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import types
 import typing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def _fields(cls: type) -> dict[str, tuple[type, bool, dataclasses.Field]]:
     return found
 
 
-def _object(cls: type, raw: object, path: str):
+def _object(cls: type, raw: object, path: str) -> Any:
     """An instance of a dataclass from a JSON object; `path` leads to it."""
     if not isinstance(raw, dict):
         raise _refused(path or "the problem", raw, "an object")
@@ -131,14 +132,16 @@ def _object(cls: type, raw: object, path: str):
         raise FieldError(dot + error.key, shown, error.expected) from None
 
 
-def _value(kind: type, raw: object, path: str, meta: typing.Mapping = types.MappingProxyType({})):
-    """What a JSON value means for a field of this type."""
+def _value(
+    kind: type, raw: Any, path: str, meta: typing.Mapping = types.MappingProxyType({})
+) -> Any:
+    """The meaning of a JSON value for a field of this type."""
     plain = typing.get_origin(kind) or kind
     if dataclasses.is_dataclass(plain):
         return _object(plain, raw, path)
     if plain in (float, int):
         return plain(_number(raw, path, whole=plain is int))
-    accepted = {np.ndarray: list, tuple: list, datetime: str}.get(plain, plain)
+    accepted: Any = {np.ndarray: list, tuple: list, datetime: str}.get(plain, plain)
     if not isinstance(raw, accepted):
         raise _refused(path, raw, JSON_TYPES[plain][1])
     least = meta.get("least_length", 0)
@@ -153,7 +156,7 @@ def _value(kind: type, raw: object, path: str, meta: typing.Mapping = types.Mapp
     return _time(raw, path) if plain is datetime else raw
 
 
-def _number(raw: object, path: str, whole: bool = False, least: float = -math.inf) -> float:
+def _number(raw: Any, path: str, whole: bool = False, least: float = -math.inf) -> float:
     """A finite number; JSON takes 60.0 for an integer."""
     broken = type(raw) is float and whole and raw % 1 and abs(raw) < LARGEST  # 7.5, but not NaN
     if type(raw) not in (int, float) or broken:
@@ -236,7 +239,7 @@ def _type_schema(kind: type) -> dict:
     plain = typing.get_origin(kind) or kind
     if dataclasses.is_dataclass(plain):
         return _object_schema(plain)
-    schema = {"type": JSON_TYPES[plain][0]}
+    schema: dict[str, Any] = {"type": JSON_TYPES[plain][0]}
     if plain is np.ndarray:
         schema["items"] = _type_schema(float)
     if plain is tuple:
@@ -244,7 +247,7 @@ def _type_schema(kind: type) -> dict:
     return schema
 
 
-def _as_json(default: object):
+def _as_json(default: object) -> Any:
     """A default as the file would state it."""
     if isinstance(default, datetime):
         return default.isoformat().replace("+00:00", "Z")
@@ -261,7 +264,7 @@ def result_json(problem: Problem, result: Result) -> dict:
     Parameters
     ----------
     problem : what was solved.
-    result : what `schedule_solver.solve` found for it.
+    result : what `vpp.schedule.solver.solve` found for it.
 
     Returns
     -------

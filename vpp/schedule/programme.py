@@ -2,7 +2,7 @@
 
 Names are put together only when asked, expressions are dicts from the start, and a constraint does
 not register its variables one by one. PuLP still writes and solves such a model by itself. The
-classes rely on private attributes of PuLP 3; `tests/test_schedule_programme.py` fails where a new
+classes rely on private attributes of PuLP 3; `tests/schedule/test_programme.py` fails where a new
 PuLP has others.
 
     python benchmarks/bench_optimization.py

@@ -12,6 +12,7 @@ nothing.
 import numpy as np
 
 from vpp.schedule.battery import TOLERANCE, keep_fraction
+from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
@@ -29,11 +30,8 @@ def least_kw(problem: Problem) -> float:
     -------
     The power [kW].
     """
-    return (
-        10
-        * TOLERANCE
-        * max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
-    )
+    largest_kw = [max(problem.usable_kw(battery)) for battery in problem.batteries]
+    return 10 * TOLERANCE * max([1.0, *largest_kw])
 
 
 def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -110,7 +108,7 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     Texts that name the movement of the batteries and its cause, then curtailment, peak and limits
     that bent.
     """
-    schedule, grid, least = result.schedule, problem.grid, least_kw(problem)
+    schedule, grid, least = result.found, problem.grid, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
     blocks = problem.peak_blocks
     means = (np.bincount(blocks, imports) / np.bincount(blocks))[blocks]
@@ -123,7 +121,7 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     for violation in result.violations:
         text = f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}"
         bent.setdefault(violation.interval, []).append(text)
-    said = [[] for _ in range(problem.intervals)]
+    said: list[list[str]] = [[] for _ in range(problem.intervals)]
     if problem.batteries:
         said = _moves(problem, result, least)
     for t, parts in enumerate(said):
@@ -142,17 +140,20 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
 
 def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     """Movements and their causes: of the leading battery, then of those back in their bounds."""
-    schedule, batteries = result.schedule, problem.batteries
-    charges, discharges = schedule.charge_kw > least, schedule.discharge_kw > least
+    schedule, batteries = result.found, problem.batteries
+    charges: np.ndarray = schedule.charge_kw > least
+    discharges: np.ndarray = schedule.discharge_kw > least
     before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
     low, high = _column(problem, "soc_min"), _column(problem, "soc_max")
-    back_up, back_down = charges & (before < low - 1e-6), discharges & (before > high + 1e-6)
+    back_up: np.ndarray = charges & (before < low - 1e-6)
+    back_down: np.ndarray = discharges & (before > high + 1e-6)
     lead, every = leading(problem, schedule), np.arange(problem.intervals)
     figures = _figures(problem, result, charges, discharges)
     led = {name: rows[lead, every].tolist() for name, rows in figures.items()}
     surplus = ((problem.renewables_kw > problem.load_kw) & (schedule.grid_import_kw <= 0)).tolist()
     sells = (schedule.grid_export_kw > 0).tolist()
-    charging, discharging = charges.any(axis=0).tolist(), discharges.any(axis=0).tolist()
+    charging: list[bool] = np.asarray(charges.any(axis=0)).tolist()
+    discharging: list[bool] = np.asarray(discharges.any(axis=0)).tolist()
     said = []
     for t, b in enumerate(lead.tolist()):
         battery, at = batteries[b], {name: values[t] for name, values in led.items()}
@@ -182,7 +183,7 @@ def _figures(
 
     Prices and worth of energy now and later [EUR/MWh], and states at the end of intervals.
     """
-    value, after = worth(problem, result.schedule, result.battery_value_eur_per_mwh)
+    value, after = worth(problem, result.found, result.battery_value_eur_per_mwh)
     eta_charge, eta_discharge = _column(problem, "eta_charge"), _column(problem, "eta_discharge")
     wear = _column(problem, "wear_eur_per_mwh")
     end = _column(problem, "terminal_value_eur_per_mwh")
@@ -191,7 +192,7 @@ def _figures(
         for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
     )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
-    empty, full = _at_bounds(problem, result.schedule)
+    empty, full = _at_bounds(problem, result.found)
     return {
         "bus": bus,
         "price": price,
@@ -225,7 +226,7 @@ def _next(moves: np.ndarray) -> np.ndarray:
     return np.take_along_axis(moves, places, axis=1)
 
 
-def _charging(at: dict, surplus: bool, battery) -> str:
+def _charging(at: dict, surplus: bool, battery: ScheduledBattery) -> str:
     if np.isnan(at["value"]):
         return f"charge: {UNPRICED}"
     said = f"charge: {'surplus worth' if surplus else 'price'} {_stores(at, battery)}"
@@ -234,7 +235,7 @@ def _charging(at: dict, surplus: bool, battery) -> str:
     return said + (f", worth up to {_price(at['used_later'])} later" if tie else "")
 
 
-def _discharging(at: dict, sells: bool, battery) -> str:
+def _discharging(at: dict, sells: bool, battery: ScheduledBattery) -> str:
     if np.isnan(at["value"]):
         return f"discharge: {UNPRICED}"
     use = "sell" if sells else "serve load"
@@ -243,7 +244,7 @@ def _discharging(at: dict, sells: bool, battery) -> str:
     return f"discharge: {use} at {_spends(at, battery)}"
 
 
-def _holding(at: dict, battery) -> str:
+def _holding(at: dict, battery: ScheduledBattery) -> str:
     """Why a battery stays still.
 
     The first of these that applies: a hindrance, the wait for its next movement, a movement that
@@ -287,12 +288,12 @@ def _holding(at: dict, battery) -> str:
     return "empty"
 
 
-def _stores(at: dict, battery) -> str:
+def _stores(at: dict, battery: ScheduledBattery) -> str:
     """The price at the bus beside the worth of a MWh that is charged."""
     return _against(at["bus"], at["stores"], " after losses" if battery.eta_charge < 1 else "")
 
 
-def _spends(at: dict, battery) -> str:
+def _spends(at: dict, battery: ScheduledBattery) -> str:
     """The price at the bus beside the return that a MWh must bring if it is discharged."""
     costs = ["losses"] if battery.eta_discharge < 1 else []
     costs += ["wear"] if battery.wear_eur_per_mwh else []
@@ -312,7 +313,7 @@ def _against(bus: float, worth: float, how: str = "") -> str:
 
 
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
-    if result.schedule.grid_export_kw[t] >= problem.grid.export_limit_kw - least:
+    if result.found.grid_export_kw[t] >= problem.grid.export_limit_kw - least:
         return "curtail: export limit"
     if problem.import_cost_eur_per_mwh[t] < 0:
         return f"curtail: importing is paid {_price(-problem.import_cost_eur_per_mwh[t])}"

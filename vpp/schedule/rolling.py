@@ -92,8 +92,8 @@ def roll(
 
     Returns
     -------
-    What the batteries did through `Battery.step`; curtailment is decided at actual prices, the grid
-    takes the rest.
+    The schedule that results through `Battery.step`; curtailment is decided at actual prices, and
+    the grid takes the rest.
     """
     done, beginnings = _Done(actual), np.asarray(starts)
     with terminal.progress("rolling plan", actual.intervals) as advance:
@@ -112,7 +112,7 @@ def roll(
 
 
 class _Done:
-    """What was carried out so far: powers, the batteries as they are, and the peak."""
+    """The state of what was carried out so far: powers, the batteries as they are, and the peak."""
 
     def __init__(self, actual: Problem) -> None:
         self.actual, self.count, self.peak_kw = actual, 0, actual.grid.peak_so_far_kw

@@ -1,8 +1,9 @@
 """The cheapest schedule: solved, made exclusive and calm, and certified.
 
-The model is solved with binaries where burning energy pays (`schedule_exclusive`). Every solution
-is checked: where another interval does two opposite things at once, it gets its binaries and the
-model is solved again. Of schedules that cost the same, the one of least throughput is taken.
+The model is solved with binaries where burning energy pays (`vpp.schedule.exclusive`). Every
+solution is checked: where another interval does two opposite things at once, it gets its binaries
+and the model is solved again. Of schedules that cost the same, the one of least throughput is
+taken.
 Pure: reads and writes nothing.
 
     python optimization.py solve --input problem.json --output result.json
@@ -12,6 +13,7 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 
+import highspy
 import numpy as np
 import pulp
 
@@ -29,7 +31,7 @@ from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import replay
 
-logger = logging.getLogger("schedule_solver")
+logger = logging.getLogger("optimization")
 
 DUAL_TOLERANCE = 1e-7  # of the largest price; a reduced cost above it holds its variable
 
@@ -77,7 +79,7 @@ def solve_model(
     solver : `highs` or `cbc`.
     explain : whether to compute marginal values, which after a mixed-integer solve needs one more
         linear programme.
-    caps : the most of other aims than cost, as in `schedule_model.build`.
+    caps : the most of other aims than cost, as in `vpp.schedule.model.build`.
 
     Returns
     -------
@@ -116,6 +118,13 @@ class _Attempt:
         """The outcome that may have duals."""
         return self.fixed or self.outcome
 
+    @property
+    def solved(self) -> Schedule:
+        """The schedule of an attempt that has one."""
+        if self.schedule is None:
+            raise ValueError("time ran out before there was a schedule")
+        return self.schedule
+
 
 @dataclass
 class _Search:
@@ -138,7 +147,7 @@ class _Search:
         model, outcome = self._solved(exclusive)
         if outcome.status == "limit":
             return self._cut_short(model, outcome)
-        schedule, both = solution(model, outcome.values)
+        schedule, both = solution(model, outcome.found)
         ties = any(not battery.wear_eur_per_mwh for battery in self.problem.batteries)
         fixed = self._fixed(model, outcome) if model.binaries and (ties or explain) else None
         found = _Attempt(model, outcome, schedule, both, fixed)
@@ -146,7 +155,7 @@ class _Search:
             found = self._calmest(found)
         found = replace(found, at_once=without(found.at_once, exclusive))
         if found.at_once:
-            self.known.append(found.schedule)
+            self.known.append(found.solved)
             self.relaxed = outcome.bound
         return found
 
@@ -162,7 +171,9 @@ class _Search:
         values = marginal_values(found.model, found.priced.duals)
         return Solution("optimal", certificate, found.schedule, found.model.soft, *values)
 
-    def _run(self, model: Model, least_s: float = -INFINITE, basis: object = None) -> Outcome:
+    def _run(
+        self, model: Model, least_s: float = -INFINITE, basis: highspy.HighsBasis | None = None
+    ) -> Outcome:
         """The solver's answer in the time that is left, but at least `least_s`."""
         left_s = self.problem.time_limit_s - (time.monotonic() - self.started)
         return SOLVERS[self.solver](model, max(left_s, least_s), basis)
@@ -187,7 +198,7 @@ class _Search:
 
     def _fixed(self, model: Model, outcome: Outcome) -> Outcome:
         """The linear programme of the choices that the binaries made."""
-        fix_binaries(model, outcome.values)
+        fix_binaries(model, outcome.found)
         return self._run(model, least_s=1.0)
 
     def _calmest(self, found: _Attempt) -> _Attempt:
@@ -196,8 +207,8 @@ class _Search:
         calm = self._run(found.model, 1.0, found.priced.basis)
         if calm.status != "optimal":
             return found
-        schedule, both = solution(found.model, calm.values)
-        cost = replay(self.problem, found.schedule).objective_eur
+        schedule, both = solution(found.model, calm.found)
+        cost = replay(self.problem, found.solved).objective_eur
         same = replay(self.problem, schedule).objective_eur
         if same > cost + TOLERANCE * max(1.0, abs(cost)) * 1e-3:
             return found
@@ -242,10 +253,16 @@ def hold_cost(model: Model, outcome: Outcome) -> None:
     ----------
     model : the model, which is changed.
     outcome : its optimum, with duals.
+
+    Raises
+    ------
+    ValueError : it has none.
     """
     prices = (model.columns["grid_import_kw"].cost, model.columns["grid_export_kw"].cost)
     least = DUAL_TOLERANCE * max(1.0, *(float(np.abs(cost).max()) for cost in prices))
-    values, costs = outcome.values.tolist(), outcome.reduced_costs.tolist()
+    if outcome.reduced_costs is None or outcome.duals is None:
+        raise ValueError("an optimum without duals")
+    values, costs = outcome.found.tolist(), outcome.reduced_costs.tolist()
     for variable, value, cost in zip(model.variables, values, costs, strict=True):
         if abs(cost) > least:
             variable.bounds(value, value)
@@ -291,14 +308,14 @@ def _incumbent(search: _Search, found: _Attempt) -> Solution:
     objective, best = min(valid, key=lambda pair: pair[0])
     values = marginal_values(model, None)
     if fixed is not None and fixed.status == "optimal":
-        schedule, both = solution(model, fixed.values)
+        schedule, both = solution(model, fixed.found)
         money = replay(problem, schedule)
         no_dearer = money.objective_eur <= objective + TOLERANCE * max(1.0, abs(objective))
         if not both and not money.violations and no_dearer:
             best, objective = schedule, money.objective_eur
             values = marginal_values(model, fixed.duals)
     bound = search.relaxed
-    if found.outcome.bound is not None and np.isfinite(found.outcome.bound):
+    if np.isfinite(found.outcome.bound):
         bound = max(bound, found.outcome.bound)
     bound_eur = max(loose_bound_eur(problem), bound / MONEY_SCALE)
     certificate = certificate_of(model, objective, bound_eur, search.started, proven=False)
@@ -306,7 +323,7 @@ def _incumbent(search: _Search, found: _Attempt) -> Solution:
 
 
 def solve(problem: Problem, solver: str = "highs") -> Result:
-    """The cheapest schedule, checked by `battery.replay`.
+    """The cheapest schedule, checked by `replay`.
 
     Parameters
     ----------

@@ -1,4 +1,8 @@
-"""What ways to run the site cost and save, and how many limits each of them bends.
+"""The cost of ways to run the site, what they save, and how many limits each of them bends.
+
+Pure: reads and writes nothing.
+
+    python optimization.py value
 
 Money is EUR, positive where it is paid; energy left in batteries counts at their terminal price.
 """
@@ -18,13 +22,10 @@ from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.site import without_battery
 
-logger = logging.getLogger("schedule_site")
-NO_BATTERY, RULE, PLAN, PERFECT = (
-    "no_battery",
-    "rule",
-    "plan",
-    "perfect_foresight",
-)  # ways to run a site
+logger = logging.getLogger("optimization")
+
+# ways to run a site
+NO_BATTERY, RULE, PLAN, PERFECT = "no_battery", "rule", "plan", "perfect_foresight"
 
 
 class BrokenScheduleError(VppError):
@@ -35,10 +36,18 @@ class BrokenScheduleError(VppError):
 
 
 def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
-    """What a schedule costs [EUR]: energy, peak, CO2 and wear, less the value of the energy that it
-    adds to the batteries.
+    """The cost of a schedule: energy, peak, CO2 and wear, less the value of energy that it adds.
 
     Penalties of limits that bend are no money and are not in it; `bent_limits` counts these limits.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : its schedule.
+
+    Returns
+    -------
+    The cost [EUR].
     """
     start = sum(
         money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0)
@@ -49,10 +58,17 @@ def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
 
 
 def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
-    """Energy, CO2 and wear of each interval, less the value of the energy that it adds to the
-    batteries [EUR].
+    """The cost of each interval: energy, CO2 and wear, less the value of energy that it adds.
 
-    The sum is `net_cost_eur` but for the peak, which belongs to no interval.
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : its schedule.
+
+    Returns
+    -------
+    Costs [EUR], one an interval. Their sum is `net_cost_eur` but for the peak, which belongs to no
+    interval.
     """
     costs = money_eur(
         energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh
@@ -73,9 +89,15 @@ def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
 def replay_or_raise(problem: Problem, schedule: Schedule, name: str) -> Replay:
     """The replay of a schedule that keeps to physics; limits that bend are in it.
 
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : its schedule.
+    name : how a message calls the schedule.
+
     Raises
     ------
-    BrokenScheduleError : it does not; named as `name`.
+    BrokenScheduleError : it does not keep to physics.
     """
     money = replay(problem, schedule)
     if money.violations:
@@ -93,10 +115,14 @@ def replay_or_raise(problem: Problem, schedule: Schedule, name: str) -> Replay:
 
 @dataclass(frozen=True, eq=False)
 class Valuation:
-    """Ways to run one site over the same intervals, and what each costs.
+    """Ways to run one site over the same intervals, and the cost of each.
 
-    `ways` has a problem and a schedule for each name: "no_battery", those that were given and,
-    where it is known, "perfect_foresight". Penalties of limits that bend are in no cost.
+    Penalties of limits that bend are in no cost.
+
+    Parameters
+    ----------
+    ways : problem and schedule by name: "no_battery", those that were given and, where it is known,
+        "perfect_foresight".
     """
 
     ways: dict[str, tuple[Problem, Schedule]]
@@ -133,6 +159,11 @@ class Valuation:
 def value_ways(problem: Problem, schedules: Mapping[str, Schedule]) -> Valuation:
     """Value schedules of one problem beside the site without batteries.
 
+    Parameters
+    ----------
+    problem : the site over the intervals.
+    schedules : schedules by the names of their ways.
+
     Raises
     ------
     BrokenScheduleError : a schedule breaks physics; nothing is said of its money.
@@ -152,11 +183,20 @@ def bent_in_words(bent: Mapping[str, int]) -> str:
 
 
 def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -> float | None:
-    """Share of what perfect foresight saves that a plan saved; None where there was nothing to
-    save.
+    """Share of what perfect foresight saves that a plan saved.
 
     Of ways that bend different limits it compares what is not alike: money alone says nothing of a
-    limit that was not kept."""
+    limit that was not kept.
+
+    Parameters
+    ----------
+    no_battery_eur, plan_eur, perfect_eur : cost without a battery, of the plan, and with perfect
+        foresight [EUR].
+
+    Returns
+    -------
+    The share, a fraction; None where there was nothing to save.
+    """
     possible = no_battery_eur - perfect_eur
     return (
         (no_battery_eur - plan_eur) / possible
@@ -168,13 +208,23 @@ def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -
 def compare(
     actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray | None
 ) -> list[dict]:
-    """Cost, saving and captured share [EUR, fraction] of each schedule, and how many limits it
-    bends; penalties are no cost.
+    """Compare schedules of one problem, perfect foresight among them; penalties are no cost.
 
     With counted intervals, `share_without_day` leaves out what the others cost, less the value of
     the energy that they add to the batteries at the terminal price; the peak stays. It may still be
     above 1: perfect foresight costs least over the whole span, and may pay more than the terminal
     price, on days that count, for energy that it uses on one that does not.
+
+    Parameters
+    ----------
+    actual : the site at actual values.
+    schedules : schedules by the names of their ways.
+    counted : which intervals `share_without_day` counts (interval); None: no such share.
+
+    Returns
+    -------
+    A row for each way: cost and saving [EUR], captured share as a fraction, and how many limits it
+    bends.
 
     Raises
     ------
