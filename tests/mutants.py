@@ -24,8 +24,8 @@ SEEN_MIN = 0.85
 SEEN = {"killed", "timeout", "segfault", "suspicious"}
 
 
-def run(arguments: list[str]) -> None:
-    """Run mutmut, with servers for the tests that need them."""
+def run(arguments: list[str]) -> int:
+    """Run mutmut, with servers for the tests that need them; its exit code."""
     import embedded
 
     with tempfile.TemporaryDirectory(prefix="vpp-") as place:
@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> None:
                 "VPP_TEST_KAFKA": servers.bootstrap_servers,
             }
             command = [sys.executable, "-m", "mutmut", "run", *arguments]
-            subprocess.run(command, cwd=ROOT, env={**os.environ, **addresses}, check=True)
+            return subprocess.call(command, cwd=ROOT, env={**os.environ, **addresses})
         finally:
             embedded.stop(Path(place), delete=True)
 
@@ -55,12 +55,18 @@ def results() -> dict[str, Counter]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--max-children", default=str(os.cpu_count()), help="tests at once")
+    parser.add_argument(
+        "--max-children",
+        default=str(3 * (os.cpu_count() or 1)),
+        help="changes tested at once; tests of the stream mostly wait",
+    )
     parser.add_argument("names", nargs="*", help="only these changes")
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
-    run(["--max-children", args.max_children, *args.names])
+    failed = run(["--max-children", args.max_children, *args.names])
+    if failed:
+        return failed
     total: Counter = Counter()
     for path, fates in {**results(), "all": total}.items():
         total += fates if fates is not total else Counter()

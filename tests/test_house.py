@@ -1,4 +1,4 @@
-"""The house holds: rooms and storeys as in docs/architecture.md, no circle, nothing too big to read.
+"""The house holds: rooms and storeys of docs/architecture.md, no circle, nothing too big to read.
 
 Imports are read from the code, those inside functions too. A room is a script or a package of
 `vpp/`.

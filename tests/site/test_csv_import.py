@@ -192,7 +192,8 @@ def test_hours_that_cannot_be_told_apart_or_do_not_exist_are_refused(tmp_path):
     )
     with pytest.raises(
         DataFileError,
-        match=r"line 28: 2024-10-27 02:00:00 comes twice on the clock of Europe/Berlin but once in the file",
+        match="line 28: 2024-10-27 02:00:00 comes twice on the clock of Europe/Berlin but once in "
+        "the file",
     ):
         load(path, zone="Europe/Berlin")
     path = write(tmp_path, ["time,load", *(f"2024-03-31 {hour:02}:00,5" for hour in range(24))])
