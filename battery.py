@@ -1,7 +1,7 @@
 """A battery goes through a simple day, as table and picture.
 
-The battery is one of config.ini; nothing else is read or written. The names of the stage are here,
-too: `Battery`, `carry_out` for wanted powers, and `replay`, the solver-free check of a schedule.
+The battery is one of config.ini. The names of the stage can be imported from here: `Battery`,
+`carry_out` for wanted powers, and `replay`, the solver-free check of a schedule.
 
     python battery.py --battery battery-1 --plot day.png
 
@@ -67,25 +67,19 @@ def simulate_day(parameters: BatteryParameters, hours: float = 1.0) -> list[dict
     """
     battery, rows = Battery.of(parameters), []
     for t in range(round(24 / hours)):
-        hour = t * hours
-        wanted = (
-            parameters.charge_kw
-            if 10 <= hour < 16
-            else -parameters.discharge_kw
-            if 17 <= hour < 23
-            else 0.0
-        )
-        done = battery.step(wanted, hours)
+        hour, wanted_kw = t * hours, 0.0
+        if 10 <= hour < 16:
+            wanted_kw = parameters.charge_kw
+        elif 17 <= hour < 23:
+            wanted_kw = -parameters.discharge_kw
+        done = battery.step(wanted_kw, hours)
         battery = done.battery
-        powers = {
-            "wanted_kw": wanted,
-            "charge_kw": done.charge_kw,
-            "discharge_kw": done.discharge_kw,
-        }
         rows.append(
             {
                 "hour": f"{int(hour):02}:00",
-                **powers,
+                "wanted_kw": wanted_kw,
+                "charge_kw": done.charge_kw,
+                "discharge_kw": done.discharge_kw,
                 "soc": battery.soc,
                 "limited_by": done.limited_by or "–",
             }
@@ -107,41 +101,25 @@ def plot_day(rows: Sequence[dict], title: str, path: Path) -> None:
     figure = Figure(figsize=(9, 5), layout="constrained")
     power_axes, soc_axes = figure.subplots(2, sharex=True, height_ratios=(3, 2))
     hours = np.arange(len(rows) + 1) * 24 / len(rows)
-    power_axes.stairs(
-        [row["charge_kw"] - row["discharge_kw"] for row in rows],
-        hours,
-        fill=True,
-        color="#2a6f97",
-        label="done",
-    )
-    power_axes.stairs(
-        [row["wanted_kw"] for row in rows], hours, color="#d1495b", linestyle="--", label="wanted"
-    )
+    done_kw = [row["charge_kw"] - row["discharge_kw"] for row in rows]
+    wanted_kw = [row["wanted_kw"] for row in rows]
+    power_axes.stairs(done_kw, hours, fill=True, color="#2a6f97", label="done")
+    power_axes.stairs(wanted_kw, hours, color="#d1495b", linestyle="--", label="wanted")
     power_axes.axhline(0, color="black", linewidth=0.8)
     power_axes.set(title=title, ylabel="power [kW], charging above 0")
     power_axes.legend(frameon=False)
     soc_axes.plot(hours[1:], [row["soc"] for row in rows], color="#2a6f97", marker=".")
-    soc_axes.set(
-        ylim=(0, 1),
-        xlim=(0, 24),
-        ylabel="SOC at the end",
-        xlabel="hour of the day",
-        xticks=range(0, 25, 3),
-    )
+    soc_axes.set(ylim=(0, 1), ylabel="SOC at the end")
+    soc_axes.set(xlim=(0, 24), xlabel="hour of the day", xticks=range(0, 25, 3))
     figure.savefig(path, dpi=120)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
-    parser.add_argument(
-        "--battery", metavar="ID", help="battery of the configuration (default: its first)"
-    )
-    parser.add_argument(
-        "--plot",
-        metavar="FILE",
-        type=Path,
-        help="picture to write (default: battery.png in data_dir)",
-    )
+    about = "battery of the configuration (default: its first)"
+    parser.add_argument("--battery", metavar="ID", help=about)
+    about = "picture to write (default: battery.png in data_dir)"
+    parser.add_argument("--plot", metavar="FILE", type=Path, help=about)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

@@ -32,11 +32,9 @@ from vpp.runtime.config import Config
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.words import printable
-from vpp.schedule import pareto
 from vpp.schedule.basis import PlanBasis
-from vpp.schedule.problem import Problem
+from vpp.schedule.problem import InfeasibleScheduleError, Problem
 from vpp.schedule.problem_file import read_problem, result_json
-from vpp.schedule.solver import InfeasibleScheduleError, solve
 from vpp.schedule.value import bent_in_words
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.results import read_schedule
@@ -135,6 +133,8 @@ def run_solve(args: argparse.Namespace, config: Config) -> int:
     """Solve a problem file and write the result file."""
     problem = read_problem(args.input)
     check_writable(args.output, "--output")
+    from vpp.schedule.solver import solve
+
     result = solve(problem, config.optimization.solver)
     text = json.dumps(result_json(problem, result), indent=1, allow_nan=False)
     with replacing_file(args.output, "--output") as partial:
@@ -221,6 +221,8 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
             "co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] "
             "or in the problem file"
         )
+    from vpp.schedule import pareto
+
     rows = pareto.front(problem, args.points, config.optimization.solver)
     with replacing_file(table, "--output") as new_table:
         with replacing_file(picture, "--output") as new_picture:

@@ -1,8 +1,10 @@
 """LEAR and the other models on the open benchmark of electricity price forecasting (Lago et al.,
 Applied Energy 293 (2021) 116983).
 
-    python benchmarks/bench_epf.py                    first 8 weeks of the published test windows, NP and DE: 10 minutes
+    python benchmarks/bench_epf.py
     python benchmarks/bench_epf.py --days 728 --markets DE --models lear
+
+The first takes 10 minutes: the first 8 weeks of the published test windows, NP and DE.
 
 Reads epf/ of the folder VPP_TEST_DATA (default ../shared/data): hourly prices with two day-ahead
 forecasts (load, wind and solar), and the forecasts published with the paper. The 24 hours of each

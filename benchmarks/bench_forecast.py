@@ -1,14 +1,14 @@
-"""What a fit and a forecast of each model take, and how much of that is the bare call of its
-library.
+"""The time that a fit and a forecast of each model take, and how much of it is the bare call of
+its library.
 
-    python benchmarks/bench_forecast.py                  90 days of a synthetic wind plant, hourly, with weather forecasts
+    python benchmarks/bench_forecast.py
     python benchmarks/bench_forecast.py --kind load --days 365 --models prophet,arima
 
-The bare call is that of the library with the very arrays, timed inside the same run: the rest is
-the features, the availability of each of them, and the limits. The least of several repetitions
-counts. Goal: fit and forecast together at most 1.3 times their bare calls (the features of a
-forecast take some 20 ms, more than a bare forecast of most libraries: by itself that ratio says
-little)."""
+The first takes 90 days of a synthetic wind plant, hourly, with weather forecasts. The bare call is
+that of the library with the very arrays, timed inside the same run: the rest is the features, the
+availability of each of them, and the limits. The least of several repetitions counts. Goal: fit and
+forecast together at most 1.3 times their bare calls (the features of a forecast take some 20 ms,
+more than a bare forecast of most libraries: by itself that ratio says little)."""
 
 import argparse
 import contextlib
@@ -116,7 +116,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    for name in args.models.split(","):
+        if name not in FIT:
+            parser.error(f"--models: {name} is unknown; expected some of {', '.join(FIT)}")
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
             generation.main(

@@ -1,13 +1,13 @@
-"""What the synthetic data are like beside a real year, and how fast they are made.
+"""The synthetic data beside a real year, and how fast they are made.
 
-    python benchmarks/bench_generation.py                   both
+    python benchmarks/bench_generation.py
     python benchmarks/bench_generation.py quality --seeds 5
     python benchmarks/bench_generation.py speed --sites 100
 
-`quality` sets a synthetic year beside Luxembourg 2024 (the folder VPP_TEST_DATA, default
-../shared/data; SMARD.de, CC BY 4.0) and states the range each figure should have. `speed` makes a
-year of hours of 1,000 plants at 100 sites, weather, forecasts and CSV files included, and times the
-bare pvlib and windpowerlib calls on the same arrays."""
+The first does both. `quality` sets a synthetic year beside Luxembourg 2024 (the folder
+VPP_TEST_DATA, default ../shared/data; SMARD.de, CC BY 4.0) and states the range each figure should
+have. `speed` makes a year of hours of 1,000 plants at 100 sites, weather, forecasts and CSV files
+included, and times the bare pvlib and windpowerlib calls on the same arrays."""
 
 import argparse
 import dataclasses

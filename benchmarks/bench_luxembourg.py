@@ -1,7 +1,9 @@
-"""How well load and price of the real Luxembourg year are forecast, day ahead.
+"""How well load and price of the real Luxembourg year are forecast, a day ahead.
 
-    python benchmarks/bench_luxembourg.py                 March to December 2024, about 5 minutes on 2 cores
+    python benchmarks/bench_luxembourg.py
     python benchmarks/bench_luxembourg.py --first 2024-12-01 --sources load
+
+The first takes March to December 2024, about 5 minutes on 2 cores.
 
 Reads lu_2024_15min_utc.csv of the folder VPP_TEST_DATA (default ../shared/data; SMARD.de, CC BY
 4.0), hourly means. The local hours (23, 24 or 25) of every day are forecast at 11:00 Brussels the

@@ -1,7 +1,6 @@
-"""Schedules: what this project takes beside handing the same matrices straight to HiGHS, in one
-run.
+"""The time that schedules take beside handing the same matrices straight to HiGHS, in one run.
 
-Each problem is solved by `schedule_solver.solve_model` (PuLP model, hand-over, solve, check and
+Each problem is solved by `vpp.schedule.solver.solve_model` (PuLP model, hand-over, solve, check and
 certificate) and by an independent numpy assembly passed to HiGHS in one call, in turn; both must
 find the same optimum. Times are CPU seconds of this process, the best of the repeats; read the
 ratios. `explained` adds marginal values, reasons and the replay. energypylinear runs beside them
@@ -52,7 +51,10 @@ prices, seconds = json.load(sys.stdin), []
 epl.Battery(electricity_prices=prices[:4]).optimize(verbose=4)
 for _ in range(3):
     before = spent()
-    epl.Battery(power_mw=1, capacity_mwh=2, efficiency_pct=0.9, electricity_prices=prices, freq_mins=60).optimize(verbose=4)
+    battery = epl.Battery(
+        power_mw=1, capacity_mwh=2, efficiency_pct=0.9, electricity_prices=prices, freq_mins=60
+    )
+    battery.optimize(verbose=4)
     seconds.append(spent() - before)
 print(min(seconds))
 """

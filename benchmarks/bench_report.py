@@ -1,6 +1,6 @@
-"""How large the report of a year of quarter-hours is, and how long a browser takes to open it.
+"""The size of the report of a year of quarter-hours, and how long a browser takes to open it.
 
-    python benchmarks/bench_report.py [--days 365] [--keep report.html]
+    python benchmarks/bench_report.py --days 365 --keep report.html
 
 Generates and streams a year of data at 15 minutes into embedded servers in a temporary folder,
 schedules all of it at its actual values and stores that as a backtest is, with forecasts of last
@@ -110,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--days", type=int, default=365, help="days of data (default: 365)")
     parser.add_argument("--keep", metavar="FILE", type=Path, help="keep the page")
     args = parser.parse_args(argv)
+    if args.days <= HISTORY.days:
+        parser.error(f"--days {args.days}: expected more than {HISTORY.days}, which are history")
     if not find():
         print("no Chromium on this machine: apt-get install chromium")
         return 0

@@ -1,7 +1,9 @@
-"""How well a synthetic year's plants, load and price are forecast with weather forecasts, day
+"""How well plants, load and price of a synthetic year are forecast with weather forecasts, a day
 ahead.
 
-    python benchmarks/bench_synthetic.py            2025, March to December, about 4 minutes on 2 cores
+    python benchmarks/bench_synthetic.py
+
+It takes March to December 2025, about 4 minutes on 2 cores.
 
 Generates a year of one solar plant, one wind turbine, a load and the market (`generation.py`, seed
 1) and forecasts the local hours of every day at 11:00 the day before, through `forecasting.walk`

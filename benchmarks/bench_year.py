@@ -1,17 +1,17 @@
-"""What forecasts are worth to a battery of 50 MW and 100 MWh over ten months of the real Luxembourg
+"""The worth of forecasts to a battery of 50 MW and 100 MWh over ten months of the real Luxembourg
 year, from the CSV file on.
 
-    python benchmarks/bench_year.py        about 6 minutes on 2 cores
+    python benchmarks/bench_year.py
 
-Reads lu_2024_15min_utc.csv of the folder VPP_TEST_DATA (default ../shared/data; SMARD.de, CC BY
-4.0) and runs the scripts with examples/luxembourg.ini on embedded servers in a temporary folder:
-import, stream, champions from January and February only, stored forecasts for 10:00 UTC of every
-day from March on, and two backtests in hourly steps. In the first each local day is planned as a
-whole at 12:00 of the day before, when its prices are not yet published; in the second a plan is
-made every hour, with the prices published by then. `rolling plan` plans with the champions'
-forecasts, the others with last week's values (seasonal naive) and with what really happened. Prints
-money [EUR] at actual values, captured shares with and without 2024-06-26, and seconds of
-optimisation."""
+It takes about 6 minutes on 2 cores. Reads lu_2024_15min_utc.csv of the folder VPP_TEST_DATA
+(default ../shared/data; SMARD.de, CC BY 4.0) and runs the scripts with examples/luxembourg.ini on
+embedded servers in a temporary folder: import, stream, champions from January and February only,
+stored forecasts for 10:00 UTC of every day from March on, and two backtests in hourly steps. In the
+first each local day is planned as a whole at 12:00 of the day before, when its prices are not yet
+published; in the second a plan is made every hour, with the prices published by then. `rolling
+plan` plans with the champions' forecasts, the others with last week's values (seasonal naive) and
+with what really happened. Prints money [EUR] at actual values, captured shares with and without
+2024-06-26, and seconds of optimisation."""
 
 import configparser
 import os

@@ -1,18 +1,18 @@
-"""Forecast a load from a pandas Series, without a database or a configuration file.
+"""Forecast a load from a pandas Series: no database, no configuration file.
 
-    python examples/forecast_from_dataframe.py load.png
+    python examples/forecast_from_dataframe.py --plot load.png
 
-It fits a model to what is known at an issue time, forecasts two days with calibrated bands, scores
-the model on the 30 days before beside last week's same hour, and draws the forecast.
+Put your own Series in place of `some_load`: kW by the UTC starts of intervals.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # unneeded after `pip install .`
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # not needed where vpp is installed
 
 from vpp.forecast.backtest import backtest, fit_calibrated, rolling_calibration
 from vpp.forecast.frames import source_data
@@ -20,8 +20,7 @@ from vpp.forecast.known import known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.picture import plot_forecast
 from vpp.forecast.scores import scores
-
-DAY = pd.Timedelta(days=1)
+from vpp.runtime.files import replacing_file
 
 
 def some_load() -> pd.Series:
@@ -33,7 +32,11 @@ def some_load() -> pd.Series:
     return pd.Series(300 + 80 * shape + noise, times, name="power_kw")
 
 
-def main(picture: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Forecast a load from a pandas Series.")
+    parser.add_argument("--plot", metavar="PICTURE", type=Path, default=Path("load.png"))
+    args = parser.parse_args()
+
     data = source_data(some_load(), "load", zone="Europe/Brussels", holidays_country="LU")
     issue_time = pd.Timestamp("2025-06-28T00:00Z")
 
@@ -42,15 +45,16 @@ def main(picture: Path) -> None:
     forecast = model.predict(known, steps=48)
     print(forecast[["value", "q10", "q90"]].resample("6h").mean().round(1).to_string())
 
-    origins = [issue_time - day * DAY for day in range(31, 1, -1)]
+    origins = pd.date_range(end=issue_time - pd.Timedelta("2D"), periods=30)
     for name in ("seasonal_naive", "hourly_ridge"):
         rows = rolling_calibration(backtest(MODELS[name], data, origins, steps=48), data)
         result = scores(rows, data.source)
         print(f"{name:15} MAE {result['mae']:5.1f} kW, 80 % band: {result['coverage_80']:.0%}")
 
-    plot_forecast(forecast, data.series, f"Load by {model.name}", "kW", picture)
-    print(f"{picture}: the forecast and its bands")
+    with replacing_file(args.plot, "--plot") as partial:
+        plot_forecast(forecast, data.series, f"Load by {model.name}", "kW", partial)
+    print(f"{args.plot}: the forecast and its bands")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "load.png"))
+    main()

@@ -1,7 +1,10 @@
 """A headless Chromium driven over its DevTools pipe, without a driver program or a package.
 
-python tests/chromium.py report.html docs/report         # writes docs/report-1400-light.png, -1400-dark, -390-light and -390-dark
-python tests/chromium.py report.html docs/report 1250    # the same, only the upper 1250 pixels
+    python tests/chromium.py report.html docs/report
+    python tests/chromium.py report.html docs/report 1250
+
+The first writes docs/report-1400-light.png, -1400-dark, -390-light and -390-dark; the second the
+upper 1250 pixels of them.
 """
 
 import base64

@@ -8,6 +8,8 @@ import subprocess
 import time
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import communication
@@ -147,11 +149,11 @@ def test_other_data_in_the_database_is_told(config_file, capsys):
     other = db.Source("wind-of-before", "wind", "Before", "site-1", 10.0, 60, 49.6, 6.1, "UTC", {})
     with db.session(config) as connection:
         db.upsert_sources(connection, [other])
-        times = db.pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC").as_unit("us").asi8
+        times = pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC").as_unit("us").asi8
         columns = {
-            "source": db.np.zeros(3, int),
+            "source": np.zeros(3, int),
             "time": times,
-            "power_kw": db.np.ones(3),
+            "power_kw": np.ones(3),
             "sent_at": times,
         }
         db.store_measurements(connection, "renewables", [other.source_id], columns)

@@ -6,10 +6,15 @@ this list only with a line in CHANGELOG.md.
 
 import importlib
 import inspect
+import json
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
 
 NAMES = {
     "generation": """
@@ -60,6 +65,11 @@ NAMES = {
     """,
 }
 EVERY = ("build_parser", "main")
+# A script shows its help without these: together they take half a minute to import.
+HEAVY = """
+    darts torch mlflow prophet sklearn statsmodels lightgbm optuna pvlib windpowerlib demandlib
+    scipy pulp highspy matplotlib plotly holidays rich fastapi pydantic
+"""
 
 
 @pytest.mark.parametrize("script", NAMES)
@@ -98,3 +108,13 @@ def test_help_of_each_script_works(script):
         assert (result.returncode, result.stderr) == (0, ""), name
         assert result.stdout.startswith(f"usage: {name}.py"), name
         assert "--config" in result.stdout, name
+
+
+def test_no_script_imports_a_heavy_library_before_it_needs_it():
+    code = (
+        f"import json, sys, {', '.join(NAMES)}\n"
+        "print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(HEAVY.split()) & set(json.loads(done.stdout)) == set()

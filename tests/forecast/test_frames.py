@@ -123,7 +123,7 @@ def test_covariates_that_cannot_be_used_are_refused_in_one_line():
 
 def test_the_example_forecasts_scores_and_draws(tmp_path):
     """In a folder of its own, without a database or a configuration file."""
-    command = [sys.executable, ROOT / "examples" / "forecast_from_dataframe.py", "load.png"]
+    command = [sys.executable, ROOT / "examples" / "forecast_from_dataframe.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     *_, naive, ridge, last = done.stdout.splitlines()

@@ -113,12 +113,13 @@ def test_progress_and_counts_have_every_message(sink_config):
     """Also those that were dead-lettered or as they were."""
     config, done = sink_config(batch_rows=10), []
     values = [power(iso(n % 20, 15), n % 20) for n in range(30)]
-    send(config, "solar", [*values, b"broken"], [1000] * 31)  # else the last ten would be newer
+    messages = [b"broken", *values, b"broken"]
+    send(config, "solar", messages, [1000] * 32)  # sent at one time, so the last ten are not newer
     send(config, "load", [power(iso(0, 60), 1, "load-1")])
     member = sink.Sink(config, until_drained=True, advance=done.append)
     sink.run_sink(member)
-    assert member.counts == {"solar": sink.Count(20, 10, 1, 0), "load": sink.Count(1, 0, 0, 0)}
-    assert sum(done) == 32
+    assert member.counts == {"solar": sink.Count(20, 10, 2, 0), "load": sink.Count(1, 0, 0, 0)}
+    assert sum(done) == 33
 
 
 def test_a_service_ends_an_import_once(sink_config, monkeypatch):

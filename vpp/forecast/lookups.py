@@ -1,8 +1,8 @@
 """Look-ups of series and of issued weather forecasts that answer only what was available at an
 origin.
 
-Times are int64 [ns since 1970 UTC] and label the start of their interval. `features.py` beside it
-makes features of the answers.
+Times are int64 [ns since 1970 UTC] and label the start of their interval;
+`vpp/forecast/features.py` makes features of the answers.
 """
 
 from functools import cached_property

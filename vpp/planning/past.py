@@ -36,9 +36,7 @@ from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.problem import Problem, Schedule
-from vpp.schedule.rolling import Rolling, roll
 from vpp.schedule.site import site_problem, with_terminal_price
-from vpp.schedule.solver import solve_model
 from vpp.schedule.value import PERFECT, RULE, compare
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.measurements import data_end
@@ -215,6 +213,8 @@ def _rolled(
     config: Config, past: Past, actual: Problem, name: str, view: Sequence[Outlook]
 ) -> tuple[Schedule, float]:
     """The schedule that the plans of these outlooks lead to, and their time [s]."""
+    from vpp.schedule.rolling import Rolling, roll
+
     basis, rolling = past.basis, Rolling(config.optimization.solver)
     horizon = basis.optimization.horizon_h * 60 // basis.step_min
     end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
@@ -229,6 +229,8 @@ def _rolled(
 
 def _foreseen(config: Config, actual: Problem) -> tuple[Schedule, float]:
     """The schedule of perfect foresight, and its time [s]."""
+    from vpp.schedule.solver import solve_model
+
     started = time.perf_counter()
     # The whole span at once takes longer than a plan may, and a gap relative to its cost would be
     # large beside what is saved.

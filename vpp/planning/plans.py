@@ -18,9 +18,8 @@ from vpp.runtime.config import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.dispatch import self_consumption
-from vpp.schedule.problem import Problem, Result
+from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result
 from vpp.schedule.site import site_problem, with_terminal_price
-from vpp.schedule.solver import InfeasibleScheduleError, solve
 from vpp.schedule.value import PLAN, RULE, value_ways
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.measurements import data_end
@@ -43,6 +42,8 @@ def solve_or_raise(problem: Problem, solver: str) -> Result:
     ------
     InfeasibleScheduleError : there is none; names the cause.
     """
+    from vpp.schedule.solver import solve
+
     result = solve(problem, solver)
     if result.schedule is None:
         start = shown(problem.start)

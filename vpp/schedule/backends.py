@@ -2,7 +2,7 @@
 
 HiGHS gets the model as matrices in one call, CBC by PuLP's own way. Pure: reads and writes nothing.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import time

@@ -2,7 +2,7 @@
 
 Pure: reads and writes nothing.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import time

@@ -4,7 +4,7 @@ Each adds its constraints to a `Model`. Physics never bends; a soft model has li
 `Problem.penalties`. Bounds, costs and right-hand sides are in `vpp.schedule.columns`. Pure: reads
 and writes nothing.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 from collections.abc import Iterable

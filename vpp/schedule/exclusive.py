@@ -5,7 +5,7 @@ linear programme does neither except where burning energy pays: where the price 
 below -wear * eta / (1 - eta) (eta: round trip), or where exporting pays more than importing costs.
 Only there binaries forbid it. Pure: reads and writes nothing.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import numpy as np

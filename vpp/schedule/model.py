@@ -4,7 +4,7 @@ The model is hard where its limits can be kept; the soft one has limits that ben
 `Problem.penalties`; physics never bends. Constraints are in `vpp.schedule.constraints`,
 numbers in `vpp.schedule.columns`. Pure: reads and writes nothing.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ have one value an interval, arrays of batteries are (battery, interval). A field
 it is `about` is a field of the problem file, which `vpp.schedule.problem_file` reads and
 describes.
 
-    python optimization.py solve --input problem.json --output result.json
+    python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import zoneinfo
@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.errors import FieldError
+from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.fields import Section, check_zone
 from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
@@ -38,6 +38,10 @@ TARGET_PENALTY = 20.0  # for each MWh short of a target
 BOUND_PENALTY = 300.0
 # For each MWh over a grid limit, at least; always twice a MWh outside the bounds all the time.
 GRID_PENALTY = 10_000.0
+
+
+class InfeasibleScheduleError(VppError):
+    """No schedule keeps to physics; says why."""
 
 
 @dataclass(frozen=True)

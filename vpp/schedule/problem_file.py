@@ -87,7 +87,7 @@ def parse_problem(raw: object) -> Problem:
     ------
     FieldError : a field is not as expected; names its path, its value and what is expected.
     """
-    return _object(Problem, raw, "")
+    return read_object(Problem, raw)
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
@@ -109,8 +109,23 @@ def _fields(cls: type) -> dict[str, tuple[type, bool, dataclasses.Field]]:
     return found
 
 
-def _object(cls: type, raw: object, path: str) -> Any:
-    """An instance of a dataclass from a JSON object; `path` leads to it."""
+def read_object(cls: type, raw: object, path: str = "") -> Any:
+    """An instance of a dataclass from a JSON object.
+
+    Parameters
+    ----------
+    cls : a dataclass with fields that state what they are about.
+    raw : the object, as `json.loads` gives it.
+    path : its place in the file, for messages.
+
+    Returns
+    -------
+    The instance.
+
+    Raises
+    ------
+    FieldError : a field is not as expected.
+    """
     if not isinstance(raw, dict):
         raise _refused(path or "the problem", raw, "an object")
     known, values, dot = _fields(cls), {}, f"{path}." if path else ""
@@ -138,7 +153,7 @@ def _value(
     """The meaning of a JSON value for a field of this type."""
     plain = typing.get_origin(kind) or kind
     if dataclasses.is_dataclass(plain):
-        return _object(plain, raw, path)
+        return read_object(plain, raw, path)
     if plain in (float, int):
         return plain(_number(raw, path, whole=plain is int))
     accepted: Any = {np.ndarray: list, tuple: list, datetime: str}.get(plain, plain)
@@ -205,11 +220,12 @@ def problem_schema() -> dict:
         "description": "Input of `python optimization.py solve --input problem.json --output"
         " result.json`. Powers are means over an interval [kW], prices EUR/MWh. null stands for"
         " the default. All arrays over time have as many values as load_kw.",
-        **_object_schema(Problem),
+        **object_schema(Problem),
     }
 
 
-def _object_schema(cls: type) -> dict:
+def object_schema(cls: type) -> dict:
+    """The JSON Schema of a dataclass with fields that state what they are about."""
     known = _fields(cls)
     return {
         "type": "object",
@@ -238,7 +254,7 @@ def _field_schema(kind: type, needed: bool, item: dataclasses.Field) -> dict:
 def _type_schema(kind: type) -> dict:
     plain = typing.get_origin(kind) or kind
     if dataclasses.is_dataclass(plain):
-        return _object_schema(plain)
+        return object_schema(plain)
     schema: dict[str, Any] = {"type": JSON_TYPES[plain][0]}
     if plain is np.ndarray:
         schema["items"] = _type_schema(float)

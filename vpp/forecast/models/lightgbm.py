@@ -70,8 +70,7 @@ class LightGbm(ForecastModel):
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
         usable = np.isfinite(target)
         target = np.arcsinh(target / self.scale) if self.scale else target
-        # LightGBM's filter drops columns that leaves of 20 rows cannot split, and refuses smaller
-        # leaves
+        # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
         quiet = {"verbosity": -1, "feature_pre_filter": False}
         values = table.to_numpy(dtype=np.float32)[usable]
         rows = lightgbm.Dataset(values, target[usable], params=quiet).construct()
