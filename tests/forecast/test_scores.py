@@ -93,6 +93,12 @@ class TestScores:
         assert upside_down["captured_share"] < 0
         assert upside_down["kendall_tau"] == pytest.approx(-1.0)
 
+    def test_a_day_that_begins_at_one_o_clock_counts_as_a_whole(self):
+        prices = 50 + 30 * np.sin(np.arange(23) / 24 * 2 * np.pi)
+        frame = market_days(prices, prices, "2025-04-24T22:00")  # 01:00 to 24:00 in Cairo
+        assert scores(frame, source("market"), "Africa/Cairo")["captured_share"] is not None
+        assert scores(frame[:22], source("market"), "Africa/Cairo")["captured_share"] is None
+
     def test_without_actual_values_there_is_nothing_to_score(self):
         with pytest.raises(ForecastError, match="no row"):
             scores(market_days(np.ones(24), np.full(24, np.nan)), source("load"))

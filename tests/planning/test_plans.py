@@ -11,7 +11,7 @@ from psycopg2.extras import execute_values
 import db
 import optimization
 from sources import Source
-from vpp.planning.outlooks import Outlook, made_at, windows
+from vpp.planning.outlooks import Outlook, last_week, made_at, windows
 from vpp.planning.past import read_past, roll_past
 from vpp.planning.plans import plan
 from vpp.planning.site_series import (
@@ -239,6 +239,43 @@ def test_a_plan_counts_the_cycles_of_the_day_so_far(site):
         _, _, states = db.read_schedule(conn, run["run_id"])
     today = states[states.index.tz_convert("Europe/Brussels").date == issue.date()]
     assert today["discharge_kw"].sum() / 4 == pytest.approx(800)
+
+
+def test_a_day_whose_midnight_is_skipped_begins_at_one_o_clock(site):
+    """Cairo goes from 24:00 to 01:00 at 22:00 UTC: 500 kWh before are of the day before."""
+    _, config = site
+    config = replace(
+        config,
+        site=replace(config.site, time_zone="Africa/Cairo"),
+        grid=replace(config.grid, peak_price_eur_per_kw=5.0),
+    )
+    quarters = pd.date_range("2025-04-24T21:30Z", periods=6, freq="15min")
+    with db.session(config) as conn:
+        db.save_battery_states(conn, states_of(quarters, charge_kw=0.0, discharge_kw=1000.0))
+        [battery] = starting_batteries(conn, config, pd.Timestamp("2025-04-25T09:00Z"))
+        assert peak_so_far(conn, config, pd.Timestamp("2025-04-25T09:00Z")) == 0  # not measured
+    assert battery.cycles_so_far == pytest.approx(1000 / 2000)
+
+
+def test_last_week_of_an_hour_that_was_skipped_is_the_hour_after_it(site):
+    _, config = site
+    index = pd.date_range("2025-03-29", "2025-04-01", freq="15min", tz="UTC")
+    with db.session(config) as conn:
+        for name, (kind, step) in KINDS.items():
+            times = index[:: step // 15]
+            table = {"load": "load", "market": "market_prices"}.get(kind, "renewables")
+            column = "price_eur_per_mwh" if kind == "market" else "power_kw"
+            values = {"time": times, "sent_at": [START] * len(times), column: 0.0}
+            if kind == "market":
+                values["available_at"] = times
+            if kind == "solar":  # its quarters count 1, 2, 3, … from midnight on
+                values[column] = np.arange(len(times)) + 1.0
+            store(conn, table, name, values)
+        # 02:00 to 04:00 in Brussels; a week before, the clock went from 02:00 to 03:00, 01:00 UTC
+        week_after = pd.date_range("2025-04-06T00:00Z", periods=8, freq="15min")
+        outlook = last_week(conn, config, week_after, 15)
+    quarters_of_three_o_clock = 1.0 + 24 * 4 + 4 + np.arange(4)
+    np.testing.assert_array_equal(outlook.renewables_kw, np.tile(quarters_of_three_o_clock, 2))
 
 
 def test_states_of_any_step_hold_as_long_as_they_usually_do(site):

@@ -54,6 +54,16 @@ def test_days_of_23_and_25_hours():
     assert zone_name(times[[0, -1]], "Europe/Brussels") == "Europe/Brussels (CEST / CET)"
 
 
+def test_days_that_begin_at_one_o_clock_have_ticks():
+    # the night of 2025-04-25 in Cairo: 24:00 is 01:00 of summer time, 22:00 UTC
+    start, end = pd.Timestamp("2025-04-23T22:00Z"), pd.Timestamp("2025-04-26T21:00Z")
+    days = local_ticks(start, end, "Africa/Cairo", 4)
+    assert days["tickvals"][:3] == ["2025-04-23 22:00", "2025-04-24 22:00", "2025-04-25 21:00"]
+    assert days["ticktext"][:2] == ["24 Apr<br>Thu", "25 Apr<br>Fri"]
+    hours = local_ticks(start + pd.Timedelta(days=1), end, "Africa/Cairo", 8)
+    assert hours["ticktext"][:2] == ["06:00<br>Fri 25 Apr", "12:00"]
+
+
 def test_a_year_of_quarter_hours_is_aggregated_first(content):
     hours = np.arange(35_040)
     schedule, states = schedule_of(

@@ -12,6 +12,7 @@ from vpp.site.times import (
     from_local,
     local_days,
     local_lag,
+    month_start,
     next_local_day,
     price_available_at,
 )
@@ -53,6 +54,18 @@ def test_days_have_their_hours_where_the_clock_changes(zone, time, start, hours)
     assert local_days(whole, zone).nunique() == 1
     assert day_start(whole[0], zone) == day_start(whole[-1], zone) == first
     assert local_days(pd.DatetimeIndex([end]), zone)[0] != local_days(whole, zone)[0]
+
+
+@pytest.mark.parametrize(
+    ("zone", "time", "start"),
+    [
+        ("Europe/Brussels", "2025-03-31 22:30", "2025-03-31 22:00"),  # 00:30 of 1 April
+        ("Europe/Brussels", "2025-04-30 21:59", "2025-03-31 22:00"),
+        ("America/Asuncion", "2023-10-20 12:00", "2023-10-01 04:00"),  # its midnight is skipped
+    ],
+)
+def test_the_start_of_a_month(zone, time, start):
+    assert month_start(utc(time), zone) == utc(start)
 
 
 def test_the_same_clock_time_of_the_week_before():

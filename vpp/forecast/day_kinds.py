@@ -9,7 +9,7 @@ from vpp.forecast.features import first_known, mean_known, same_hours, series_lo
 from vpp.forecast.known import LAG_DAYS, Known
 from vpp.forecast.lookups import Lookup
 from vpp.forecast.quantiles import QUANTILES
-from vpp.site.times import DAY, local_lag, public_holidays
+from vpp.site.times import DAY, local_days, local_lag, public_holidays
 
 TYPICAL_HALF_LIFE_DAYS = 14.0
 
@@ -46,8 +46,7 @@ def day_flags(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.D
     -------
     A row for each time, numbered from 0; columns of 0 or 1.
     """
-    local = times.tz_convert(zone).tz_localize(None).normalize()
-    unique, place = np.unique(local, return_inverse=True)
+    unique, place = np.unique(local_days(times, zone), return_inverse=True)
     days = pd.DatetimeIndex(unique)
     kinds = day_kinds(days, holidays_country)
     flags = {
@@ -86,7 +85,7 @@ def typical(
     """
     lags = np.arange(first_day, LAG_DAYS + 1)
     values, _ = same_hours(lookup, origins, times, lags, zone)
-    days = times.tz_convert(zone).tz_localize(None).normalize()
+    days = local_days(times, zone)
     calendar_days = pd.date_range(days.min() - LAG_DAYS * DAY, days.max())
     kinds, place = day_kinds(calendar_days, holidays_country), calendar_days.get_indexer(days)
     alike = kinds[place[:, None] - lags] == kinds[place][:, None]
@@ -170,9 +169,8 @@ def groups_of(
     origins, times : of each pair [UTC].
     zone : of local days and hours.
     """
-    start, local = origins.tz_convert(zone).tz_localize(None), times.tz_convert(zone)
-    ahead = (local.tz_localize(None).normalize() - start.normalize()) / DAY
-    return ahead.to_numpy().astype(int), local.hour.to_numpy()
+    ahead = (local_days(times, zone) - local_days(origins, zone)) / DAY
+    return ahead.to_numpy().astype(int), times.tz_convert(zone).hour.to_numpy()
 
 
 def weighted_quantiles(

@@ -15,7 +15,7 @@ from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import SourceData
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.site.sources import Source
-from vpp.site.times import DAY
+from vpp.site.times import DAY, day_start
 
 # the battery that prices forecasts, empty at both ends of a local day
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95
@@ -103,8 +103,8 @@ def price_scores(frame: pd.DataFrame, step: pd.Timedelta, zone: str) -> dict[str
     earned, possible_value, taus, hours = 0.0, 0.0, [], step / pd.Timedelta(hours=1)
     days = frame["valid_time"].dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
     for _, rows in frame.groupby(["issue_time", days]):
-        day = rows["valid_time"].iloc[0].tz_convert(zone).tz_localize(None).normalize()
-        length = (day + DAY).tz_localize(zone) - day.tz_localize(zone)
+        time = rows["valid_time"].iloc[0]
+        length = day_start(time, zone, 1) - day_start(time, zone)
         if len(rows) * step < length or rows["actual"].isna().any() or rows["published"].all():
             continue
         actual, forecast = rows["actual"].to_numpy(), rows["value"].to_numpy()

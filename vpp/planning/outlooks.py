@@ -23,6 +23,7 @@ from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.problem import Problem
 from vpp.schedule.site import site_problem, with_terminal_value
 from vpp.site.sources import Source
+from vpp.site.times import day_before, local_days, local_lag
 from vpp.storage.connection import DataGapError
 from vpp.storage.measurements import read_available_at
 from vpp.storage.results import read_forecast_runs, read_forecasts
@@ -194,12 +195,10 @@ def last_week(
     -------
     The outlook; None where the data does not reach back.
     """
-    zone = config.site.time_zone
-    naive = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=7)
-    local = _to_utc(naive, zone)
-    steps = pd.date_range(local[0], local[-1], freq=f"{step_min}min", name="time")
+    before = local_lag(index, 7, config.site.time_zone)
+    steps = pd.date_range(before.min(), before.max(), freq=f"{step_min}min", name="time")
     past = actual_frame(conn, site_sources(conn, config), steps, step_min)
-    frame = past.reindex(local).set_axis(index)
+    frame = past.reindex(before).set_axis(index)
     return None if frame.isna().any(axis=None) else outlook_of(frame)
 
 
@@ -218,14 +217,7 @@ def made_at(index: pd.DatetimeIndex, issue_local: str | None, zone: str) -> pd.D
     """
     if issue_local is None:
         return index
-    days = index.tz_convert(zone).tz_localize(None).normalize()
-    return _to_utc(days - pd.Timedelta(days=1) + pd.Timedelta(f"{issue_local}:00"), zone)
-
-
-def _to_utc(local: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
-    """Local times as UTC: the first of two, and the next after a gap."""
-    first = np.ones(len(local), bool)
-    return local.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").tz_convert("UTC")
+    return day_before(local_days(index, zone), issue_local, zone)
 
 
 def published_at(

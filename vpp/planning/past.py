@@ -39,6 +39,7 @@ from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.schedule.value import PERFECT, RULE, compare
+from vpp.site.times import from_local, local_days
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.measurements import data_end
 from vpp.storage.results import save_schedule, upsert_batteries
@@ -144,8 +145,8 @@ def _span(end: pd.Timestamp, days: int, step_min: int, zone: str | None) -> pd.D
     index = pd.date_range(start, end, freq=f"{step_min}min", inclusive="left", name="time")
     if zone is None:
         return index
-    local = index.tz_convert(zone)
-    return index[np.argmax(local == local.normalize()) :]
+    midnights = from_local(local_days(index, zone), zone)
+    return index[np.argmax(index == midnights) :]
 
 
 def _not_covered(

@@ -18,6 +18,7 @@ from vpp.schedule.basis import PlanBasis, basis_of
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
 from vpp.site.kinds import PLANT_KINDS
+from vpp.site.times import day_start, month_start
 from vpp.storage.measurements import read_resampled
 from vpp.storage.results import read_last_state, read_states
 
@@ -94,7 +95,7 @@ def starting_batteries(
     -------
     Each battery as its last state that is not planned says; without a state at `soc_initial`.
     """
-    midnight = at.tz_convert(config.site.time_zone).normalize().tz_convert("UTC")
+    midnight = day_start(at, config.site.time_zone)
     batteries = []
     for battery in config.batteries:
         state = read_last_state(conn, battery.battery_id, at)
@@ -124,8 +125,7 @@ def peak_so_far(conn: connection, config: Config, issue_time: pd.Timestamp) -> f
     """
     if not config.grid.peak_price_eur_per_kw:
         return 0.0
-    local = issue_time.tz_convert(config.site.time_zone)
-    month = local.normalize().replace(day=1).tz_convert("UTC")
+    month = month_start(issue_time, config.site.time_zone)
     sources = [source for source in site_sources(conn, config) if source.kind != "market"]
     powers = read_resampled(conn, sources, month, issue_time, STATE_STEP_MIN)
     signs = [-1.0 if source.kind in PLANT_KINDS else 1.0 for source in sources]

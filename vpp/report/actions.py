@@ -8,8 +8,9 @@ The first day is told, however long the plan is: it is the part that is carried 
 import numpy as np
 import pandas as pd
 
-from vpp.report.frames import DAY, interval_length, times_of
+from vpp.report.frames import interval_length, times_of
 from vpp.report.words import clock, energy, joined, power
+from vpp.site.times import DAY
 
 IDLE = 0.005  # a power below this share of the strongest is no action
 NOTHING = 1e-6  # of the import or the renewables: less is not told

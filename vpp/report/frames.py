@@ -14,7 +14,6 @@ from vpp.schedule.battery import keep_fraction
 
 MOST_INTERVALS = 700  # a figure of more is drawn from means over longer steps
 AGGREGATES_MIN = (15, 30, 60, 180, 360, 1440, 10080)
-DAY = pd.Timedelta(days=1)
 FLEET_COLUMNS = ("before", "soc", "soc_min", "soc_max")
 
 

@@ -17,10 +17,11 @@ from vpp.report.figures.cost import cost_figure
 from vpp.report.figures.dispatch import dispatch_figure
 from vpp.report.figures.fan import fan_figure
 from vpp.report.figures.leaderboard import leaderboard_figure
-from vpp.report.frames import DAY, fleet_soc, with_battery_power
+from vpp.report.frames import fleet_soc, with_battery_power
 from vpp.report.markup import Section, card, key, missing, paragraph, table
 from vpp.report.views import Content, Money, SourceView
 from vpp.report.words import amount, clock, counted, energy, escape, euro, power_unit
+from vpp.site.times import DAY
 
 MOST_FANS = 12  # sources beyond these have a line in a table
 CENT = 0.005  # less money than this [EUR] rounds to nothing

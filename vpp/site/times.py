@@ -56,6 +56,18 @@ def day_start(time: pd.Timestamp, zone: str, days: int = 0) -> pd.Timestamp:
     return from_local(local_days(pd.DatetimeIndex([time]), zone) + days * DAY, zone)[0]
 
 
+def month_start(time: pd.Timestamp, zone: str) -> pd.Timestamp:
+    """Give the start of the local month of a time [UTC].
+
+    Parameters
+    ----------
+    time : [UTC].
+    zone : IANA time zone.
+    """
+    today = local_days(pd.DatetimeIndex([time]), zone)
+    return from_local(today - (today.day - 1) * DAY, zone)[0]
+
+
 def day_before(days: pd.DatetimeIndex, clock: str, zone: str) -> pd.DatetimeIndex:
     """Give a local time of the day before each of some days [UTC].
 

@@ -11,7 +11,7 @@ from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
-from vpp.site.times import DAY
+from vpp.site.times import DAY, from_local
 
 FEWEST_DAYS = 21  # complete ones, to learn from
 MOST_STEPS = 100  # of least angle regression: the penalty with the least AIC comes long before
@@ -81,16 +81,10 @@ class Lear(ForecastModel):
         now = known.issue_time.tz_convert(known.zone).tz_localize(None)
         hours = (days.to_numpy()[:, None] + np.arange(24) * np.timedelta64(1, "h")).ravel()
         origins = np.repeat((days - DAY + (now - now.normalize())).to_numpy(), 24)
-
-        def utc(local: np.ndarray) -> pd.DatetimeIndex:
-            first_of_two = np.ones(len(local), bool)
-            return (
-                pd.DatetimeIndex(local)
-                .tz_localize(known.zone, nonexistent="shift_forward", ambiguous=first_of_two)
-                .tz_convert("UTC")
-            )
-
-        table, _ = weather_at(known, utc(origins), utc(hours))
+        origins, hours = (
+            from_local(pd.DatetimeIndex(local), known.zone) for local in (origins, hours)
+        )
+        table, _ = weather_at(known, origins, hours)
         return [table[name].to_numpy().reshape(-1, 24) for name in table]
 
     def _regressors(

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from vpp.report.colours import colour
-from vpp.report.frames import DAY
 from vpp.report.words import escape, zone_name
+from vpp.site.times import DAY, from_local, local_days
 
 
 def figure(data: Sequence[dict], layout: dict) -> dict:
@@ -42,11 +42,10 @@ def local_ticks(start: pd.Timestamp, end: pd.Timestamp, zone: str, most: int) ->
     Returns
     -------
     The axis's tickvals and ticktext."""
-    first, last = start.tz_convert(zone), end.tz_convert(zone)
-    hours = pd.date_range(first.normalize(), last, freq="h")
-    hours = hours[hours >= first]
-    days = pd.date_range(first.normalize(), last, freq="D")
-    days = days[days >= first]
+    ends = pd.DatetimeIndex([start, end]).tz_convert("UTC")
+    days = from_local(pd.date_range(*local_days(ends, zone)), zone).tz_convert(zone)
+    hours = pd.date_range(days[0], end.tz_convert(zone), freq="h")
+    days, hours = (ticks[(ticks >= start) & (ticks <= end)] for ticks in (days, hours))
     choices = [(hours[hours.hour % step == 0], True) for step in (1, 3, 6, 12)]
     choices += [
         (days, False),
