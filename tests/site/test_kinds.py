@@ -47,7 +47,6 @@ def test_the_kinds_are_those_of_the_contracts():
     assert SOURCE_KINDS == ("solar", "wind", "load", "market", "weather")
     assert (PLANT_KINDS, POWER_KINDS) == (("solar", "wind"), ("solar", "wind", "load"))
     assert SERIES_KINDS == ("solar", "wind", "load", "market")
-    assert [kind.name for kind in KINDS.values() if kind.has_issue_time] == ["weather-forecast"]
 
 
 @pytest.mark.parametrize("name", KINDS)

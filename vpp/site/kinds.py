@@ -87,11 +87,6 @@ class Kind:
         """The columns of its table after source_id."""
         return (*self.times, *self.value_names, *self.derived, "sent_at")
 
-    @property
-    def has_issue_time(self) -> bool:
-        """Whether it is issued: one interval has a value of each issue."""
-        return "issue_time" in self.times
-
 
 _POWER = (Column("power_kw", "kW", 3),)
 
