@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from vpp.runtime import terminal
-from vpp.runtime.config import BatteryParameters, Config, ConfigError, check_known
+from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.files import check_picture, replacing_file
+from vpp.runtime.settings import BatteryParameters, Config
 from vpp.runtime.tables import print_rows, shown
 from vpp.schedule.battery import Battery, Step, energy_kwh, keep_fraction, money_eur, stored_kwh
 from vpp.schedule.dispatch import (

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 from vpp.site.sources import SOURCES_FILE, Source, read_sources

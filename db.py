@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from vpp.runtime import terminal
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from vpp.champions.forecasts import forecast_all
 from vpp.runtime import terminal
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 
 __all__ = ["forecast_all"]

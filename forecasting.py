@@ -38,8 +38,9 @@ from vpp.forecast.picture import plot_forecast
 from vpp.forecast.quantiles import FLAGS
 from vpp.forecast.scores import battery_day, price_scores, scores
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError, check_known
+from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.files import check_picture, check_writable, replacing_file
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 from vpp.site.sources import Source

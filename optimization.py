@@ -28,8 +28,8 @@ from vpp.planning import plans
 from vpp.planning.past import roll_past
 from vpp.planning.valuation import value_plan
 from vpp.runtime import terminal
-from vpp.runtime.config import Config
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.words import printable
 from vpp.schedule.basis import PlanBasis

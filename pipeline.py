@@ -26,8 +26,9 @@ from vpp.champions.forecasts import forecast_all
 from vpp.champions.training import train
 from vpp.planning import plans, valuation
 from vpp.report.page import OUTPUT, write_report
-from vpp.runtime.config import Config, ConfigError, VppError
+from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.terminal import new_parser, run_script
 from vpp.site.sources import SOURCES_FILE, SourceError

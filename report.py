@@ -18,7 +18,7 @@ from pathlib import Path
 from vpp.report.actions import battery_actions, next_day_in_words
 from vpp.report.page import OUTPUT, render, write_report
 from vpp.runtime import terminal
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 
 __all__ = ["OUTPUT", "battery_actions", "next_day_in_words", "render", "write_report"]

@@ -22,7 +22,7 @@ from vpp.champions.origins import SelectionError
 from vpp.champions.training import train
 from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime import terminal
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows
 
 __all__ = ["train"]

@@ -32,7 +32,8 @@ from confluent_kafka import Producer
 import db
 import embedded
 from sources import Source, write_sources
-from vpp.runtime.config import Config, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Config
 from vpp.site.kinds import KINDS, SERIES_KINDS
 from vpp.stream import dead_letters, kafka, sink
 

@@ -32,7 +32,8 @@ sys.path.insert(0, str(ROOT))
 import db
 import embedded
 from sources import Source, write_sources
-from vpp.runtime.config import EMBEDDED, Config, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site.kinds import MEASUREMENTS
 from vpp.storage import bulk
 from vpp.storage.overview import server_name

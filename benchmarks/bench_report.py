@@ -33,7 +33,8 @@ from vpp.planning.plans import solve_or_raise
 from vpp.planning.runs import run_key, run_row, schedule_frames
 from vpp.planning.site_series import actual_frame, basis_sources
 from vpp.planning.site_state import site_basis
-from vpp.runtime.config import Config, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 from vpp.schedule.site import site_problem, with_terminal_price
 

@@ -33,7 +33,8 @@ from generation import generate_files
 from sources import read_sources
 from vpp.forecast.known import SourceData
 from vpp.forecast.models.catalogue import MODELS
-from vpp.runtime.config import Generation, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Generation
 from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # not needed wh
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.config import Grid
 from vpp.runtime.files import replacing_file
+from vpp.runtime.settings import Grid
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.frames import plot_schedule, problem_from_frame, schedule_frame

@@ -15,7 +15,7 @@ from vpp.forecast import scores as forecast_scores
 from vpp.forecast.known import SourceData
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.forecast.scores import losses, score_of
-from vpp.runtime.config import Training
+from vpp.runtime.settings import Training
 
 DAY = pd.Timedelta(days=1)
 

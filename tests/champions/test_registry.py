@@ -19,7 +19,8 @@ from vpp.forecast.calibration import Calibration
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import COLUMNS
-from vpp.runtime.config import Config, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Config
 
 DAY = pd.Timedelta(days=1)
 

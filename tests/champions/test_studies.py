@@ -13,7 +13,7 @@ from vpp.champions.studies import code_files, study_digest
 from vpp.forecast.known import SourceData
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.naive import DailyNaive
-from vpp.runtime.config import Training
+from vpp.runtime.settings import Training
 
 CONTEST = Contest(SourceData(LOAD, series(LOAD)), END, 24, Training(), "", None)
 ORIGINS = split_origins(START, END, 24, 4).tuning

@@ -14,7 +14,8 @@ from vpp.champions import contest, logbook, registry
 from vpp.champions.origins import split_origins
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.naive import DailyNaive
-from vpp.runtime.config import ConfigError, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.errors import ConfigError
 
 DAY = pd.Timedelta(days=1)
 

@@ -24,6 +24,7 @@ import db
 import embedded
 import report
 from vpp.runtime import config
+from vpp.runtime.settings import EMBEDDED
 from vpp.storage import schema
 
 ALWAYS = {"kafka", "timescaledb"}
@@ -217,7 +218,7 @@ def test_scripts_find_the_servers_through_variables_that_the_configuration_knows
         == f"postgresql://vpp_app:{found['VPP_APP_PASSWORD']}@127.0.0.1:5432/vpp"
     )
     # until it is uncommented MLflow's files stay on this machine, as its server is of a profile
-    assert settings.mlflow.tracking_uri == config.EMBEDDED
+    assert settings.mlflow.tracking_uri == EMBEDDED
     offered = re.search(
         r"^# (VPP_MLFLOW_TRACKING_URI)=(\S+)$", (folder / ".env").read_text(), re.MULTILINE
     )

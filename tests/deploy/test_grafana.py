@@ -16,7 +16,7 @@ from conftest import PROJECT
 
 import db
 from sources import Source
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 from vpp.site.kinds import KINDS, SERIES_KINDS
 
 FOLDER = PROJECT / "deploy" / "grafana"

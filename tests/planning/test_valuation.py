@@ -15,7 +15,8 @@ import report
 from sources import Source
 from vpp.planning import plans, valuation
 from vpp.report.content import read_content
-from vpp.runtime.config import Grid, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Grid
 from vpp.schedule.basis import BasisError, basis_json, basis_of, read_basis, with_fees
 from vpp.schedule.devices import ScheduledBattery, SocTarget
 

@@ -6,7 +6,7 @@ from small_report import schedule_of
 
 import report
 from vpp.report.frames import fleet_soc
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 
 
 def test_actions_are_uninterrupted_and_priced_by_energy():

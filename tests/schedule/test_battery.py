@@ -18,7 +18,8 @@ from battery import (
     settle,
     within_grid,
 )
-from vpp.runtime.config import BatteryParameters, FieldError
+from vpp.runtime.errors import FieldError
+from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.problem import Schedule
 from vpp.schedule.problem_file import parse_problem
 

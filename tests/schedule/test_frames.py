@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vpp.runtime.config import Grid
+from vpp.runtime.settings import Grid
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.frames import (
     FrameError,

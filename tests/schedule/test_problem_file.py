@@ -7,7 +7,7 @@ import pytest
 from small_problem import PROBLEM
 
 import optimization
-from vpp.runtime.config import FieldError
+from vpp.runtime.errors import FieldError
 from vpp.schedule.backends import SOLVERS, Outcome
 from vpp.schedule.devices import stated
 from vpp.schedule.problem import Problem

@@ -7,7 +7,7 @@ import pytest
 from small_storage import START, make_forecast, make_source, store
 
 import db
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 from vpp.site.kinds import MEASUREMENTS, WEATHER
 from vpp.storage import schema
 

@@ -8,7 +8,8 @@ import psycopg2
 import pytest
 
 import db
-from vpp.runtime.config import BatteryParameters, load_config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import BatteryParameters
 from vpp.storage import schema, timescale
 
 BEFORE_FILES = Path(__file__).with_name("schema_before_files.sql")

@@ -8,7 +8,7 @@ import pytest
 from small_storage import START, make_forecast
 
 import db
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 from vpp.storage import schema
 
 

@@ -22,7 +22,7 @@ from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.forecast.scores import score_of
 from vpp.runtime import terminal
-from vpp.runtime.config import Training
+from vpp.runtime.settings import Training
 
 NAIVE = "seasonal_naive"
 

@@ -22,8 +22,8 @@ from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import SourceData
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime import terminal
-from vpp.runtime.config import Config
 from vpp.runtime.parallel import parallel
+from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.storage.connection import session
 from vpp.storage.measurements import data_end

@@ -12,7 +12,8 @@ from psycopg2.extensions import connection
 
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import SourceData
-from vpp.runtime.config import Config, ConfigError, check_known
+from vpp.runtime.errors import ConfigError, check_known
+from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
 from vpp.site.sources import Source

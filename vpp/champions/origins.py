@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.known import MIN_HISTORY_DAYS, Known
-from vpp.runtime.config import VppError
+from vpp.runtime.errors import VppError
 from vpp.site.times import DAY
 
 TUNING_ORIGINS_MAX = 4  # each is a fit where they are a month or more apart

@@ -9,7 +9,7 @@ from psycopg2.extensions import connection
 
 from vpp.champions.history import load_measured
 from vpp.forecast.known import known_at
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.site.sources import Source
 from vpp.site.times import DAY, local_lag
 from vpp.storage.results import read_forecasts

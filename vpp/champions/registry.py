@@ -23,8 +23,9 @@ from vpp.champions import served
 from vpp.forecast.known import SourceData
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
-from vpp.runtime.config import EMBEDDED, Config, VppError
+from vpp.runtime.errors import VppError
 from vpp.runtime.files import FileLock
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.runtime.words import in_words
 
 if TYPE_CHECKING:

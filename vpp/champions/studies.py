@@ -12,8 +12,8 @@ from vpp.champions.contenders import Contest
 from vpp.forecast import features
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel
-from vpp.runtime.config import EMBEDDED, Config
 from vpp.runtime.files import FileLock
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site import times
 
 if TYPE_CHECKING:

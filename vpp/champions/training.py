@@ -19,8 +19,9 @@ from vpp.champions.studies import prepare_storage
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime import terminal
-from vpp.runtime.config import Config, ConfigError, FieldError, Training, check_known
+from vpp.runtime.errors import ConfigError, FieldError, check_known
 from vpp.runtime.parallel import parallel
+from vpp.runtime.settings import Config, Training
 from vpp.storage.connection import session
 from vpp.storage.measurements import data_end
 

@@ -14,7 +14,7 @@ from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
-from vpp.runtime.config import VppError
+from vpp.runtime.errors import VppError
 from vpp.site.times import DAY, next_local_day
 
 REFIT_DAYS = 28

@@ -19,7 +19,7 @@ from vpp.forecast.calibration import Calibration, calibrated, calibration_of, po
 from vpp.forecast.known import Known
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
 from vpp.forecast.sun import dark
-from vpp.runtime.config import VppError
+from vpp.runtime.errors import VppError
 from vpp.site.sources import Source
 
 # an Optuna trial, or another object with its suggest_float, suggest_int, suggest_categorical

@@ -16,7 +16,7 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.planning.site_series import actual_frame, on_steps, site_frame, site_sources
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.devices import ScheduledBattery

@@ -31,7 +31,8 @@ from vpp.planning.outlooks import (
 from vpp.planning.runs import carried_out, run_key, run_row, schedule_frames
 from vpp.planning.site_series import actual_frame, plan_step_min, site_sources
 from vpp.planning.site_state import site_basis
-from vpp.runtime.config import Config, ConfigError
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.dispatch import self_consumption

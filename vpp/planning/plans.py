@@ -14,7 +14,7 @@ from psycopg2.extensions import connection
 from vpp.planning.runs import run_key, run_row, schedule_frames
 from vpp.planning.site_series import forecast_frame
 from vpp.planning.site_state import site_basis
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.dispatch import self_consumption

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.frames import battery_frame, schedule_frame

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.site.kinds import PLANT_KINDS

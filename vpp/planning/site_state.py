@@ -13,7 +13,7 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.planning.site_series import plan_step_min, site_sources
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.schedule.basis import PlanBasis, basis_of
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery

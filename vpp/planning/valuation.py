@@ -26,7 +26,8 @@ from vpp.planning.runs import (
 )
 from vpp.planning.site_series import actual_frame, basis_sources
 from vpp.planning.site_state import site_basis
-from vpp.runtime.config import Config, VppError
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis, read_basis
 from vpp.schedule.dispatch import carry_out, self_consumption

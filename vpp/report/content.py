@@ -19,7 +19,8 @@ from vpp.champions.past_errors import day_error
 from vpp.planning import valuation
 from vpp.report.figures.fan import HISTORY
 from vpp.report.views import Content, Money, SourceView
-from vpp.runtime.config import EMBEDDED, Config, VppError
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage import measurements

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 from vpp.schedule.battery import keep_fraction
 
 MOST_INTERVALS = 700  # a figure of more is drawn from means over longer steps

@@ -18,8 +18,8 @@ from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
 from vpp.report.views import Content
 from vpp.report.words import clock, escape, zone_name
-from vpp.runtime.config import Config
 from vpp.runtime.files import replacing_file
+from vpp.runtime.settings import Config
 
 OUTPUT = Path("report.html")
 TEMPLATE = Path(__file__).resolve().parent / "page.html"

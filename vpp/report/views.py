@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from vpp.report.colours import WAYS
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 from vpp.site.sources import Source
 
 

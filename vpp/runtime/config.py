@@ -21,50 +21,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from vpp.runtime.errors import ConfigError, FieldError, VppError, check_known, one_of
-from vpp.runtime.fields import Section
+from vpp.runtime.errors import ConfigError, FieldError, one_of
 from vpp.runtime.settings import (
-    EMBEDDED,
     SECTIONS,
     BatteryParameters,
     Config,
-    Database,
-    Forecast,
-    Generation,
-    Grid,
-    Kafka,
-    Mlflow,
-    Optimization,
-    Paths,
-    Site,
-    Training,
 )
-
-__all__ = [
-    "DEFAULT_PATH",
-    "EMBEDDED",
-    "ENVIRONMENT",
-    "SECTIONS",
-    "BatteryParameters",
-    "Config",
-    "ConfigError",
-    "Database",
-    "FieldError",
-    "Forecast",
-    "Generation",
-    "Grid",
-    "Kafka",
-    "Mlflow",
-    "Optimization",
-    "Paths",
-    "Section",
-    "Site",
-    "Training",
-    "VppError",
-    "check_known",
-    "load_config",
-    "one_of",
-]
 
 DEFAULT_PATH = Path(__file__).resolve().parents[2] / "config.ini"  # beside the scripts
 

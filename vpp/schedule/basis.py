@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from vpp.runtime.config import Config, ConfigError, Grid, Optimization, VppError
+from vpp.runtime.errors import ConfigError, VppError
+from vpp.runtime.settings import Config, Grid, Optimization
 from vpp.schedule.devices import ScheduledBattery, SocTarget
 
 VERSION = 1  # of the stored object; migrations/0004_plan_basis.sql describes it

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vpp.runtime.config import BatteryParameters, FieldError
+from vpp.runtime.errors import FieldError
+from vpp.runtime.settings import BatteryParameters
 
 TOLERANCE = 1e-6  # of the largest power or capacity, below which a deviation is rounding
 

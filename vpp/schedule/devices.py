@@ -11,7 +11,8 @@ import math
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-from vpp.runtime.config import BatteryParameters, Section
+from vpp.runtime.fields import Section
+from vpp.runtime.settings import BatteryParameters
 
 
 def stated(about: str, default: Any = MISSING, **bounds: float) -> Any:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.config import Grid, Optimization, VppError
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Grid, Optimization
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.devices import ScheduledBattery

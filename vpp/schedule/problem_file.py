@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp.runtime.config import ConfigError, FieldError
+from vpp.runtime.errors import ConfigError, FieldError
 from vpp.schedule.problem import Problem, Result
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"

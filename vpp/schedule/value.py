@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.config import VppError
+from vpp.runtime.errors import VppError
 from vpp.runtime.tables import shown
 from vpp.schedule.battery import energy_kwh, money_eur, stored_kwh
 from vpp.schedule.dispatch import idle

@@ -10,8 +10,9 @@ import psycopg2.extras
 import tenacity
 from psycopg2.extensions import connection
 
-from vpp.runtime.config import EMBEDDED, Config, VppError
+from vpp.runtime.errors import VppError
 from vpp.runtime.servers import ensure_running
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.storage.errors import DatabaseError, explained, first_line
 from vpp.storage.schema import migrate
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psycopg2.errors
 
-from vpp.runtime.config import VppError
+from vpp.runtime.errors import VppError
 from vpp.runtime.words import in_one_line, in_words
 
 # A record itself is to blame: out of range, against a constraint, or refused by a trigger. All

@@ -20,7 +20,8 @@ import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from vpp.runtime.config import BatteryParameters, check_known
+from vpp.runtime.errors import check_known
+from vpp.runtime.settings import BatteryParameters
 from vpp.storage.errors import explained
 from vpp.storage.rows import (
     Moment,

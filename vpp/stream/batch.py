@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message
 
-from vpp.runtime.config import Kafka
+from vpp.runtime.settings import Kafka
 from vpp.stream import records
 from vpp.stream.dead_letters import DeadLetter
 from vpp.stream.kafka import origin

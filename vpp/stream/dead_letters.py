@@ -8,7 +8,7 @@ from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.stream.kafka import (
     REQUEST_S,
     StreamError,

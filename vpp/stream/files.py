@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.site.kinds import KINDS
 from vpp.stream.kafka import StreamError
 

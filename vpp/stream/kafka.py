@@ -19,8 +19,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from vpp.runtime.config import EMBEDDED, Config, VppError
+from vpp.runtime.errors import VppError
 from vpp.runtime.servers import ensure_running
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site.kinds import KINDS
 
 SESSION_MS = 6_000  # a killed consumer's partitions go to another after this

@@ -25,8 +25,9 @@ from typing import IO, cast
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from vpp.runtime.config import Config, VppError
+from vpp.runtime.errors import VppError
 from vpp.runtime.parallel import module_command
+from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.stream.files import csv_path, read_messages
 from vpp.stream.kafka import (

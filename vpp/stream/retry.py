@@ -14,7 +14,7 @@ import psycopg2
 import tenacity
 from confluent_kafka import KafkaException
 
-from vpp.runtime.config import VppError
+from vpp.runtime.errors import VppError
 from vpp.storage.errors import first_line
 from vpp.stream.kafka import StreamError, cause
 

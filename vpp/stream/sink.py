@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
 from vpp.stream.dead_letters import DeadLetter, DeadLetterQueue
 from vpp.stream.kafka import cause, kafka_settings, topic_names, wait_for_topics

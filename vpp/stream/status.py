@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import KafkaException
 
-from vpp.runtime.config import Config
+from vpp.runtime.settings import Config
 from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements, save_stream_status
 from vpp.stream.dead_letters import read_dead_letters

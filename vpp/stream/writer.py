@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 import psycopg2
 from psycopg2.extensions import connection
 
-from vpp.runtime.config import Config, VppError
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Config
 from vpp.site.kinds import KINDS, POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements

@@ -21,7 +21,7 @@ from vpp.report.frames import (
     with_battery_power,
 )
 from vpp.report.words import power_unit
-from vpp.runtime.config import BatteryParameters
+from vpp.runtime.settings import BatteryParameters
 
 NOTHING = 1e-6  # a power below this share of the largest is not drawn
 
