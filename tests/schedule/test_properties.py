@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-import vpp.schedule.held
+import vpp.schedule.held_model
 from battery import idle, replay
 from vpp.schedule.backends import run_highs
 from vpp.schedule.certificate import loose_bound_eur
@@ -257,7 +257,9 @@ def a_window(intervals: int) -> Problem:
 
 
 def test_a_kept_model_that_its_binaries_do_not_settle_is_solved_anew(monkeypatch):
-    monkeypatch.setattr(vpp.schedule.held, "solution", lambda *_: (None, {"0": np.array([0])}))
+    monkeypatch.setattr(
+        vpp.schedule.held_model, "solution", lambda *_: (None, {"0": np.array([0])})
+    )
     rolling, problem = Rolling(), a_window(6)
     assert replay(problem, rolling.solve(problem)).violations == ()
     assert (rolling.reused, rolling.rebuilt) == (0, 1)

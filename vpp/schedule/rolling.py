@@ -16,7 +16,7 @@ from vpp.schedule.battery import Battery, energy_kwh
 from vpp.schedule.columns import power_to_serve_kw
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.dispatch import settle, within_grid
-from vpp.schedule.held import Held, shape
+from vpp.schedule.held_model import Held, shape
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import solve_model
 
