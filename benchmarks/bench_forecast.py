@@ -54,7 +54,7 @@ PREDICT = {
         "statsmodels.tsa.statespace.mlemodel.MLEResults.get_forecast",
     ],
     "nbeats": ["darts.models.NBEATSModel.predict"],
-    "random_forest": ["direct_models.RandomForest._trees"],
+    "random_forest": ["vpp.forecast.models.trees.RandomForest._trees"],
     "lightgbm": ["lightgbm.Booster.__init__", "lightgbm.Booster.predict"],
 }
 

@@ -5,6 +5,8 @@ Imports are read from the code, those inside functions too. A room is a script o
 """
 
 import ast
+import pkgutil
+import re
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -136,3 +138,22 @@ def test_every_function_can_be_read_in_one_go(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = node.end_lineno - node.lineno + 1
             assert length <= FUNCTION_LINES_MAX, f"{module}.{node.name} has {length} lines"
+
+
+def test_names_that_texts_mention_exist():
+    """A module or function of vpp/ that code or pages name is there under that name."""
+    texts = [
+        *PATHS.values(),
+        *(ROOT / "benchmarks").glob("*.py"),
+        *(ROOT / "examples").glob("*.py"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+    ]
+    named = {
+        name
+        for path in texts
+        for name in re.findall(r"(?<![\w./-])vpp(?:\.\w+)+", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 100
+    for name in sorted(named):
+        assert pkgutil.resolve_name(name), name
