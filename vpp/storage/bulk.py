@@ -3,7 +3,7 @@ all measurements take.
 
     python -c "from vpp.storage import bulk; print(bulk.store_measurements.__doc__)"
 
-Columns of times are int64 [µs since 1970 UTC]. Not a script.
+Columns of times are int64 [µs since 1970 UTC].
 """
 
 import io

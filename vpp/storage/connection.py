@@ -1,6 +1,6 @@
 """Connections to the database.
 
-Opened, migrated, in UTC, and tried again while a server may come back. Not a script.
+Opened, migrated, in UTC, and tried again while a server may come back.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""Errors of the database, each in one line that names the table or server and the cause.
-
-Not a script.
-"""
+"""Errors of the database, each in one line that names the table or server and the cause."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
 """Sources and their measurements in the database. SQL only.
 
 All times are UTC; a time labels the start of its interval. Ranges are `[start, end)`; None leaves a
-side open. Not a script.
+side open.
 """
 
 import dataclasses

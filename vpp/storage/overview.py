@@ -1,7 +1,5 @@
-"""The state of the database as a person reads it: the server, and rows, times and sizes of tables.
-
-Not a script.
-"""
+"""The state of the database as a person reads it: the server, and rows, times and sizes of its
+tables."""
 
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor

@@ -5,8 +5,6 @@ A run is written in one transaction. Times are UTC and label the start of their 
 charge are those at its end.
 
     python -c "from vpp.storage import results; print(results.save_schedule.__doc__)"
-
-Not a script.
 """
 
 import dataclasses

@@ -3,8 +3,6 @@
 The stream writes through bulk.py, which is faster. Times are UTC; NaN is NULL.
 
     python -c "from vpp.storage import rows; print(rows.select_frame.__doc__)"
-
-Not a script.
 """
 
 import io

@@ -1,10 +1,10 @@
 """The tables of the database: their names, their migrations, and how they are emptied.
 
 `migrate(conn)` brings a schema to the newest version by the numbered SQL files of `migrations/`;
-`db.connect` calls it, so no command has to come first. With TimescaleDB the tables of measurements
-and results are hypertables; timescale.py says what else it adds. Without it there are the same
-tables, keys and views. Everything lies in the first schema of the role's search path; the role
-need not own more. Not a script.
+`connection.connect` calls it, so no command has to come first. With TimescaleDB the tables of
+measurements and results are hypertables; timescale.py says what else it adds. Without it there are
+the same tables, keys and views. Everything lies in the first schema of the role's search path; the
+role need not own more.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """TimescaleDB's additions to the tables, where it is there: compression, retention, hourly means.
 
 Its Community licence compresses old chunks and keeps the hourly means as continuous aggregates.
-With its Apache licence the tables are hypertables only. Not a script.
+With its Apache licence the tables are hypertables only.
 """
 
 import logging

@@ -1,7 +1,4 @@
-"""Batches of messages: collected from the broker, decoded, and stored by a thread of its own.
-
-Not a script.
-"""
+"""Batches of messages: collected from the broker, decoded, and stored by a thread of its own."""
 
 import threading
 import time

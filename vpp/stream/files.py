@@ -1,4 +1,4 @@
-"""The CSV files of the data folder as messages of the stream. Not a script."""
+"""The CSV files of the data folder as messages of the stream."""
 
 import csv
 import operator

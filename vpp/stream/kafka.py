@@ -1,6 +1,6 @@
 """Kafka clients: the broker's address and security, topics, and how far a group has read.
 
-The topics of dead letters are in dead_letters.py. Not a script.
+The topics of dead letters are in dead_letters.py.
 """
 
 from collections import Counter

@@ -2,7 +2,7 @@
 
 A sink is a member of a consumer group, which shares the partitions out anew when a member comes or
 goes. It commits an offset only when all before it is stored, and never one of a partition that it
-has lost meanwhile: the new owner may have gone back, or be further. Not a script.
+has lost meanwhile: the new owner may have gone back, or be further.
 """
 
 import logging

@@ -5,7 +5,7 @@ the database may store. Both list the refused messages, each with its reason. A 
 object with the fields of its kind: `{"source_id", "time", "power_kw"}`, for the market
 `"price_eur_per_mwh"`, for weather `ghi dni dhi temp_air wind_speed`, and for weather forecasts
 `issue_time` and `valid_time` in the place of `time`. Nothing is read or written here. Times are
-int64 [µs since 1970 UTC]. Not a script.
+int64 [µs since 1970 UTC].
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """Waiting for servers that are away: an action is done again, with growing pauses, until it works.
 
 A service tries for ever; a bounded sink gives up after some seconds. The log gets a line a minute
-while a server is away, and one when it is back. Not a script.
+while a server is away, and one when it is back.
 """
 
 import logging

@@ -7,7 +7,7 @@ the batch is read again, and reading it again changes nothing (storage.bulk.stor
 While the database works on a full batch, the next one is read and decoded (batch.py). It is handed
 over when all of the one before is done, its offsets included. A service outlives its servers:
 while one is away it tries again (retry.py) and stays a member of its group. A sink that runs until
-drained gives up after `[database] wait_s`. Not a script.
+drained gives up after `[database] wait_s`.
 """
 
 import logging

@@ -1,7 +1,4 @@
-"""The state of the stream: messages that wait in each topic, that are stored or dead-lettered.
-
-Not a script.
-"""
+"""The state of the stream: messages that wait in each topic, that are stored or dead-lettered."""
 
 from collections import Counter
 from collections.abc import Mapping

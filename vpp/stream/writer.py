@@ -2,7 +2,7 @@
 
     python -c "from vpp.stream import writer; print(writer.SOURCES_S)"
 
-Where the database refuses a batch, the record that is to blame is found by halving. Not a script.
+Where the database refuses a batch, the record that is to blame is found by halving.
 """
 
 import time
