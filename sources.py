@@ -21,21 +21,23 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-import pandas as pd
-
 import communication
 from vpp.runtime import terminal
-from vpp.runtime.errors import ConfigError
-from vpp.runtime.fields import is_time_zone
-from vpp.runtime.files import DataFileError, check_not_read, replacing_files
+from vpp.runtime.files import DataFileError, replacing_files
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows, shown
 from vpp.runtime.words import printable
-from vpp.site.csv_files import save_series, series_frame, stored_times, time_text
-from vpp.site.csv_import import imported_sources, load_file
+from vpp.site.csv_files import (
+    save_series,
+    series_frame,
+    source_facts,
+    stored_times,
+    time_text,
+)
+from vpp.site.csv_import import check_import, imported_sources, load_file, rejects_of
 from vpp.site.import_checks import remarks, report_row
 from vpp.site.kinds import KINDS
-from vpp.site.new_source import new_source
+from vpp.site.new_source import OPTIONS, new_source
 from vpp.site.sources import (
     ADDED,
     IMPORTED,
@@ -43,15 +45,15 @@ from vpp.site.sources import (
     SOURCES_FILE,
     Source,
     SourceError,
+    add_to_registry,
     find_source,
     read_sources,
-    registry,
     write_sources,
 )
 from vpp.storage.connection import session
 from vpp.storage.measurements import delete_source
 from vpp.synthetic.plants import turbine_curve
-from vpp.synthetic.series import generate, make_world
+from vpp.synthetic.series import generate_one, make_world
 
 __all__ = [
     "ADDED",
@@ -80,14 +82,7 @@ def list_sources(args: argparse.Namespace, config: Config) -> None:
 
 def show_source(args: argparse.Namespace, config: Config) -> None:
     source = find_source(config, args.source_id)
-    times = stored_times(config.paths.data_dir, source)
-    names = [item.name for item in fields(Source) if item.name != "parameters"]
-    facts = {name: getattr(source, name) for name in names} | source.parameters
-    facts |= {
-        "rows": len(times),
-        "first": times.min() if len(times) else None,
-        "last": times.max() if len(times) else None,
-    }
+    facts = source_facts(source, stored_times(config.paths.data_dir, source))
     if args.json:
         print_rows([facts], as_json=True)
     else:
@@ -96,31 +91,16 @@ def show_source(args: argparse.Namespace, config: Config) -> None:
 
 
 def add_source(args: argparse.Namespace, config: Config) -> None:
-    source = new_source(
-        config,
-        kind=args.kind,
-        name=args.name,
-        source_id=args.id,
-        capacity_kw=args.capacity_kw,
-        latitude=args.latitude,
-        longitude=args.longitude,
-        tilt=args.tilt,
-        azimuth=args.azimuth,
-        turbine=args.turbine,
-        hub_height=args.hub_height,
-    )
+    names = ("name", "capacity_kw", "latitude", "longitude", *sum(OPTIONS.values(), ()))
+    said = {name: getattr(args, name) for name in names}
+    source = new_source(config, args.kind, source_id=args.id, **said)
     if source.kind == "wind":
         turbine_curve(source.parameters["turbine"])  # refuses an unknown type
-    path, sources = config.paths.data_dir / SOURCES_FILE, registry(config)
-    if source.source_id in {other.source_id for other in sources}:
-        raise SourceError(
-            f"source {source.source_id} exists already; choose another name, or name it with --id"
-        )
-    write_sources(path, [*sources, source])
+    add_to_registry(config, source)
     if args.connect:
         connect(source, config, args.json)
     else:
-        print(f"{source.source_id} added to {shown(path)}")
+        print(f"{source.source_id} added to {shown(config.paths.data_dir / SOURCES_FILE)}")
         print(f"its series: python sources.py connect {source.source_id}")
 
 
@@ -129,17 +109,7 @@ def connect_source(args: argparse.Namespace, config: Config) -> None:
 
 
 def connect(source: Source, config: Config, as_json: bool) -> None:
-    """Generate a source's series for the configured period, into its CSV file and the database.
-
-    Parameters
-    ----------
-    source : that is generated.
-    as_json : whether to print JSON.
-
-    Raises
-    ------
-    SourceError : the source's data were imported, or it is a site's weather.
-    """
+    """Generate a source's series for the configured period, into its CSV file and the database."""
     if source.kind == "weather" or source.parameters.get("origin") == IMPORTED:
         what = "a site's weather" if source.kind == "weather" else "imported"
         raise SourceError(
@@ -148,9 +118,7 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
         )
     source = dataclasses.replace(source, step_min=config.generation.step_min)
     world = make_world(config.generation, config.site.holidays_country)
-    ((_, _, columns, _),) = generate(world, [source])
-    values = pd.Series(columns[KINDS[source.kind].value], world.times[columns["time"]])
-    frame = series_frame(source, values)
+    frame = series_frame(source, generate_one(world, source))
     save_series(config.paths.data_dir, [(source, frame)])
     with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone
         save_series(Path(name), [(source, frame)])
@@ -180,40 +148,21 @@ def remove_source(args: argparse.Namespace, config: Config) -> None:
 
 def import_file(args: argparse.Namespace, config: Config) -> None:
     """Read the file, report what it holds, then write all files of the output folder together."""
+    path = Path(args.file)
     folder = Path(args.output) if args.output else config.paths.data_dir
-    check_import(args, folder)
+    check_import(path, folder, args.wanted, args.tz)
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
-    found = load_file(Path(args.file), args.time_column, args.tz, args.wanted, limits)
-    rejects = sorted(reject for series in found for reject in series.rejects)
+    found = load_file(path, args.time_column, args.tz, args.wanted, limits)
     print_rows([report_row(series) for series in found], f"Read from {args.file}", args.json)
     if not args.json:
         for line in remarks(found):
             print(printable(line))
-    if rejects and args.strict:
-        line, source_id, _, value, reason = rejects[0]
-        raise DataFileError(
-            f"{args.file}, line {line}: {value!r} of {source_id}: {reason}; {len(rejects)} such "
-            "cells, nothing was written (--strict)"
-        )
-    added = imported_sources(found, config.site)
-    save_series(folder, added, rejects=rejects)
+    rejects = rejects_of(found, path if args.strict else None)
+    save_series(folder, imported_sources(found, config.site), rejects=rejects)
     if not args.json:
-        rows = sum(len(frame) for _, frame in added)
+        rows = sum(len(series.values) for series in found)
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""
-        print(f"{rows:,} rows of {len(added)} sources written to {shown(folder)}{more}")
-
-
-def check_import(args: argparse.Namespace, folder: Path) -> None:
-    """Refuse an import without a column, with an unknown zone, or over the file that it reads."""
-    if not args.wanted:
-        raise ConfigError(
-            "import: no column named; say one or more of --solar, --wind, --load and --price "
-            "COLUMN:UNIT[:ID[:CAPACITY_KW]]"
-        )
-    if args.tz is not None and not is_time_zone(args.tz):
-        raise ConfigError(f"--tz {args.tz}: expected an IANA time zone such as Europe/Berlin")
-    for name in (*(kind.file for kind in KINDS.values()), SOURCES_FILE, REJECTS_FILE):
-        check_not_read(folder / name, "--output", Path(args.file), "FILE")
+        print(f"{rows:,} rows of {len(found)} sources written to {shown(folder)}{more}")
 
 
 class _Wanted(argparse.Action):

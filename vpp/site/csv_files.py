@@ -7,6 +7,7 @@ start of an interval.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,20 @@ def stored_times(folder: Path, source: Source) -> pd.Series:
     """
     frame = read_series_file(folder / KINDS[source.kind].file, ("time", "source_id"))
     return frame.loc[frame["source_id"] == source.source_id, "time"]
+
+
+def source_facts(source: Source, times: pd.Series) -> dict[str, object]:
+    """Tell all that is known of a source: its fields, its parameters, and its rows.
+
+    Parameters
+    ----------
+    source : that is told.
+    times : of its rows, as text.
+    """
+    names = [item.name for item in fields(Source) if item.name != "parameters"]
+    facts = {name: getattr(source, name) for name in names} | source.parameters
+    return facts | {
+        "rows": len(times),
+        "first": times.min() if len(times) else None,
+        "last": times.max() if len(times) else None,
+    }

@@ -18,14 +18,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from vpp.runtime.errors import VppError
-from vpp.runtime.files import DataFileError
+from vpp.runtime.errors import ConfigError, VppError
+from vpp.runtime.fields import is_time_zone
+from vpp.runtime.files import DataFileError, check_not_read
 from vpp.runtime.settings import Site
 from vpp.site.csv_files import series_frame
 from vpp.site.import_checks import Series, flat_lines, outliers
 from vpp.site.import_columns import Column, parse_column, parse_numbers, uses_decimal_comma
 from vpp.site.import_times import find_step, parse_times
-from vpp.site.sources import IMPORTED, Source, SourceError
+from vpp.site.kinds import KINDS
+from vpp.site.sources import IMPORTED, REJECTS_FILE, SOURCES_FILE, Source, SourceError
 
 # of capacity: a plant's own consumption at night, taken as zero; below it a negative power is
 # impossible
@@ -193,6 +195,31 @@ def _possible(
     return values[~impossible], set_to_zero, int(impossible.sum())
 
 
+def check_import(path: Path, folder: Path, wanted: Sequence | None, zone: str | None) -> None:
+    """Refuse an import without a column, with an unknown zone, or over the file that it reads.
+
+    Parameters
+    ----------
+    path : of the file.
+    folder : that is written to.
+    wanted : kind and column of each series.
+    zone : of times without an offset.
+
+    Raises
+    ------
+    ConfigError : it is refused.
+    """
+    if not wanted:
+        raise ConfigError(
+            "import: no column named; say one or more of --solar, --wind, --load and --price "
+            "COLUMN:UNIT[:ID[:CAPACITY_KW]]"
+        )
+    if zone is not None and not is_time_zone(zone):
+        raise ConfigError(f"--tz {zone}: expected an IANA time zone such as Europe/Berlin")
+    for name in (*(kind.file for kind in KINDS.values()), SOURCES_FILE, REJECTS_FILE):
+        check_not_read(folder / name, "--output", path, "FILE")
+
+
 def load_file(
     path: Path,
     time_column: str,
@@ -240,6 +267,28 @@ def load_file(
         (line, "", cells[time_column][line], "", reason) for line, reason in reasons.items()
     )
     return found
+
+
+def rejects_of(found: Sequence[Series], strict: Path | None = None) -> list[tuple]:
+    """Give the cells of all series that cannot be used, in the order of their lines.
+
+    Parameters
+    ----------
+    found : of `load_file`.
+    strict : the file, where any such cell refuses it.
+
+    Raises
+    ------
+    DataFileError : there is one, and `strict` is given.
+    """
+    rejects = sorted(reject for series in found for reject in series.rejects)
+    if rejects and strict is not None:
+        line, source_id, _, value, reason = rejects[0]
+        raise DataFileError(
+            f"{strict}, line {line}: {value!r} of {source_id}: {reason}; {len(rejects)} such "
+            "cells, nothing was written (--strict)"
+        )
+    return rejects
 
 
 def imported_sources(found: Sequence[Series], site: Site) -> list[tuple[Source, pd.DataFrame]]:

@@ -197,3 +197,18 @@ def find_source(config: Config, source_id: str) -> Source:
     sources = {source.source_id: source for source in there}
     check_known("source", source_id, sources)
     return sources[source_id]
+
+
+def add_to_registry(config: Config, source: Source) -> None:
+    """Add a source to `sources.csv` of the data folder.
+
+    Raises
+    ------
+    SourceError : there is one of this name.
+    """
+    sources = registry(config)
+    if source.source_id in {other.source_id for other in sources}:
+        raise SourceError(
+            f"source {source.source_id} exists already; choose another name, or name it with --id"
+        )
+    write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])

@@ -15,7 +15,7 @@ import pandas as pd
 
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Generation
-from vpp.site.kinds import WEATHER
+from vpp.site.kinds import KINDS, WEATHER
 from vpp.site.sources import SOURCES_FILE, Source
 from vpp.site.times import day_start
 from vpp.synthetic.fleet import GenerationError, moved
@@ -248,3 +248,15 @@ def generate(
             columns = {"issue_time": made["issue"], "valid_time": made["valid"]}
             columns |= {name: made[name] for name in WEATHER}
             yield "weather-forecast", source, columns, {}
+
+
+def generate_one(world: World, source: Source) -> pd.Series:
+    """Make the series of one source, a plant, a load or a market [kW or EUR/MWh].
+
+    Parameters
+    ----------
+    world : seed and period.
+    source : that is made; it is not a site's weather.
+    """
+    ((_, _, columns, _),) = generate(world, [source])
+    return pd.Series(columns[KINDS[source.kind].value], world.times[columns["time"]])
