@@ -36,7 +36,7 @@ from vpp.site.csv_files import (
 )
 from vpp.site.csv_import import check_import, imported_sources, load_file, rejects_of
 from vpp.site.import_checks import remarks, report_row
-from vpp.site.kinds import KINDS
+from vpp.site.kinds import SOURCE_KINDS
 from vpp.site.new_source import OPTIONS, new_source
 from vpp.site.sources import (
     ADDED,
@@ -203,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
 def add_options_of_add(command: argparse.ArgumentParser) -> None:
     """Give `add` its options."""
     about = "solar, wind, load or market"
-    command.add_argument("--kind", required=True, choices=KINDS, metavar="KIND", help=about)
+    command.add_argument("--kind", required=True, choices=SOURCE_KINDS, metavar="KIND", help=about)
     command.add_argument("--name", required=True)
     command.add_argument("--id", help="default: from the name")
     about = "of a wind plant: a turbine type of windpowerlib, such as E-82/2300"

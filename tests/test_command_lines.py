@@ -1,4 +1,4 @@
-"""What holds for the command line of every script and subcommand, whatever it does."""
+"""Rules that hold for the command line of every script and subcommand."""
 
 import argparse
 import importlib
@@ -160,6 +160,7 @@ UNKNOWN = [
     ("sources", ["remove", "load-11"], "load-1"),
     ("sources", ["connect", "load-11"], "load-1"),
     ("sources", ["add", "--kind", "sola", "--name", "x", "--capacity-kw", "1"], "solar"),
+    ("sources", ["add", "--kind", "weather-forecast", "--name", "x"], "weather"),  # no source's
     (
         "sources",
         ["add", "--kind", "wind", "--name", "x", "--capacity-kw", "1", "--turbine", "E-82/230"],

@@ -1,6 +1,6 @@
 """sources.py.
 
-What a source is, its file, the commands, and the life of an added plant up to the database.
+A source, its file, the commands, and the life of an added plant up to the database.
 """
 
 import dataclasses
@@ -204,6 +204,19 @@ def test_add_list_and_show(run, tmp_path):
     code, out, _ = run("show", "mill", "--json")
     assert json.loads(out)[0]["capacity_kw"] == 90 and json.loads(out)[0]["rows"] == 0
     assert "E-82/2300" in run("show", "hill-1")[1]
+
+
+def test_times_are_shown_as_in_every_table(run, tmp_path):
+    run("add", "--kind", "load", "--name", "Mill", "--capacity-kw", 90)
+    lines = [
+        "time,source_id,power_kw",
+        "2025-01-01T00:00:00Z,mill,1",
+        "2025-01-01T01:00:00Z,mill,2",
+    ]
+    (tmp_path / "data" / "load.csv").write_text("\n".join(lines))
+    (shown,) = json.loads(run("show", "mill", "--json")[1])
+    assert (shown["first"], shown["last"]) == ("2025-01-01T00:00Z", "2025-01-01T01:00Z")
+    assert "2025-01-01T01:00Z\n" in run("show", "mill")[1]
 
 
 BAD = (

@@ -134,8 +134,5 @@ def source_facts(source: Source, times: pd.Series) -> dict[str, object]:
     """
     names = [item.name for item in fields(Source) if item.name != "parameters"]
     facts = {name: getattr(source, name) for name in names} | source.parameters
-    return facts | {
-        "rows": len(times),
-        "first": times.min() if len(times) else None,
-        "last": times.max() if len(times) else None,
-    }
+    moments = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
+    return facts | {"rows": len(times), "first": moments.min(), "last": moments.max()}
