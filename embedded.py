@@ -13,9 +13,9 @@ ordinary user, PostgreSQL's data and log. As root PostgreSQL runs as the user no
 reach that folder: its files then lie in `/var/lib/vpp/<hash of state_dir>` (0700, nobody's) with a
 copy of the binaries; `status` shows where.
 
-What is running is decided by locks that the processes hold, never by a process id in a file: the
-daemon holds `lock`, every process of PostgreSQL holds `postgres.lock`. PostgreSQL ends when its
-daemon dies (PR_SET_PDEATHSIG), the daemon starts it again when it dies, and ends itself when its
+Locks that the processes hold tell which of them run, never a process id in a file: the daemon
+holds `lock`, every process of PostgreSQL holds `postgres.lock`. PostgreSQL ends when its daemon
+dies (PR_SET_PDEATHSIG), the daemon starts it again when it dies, and ends itself when its
 folder is removed. Clients use a Unix socket in a folder that only their user may enter; nothing
 listens beyond loopback. PostgreSQL keeps every committed row. The broker keeps nothing when it
 stops.

@@ -76,7 +76,7 @@ def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float)
 
 
 def cost_rows(run: Mapping, actual: Mapping | None) -> list[dict]:
-    """What a plan costs beside its alternatives, at forecast and at actual values if known."""
+    """The cost of a plan beside its alternatives, at forecast and at actual values if known."""
     ways = ("no_battery", "rule", "plan")
     expected = (run["cost_no_battery_eur"], run["cost_rule_eur"], run["cost_eur"])
     rows = [{"cost at": "forecast values"} | dict(zip(ways, expected, strict=True))]

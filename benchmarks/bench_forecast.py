@@ -35,7 +35,7 @@ from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime.tables import print_rows
 
-# what of each library a fit and a forecast call
+# the functions of each library that a fit and a forecast call
 FIT = {
     "prophet": ["prophet.Prophet.fit"],
     "arima": [

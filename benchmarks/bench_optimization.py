@@ -37,8 +37,8 @@ from vpp.schedule.solver import solve, solve_model
 INF = float("inf")
 YEAR_H = 8760
 
-# What energypylinear is asked for in its own environment: CPU seconds, its solver's included, for
-# the prices on stdin; the best of 3.
+# Runs in energypylinear's own environment: CPU seconds, its solver's included, for the prices on
+# stdin; the best of 3.
 ENERGYPYLINEAR = """
 import json, resource, sys
 import energypylinear as epl

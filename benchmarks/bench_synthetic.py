@@ -52,7 +52,7 @@ MODELS_OF = {
 
 
 def read_data(folder):
-    """What is stored about each source of a data folder."""
+    """The facts that are stored about each source of a data folder."""
     series, forecasts = (
         {},
         pd.read_csv(folder / "weather_forecast.csv", parse_dates=["issue_time", "valid_time"]),

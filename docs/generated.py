@@ -57,7 +57,7 @@ def value_kind(kind: object) -> str:
 
 
 def bounds(item: dataclasses.Field) -> str:
-    """What a field allows: its choices, or its kind with its bounds."""
+    """The values that a field allows: its choices, or its kind with its bounds."""
     meta = item.metadata
     if "choices" in meta:
         return ", ".join(f"`{choice}`" for choice in meta["choices"])

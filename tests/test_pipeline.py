@@ -26,7 +26,7 @@ FAST = {"models": "arima", "trials": 1, "origins": 2, "jobs": 1}
 
 
 def check(summary: dict, config) -> dict[str, int]:
-    """What every run promises; returns the rows of each measurement table."""
+    """The promises of every run; returns the rows of each measurement table."""
     for topic, counts in summary["rows"].items():
         assert counts["produced"] > 0, topic
         assert counts["stored"] == counts["produced"] - counts["dlq"], topic

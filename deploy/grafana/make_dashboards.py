@@ -29,7 +29,7 @@ COLOURS = {
 BIN = "date_bin('$__interval', {}, TIMESTAMPTZ '2000-01-01 00:00Z')"
 SOURCES = "source_id IN (${source:sqlstring})"
 BATTERIES = "battery_id IN (${battery:sqlstring})"
-# what the variables offer
+# the choices of the variables
 MEASURED = {
     "source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id"
 }
@@ -52,7 +52,7 @@ JUDGED = f"""
     FROM forecasts JOIN forecast_runs USING (run_id) JOIN ({ACTUALS}) AS actuals USING (source_id)
     WHERE actuals.time = valid_time AND NOT published
     AND role IN ('champion', 'fallback', 'backtest')"""
-# what was planned last for each interval: its schedule, its run, and the length of its intervals
+# the newest plan of each interval: its schedule, its run, and the length of its intervals
 PLANNED = """
     SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules
     JOIN schedule_runs USING (run_id)

@@ -318,7 +318,7 @@ def instructions(stage: str) -> list[str]:
 
 
 def copied(stage: str) -> list[tuple[str, set[str]]]:
-    """What each COPY of an image copies, in order."""
+    """The sources of each COPY of an image, in order."""
     lines = [line for line in instructions(stage) if line.startswith("COPY ")]
     return [(line, set(line.split()[1:-1])) for line in lines]
 

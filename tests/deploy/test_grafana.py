@@ -335,7 +335,9 @@ def test_the_files_are_what_the_code_makes():
     spec.loader.exec_module(module)
     for make in (module.operations, module.forecasts, module.stream, module.value):
         board = make().build()
-        assert DASHBOARDS[board["title"].lower()] == board, "run python grafana/make_dashboards.py"
+        assert DASHBOARDS[board["title"].lower()] == board, (
+            "run python deploy/grafana/make_dashboards.py"
+        )
 
 
 def test_grafana_logs_in_with_the_role_that_only_reads():

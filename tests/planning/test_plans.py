@@ -308,7 +308,7 @@ def test_states_of_any_step_hold_as_long_as_they_usually_do(site):
 
 
 def test_the_peak_so_far_is_that_of_the_grid(site):
-    """What the battery discharged in the hour of the highest net load has not been imported."""
+    """Energy that the battery discharged in the hour of the highest net load is no import."""
     _, config = site
     priced = replace(config, grid=replace(config.grid, peak_price_eur_per_kw=5.0))
     with db.session(config) as conn:

@@ -108,7 +108,7 @@ def test_what_is_printed_and_shown_is_one_number(made, capsys):
     assert content.money.total_eur == {name: value[name] for name in WAYS}
     sums = content.money.by_interval.sum().to_dict()
     assert sums == pytest.approx(content.money.total_eur)
-    # what is stored says the same
+    # the stored rows say the same
     with db.session(config) as conn:
         perfect = db.read_schedule(conn, kind="perfect")[0]
         actual = db.read_schedule(conn, kind="actual")[0]

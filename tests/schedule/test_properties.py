@@ -1,4 +1,4 @@
-"""What holds for any problem.
+"""Properties of any problem.
 
 Hundreds of random ones, checked by a replay without a solver and by a second way to solve them.
 """

@@ -1,6 +1,6 @@
 """generation.py as a whole.
 
-What a year is like, reproducible and independent series, calendar, files, bad input.
+The look of a year, reproducible and independent series, calendar, files, bad input.
 """
 
 import dataclasses

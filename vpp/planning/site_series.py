@@ -111,7 +111,7 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
         if kind == "market":
             frame["price_eur_per_mwh"] = values
         elif kind in PLANT_KINDS:
-            # what a plant draws at night cannot be curtailed: it is load
+            # a plant's own use at night cannot be curtailed: it is load
             frame["renewables_kw"] += values.clip(lower=0.0)
             frame["load_kw"] -= values.clip(upper=0.0)
         else:

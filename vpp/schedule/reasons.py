@@ -200,7 +200,7 @@ def _figures(
         "after": after,
         "stores": eta_charge * value,
         "spends": spends,
-        # what it would be worth if wear were nothing
+        # its worth if wear were nothing
         "unworn": np.fmax(value, eta_discharge * np.minimum(_later(bus), spends)),
         "sold_later": sold,
         "used_later": np.where(np.isfinite(sold), sold, end),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vpp.synthetic.noise import persistent_noise
 
-# What a load is a mix of: households and trade (BDEW H0, G0, and G3 that runs through), industry in
+# A load is a mix of households and trade (BDEW H0, G0, and G3 that runs through), and industry in
 # two shifts; highest quarter-hour of each over its yearly mean
 LOAD_MIX = {"h0_dyn": 2.2, "g0": 2.1, "g3": 1.5, "industry": 1.3}
 LOAD_SHARES = (0.25, 0.2, 0.15, 0.4)  # of the yearly energy of a load that does not say
