@@ -33,7 +33,9 @@ def some_load() -> pd.Series:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Forecast a load from a pandas Series.")
+    parser = argparse.ArgumentParser(
+        description="Forecast a load from a pandas Series.", allow_abbrev=False
+    )
     parser.add_argument("--plot", metavar="PICTURE", type=Path, default=Path("load.png"))
     args = parser.parse_args()
 

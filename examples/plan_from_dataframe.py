@@ -34,7 +34,9 @@ def two_days() -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Plan a battery from a DataFrame.")
+    parser = argparse.ArgumentParser(
+        description="Plan a battery from a DataFrame.", allow_abbrev=False
+    )
     parser.add_argument("--plot", metavar="PICTURE", type=Path, default=Path("plan.png"))
     args = parser.parse_args()
 

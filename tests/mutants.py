@@ -54,7 +54,7 @@ def results() -> dict[str, Counter]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--max-children",
         default=str(6 * (os.cpu_count() or 1)),
