@@ -51,8 +51,6 @@ __all__ = [
     "within_grid",
 ]
 
-PICTURES = (".png", ".svg", ".pdf")
-
 
 def simulate_day(parameters: BatteryParameters, hours: float = 1.0) -> list[dict]:
     """A day of full power: charging from 10:00 to 16:00, discharging from 17:00 to 23:00.
@@ -126,10 +124,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    if args.plot and args.plot.suffix.lower() not in PICTURES:
-        raise ConfigError(
-            f"--plot {args.plot}: expected a file name that ends in {', '.join(PICTURES)}"
-        )
     names = [battery.battery_id for battery in config.batteries]
     if not names:
         raise ConfigError(f"{config.path}: no [battery:NAME] section; expected one to simulate")

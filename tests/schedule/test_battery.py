@@ -331,7 +331,7 @@ def test_a_picture_that_cannot_be_drawn_is_refused_in_one_line(capsys, tmp_path)
     path.write_text("[battery:battery-1]\n")
     assert battery.main(["--config", str(path), "--plot", str(tmp_path / "day.html")]) == 2
     assert capsys.readouterr().err.endswith(
-        "day.html: expected a file name that ends in .png, .svg, .pdf\n"
+        "day.html: expected a file that ends in .png, .svg, .pdf\n"
     )
     assert battery.main(["--config", str(path), "--plot", str(path / "day.png")]) == 2
     assert "cannot be written" in capsys.readouterr().err

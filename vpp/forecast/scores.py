@@ -34,8 +34,20 @@ def pinball_loss(
     quantiles : row × level [unit of the series].
     levels : of the quantiles [fractions].
     """
+    return float(pinball_losses(actual, quantiles, levels).mean())
+
+
+def pinball_losses(
+    actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float] = QUANTILES
+) -> np.ndarray:
+    """Mean over levels of the pinball loss of each row.
+
+    Parameters
+    ----------
+    actual, quantiles, levels : as of `pinball_loss`.
+    """
     error = np.asarray(actual)[:, None] - np.asarray(quantiles)
-    return float(np.maximum(np.asarray(levels) * error, (np.asarray(levels) - 1) * error).mean())
+    return np.maximum(np.asarray(levels) * error, (np.asarray(levels) - 1) * error).mean(axis=1)
 
 
 def battery_day(prices: np.ndarray, hours: float) -> np.ndarray:
@@ -190,9 +202,8 @@ def losses(frame: pd.DataFrame, data: SourceData, select_by: str) -> pd.DataFram
             return days
     rows = scored(frame)
     if select_by == "pinball":
-        error = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
-        levels = np.array(QUANTILES)
-        return rows[KEYS].assign(loss=np.maximum(levels * error, (levels - 1) * error).mean(axis=1))
+        quantiles = rows[list(QUANTILE_COLUMNS)].to_numpy()
+        return rows[KEYS].assign(loss=pinball_losses(rows["actual"].to_numpy(), quantiles))
     return rows[KEYS].assign(loss=(rows["actual"] - rows["value"]).abs())
 
 
