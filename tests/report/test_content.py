@@ -11,8 +11,9 @@ from small_report import ISSUE
 
 import db
 import report
+from vpp.champions.leaderboard import newest_training, read_leaderboard
 from vpp.planning import plans, valuation
-from vpp.report.content import newest_training, read_content, read_leaderboard
+from vpp.report.content import read_content
 from vpp.report.frames import fleet_soc
 from vpp.report.sections import error_in_words, stream_section
 from vpp.report.words import amount, euro

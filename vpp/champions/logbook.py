@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vpp.champions.contenders import NAIVE, Contender
+from vpp.champions.contenders import Contender
 from vpp.champions.contest import Decision
 from vpp.champions.registry import register
 from vpp.champions.studies import data_hash
@@ -15,50 +15,6 @@ from vpp.forecast.known import known_at
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-def leaderboard(decision: Decision) -> list[dict]:
-    """A row for each model of a source, the best first."""
-    naive = decision.contenders[0].scores.get("mae", np.nan)
-    rows = []
-    for contender in sorted(
-        decision.contenders, key=lambda each: (each.score, each.model != NAIVE)
-    ):
-        found, mae = contender.scores, contender.scores.get("mae")
-        rows.append(
-            {
-                "source_id": decision.contest.data.source.source_id,
-                "model": contender.model,
-                "champion": contender is decision.champion,
-                "mae": mae,
-                "mae_ratio_naive": mae / naive if mae is not None and naive > 0 else None,
-                "rmse": found.get("rmse"),
-                "nmae": found.get("nmae"),
-                "pinball": found.get("pinball"),
-                "coverage_80": found.get("coverage_80"),
-                "width_80": found.get("width_80"),
-                "captured_share": found.get("captured_share"),
-                "kendall_tau": found.get("kendall_tau"),
-                "trials": contender.trials,
-                "seconds": round(contender.seconds, 2),
-                "note": note_of(decision, contender),
-            }
-        )
-    return rows
-
-
-def note_of(decision: Decision, contender: Contender) -> str:
-    """The words beside a model: why it is champion, why it failed, or that it was champion.
-
-    Parameters
-    ----------
-    decision, contender : of the source, and the model.
-    """
-    if contender is decision.champion:
-        return decision.verdict
-    if contender.reason:
-        return f"failed: {contender.reason}"
-    return "former champion" if contender.incumbent else ""
 
 
 def record(client: "MlflowClient", decision: Decision, version: str) -> None:

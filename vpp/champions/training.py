@@ -14,7 +14,8 @@ from vpp.champions import registry
 from vpp.champions.contenders import Contest
 from vpp.champions.contest import failure, train_source
 from vpp.champions.history import check_issue_time, load_source_data, pick_sources
-from vpp.champions.logbook import code_version, leaderboard, record
+from vpp.champions.leaderboard import leaderboard
+from vpp.champions.logbook import code_version, record
 from vpp.champions.studies import prepare_storage
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS

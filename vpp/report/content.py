@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.champions import registry
+from vpp.champions.leaderboard import read_leaderboard
 from vpp.champions.past_errors import day_error
 from vpp.planning import valuation
 from vpp.report.figures.fan import HISTORY
 from vpp.report.views import Content, Money, SourceView
 from vpp.runtime.errors import VppError
-from vpp.runtime.settings import EMBEDDED, Config
+from vpp.runtime.settings import Config
 from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage import measurements
@@ -187,67 +187,6 @@ def read_money(conn: connection, run: dict, schedule: pd.DataFrame, states: pd.D
     if value.note:
         note += f" {value.note}"
     return Money(value.by_interval(), value.ways.cost_eur, note, value.captured_share, label)
-
-
-def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:
-    """Read the models of the newest training of each source from the MLflow store, best first.
-
-    Parameters
-    ----------
-    config : the configuration.
-    source_ids : the sources, in the order of the rows.
-
-    Returns
-    -------
-    Rows as `newest_training` gives them; none where nothing was trained or no store answers."""
-    if not source_ids or (
-        config.mlflow.tracking_uri == EMBEDDED
-        and not (config.paths.state_dir / "mlflow.db").is_file()
-    ):
-        return []
-    rows = []
-    try:
-        client = registry.open_store(config)
-        experiment = client.get_experiment_by_name(config.mlflow.experiment).experiment_id
-        for source_id in source_ids:
-            wanted = f"tags.source_id = '{source_id}'"  # a source_id has no quotation mark
-            rows += newest_training(
-                client.search_runs(
-                    [experiment], wanted, order_by=["attributes.start_time DESC"], max_results=100
-                )
-            )
-    except registry.ModelStoreError as error:
-        log.warning("the report shows no leaderboard: %s", error)
-    return rows
-
-
-def newest_training(runs: Sequence) -> list[dict]:
-    """The models of the newest of a source's trainings, best first.
-
-    Parameters
-    ----------
-    runs : MLflow runs of the source, newest first; a model's is a child of its training's.
-
-    Returns
-    -------
-    source_id, model, champion, mae [kW or EUR/MWh] and mae_ratio_naive of each model."""
-    parent = "mlflow.parentRunId"
-    models = [run for run in runs if parent in run.data.tags and "mae" in run.data.metrics]
-    models = [run for run in models if run.data.tags[parent] == models[0].data.tags[parent]]
-    naive = next(
-        (run.data.metrics["mae"] for run in models if run.data.params["model"] == "seasonal_naive"),
-        None,
-    )
-    return [
-        {
-            "source_id": run.data.tags["source_id"],
-            "model": run.data.params["model"],
-            "champion": run.data.tags["champion"] == run.data.params["model"],
-            "mae": run.data.metrics["mae"],
-            "mae_ratio_naive": run.data.metrics["mae"] / naive if naive else None,
-        }
-        for run in sorted(models, key=lambda run: run.data.metrics["mae"])
-    ]
 
 
 def read_stream(config: Config) -> list[dict]:
