@@ -41,7 +41,7 @@ from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.files import check_picture, check_writable, replacing_file
 from vpp.runtime.settings import Config
-from vpp.runtime.tables import print_rows
+from vpp.runtime.tables import print_rows, shown
 from vpp.site.kinds import KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY, day_ahead_origins
@@ -112,9 +112,11 @@ def _forecast(
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
     if known.targets.empty:
+        times = data.series.index
+        span = f"from {shown(times[0])} to {shown(times[-1])}" if len(times) else "nowhere"
         raise ForecastError(
-            f"{source.source_id}: nothing measured before {issue_time:%Y-%m-%dT%H:%MZ}; "
-            "name a later --issue-time"
+            f"{source.source_id}: nothing measured in the {history_days:g} days before "
+            f"{shown(issue_time)}; its data are {span}; name an --issue-time that has some"
         )
     steps = int(steps_h * 60 // source.step_min)
     model = fit_calibrated(factory, data, known, steps, history_days)
@@ -208,6 +210,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--plot", metavar="FILE", type=Path, help="picture of the forecast of one source")
     add("--json", action="store_true", help="print JSON")
     parser.set_defaults(function=run_forecast)
+    own = ("--source", "--no-save", "--plot", "--model", "--issue-time", "--horizon-h")
+    parser.read_by = dict.fromkeys(own, ())  # the backtest has its own, or none
     commands = parser.add_subparsers(title="commands", metavar="backtest")
     past = commands.add_parser(
         "backtest", help="forecast past origins with what was known then, and score"

@@ -66,6 +66,45 @@ def test_a_reset_that_says_yes_by_half_is_refused(capsys):
     assert "unknown option --y; expected one of --yes, " in line
 
 
+# flags of a script that a command reads though they stand before it
+READ_BEFORE = {("optimization", "--issue-time", "pareto")}
+
+
+def test_a_flag_before_a_command_that_does_not_read_it_is_refused(capsys):
+    """`forecasting.py --model arima backtest` tested another model, and said nothing."""
+    checked = 0
+    for script, words in COMMANDS:
+        outer = parser_of(script)
+        if len(words) != 1:
+            continue
+        for flag, action in outer._option_string_actions.items():
+            known = flag in ("--help", "--config", "--json") or not flag.startswith("--")
+            if known or (script, flag, words[0]) in READ_BEFORE:
+                continue
+            value = [] if action.nargs == 0 else ["2025-01-01T00:00Z"]
+            line = refusal(script, [flag, *value, *words], capsys)
+            assert f"{flag}: stands before {words[0]}, which does not read it there" in line
+            checked += 1
+    assert checked == 9
+    named = terminal.parse(parser_of("forecasting"), ["--source", "backtest", "--model", "arima"])
+    assert named.source == ["backtest"]
+    aims = terminal.parse(
+        parser_of("optimization"), ["--issue-time", "2025-01-01T00:00Z", "pareto"]
+    )
+    assert aims.issue_time == pd.Timestamp("2025-01-01", tz="UTC")
+
+
+@pytest.mark.parametrize(("script", "words"), COMMANDS)
+def test_a_number_that_is_none_is_refused_in_words(script, words, capsys):
+    parser = dict(parsers(parser_of(script)))[words]
+    for flag, action in parser._option_string_actions.items():
+        if action.type in (int, float):
+            for text in ("many", "3,5"):
+                line = refusal(script, [*words, f"{flag}={text}"], capsys)
+                kind = "a whole number" if action.type is int else "a number"
+                assert f"{text}: expected {kind}" in line, line
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_unknown_subcommand_is_one_line_with_the_nearest(script, capsys):
     for words, parser in parsers(parser_of(script)):
