@@ -41,7 +41,7 @@ from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.files import check_picture, check_writable, replacing_file
 from vpp.runtime.settings import Config
-from vpp.runtime.tables import print_rows, shown
+from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY, day_ahead_origins
@@ -111,13 +111,6 @@ def _forecast(
     if problem:
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
-    if known.targets.empty:
-        times = data.series.index
-        span = f"from {shown(times[0])} to {shown(times[-1])}" if len(times) else "nowhere"
-        raise ForecastError(
-            f"{source.source_id}: nothing measured in the {history_days:g} days before "
-            f"{shown(issue_time)}; its data are {span}; name an --issue-time that has some"
-        )
     steps = int(steps_h * 60 // source.step_min)
     model = fit_calibrated(factory, data, known, steps, history_days)
     return model, model.predict(known, steps)
