@@ -228,6 +228,12 @@ def run_script(
     except VppError as error:
         print(f"{parser.prog}: {in_one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        where = f"{in_one_line(error.filename)}: {error.strerror}"
+        print(f"{parser.prog}: {where}; this user needs the right to it", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             f"{parser.prog}: interrupted; run the same command again to complete it",
