@@ -23,6 +23,7 @@ import embedded
 import pipeline
 from sources import Source
 from vpp.runtime import config, servers, terminal
+from vpp.runtime.errors import VppError
 
 README = PAGES["README.md"]
 TEXT = "\n".join(PAGES.values())
@@ -293,7 +294,7 @@ def test_troubleshooting_shows_the_messages_as_they_come(
     provoke("sources", "list")
     provoke("optimization", "value")
     rows = [{"topic": "solar-topic", "produced": 4320, "dead_lettered": 0, "in_database": 8640}]
-    with pytest.raises(config.VppError) as raised:
+    with pytest.raises(VppError) as raised:
         pipeline.check_stored(config.load_config("config.ini"), rows)
     found.append(str(raised.value))
     save_plan(config.load_config("config.ini"))

@@ -22,7 +22,7 @@ from pages import BLOCKS, ROOT, Block
 
 import db
 import embedded
-from vpp.runtime import config
+from vpp.runtime import config, terminal
 
 # Commands that no test can run, and why; of a block with Docker no command runs.
 NOT_RUN = {
@@ -96,7 +96,8 @@ def world(tmp_path, monkeypatch):
         path.write_text(make_small(path.read_text()))
     bring_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "config.ini")
+    for module in (config, terminal):  # the one reads it, the other imports it by name
+        monkeypatch.setattr(module, "DEFAULT_PATH", tmp_path / "config.ini")
     monkeypatch.setattr(webbrowser, "open", lambda address: True)
     for variable in config.ENVIRONMENT:
         monkeypatch.delenv(variable, raising=False)

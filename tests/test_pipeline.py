@@ -16,7 +16,7 @@ import communication
 import db
 import generation
 import pipeline
-from vpp.champions import forecasts
+from vpp.champions import requests
 from vpp.champions.contenders import NAIVE
 from vpp.planning import valuation
 from vpp.report import content
@@ -212,7 +212,7 @@ def test_watch_plans_once_for_each_new_data_end(config_file, tmp_path, monkeypat
     solar = config.paths.data_dir / "solar.csv"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        forecasts, "STAND_INS", (NAIVE,)
+        requests, "STAND_INS", (NAIVE,)
     )  # no champion is needed here, nor a slow model
     caplog.set_level("INFO", logger="pipeline")
     generation.generate_files(config, config.paths.data_dir)

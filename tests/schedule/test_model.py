@@ -74,3 +74,46 @@ def test_the_objective_has_each_cost_that_is_not_nothing():
     assert columns == list(range(len(columns)))
     assert model.of("peak_kw")[0].upBound is None
     assert model.of("energy_kwh_0")[2].lowBound == pytest.approx(5.0)
+
+
+def left_side(model, name):
+    """Factor of each variable of a constraint, by its name."""
+    (found,) = [one for one in model.lp.constraints() if one.name == name]
+    return {variable.name: factor for variable, factor in found.items()}
+
+
+def test_the_peak_is_a_mean_of_its_steps():
+    """Quarters of an hour, of which four make a peak and the last two another."""
+    cell = replace(CELL, cycles_per_day_max=None)
+    grid = GridConnection(peak_price_eur_per_kw=2.0, peak_interval_min=60)
+    model = build(Problem(15, np.ones(6), batteries=(cell,), grid=grid), soft=False)
+    peaks = [one.name for one in model.lp.constraints() if one.name.startswith("measure_peak")]
+    assert len(peaks) == 2
+    quarters = {f"grid_import_kw_{t}": 0.25 for t in range(4)}
+    assert left_side(model, peaks[0]) == {**quarters, "peak_kw_0": -1.0}
+    assert left_side(model, peaks[1]) == {
+        "grid_import_kw_4": 0.5,
+        "grid_import_kw_5": 0.5,
+        "peak_kw_0": -1.0,
+    }
+
+
+def test_a_cap_of_co2_weighs_energy_by_its_kilograms():
+    """250 kg/MWh for a quarter of an hour are 0.0625 kg for each kW."""
+    problem = replace(PROBLEM, step_min=15, co2_kg_per_mwh=np.array([250.0, 0.0, 500.0]))
+    factors = left_side(build(problem, False, {}, {"co2_kg": 5.0}), "cap_co2")
+    weights = {"grid_import_kw_0": 0.0625, "grid_import_kw_2": 0.125}
+    assert {name: factor for name, factor in factors.items() if factor} == weights
+
+
+def test_a_limit_bends_by_as_much_as_is_beyond_it():
+    model = build(PROBLEM, soft=True)
+    bending = {
+        name: factor
+        for one in model.lp.constraints()
+        if one.name.startswith("bend_")
+        for name, factor in left_side(model, one.name).items()
+        if not name.startswith(("grid_", "energy_"))
+    }
+    assert len(bending) == 3 * (2 + 2 * 2) + 2  # each limit in each hour, both ways of a target
+    assert set(map(abs, bending.values())) == {1.0}

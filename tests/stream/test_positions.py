@@ -1,11 +1,13 @@
 """Where a sink reads on: after a loss, in a topic made anew, beside another member."""
 
 import dataclasses
+import json
 import logging
 import math
+import time
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from small_stream import (
     SOURCES,
     commit,
@@ -125,3 +127,56 @@ def test_only_a_member_has_a_consumer():
     positions.hold()
     positions.resume()  # neither needs one
     assert not positions.held
+
+
+def test_a_member_that_is_held_stays_and_misses_no_message(make_config):
+    """Messages wait at the client when it is held, and more come meanwhile."""
+    config = make_config()
+    send(config, "solar", [power(iso(n, 15), n) for n in range(40)])
+    positions = Positions("held", lambda topic, number: None)
+    positions.join(kafka.kafka_settings(config), [kafka.topic_names(config)["solar"]])
+    read_on = []
+
+    def read_some():
+        messages = positions.member.consume(7, 5)
+        read_on.extend(json.loads(message.value())["power_kw"] for message in messages)
+
+    try:
+        read_some()
+        generation = positions.generation
+        positions.hold()
+        send(config, "solar", [power(iso(n, 15), n) for n in range(40, 50)])
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            positions.hold()
+        assert positions.held and positions.member.consume(1, 0.5) == []
+        positions.resume()
+        assert not positions.held
+        while len(read_on) < 50 and time.monotonic() < until + 30:
+            read_some()
+        assert positions.generation == generation  # it was a member all the time
+    finally:
+        positions.leave()
+    assert read_on == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_away"),
+    [
+        (KafkaError(KafkaError._ALL_BROKERS_DOWN), True),
+        (KafkaError(KafkaError._FATAL, "fenced", fatal=True), True),
+        (KafkaError(KafkaError._TRANSPORT), False),  # librdkafka tries again by itself
+    ],
+)
+def test_the_broker_is_away_when_none_of_it_answers(error, is_away):
+    positions = Positions("group", lambda topic, number: None)
+    positions.note(None, error)
+    assert positions.broker_error is (error if is_away else None)
+    assert positions.notices == []
+
+
+def test_a_loss_is_kept_in_mind_and_does_not_look_like_an_outage():
+    positions = Positions("group", lambda topic, number: None)
+    message = object()  # of which only the place is read, later
+    positions.note(message, KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    assert positions.notices == [message] and positions.broker_error is None

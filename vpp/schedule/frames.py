@@ -76,7 +76,7 @@ def _steps(index: pd.Index) -> tuple[pd.Timestamp, int]:
         )
     if len(index) < 2:
         raise FrameError(f"index: {len(index)} times; expected at least 2, which give the step")
-    apart = np.diff(index.tz_convert("UTC").to_numpy()) / np.timedelta64(1, "m")
+    apart = np.diff(index.tz_convert("UTC").tz_localize(None).to_numpy()) / np.timedelta64(1, "m")
     step_min = float(np.median(apart))
     if step_min % 1 or not 1 <= step_min <= 1440:
         raise FrameError(f"index: steps of {step_min:g} min; expected whole minutes from 1 to 1440")
