@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from vpp.champions.forecasts import forecast_all
 from vpp.runtime import terminal
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 
@@ -50,7 +51,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--every-h",
         metavar="H",
         type=terminal.whole,
-        default=24,
         help="hours between those (default: 24)",
     )
     parser.add_argument("--source", metavar="ID", help="only this source")
@@ -60,9 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     """Forecast, save, and print a row for each source."""
-    rows = forecast_all(
-        config, args.issue_time, args.horizon_h, args.source, args.backfill_days or 0, args.every_h
-    )
+    if args.every_h and not args.backfill_days:
+        raise ConfigError(f"--every-h {args.every_h}: is read with --backfill-days only; add it")
+    often = (args.backfill_days or 0, args.every_h or 24)
+    rows = forecast_all(config, args.issue_time, args.horizon_h, args.source, *often)
     print_rows(
         rows,
         None if args.json else "Forecasts saved (yesterday_mae in kW or EUR/MWh)",

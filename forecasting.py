@@ -111,11 +111,6 @@ def _forecast(
     if problem:
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
-    if known.targets.empty:
-        raise ForecastError(
-            f"{source.source_id}: nothing measured before {issue_time:%Y-%m-%dT%H:%MZ}; "
-            "name a later --issue-time"
-        )
     steps = int(steps_h * 60 // source.step_min)
     model = fit_calibrated(factory, data, known, steps, history_days)
     return model, model.predict(known, steps)
@@ -208,6 +203,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--plot", metavar="FILE", type=Path, help="picture of the forecast of one source")
     add("--json", action="store_true", help="print JSON")
     parser.set_defaults(function=run_forecast)
+    own = ("--source", "--no-save", "--plot", "--model", "--issue-time", "--horizon-h")
+    parser.read_by = dict.fromkeys(own, ())  # the backtest has its own, or none
     commands = parser.add_subparsers(title="commands", metavar="backtest")
     past = commands.add_parser(
         "backtest", help="forecast past origins with what was known then, and score"

@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     about = "plan from this time on (default: the data end)"
     parser.add_argument("--issue-time", type=terminal.utc_time, metavar="TIME", help=about)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.read_by = {"--issue-time": ("pareto",)}
     title = "commands (default: plan)"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title=title)
     about = "rolling horizon over the past, with stored forecasts"

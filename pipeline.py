@@ -234,7 +234,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def with_data(config: Config, folder: Path) -> Config:
     """The configuration with another data folder, which must hold the CSV files."""
-    if not (folder / SOURCES_FILE).is_file():
+    if not os.path.isfile(folder / SOURCES_FILE):
         raise SourceError(
             f"{folder}: holds no {SOURCES_FILE}; make the folder with python sources.py import or"
             " generation.py"

@@ -3,7 +3,9 @@
 import argparse
 import ast
 import importlib
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +67,45 @@ def test_no_flag_is_taken_cut_short(script, words, capsys):
 def test_a_reset_that_says_yes_by_half_is_refused(capsys):
     line = refusal("db", ["reset", "--table", "schedules", "--y"], capsys)
     assert "unknown option --y; expected one of --yes, " in line
+
+
+# flags of a script that a command reads though they stand before it
+READ_BEFORE = {("optimization", "--issue-time", "pareto")}
+
+
+def test_a_flag_before_a_command_that_does_not_read_it_is_refused(capsys):
+    """`forecasting.py --model arima backtest` tested another model, and said nothing."""
+    checked = 0
+    for script, words in COMMANDS:
+        outer = parser_of(script)
+        if len(words) != 1:
+            continue
+        for flag, action in outer._option_string_actions.items():
+            known = flag in ("--help", "--config", "--json") or not flag.startswith("--")
+            if known or (script, flag, words[0]) in READ_BEFORE:
+                continue
+            value = [] if action.nargs == 0 else ["2025-01-01T00:00Z"]
+            line = refusal(script, [flag, *value, *words], capsys)
+            assert f"{flag}: stands before {words[0]}, which does not read it there" in line
+            checked += 1
+    assert checked == 9
+    named = terminal.parse(parser_of("forecasting"), ["--source", "backtest", "--model", "arima"])
+    assert named.source == ["backtest"]
+    aims = terminal.parse(
+        parser_of("optimization"), ["--issue-time", "2025-01-01T00:00Z", "pareto"]
+    )
+    assert aims.issue_time == pd.Timestamp("2025-01-01", tz="UTC")
+
+
+@pytest.mark.parametrize(("script", "words"), COMMANDS)
+def test_a_number_that_is_none_is_refused_in_words(script, words, capsys):
+    parser = dict(parsers(parser_of(script)))[words]
+    for flag, action in parser._option_string_actions.items():
+        if action.type in (int, float):
+            for text in ("many", "3,5"):
+                line = refusal(script, [*words, f"{flag}={text}"], capsys)
+                kind = "a whole number" if action.type is int else "a number"
+                assert f"{text}: expected {kind}" in line, line
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -231,3 +272,54 @@ def test_an_unknown_name_is_refused_with_the_nearest(small_world, capsys):
         assert code == 2, f"{script} {words}: {error}"
         assert len(error.splitlines()) == 1, error
         assert re.search(rf"expected one of {nearest}(,|;|$)", error.strip()), error
+
+
+LOOKED_AT = [
+    ("optimization", ["solve", "--input", "problem.json", "--output", "{}"]),
+    ("optimization", ["solve", "--input", "{}", "--output", "result.json"]),
+    ("optimization", ["pareto", "--input", "problem.json", "--output", "{}"]),
+    ("battery", ["--plot", "{}.png"]),
+    ("generation", ["--plot", "{}.html"]),
+    ("generation", ["--output", "{}", "--days", "1"]),
+    ("sources", ["import", "{}", "--time-column", "time", "--tz", "UTC", "--load", "kw:kW"]),
+    ("sources", ["import", "a.csv", "--time-column", "time", "--load", "kw:kW", "--output", "{}"]),
+    ("pipeline", ["--json", "{}"]),
+    ("pipeline", ["--data", "{}"]),
+    ("report", ["--output", "{}"]),
+    ("forecasting", ["--plot", "{}.png"]),
+    ("battery", ["--config", "{}"]),
+]
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "closed/a"])
+@pytest.mark.parametrize(("script", "words"), LOOKED_AT)
+def test_a_path_that_cannot_be_looked_at_is_one_line(
+    script, words, place, config_file, monkeypatch, tmp_path, capsys
+):
+    """In a folder that the user may not enter, `Path.exists` raises; so it does for a long name."""
+    problem = (ROOT / "examples" / "problem.json").read_text(encoding="utf-8")
+    config = config_file()
+    monkeypatch.chdir(tmp_path)
+    Path("problem.json").write_text(problem)
+    Path("a.csv").write_text("time,kw\n2025-01-01T00:00Z,1\n2025-01-01T01:00Z,2\n")
+    Path("closed").mkdir(mode=0)
+    if place == "closed/a" and os.access("closed", os.X_OK):
+        pytest.skip("root may enter every folder")
+    words = [word.format(place) for word in words]
+    words += [] if "--config" in words else ["--config", str(config)]
+    assert importlib.import_module(script).main(words) in (1, 2)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{Path(sys.argv[0]).name}: ")
+    assert place in line
+
+
+def test_data_that_this_user_may_not_read_are_one_line(tmp_path, capsys):
+    (tmp_path / "config.ini").write_text("")
+
+    def run(args, config):
+        raise PermissionError(13, "Permission denied", "data/load.csv")
+
+    parser = terminal.new_parser("x")
+    assert terminal.run_script(parser, run, ["--config", str(tmp_path / "config.ini")]) == 1
+    told = "data/load.csv: Permission denied; this user needs the right to it"
+    assert capsys.readouterr().err.endswith(f": {told}\n")

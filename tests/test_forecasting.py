@@ -150,7 +150,16 @@ class TestCommandLine:
                 "expected a file that ends in .png, .svg, .pdf",
             ),
             (["--horizon-h", "-1"], 2, "--horizon-h: -1: expected a whole number above 0"),
-            (["--issue-time", "2020-01-01T00:00Z"], 1, "nothing measured before"),
+            (
+                ["--issue-time", "2020-01-01T00:00Z"],
+                1,
+                "before 2020-01-01T00:00Z; its data are from 2025-03-01T00:00Z to 2025-04-09",
+            ),
+            (
+                ["--issue-time", "2030-01-01T00:00Z"],
+                1,
+                "before 2030-01-01T00:00Z; its data are from 2025-03-01T00:00Z to 2025-04-09",
+            ),
             (["backtest", "--source", "load-1"], 2, "expected either --origins"),
             (
                 ["backtest", "--source", "load-1", "--origins", "-5"],

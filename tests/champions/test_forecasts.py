@@ -301,7 +301,9 @@ def test_the_script_prints_its_table_and_nothing_else(world, script):
         (["--issue-time", "2025-02-20T00:17Z"], 2, "the start of an interval of load-1"),
         (["--horizon-h", "0"], 2, "--horizon-h: 0: expected"),
         (["--backfill-days", "-1"], 2, "--backfill-days: -1: expected"),
-        (["--issue-time", "2024-01-01T00:00Z"], 1, "load-1"),
+        (["--issue-time", "2024-01-01T00:00Z"], 1, "nothing measured in the 365 days before 2024"),
+        (["--issue-time", "2044-01-01T00:00Z"], 1, "nothing measured in the 365 days before 2044"),
+        (["--every-h", "3"], 2, "--every-h 3: is read with --backfill-days only"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(world, capsys, arguments, code, part):

@@ -112,6 +112,14 @@ class TestCalibrationOverOrigins:
         assert after["pinball"] < before["pinball"]
         assert after["mae"] == before["mae"]
 
+    @pytest.mark.parametrize("issue", [END - 4000 * DAY, END + 4000 * DAY])
+    def test_a_time_far_from_the_data_is_refused_in_words(self, issue):
+        data = data_of()
+        known = known_at(data, issue, 30)
+        span = f"its data are from {data.series.index[0]:%Y-%m-%dT%H:%MZ} to "
+        with pytest.raises(ForecastError, match=f"nothing measured in the 30 days .*; {span}"):
+            fit_calibrated(MODELS["seasonal_naive"], data, known, 24, 30)
+
     def test_a_single_forecast_is_calibrated_on_the_days_before(self):
         data = data_of()
         known = known_at(data, END - 2 * DAY)

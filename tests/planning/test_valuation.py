@@ -141,6 +141,23 @@ def as_an_older_version_left_it(config, run):
         cursor.execute("UPDATE schedules SET market_price_eur_per_mwh = NULL")
 
 
+def test_a_plan_of_an_older_version_is_not_valued_without_one_of_its_batteries(made):
+    config, run, value = made
+    as_an_older_version_left_it(config, run)
+    first = [battery for battery in config.batteries if battery.battery_id == "first"]
+    bare = dataclasses.replace(config, batteries=tuple(first))
+    with pytest.raises(
+        valuation.ValuationError, match=r"battery second, .* add \[battery:second\]"
+    ):
+        valuation.value_plan(bare, run["run_id"])
+    with db.session(config) as conn:
+        assert db.read_schedule(conn, kind="perfect") is None
+    third = dataclasses.replace(first[0], battery_id="third")  # one more does not matter
+    more = dataclasses.replace(config, batteries=(*config.batteries, third))
+    again = valuation.value_plan(more, run["run_id"])
+    assert [again[name] for name in WAYS] == pytest.approx([value[name] for name in WAYS])
+
+
 def test_a_plan_of_an_older_version_is_valued_with_todays_configuration(made, caplog):
     config, run, value = made
     as_an_older_version_left_it(config, run)

@@ -36,6 +36,23 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["result.csv"]
 
 
+def test_two_that_write_one_file_at_once_do_not_meet_and_no_other_file_is_touched(tmp_path):
+    path, own = tmp_path / "a.png", tmp_path / ".partial-a.png"
+    own.write_text("of the user")
+    with replacing_file(path) as one:
+        with replacing_file(path) as other:
+            one.write_text("one")
+            other.write_text("other")
+        assert path.read_text() == "other"
+    assert path.read_text() == "one"
+    long = tmp_path / ("n" * 251 + ".png")  # the longest name that a folder takes
+    with replacing_file(long) as partial:
+        partial.write_text("long")
+    assert long.read_text() == "long"
+    assert own.read_text() == "of the user"
+    assert sorted(tmp_path.iterdir()) == [own, path, long]
+
+
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(

@@ -13,10 +13,12 @@ from vpp.schedule.devices import stated
 from vpp.schedule.problem import Problem
 from vpp.schedule.problem_file import (
     SCHEMA_PATH,
+    ProblemError,
     object_schema,
     parse_problem,
     problem_schema,
     read_object,
+    read_problem,
 )
 
 
@@ -319,8 +321,28 @@ def test_a_bad_problem_names_field_value_and_what_is_expected(tmp_path, capsys, 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"step_min": 60, "step_min": 30, "load_kw": [0]}', "\x00"]
+    ("text", "said"),
+    [
+        ("", "not a JSON file: Expecting value"),
+        ("{", "not a JSON file: "),
+        ("[]", "the problem = []: expected an object"),
+        ('{"step_min": 60, "step_min": 30, "load_kw": [0]}', "field 'step_min' is given twice"),
+        ("\x00", "not a JSON file: "),
+        ("[" * 100_000, "the data are nested too deeply"),
+        ('{"load_kw": [' + "9" * 5000 + "]}", "a number has too many digits"),
+    ],
+    ids=range(7),
 )
-def test_what_is_no_problem_is_refused_in_one_line(tmp_path, capsys, text):
+def test_what_is_no_problem_is_refused_in_one_line(tmp_path, capsys, text, said):
     assert run_solve(tmp_path, None, text) == (2, None)
-    assert capsys.readouterr().err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_a_problem_that_is_no_text_or_a_folder_is_refused_in_words(tmp_path, capsys):
+    path = tmp_path / "problem.bin"
+    path.write_bytes(b"\xff\xfe{}")
+    for place, said in ((path, "expected text in UTF-8"), (tmp_path, "Is a directory; name a")):
+        with pytest.raises(ProblemError, match=said):
+            read_problem(place)

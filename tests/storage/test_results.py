@@ -1,6 +1,8 @@
 """Forecasts, battery states and schedules are replaced as a whole, on a real server."""
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -93,6 +95,30 @@ def test_a_schedule_is_replaced_as_a_whole(conn):
     assert db.read_schedule(conn)[0]["run_id"] == "r2"
     assert db.read_schedule(conn, kind="perfect") is None
     assert db.read_schedule(conn, "r2")[1]["reason"].tolist() == ['says "no", twice', ""]
+
+
+def test_processes_that_write_the_same_run_at_once_replace_each_other(config):
+    index = pd.date_range(START, periods=48, freq="h", name="time")
+    schedule = pd.DataFrame({"grid_import_kw": 1.0, "reason": "x"}, index)
+    states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, index)
+    plan = {"run_id": "r", "site_id": "s", "issue_time": START, "kind": "plan"}
+    forecast = db.ForecastRun("solar-1", "prophet", "3", START, START, "champion")
+    together = threading.Barrier(4)
+
+    def write(_):
+        with db.session(config) as own:
+            for name in map(str, range(8)):
+                together.wait(30)
+                db.save_schedule(own, plan | {"run_id": name}, schedule, states)
+                of_name = dataclasses.replace(forecast, source_id=name)
+                db.save_forecasts(own, [(of_name, make_forecast(1.0))])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))  # raises what one of them raised
+    with db.session(config) as own:
+        for name in map(str, range(8)):
+            assert len(db.read_schedule(own, name)[1]) == 48
+            assert len(db.read_forecasts(own, name, START)[1]) == len(make_forecast(1.0))
 
 
 def test_run_id_depends_on_what_it_says_only():

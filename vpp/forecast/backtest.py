@@ -15,6 +15,7 @@ from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
 from vpp.runtime.errors import VppError
+from vpp.runtime.tables import shown
 from vpp.site.times import DAY, next_local_day
 
 REFIT_DAYS = 28
@@ -204,7 +205,19 @@ def fit_calibrated(
     known : what is known of it at the issue time.
     steps : intervals to forecast.
     history_days : how far back it learns from [days]; None for all of it.
+
+    Raises
+    ------
+    ForecastError : nothing is known.
     """
+    if known.targets.empty:
+        times = data.series.index
+        span = f"from {shown(times[0])} to {shown(times[-1])}" if len(times) else "none"
+        within = "" if history_days is None else f"in the {history_days:g} days "
+        raise ForecastError(
+            f"{data.source.source_id}: nothing measured {within}before "
+            f"{shown(known.issue_time)}; its data are {span}; name an --issue-time that has some"
+        )
     days = min(CALIBRATION_DAYS, int((known.issue_time - known.targets.index[0]) / DAY) // 3)
     origins = [known.issue_time - day * DAY for day in range(days, 0, -1)]
     model = factory().fit(known)

@@ -274,8 +274,18 @@ def basis_today(
     conn : connection to the database.
     config : today's configuration.
     run, schedule, states : the plan, as `read_schedule` returns it.
+
+    Raises
+    ------
+    ValuationError : the configuration has a battery of the plan no more.
     """
     index, own = schedule.index, set(states["battery_id"])
+    gone = sorted(own - {battery.battery_id for battery in config.batteries})
+    if gone:
+        raise ValuationError(
+            f"run {run['run_id']}: an older version made the plan and did not store its battery "
+            f"{gone[0]}, which {config.path} has no more; add [battery:{gone[0]}] as it was"
+        )
     step = int((index[1] - index[0]).total_seconds()) // 60 if len(index) > 1 else 60
     basis = site_basis(conn, config, run["issue_time"], step)
     basis = replace(basis, batteries=tuple(b for b in basis.batteries if b.battery_id in own))

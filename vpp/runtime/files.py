@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -31,10 +32,12 @@ LEFT_BEHIND_S = 24 * 3600
 def writes_through(path: Path) -> bool:
     """Tell whether a path is a device, a pipe, a socket or a file that a process has open.
 
-    Such a path is written to; it is never replaced.
+    Such a path is written to; it is never replaced. One that cannot be looked at is none.
     """
-    is_open_file = OPEN_FILES.match(os.path.abspath(path)) is not None
-    return is_open_file or (path.exists() and not path.is_file() and not path.is_dir())
+    if OPEN_FILES.match(os.path.abspath(path)):
+        return True
+    # unlike Path.exists, these raise nothing where a folder on the way may not be entered
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def target_of(path: Path) -> Path:
@@ -72,12 +75,17 @@ def put_in_place(written: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = target.with_name(f".partial-{target.name}")  # the link leads to another disk
+        beside = _beside(target, target.suffix)  # the link leads to another disk
         try:
             shutil.move(written, beside)
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    """A new name in the folder of a file: another process may write the same file now."""
+    return target.with_name(f".partial-{secrets.token_hex(8)}{suffix}")
 
 
 @contextmanager
@@ -94,7 +102,7 @@ def _partial(path: Path, option: str) -> Iterator[Path]:
                 target = target_of(path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # the ending is the one that the user gave: it tells a picture's format
-                partial = target.with_name(f".partial-{target.stem}{path.suffix}")
+                partial = _beside(target, path.suffix)
                 cleaning.callback(_remove, partial)
             yield partial
         except OSError as error:
@@ -159,7 +167,7 @@ def check_not_read(path: Path, option: str, read: Path, read_option: str) -> Non
     """
     if writes_through(path):
         return
-    same = path.exists() and read.exists() and path.samefile(read)
+    same = os.path.exists(path) and os.path.exists(read) and path.samefile(read)
     if same or os.path.realpath(path) == os.path.realpath(read):
         raise ConfigError(
             f"{option} {shown(path)}: is the file that {read_option} names; name another file "
@@ -187,7 +195,7 @@ def check_own_files(args: argparse.Namespace, config_path: Path) -> None:
     files["config"] = config_path
     for name in [name for name in WRITTEN if name in files]:
         for other in files:
-            if other != name and not files[other].is_dir():
+            if other != name and not os.path.isdir(files[other]):
                 other_option = "FILE" if other == "file" else f"--{other}"
                 check_not_read(files[name], f"--{name}", files[other], other_option)
 

@@ -33,6 +33,8 @@ CHATTY_LOGGERS = (
     "urllib3",
 )
 
+NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -49,6 +51,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | options)
+        # flag -> the commands that read it where it stands before them; every one if not here
+        self.read_by: dict[str, tuple[str, ...]] = {}
 
     def error(self, message: str) -> NoReturn:
         """End the script with one line and exit code 2."""
@@ -66,25 +70,48 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def _refuse_unknown_flags(self, words: Sequence[str]) -> None:
-        """Refuse a flag that this parser does not have; those after a subcommand are its own."""
+        """Refuse a flag that this parser does not have, or that the command after it does not read.
+
+        Those after the command are its own. A flag before it would go unread, or make way for the
+        command's own default: `--model arima backtest` would test another model.
+        """
         commands = {
             name
             for action in self._actions
             if isinstance(action, argparse._SubParsersAction)
             for name in action.choices
         }
+        before: list[str] = []
+        is_value = False
         for word in words:
+            if is_value:
+                is_value = False
+                continue
+            if word in commands:
+                unread = [flag for flag in before if word not in self.read_by.get(flag, (word,))]
+                if unread:
+                    self.error(f"{unread[0]}: stands before {word}, which does not read it there")
             if word == "--" or word in commands:
                 return
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and flag not in self._option_string_actions:
-                flags = [name for name in self._option_string_actions if name.startswith("--")]
-                self.error(f"unknown option {flag}; {one_of(flag, flags)}")
+            flag, equals, _ = word.partition("=")
+            if flag.startswith("--"):
+                if flag not in self._option_string_actions:
+                    flags = [name for name in self._option_string_actions if name.startswith("--")]
+                    self.error(f"unknown option {flag}; {one_of(flag, flags)}")
+                before.append(flag)
+                is_value = self._option_string_actions[flag].nargs is None and not equals
 
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         is_command = isinstance(action, argparse._SubParsersAction)  # with all that follows it
         if not is_command and not text.strip():
             raise argparse.ArgumentError(action, "is empty; expected a value")
+        number: Any = action.type
+        if number in NUMBERS:
+            try:
+                return number(text)
+            except ValueError:
+                expected = f"{text}: expected {NUMBERS[number]}"
+                raise argparse.ArgumentError(action, expected) from None
         return super()._get_value(action, text)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
@@ -92,7 +119,7 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value}: {one_of(value, action.choices)}")
 
 
-def new_parser(documentation: str) -> argparse.ArgumentParser:
+def new_parser(documentation: str) -> Parser:
     """Make a parser whose help is a module's docstring, with `--config`, which all scripts have."""
     parser = Parser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -201,6 +228,12 @@ def run_script(
     except VppError as error:
         print(f"{parser.prog}: {in_one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        where = f"{in_one_line(error.filename)}: {error.strerror}"
+        print(f"{parser.prog}: {where}; this user needs the right to it", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             f"{parser.prog}: interrupted; run the same command again to complete it",

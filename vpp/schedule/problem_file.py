@@ -60,12 +60,22 @@ def read_problem(path: Path | str) -> Problem:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         raw = json.loads(text, object_pairs_hook=_without_repeats)
+    except ProblemError as error:
+        raise ProblemError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise ProblemError(
             f"{path}: no such file; expected a problem as described by {SCHEMA_PATH.name}"
         ) from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ProblemError(f"{path}: cannot be read: {error.strerror}; name a file") from None
+    except UnicodeDecodeError:
+        raise ProblemError(f"{path}: not a JSON file: expected text in UTF-8") from None
+    except json.JSONDecodeError as error:
         raise ProblemError(f"{path}: not a JSON file: {error}") from None
+    except RecursionError:
+        raise ProblemError(f"{path}: the data are nested too deeply; expected a problem") from None
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise ProblemError(f"{path}: not a JSON file: a number has too many digits") from None
     try:
         return parse_problem(raw)
     except FieldError as error:
@@ -93,7 +103,7 @@ def parse_problem(raw: object) -> Problem:
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError(f"field {max(names, key=names.count)!r} is given twice")
+        raise ProblemError(f"field {max(names, key=names.count)!r} is given twice")
     return dict(pairs)
 
 

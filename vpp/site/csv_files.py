@@ -6,6 +6,7 @@ start of an interval.
     python sources.py show solar-1
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -92,7 +93,7 @@ def save_series(
     """
     path = folder / SOURCES_FILE
     gone = {source.source_id for source, _ in added} | set(removed)
-    before = read_sources(path) if path.exists() else []
+    before = read_sources(path) if os.path.exists(path) else []
     kept = [source for source in before if source.source_id not in gone]
     with replacing_files(folder) as temporary:
         for kind in KINDS.values():

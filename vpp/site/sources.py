@@ -119,9 +119,9 @@ def read_sources(path: Path | str) -> list[Source]:
             "python sources.py import"
         ) from None
     except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else in_words(error)
         raise DataFileError(
-            f"{shown(path)}: cannot be read: {in_words(error)}; expected the columns "
-            f"{','.join(columns)}"
+            f"{shown(path)}: cannot be read: {reason}; expected the columns {','.join(columns)}"
         ) from None
     missing = [name for name in columns if name not in table.columns]
     if missing:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from psycopg2 import sql
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, cursor
 
 from vpp.runtime.errors import check_known
 from vpp.runtime.settings import BatteryParameters
@@ -85,6 +85,14 @@ class ForecastRun:
         )
 
 
+def _one_at_a_time(cur: cursor, what: str) -> None:
+    """Wait until no other transaction writes results of a kind.
+
+    Two that write the same run at once would both find nothing to replace.
+    """
+    cur.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"vpp {what}",))
+
+
 def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFrame]]) -> None:
     """Write forecasts in one transaction; a run with the same run_id is replaced.
 
@@ -100,6 +108,7 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
     DatabaseError : the server refuses; nothing was replaced.
     """
     with explained("forecasts"), conn, conn.cursor() as cur:
+        _one_at_a_time(cur, "forecasts")
         ids = [run.run_id for run, _ in runs]
         if any(pd.DatetimeIndex(frame.index).tz is None for _, frame in runs):
             raise ValueError("forecasts without a time zone: expected valid_time in UTC as index")
@@ -281,6 +290,7 @@ def save_schedule(
     if "kind" not in states:
         states = states.assign(kind="planned")
     with explained("schedules"), conn, conn.cursor() as cur:
+        _one_at_a_time(cur, "schedules")
         for table in ("schedules", "battery_states", "schedule_runs"):
             statement = sql.SQL("DELETE FROM {} WHERE run_id = %s")
             cur.execute(statement.format(sql.Identifier(table)), (identifier,))

@@ -5,6 +5,7 @@ python generation.py --days 7
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -148,7 +149,7 @@ def fleet_of(config: Config, folder: Path) -> list[Source]:
     GenerationError : the folder holds imported data.
     """
     path = folder / SOURCES_FILE
-    there = read_sources(path) if path.exists() else []
+    there = read_sources(path) if os.path.exists(path) else []
     imported = [source.source_id for source in there if source.parameters.get("origin") == IMPORTED]
     if imported:
         raise GenerationError(
