@@ -34,9 +34,7 @@ def two_days() -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Plan a battery from a DataFrame.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--plot", metavar="PICTURE", type=Path, default=Path("plan.png"))
     args = parser.parse_args()
 
