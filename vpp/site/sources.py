@@ -18,7 +18,7 @@ import pandas as pd
 
 from vpp.runtime.errors import VppError, check_known
 from vpp.runtime.fields import is_time_zone
-from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.files import DataFileError, locked_folder, replacing_files
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
@@ -206,9 +206,11 @@ def add_to_registry(config: Config, source: Source) -> None:
     ------
     SourceError : there is one of this name.
     """
-    sources = registry(config)
-    if source.source_id in {other.source_id for other in sources}:
-        raise SourceError(
-            f"source {source.source_id} exists already; choose another name, or name it with --id"
-        )
-    write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])
+    with locked_folder(config.paths.data_dir):
+        sources = registry(config)
+        if source.source_id in {other.source_id for other in sources}:
+            raise SourceError(
+                f"source {source.source_id} exists already; choose another name, or name it with "
+                "--id"
+            )
+        write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])
