@@ -63,7 +63,9 @@ def forecast_all(
     """
     with session(config) as conn:
         now = data_end(conn) if issue_time is None else pd.Timestamp(issue_time).tz_convert("UTC")
-        sources = pick_sources(conn, [source] if source else None)
+        sources = pick_sources(
+            conn, [source] if source else None, markets=config.tariff.needs_market
+        )
         stored = [load_source_data(conn, config, item) for item in sources]
     check_issue_time(now, sources)
     times: tuple[pd.Timestamp, ...] = (now,)

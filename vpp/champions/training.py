@@ -100,7 +100,9 @@ def read_history(
     """
     with session(config) as conn:
         now = data_end(conn) if issue_time is None else pd.Timestamp(issue_time).tz_convert("UTC")
-        sources = pick_sources(conn, [source] if source else None)
+        sources = pick_sources(
+            conn, [source] if source else None, markets=config.tariff.needs_market
+        )
         check_issue_time(now, sources)
         stored = [cut(load_source_data(conn, config, item), now) for item in sources]
         return now, stored, prepare_storage(config, conn)

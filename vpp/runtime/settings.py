@@ -12,8 +12,10 @@ from pathlib import Path
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
+from vpp.runtime.price_rules import GRAMMAR, PriceRule, read_rules
 
 EMBEDDED = "embedded"
+MARKET = "market"  # the price of a tariff that follows the day-ahead market
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,52 @@ class Grid(Section):
 
 
 @dataclass(frozen=True)
+class Tariff(Section):
+    """`[tariff]`: what a MWh costs and earns; the fees of `[grid]` come on top.
+
+    Parameters
+    ----------
+    import_eur_per_mwh : market: the day-ahead price; or prices by months, days and local hours, the
+        first that matches holds: 325 Mon-Fri 07:00-20:00; 260 Nov-Mar; 210 (days also: holidays).
+    export_eur_per_mwh : the same for what is fed in.
+    import_surcharge_eur_per_mwh : added to the import price, before the factor.
+    import_factor : multiplies import price and surcharge, such as 1.19 for a value-added tax.
+    export_surcharge_eur_per_mwh : added to the export price; below 0: kept back.
+    export_factor : multiplies export price and surcharge.
+    currency : label of all money; it changes no number.
+    """
+
+    import_eur_per_mwh: str = MARKET
+    export_eur_per_mwh: str = MARKET
+    import_surcharge_eur_per_mwh: float = 0.0
+    import_factor: float = number(1.0, 0)
+    export_surcharge_eur_per_mwh: float = 0.0
+    export_factor: float = number(1.0, 0)
+    currency: str = "EUR"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("import_eur_per_mwh", "export_eur_per_mwh"):
+            try:
+                self.rules(key)
+            except ValueError as error:
+                expected = f"{MARKET}, or {GRAMMAR}; {error}"
+                raise FieldError(key, getattr(self, key), expected) from None
+        if not re.fullmatch(r"\S{1,8}", self.currency):
+            raise FieldError("currency", self.currency, "a label such as EUR, at most 8 characters")
+
+    def rules(self, key: str) -> tuple[PriceRule, ...] | None:
+        """The price rules of a key; None where it is the market's price."""
+        text = getattr(self, key).strip()
+        return None if text == MARKET else read_rules(text)
+
+    @property
+    def needs_market(self) -> bool:
+        """Whether a price is the market's."""
+        return MARKET in (self.import_eur_per_mwh.strip(), self.export_eur_per_mwh.strip())
+
+
+@dataclass(frozen=True)
 class Optimization(Section):
     """`[optimization]`: solver, reach of a plan, and price of CO2.
 
@@ -327,8 +375,8 @@ class Config:
     Parameters
     ----------
     path : the file that was read, or the one that would have been.
-    paths, database, kafka, site, generation, forecast, training, mlflow, grid, optimization : the
-        sections of these names.
+    paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
+    grid, tariff, optimization : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     """
 
@@ -342,6 +390,7 @@ class Config:
     training: Training
     mlflow: Mlflow
     grid: Grid
+    tariff: Tariff
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
 
