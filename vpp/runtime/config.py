@@ -36,8 +36,9 @@ ENVIRONMENT = {
     "VPP_KAFKA_SASL_USERNAME": ("kafka", "sasl_username"),
     "VPP_KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
+    "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
 }
-SECRET_KEYS = {"url", "sasl_password", "tracking_uri"}
+SECRET_KEYS = {"url", "sasl_password", "tracking_uri", "entsoe_key"}
 UNLIMITED_KEYS = {"import_limit_kw", "export_limit_kw"}  # these may be inf
 EXPECTED = {
     float: "a finite number",

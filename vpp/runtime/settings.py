@@ -295,6 +295,32 @@ class Tariff(Section):
 
 
 @dataclass(frozen=True)
+class Connect(Section):
+    """`[connect]`: where `sources.py fetch` finds its providers.
+
+    Parameters
+    ----------
+    cache_h : a raw answer in the state folder is used again for so many hours; 0: never.
+    open_meteo_url : base URL; {host} stands for archive-api, previous-runs-api and api.
+    energy_charts_url : base URL.
+    smard_url : base URL.
+    entsoe_url : base URL.
+    entsoe_key : key of one's own for ENTSO-E.
+    octopus_url : base URL.
+    pvgis_url : base URL.
+    """
+
+    cache_h: float = number(1.0, 0)
+    open_meteo_url: str = "https://{host}.open-meteo.com"
+    energy_charts_url: str = "https://api.energy-charts.info"
+    smard_url: str = "https://www.smard.de/app/chart_data"
+    entsoe_url: str = "https://web-api.tp.entsoe.eu/api"
+    entsoe_key: str = ""
+    octopus_url: str = "https://api.octopus.energy"
+    pvgis_url: str = "https://re.jrc.ec.europa.eu/api/v5_3"
+
+
+@dataclass(frozen=True)
 class Optimization(Section):
     """`[optimization]`: solver, reach of a plan, and price of CO2.
 
@@ -376,7 +402,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, optimization : likewise.
+    grid, tariff, connect, optimization : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     """
 
@@ -391,6 +417,7 @@ class Config:
     mlflow: Mlflow
     grid: Grid
     tariff: Tariff
+    connect: Connect
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
 
