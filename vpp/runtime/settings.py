@@ -306,9 +306,13 @@ class BatteryParameters(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.soc_min > self.soc_max:
-            expected = f"a fraction not above soc_max = {self.soc_max:g}"
-            raise FieldError("soc_min", self.soc_min, expected)
+        self._check_soc_bounds(self.soc_min, self.soc_max)
+
+    @staticmethod
+    def _check_soc_bounds(low: float, high: float, place: str = "") -> None:
+        if low > high:
+            expected = f"a fraction not above soc_max{place} = {high:g}"
+            raise FieldError(f"soc_min{place}", low, expected)
 
     @property
     def round_trip_efficiency(self) -> float:

@@ -4,12 +4,16 @@ cycles, and settled by the grid.
 Powers are means over an interval at the AC terminals [kW], positive where a battery charges.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vpp.schedule.battery import Battery, energy_kwh, stored_kwh
+from vpp.schedule.checks import Arrays, rounding
+from vpp.schedule.curves import pieces
+from vpp.schedule.devices import BY_INTERVAL
 from vpp.schedule.problem import Problem, Schedule
 
 
@@ -18,6 +22,7 @@ def settle(
     charge_kw: np.ndarray,
     discharge_kw: np.ndarray,
     curtailed_kw: np.ndarray | None = None,
+    devices: Mapping[str, Arrays] | None = None,
 ) -> Schedule:
     """The schedule in which the batteries do this and the grid connection takes the rest.
 
@@ -27,42 +32,43 @@ def settle(
     charge_kw, discharge_kw : powers of the batteries [kW] (battery, interval).
     curtailed_kw : curtailed renewables [kW]; by default each interval curtails what is cheapest at
         its own prices and grid limits.
+    devices : arrays of each other device by its key; by default they do what they must.
 
     Returns
     -------
     The schedule; its balances hold exactly.
     """
+    if devices is None:
+        devices = {key: device.idle(problem.horizon) for key, _, device in problem.devices}
     net = problem.load_kw + charge_kw.sum(axis=0) - discharge_kw.sum(axis=0) - problem.renewables_kw
+    for key, _, device in problem.devices:
+        net = net + device.net_kw(devices[key])
     if curtailed_kw is None:
-        curtailed_kw = np.zeros(problem.intervals)
-        if problem.curtailable:
-            grid = problem.grid
-            bends = (
-                -net,
-                problem.renewables_kw,
-                -net - grid.export_limit_kw,
-                grid.import_limit_kw - net,
-            )
-            choices = np.clip(np.stack((curtailed_kw, *bends)), 0.0, problem.renewables_kw)
-            imports, exports = np.maximum(net + choices, 0.0), np.maximum(-net - choices, 0.0)
-            over = np.maximum(imports - grid.import_limit_kw, 0.0) + np.maximum(
-                exports - grid.export_limit_kw, 0.0
-            )
-            costs = (
-                imports * problem.import_cost_eur_per_mwh
-                - exports * problem.export_price_eur_per_mwh
-            )
-            best = np.argmin(costs + over * problem.penalties.grid_eur_per_mwh, axis=0)
-            curtailed_kw = choices[best, np.arange(problem.intervals)]
+        curtailed_kw = _cheapest_curtailment(problem, net)
     net = net + curtailed_kw
     socs = [
         stored_kwh(battery, c, d, problem.hours) / battery.capacity_kwh
         for battery, c, d in zip(problem.batteries, charge_kw, discharge_kw, strict=True)
     ]
     soc = np.array(socs).reshape(len(problem.batteries), problem.intervals)
-    return Schedule(
-        charge_kw, discharge_kw, curtailed_kw, np.maximum(net, 0.0), np.maximum(-net, 0.0), soc
-    )
+    powers = (np.maximum(net, 0.0), np.maximum(-net, 0.0))
+    return Schedule(charge_kw, discharge_kw, curtailed_kw, *powers, soc, dict(devices))
+
+
+def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
+    """Curtailed renewables [kW] that break grid limits least, and then cost least."""
+    none = np.zeros(problem.intervals)
+    if not problem.curtailable:
+        return none
+    most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
+    bends = (-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw)
+    choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
+    imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
+    over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
+    costs = imports * problem.import_cost_eur_per_mwh - exports * problem.export_price_eur_per_mwh
+    least = over.min(axis=0)
+    costs = np.where(over <= least + rounding(least), costs, np.inf)
+    return choices[np.argmin(costs, axis=0), np.arange(problem.intervals)]
 
 
 def within_grid(
@@ -91,14 +97,14 @@ def within_grid(
     ]
     charge, discharge = sum(power[0] for power in possible), sum(power[1] for power in possible)
     load, renewables = float(problem.load_kw[t]), float(problem.renewables_kw[t])
-    over = max(0.0, load - renewables + charge - discharge - problem.grid.import_limit_kw)
+    over = max(0.0, load - renewables + charge - discharge - problem.import_limit_kw[t])
     under = max(
         0.0,
         (0.0 if problem.curtailable else renewables)
         - load
         - charge
         + discharge
-        - problem.grid.export_limit_kw,
+        - problem.export_limit_kw[t],
     )
     keep_charge = max(0.0, 1 - over / charge) if charge else 1.0
     keep_discharge = max(0.0, 1 - under / discharge) if discharge else 1.0
@@ -124,20 +130,46 @@ def carry_out(
     -------
     The schedule.
     """
-    batteries = [Battery.of(battery) for battery in problem.batteries]
+    batteries = [Battery.of(battery.at(0)) for battery in problem.batteries]
     charge, discharge = np.zeros((2, len(batteries), problem.intervals))
     days = problem.local_days.tolist()
     used = [battery.cycles_so_far * battery.capacity_kwh for battery in problem.batteries]
     for t in range(problem.intervals):
         if t and days[t] != days[t - 1]:
             used = [0.0] * len(used)
-        able = tuple(map(within_cycles, batteries, used, [problem.hours] * len(used)))
+        now = [able_at(problem, b, t, battery) for b, battery in enumerate(batteries)]
+        able = tuple(map(within_cycles, now, used, [problem.hours] * len(used)))
         for b, power_kw in enumerate(within_grid(problem, t, wanted_kw(t, able), able)):
             done = able[b].step(power_kw, problem.hours)
             batteries[b] = replace(batteries[b], energy_kwh=done.battery.energy_kwh)
             charge[b, t], discharge[b, t] = done.charge_kw, done.discharge_kw
             used[b] += energy_kwh(done.discharge_kw, problem.hours)
     return settle(problem, charge, discharge)
+
+
+def able_at(problem: Problem, b: int, t: int, battery: Battery) -> Battery:
+    """A battery with what its powers, SOC bounds and curves allow in an interval.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    b : number of the battery.
+    t : number of the interval.
+    battery : the battery as it is.
+
+    Returns
+    -------
+    The battery, limited for this interval.
+    """
+    stated = problem.batteries[b]
+    limits: dict[str, Any] = {n: float(getattr(stated.at(t), n)) for n in BY_INTERVAL}
+    for name in ("charge", "discharge"):
+        for at_empty, rise in pieces(getattr(stated, f"{name}_curve")):
+            most = max(0.0, at_empty + rise * battery.soc)
+            limits[f"{name}_kw"] = min(limits[f"{name}_kw"], most)
+    if all(getattr(battery, name) == value for name, value in limits.items()):
+        return battery
+    return replace(battery, **limits)
 
 
 def within_cycles(battery: Battery, used_kwh: float, hours: float) -> Battery:

@@ -13,10 +13,10 @@ import numpy as np
 
 from vpp.runtime import terminal
 from vpp.schedule.battery import Battery, energy_kwh
-from vpp.schedule.columns import power_to_serve_kw
 from vpp.schedule.devices import ScheduledBattery
-from vpp.schedule.dispatch import settle, within_grid
+from vpp.schedule.dispatch import able_at, settle, within_grid
 from vpp.schedule.held_model import Held, shape
+from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import solve_model
 
@@ -68,10 +68,11 @@ class Rolling:
 
     def _reuse(self, problem: Problem) -> Schedule | None:
         """The schedule that a kept model finds; None where a new model has to."""
-        key = shape(problem)
+        model = build(problem, soft=False, exclusive={})
+        key = shape(model)
         if key not in self.held:
-            self.held[key] = Held.of(problem)
-        return self.held[key].solve(problem)
+            self.held[key] = Held.of(problem, model)
+        return self.held[key].solve(problem, model)
 
 
 def roll(
@@ -116,8 +117,8 @@ class _Done:
 
     def __init__(self, actual: Problem) -> None:
         self.actual, self.count, self.peak_kw = actual, 0, actual.grid.peak_so_far_kw
-        self.net_kw = power_to_serve_kw(actual)
-        self.batteries = [Battery.of(battery) for battery in actual.batteries]
+        self.net_kw = actual.load_kw - actual.renewables_kw
+        self.batteries = [Battery.of(battery.at(0)) for battery in actual.batteries]
         shape_of_powers = (len(self.batteries), actual.intervals)
         self.charge_kw, self.discharge_kw = np.zeros(shape_of_powers), np.zeros(shape_of_powers)
 
@@ -139,9 +140,10 @@ class _Done:
         first = self.count
         planned = (plan.charge_kw - plan.discharge_kw).T.tolist()
         for t in range(first, end):
-            powers = within_grid(self.actual, t, planned[t - first], self.batteries)
+            able = [able_at(self.actual, b, t, now) for b, now in enumerate(self.batteries)]
+            powers = within_grid(self.actual, t, planned[t - first], able)
             for b, power_kw in enumerate(powers):
-                step = self.batteries[b].step(power_kw, self.actual.hours)
+                step = able[b].step(power_kw, self.actual.hours)
                 self.batteries[b] = step.battery
                 self.charge_kw[b, t], self.discharge_kw[b, t] = step.charge_kw, step.discharge_kw
         self.count = end
@@ -149,8 +151,12 @@ class _Done:
             self.peak_kw = max(self.peak_kw, self._peak_since(first))
 
     def _peak_since(self, first: int) -> float:
-        """Highest mean import of the peak intervals from that of interval `first` on [kW]."""
-        blocks = self.actual.peak_blocks
+        """Highest mean import of the peak intervals from that of interval `first` on [kW].
+
+        Of an interval that goes on, the mean is that of the part that is done.
+        """
+        (whole,) = self.actual.peaks[:1]
+        blocks = whole.block
         part = slice(int(np.searchsorted(blocks, blocks[first])), self.count)
         net = self.net_kw[part] + self.charge_kw[:, part].sum(axis=0)
         net = net - self.discharge_kw[:, part].sum(axis=0)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from vpp.schedule.basis import PlanBasis, with_fees
 from vpp.schedule.devices import GridConnection
+from vpp.schedule.previous import NO_PLAN_BEFORE
 from vpp.schedule.problem import Problem
 
 
@@ -109,5 +110,6 @@ def with_terminal_value(problem: Problem, price_eur_per_mwh: float | None = None
 
 
 def without_battery(problem: Problem) -> Problem:
-    """The same site without batteries; limits bend at the same penalties."""
-    return replace(problem, batteries=(), penalties_as=problem.penalties)
+    """The same site without batteries, and without what is said of them."""
+    inverters = tuple(replace(inverter, batteries=()) for inverter in problem.inverters)
+    return replace(problem, batteries=(), inverters=inverters, previous=NO_PLAN_BEFORE)

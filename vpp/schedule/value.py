@@ -38,7 +38,7 @@ class BrokenScheduleError(VppError):
 def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
     """The cost of a schedule: energy, peak, CO2 and wear, less the value of energy that it adds.
 
-    Penalties of limits that bend are no money and are not in it; `bent_limits` counts these limits.
+    Limits that bend have no price; `bent_limits` counts them.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _net_eur(problem: Problem, money: Replay) -> float:
         money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0)
         for b in problem.batteries
     )
-    return money.cost_eur + money.wear_eur - money.left_eur + start
+    return money.objective_eur + start
 
 
 def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -120,8 +120,6 @@ def replay_or_raise(problem: Problem, schedule: Schedule, name: str) -> Replay:
 @dataclass(frozen=True, eq=False)
 class Valuation:
     """Ways to run one site over the same intervals, and the cost of each.
-
-    Penalties of limits that bend are in no cost.
 
     Parameters
     ----------
@@ -214,7 +212,7 @@ def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -
 def compare(
     actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray | None
 ) -> list[dict]:
-    """Compare schedules of one problem, perfect foresight among them; penalties are no cost.
+    """Compare schedules of one problem, perfect foresight among them.
 
     With counted intervals, `share_without_day` leaves out what the others cost, less the value of
     the energy that they add to the batteries at the terminal price; the peak stays. It may still be
