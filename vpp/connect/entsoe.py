@@ -43,15 +43,7 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
     ------
     ProviderError : the area is unknown, an answer is missing or of another shape.
     """
-    from entsoe.mappings import lookup_area
-
-    try:
-        code = lookup_area(wanted.area).code
-    except (KeyError, ValueError):
-        raise web.refusal(
-            f"no area {wanted.area}; expected one of entsoe-py's, such as DE_LU"
-        ) from None
-    area = wanted.area.lower().replace("_", "-")
+    code, area = _code(web, wanted), wanted.area.lower().replace("_", "-")
     price = _asked(web, wanted, {"documentType": "A44", "in_Domain": code, "out_Domain": code})
     if price is None:
         raise web.refusal(f"no prices of {wanted.area} in this span")
@@ -60,34 +52,44 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
     market = source(wanted, "market", f"price-{area}", name, step, price_area=wanted.area, **TERMS)
     found = [one_value(market, held, notes)]
     for kind, actual, forecast in _series(web, wanted, code):
-        if actual is None:
-            continue
-        values, step, notes = steps(web, actual * 1000.0, wanted, kind)
-        made = source(
-            wanted,
-            kind,
-            f"{kind}-{area}",
-            f"{kind.capitalize()} of {wanted.area}",
-            step,
-            capacity_kw=float(values.abs().max()),
-            **TERMS,
-        )
-        found.append(one_value(made, values, notes))
-        if forecast is not None:
-            found.append(
-                issued(
-                    web,
-                    wanted,
-                    forecast * 1000.0,
-                    source_id=f"{kind}-forecast-{area}",
-                    name=f"Day-ahead forecast of {kind}, {wanted.area}",
-                    quantity=kind,
-                    regressor_of=(f"{kind}-{area}", f"price-{area}"),
-                    issued_local=ISSUED_LOCAL,
-                    terms=TERMS,
-                )
-            )
+        if actual is not None:
+            found.append(_power(web, wanted, kind, area, actual * 1000.0))
+        if actual is not None and forecast is not None:
+            found.append(_forecast(web, wanted, kind, area, forecast * 1000.0))
     return found
+
+
+def _code(web: Web, wanted: Wanted) -> str:
+    """The platform's code of the area."""
+    from entsoe.mappings import lookup_area
+
+    try:
+        return lookup_area(wanted.area).code
+    except (KeyError, ValueError):
+        raise web.refusal(
+            f"no area {wanted.area}; expected one of entsoe-py's, such as DE_LU"
+        ) from None
+
+
+def _power(web: Web, wanted: Wanted, kind: str, area: str, power_kw: pd.Series) -> Fetched:
+    values, step, notes = steps(web, power_kw, wanted, kind)
+    name, capacity_kw = f"{kind.capitalize()} of {wanted.area}", float(values.abs().max())
+    made = source(wanted, kind, f"{kind}-{area}", name, step, capacity_kw=capacity_kw, **TERMS)
+    return one_value(made, values, notes)
+
+
+def _forecast(web: Web, wanted: Wanted, kind: str, area: str, power_kw: pd.Series) -> Fetched:
+    return issued(
+        web,
+        wanted,
+        power_kw,
+        source_id=f"{kind}-forecast-{area}",
+        name=f"Day-ahead forecast of {kind}, {wanted.area}",
+        quantity=kind,
+        regressor_of=(f"{kind}-{area}", f"price-{area}"),
+        issued_local=ISSUED_LOCAL,
+        terms=TERMS,
+    )
 
 
 def _series(
