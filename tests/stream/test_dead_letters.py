@@ -23,7 +23,7 @@ from small_stream import (
 
 import communication
 from sources import write_sources
-from vpp.stream import dead_letters, kafka, sink
+from vpp.stream import dead_letters, kafka, sink, topics
 from vpp.stream.kafka import StreamError
 
 
@@ -54,6 +54,7 @@ def test_dead_letters_are_stored_once_their_cause_is_mended(make_config):
 def test_a_dead_letter_sent_twice_is_listed_once(make_config):
     config = make_config()
     settings = kafka.kafka_settings(config)
+    topics.ensure_topics(config.kafka, settings, [kafka.topic_names(config)["wind"] + ".dlq"], 20)
     client = kafka.new_producer(settings, 10, Counter())
     letter = dead_letters.DeadLetter(
         kafka.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None

@@ -40,6 +40,9 @@ def render(content: Content) -> str:
         for name, figure in section.figures.items()
     }
     header = f"<h1>{escape(content.site)}</h1>\n{paragraph(issued_in_words(content), 'quiet')}"
+    header += "".join(
+        paragraph(f"{source_id}: {why}.", "warning") for source_id, why in content.behind.items()
+    )
     run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
     replacements = {
         "title": escape(content.site),

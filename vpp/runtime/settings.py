@@ -12,8 +12,10 @@ from pathlib import Path
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
+from vpp.runtime.price_rules import GRAMMAR, PriceRule, read_rules
 
 EMBEDDED = "embedded"
+MARKET = "market"  # the price of a tariff that follows the day-ahead market
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,17 @@ class Kafka(Section):
     topic_prefix : stands before every topic name.
     group_id : consumer group of the sink; sinks of one group share the partitions.
     security_protocol : how to reach the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-    sasl_mechanism : how to log in with SASL.
+    sasl_mechanism : how to log in with SASL: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN or OAUTHBEARER.
     sasl_username : name to log in with.
     sasl_password : password to log in with.
     ssl_ca_location : file of the authority that signed the brokers' certificate; empty: those of
         the system.
+    ssl_certificate_location : file of our own certificate, where the brokers ask for one.
+    ssl_key_location : file of its key.
+    ssl_key_password : password of the key's file.
+    partitions : number of partitions of a topic that is made here.
+    replication_factor : copies of it that the brokers hold; 0: as many as they usually do.
+    retention_h : hours for which it keeps messages; 0: for ever.
     batch_rows : the sink writes a batch when it holds so many rows.
     batch_s : or when it is so many seconds old.
     unknown_sources : a record of a source that is not registered: dead-letter it, or register the
@@ -83,7 +91,13 @@ class Kafka(Section):
     sasl_mechanism: str = "SCRAM-SHA-512"
     sasl_username: str = ""
     sasl_password: str = ""
-    ssl_ca_location: str = ""
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+    ssl_key_password: str = ""
+    partitions: int = number(6, 1, 10_000)
+    replication_factor: int = number(0, 0, 100)
+    retention_h: float = number(168.0, 0)
     batch_rows: int = number(20_000, 1, 1_000_000)
     batch_s: float = number(0.5, 0, 60)
     unknown_sources: str = choice("dead-letter", "dead-letter", "register")
@@ -161,6 +175,8 @@ class Forecast(Section):
     Parameters
     ----------
     horizon_h : a forecast covers so many hours.
+    stale_after_h : a source whose newest value is so many hours older than the newest of the others
+        is not current: a stand-in forecasts it, and the others do not wait for it.
     measurement_delay_min : a measurement is known so long after its interval's end.
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.
@@ -168,6 +184,7 @@ class Forecast(Section):
     """
 
     horizon_h: int = number(48, 1, 24 * 14)
+    stale_after_h: float = number(6.0, above=0)
     measurement_delay_min: float = number(0.0, 0)
     price_publication: str = "13:00"
     price_publication_zone: str = "Europe/Brussels"
@@ -244,6 +261,52 @@ class Grid(Section):
     export_fee_eur_per_mwh: float = 0.0
     peak_price_eur_per_kw: float = number(0.0, 0)
     peak_interval_min: int = number(60, 5)
+
+
+@dataclass(frozen=True)
+class Tariff(Section):
+    """`[tariff]`: what a MWh costs and earns; the fees of `[grid]` come on top.
+
+    Parameters
+    ----------
+    import_eur_per_mwh : market: the day-ahead price; or prices by months, days and local hours, the
+        first that matches holds: 325 Mon-Fri 07:00-20:00; 260 Nov-Mar; 210 (days also: holidays).
+    export_eur_per_mwh : the same for what is fed in.
+    import_surcharge_eur_per_mwh : added to the import price, before the factor.
+    import_factor : multiplies import price and surcharge, such as 1.19 for a value-added tax.
+    export_surcharge_eur_per_mwh : added to the export price; below 0: kept back.
+    export_factor : multiplies export price and surcharge.
+    currency : label of all money; it changes no number.
+    """
+
+    import_eur_per_mwh: str = MARKET
+    export_eur_per_mwh: str = MARKET
+    import_surcharge_eur_per_mwh: float = 0.0
+    import_factor: float = number(1.0, 0)
+    export_surcharge_eur_per_mwh: float = 0.0
+    export_factor: float = number(1.0, 0)
+    currency: str = "EUR"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("import_eur_per_mwh", "export_eur_per_mwh"):
+            try:
+                self.rules(key)
+            except ValueError as error:
+                expected = f"{MARKET}, or {GRAMMAR}; {error}"
+                raise FieldError(key, getattr(self, key), expected) from None
+        if not re.fullmatch(r"\S{1,8}", self.currency):
+            raise FieldError("currency", self.currency, "a label such as EUR, at most 8 characters")
+
+    def rules(self, key: str) -> tuple[PriceRule, ...] | None:
+        """The price rules of a key; None where it is the market's price."""
+        text = getattr(self, key).strip()
+        return None if text == MARKET else read_rules(text)
+
+    @property
+    def needs_market(self) -> bool:
+        """Whether a price is the market's."""
+        return MARKET in (self.import_eur_per_mwh.strip(), self.export_eur_per_mwh.strip())
 
 
 @dataclass(frozen=True)
@@ -327,9 +390,10 @@ class Config:
     Parameters
     ----------
     path : the file that was read, or the one that would have been.
-    paths, database, kafka, site, generation, forecast, training, mlflow, grid, optimization : the
-        sections of these names.
+    paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
+    grid, tariff, optimization : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
+    kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
     """
 
     path: Path
@@ -342,12 +406,14 @@ class Config:
     training: Training
     mlflow: Mlflow
     grid: Grid
+    tariff: Tariff
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
+    kafka_client: tuple[tuple[str, str], ...] = ()
 
 
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
-    if name not in ("path", "batteries")
+    if name not in ("path", "batteries", "kafka_client")
 }

@@ -218,7 +218,8 @@ class HighsRun:
             raise ValueError("an optimum without duals")
         least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
         held = np.flatnonzero(np.abs(outcome.reduced_costs) > least).astype(np.int32)
-        values = np.clip(outcome.found[held], self.lower[held], self.upper[held])
+        values = np.where(outcome.reduced_costs[held] > 0, self.lower[held], self.upper[held])
+        held, values = held[np.isfinite(values)], values[np.isfinite(values)]
         self.lower[held] = self.upper[held] = values
         self.highs.changeColsBounds(len(held), held, values, values)
         free = self.row_lower < self.row_upper
@@ -293,11 +294,13 @@ class CbcRun:
         """Keep the optimum; see `Run`."""
         if outcome.reduced_costs is None or outcome.duals is None:
             raise ValueError("an optimum without duals")
-        # CBC writes its answer with fewer digits
+        # CBC writes its answer with few digits
         least = 1e3 * DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
-        values = outcome.found.tolist()
         for j in np.flatnonzero(np.abs(outcome.reduced_costs) > least).tolist():
-            self.model.variables[j].bounds(values[j], values[j])
+            variable = self.model.variables[j]
+            bound = variable.lowBound if outcome.reduced_costs[j] > 0 else variable.upBound
+            if bound is not None:
+                variable.bounds(bound, bound)
         constraints = list(self.lp.constraints())
         for i in np.flatnonzero(np.abs(outcome.duals) > least).tolist():
             constraints[i].sense = pulp.LpConstraintEQ
@@ -306,7 +309,7 @@ class CbcRun:
         """Keep an objective at or below a number; see `Run`."""
         variables, self.caps = self.model.variables, self.caps + 1
         terms = [(variables[j], float(cost[j])) for j in np.flatnonzero(cost).tolist()]
-        name = f"no_more_{self.caps}"
+        name, most = f"no_more_{self.caps}", most + 1e-6 + 1e-8 * abs(most)  # of its few digits
         self.lp.addConstraint(Constraint(terms, pulp.LpConstraintLE, name, most))
 
     def choose(self, values: np.ndarray) -> None:

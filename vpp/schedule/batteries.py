@@ -35,7 +35,7 @@ def draft_batteries(problem: Problem, model: Model) -> None:
         start_kwh = flows[-1]
         model.conditions[str(b)] = Pair(
             *(f"charge_kw_{b}", f"discharge_kw_{b}"),
-            least_kw=rounding(battery.charge_kw, battery.discharge_kw),
+            least_kw=rounding(*problem.usable_kw(battery)),
             pays=_burning_pays(problem, battery),
             fit=partial(_fit, key=str(b), flows=flows),
         )
@@ -45,7 +45,9 @@ def draft_batteries(problem: Problem, model: Model) -> None:
             curve = getattr(battery, f"{power}_curve")
             taper(model, str(b), f"{power}_kw", curve, battery.capacity_kwh, start_kwh)
         if battery.charge_min_kw:
-            least = LeastPower(f"charge_kw_{b}", battery.charge_min_kw, rounding(battery.charge_kw))
+            least = LeastPower(
+                f"charge_kw_{b}", battery.charge_min_kw, rounding(problem.usable_kw(battery)[0])
+            )
             model.conditions[f"least_{b}"] = least
         if battery.wear_curve:
             divide_in_bands(problem, b, model)

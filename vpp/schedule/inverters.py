@@ -166,4 +166,5 @@ def check_flows(
         least = least + cut_least
         most = most - behind + cut_most if curtailable else most + cut_least
     checks.violate("curtailed_kw", curtailed_kw - most, "kW", slack)
-    checks.violate("curtailed_kw below what exceeds ac_kw", least - curtailed_kw, "kW", slack)
+    if inverters:
+        checks.violate("curtailed_kw below what exceeds ac_kw", least - curtailed_kw, "kW", slack)

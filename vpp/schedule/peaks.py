@@ -126,6 +126,8 @@ def billed(peak: Peak, local_min: np.ndarray, offset_min: np.ndarray, step_min: 
     The clock intervals that are in the window.
     """
     length = peak.interval_min
+    if not len(local_min):
+        return Billed(peak, np.zeros(0, dtype=int), np.zeros(0), np.zeros(0))
     # the day is divided from its midnight on, also where length does not divide it
     into, day = local_min % 1440 // length, local_min // 1440
     new = (np.diff(into, prepend=-1) != 0) | (np.diff(day, prepend=-1) != 0)

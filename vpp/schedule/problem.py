@@ -38,7 +38,6 @@ SERIES = (
     "load_kw",
     "renewables_kw",
     "co2_kg_per_mwh",
-    "import_fee_eur_per_mwh",
 )
 
 
@@ -50,15 +49,13 @@ class InfeasibleScheduleError(VppError):
 class Problem(Section):
     """Everything that a schedule depends on.
 
-    Each field says in the code what it is. Series that are numbers, or not given, are filled in.
+    Each field says in the code what it is. Load, renewables, prices and CO2 that are numbers, or not
+    given, become arrays.
     """
 
     step_min: int = stated("length of an interval [min]", low=1, high=1440)
     load_kw: np.ndarray = stated(
-        "consumption that has to be served; below 0 where it feeds in; default 0",
-        None,
-        least_length=1,
-        series=True,
+        "consumption that has to be served; below 0 where it feeds in; default 0", None, series=True
     )
     import_price_eur_per_mwh: np.ndarray = stated(
         "paid for each imported MWh; default 0", None, series=True
@@ -80,8 +77,8 @@ class Problem(Section):
     co2_price_eur_per_t: float = stated("price of the CO2 of imports", 0.0, low=0)
     time_limit_s: float = stated("for the solver", 60.0, above=0)
     gap: float = stated("relative gap at which a mixed-integer solve may stop", 1e-6, low=0, high=1)
-    import_fee_eur_per_mwh: np.ndarray = stated(
-        "paid for each imported MWh beside its price; default 0", None, series=True
+    import_fee_eur_per_mwh: np.ndarray | float = stated(
+        "paid for each imported MWh beside its price", 0.0, series=True
     )
     inverters: tuple[Inverter, ...] = stated(
         "hybrid inverters: plants and batteries behind one AC limit", ()
@@ -210,7 +207,7 @@ class Problem(Section):
     def local_days(self) -> np.ndarray:
         """Number of the local day that each interval starts on, from 0."""
         days = self.local_min // 1440
-        return days - days[0]
+        return days - days[:1]
 
     @cached_property
     def peaks(self) -> tuple[Billed, ...]:

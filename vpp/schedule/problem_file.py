@@ -154,9 +154,18 @@ def read_object(cls: type, raw: object, path: str = "") -> Any:
     try:
         return cls(**values)
     except FieldError as error:
-        written = raw.get(error.key)  # as written: 95, not 95.0
+        written = _written(raw, error.key)  # as written: 95, not 95.0
         shown = written if isinstance(written, (int, float)) else error.value
         raise FieldError(dot + error.key, shown, error.expected) from None
+
+
+def _written(raw: dict, key: str) -> object:
+    """What a file has for a field, or for a number of its list, such as `soc_min[3]`."""
+    name, _, place = key.partition("[")
+    value = raw.get(name)
+    if place and isinstance(value, list) and place[:-1].isdecimal():
+        return value[int(place[:-1])]
+    return value
 
 
 def _value(
@@ -173,7 +182,7 @@ def _value(
     accepted: Any = {np.ndarray: list, tuple: list, datetime: str}.get(plain, plain)
     if not isinstance(raw, accepted):
         raise _refused(path, raw, JSON_TYPES[plain][1])
-    least = meta.get("least_length", 0)
+    least = meta.get("least_length", 1 if meta.get("series") else 0)
     if isinstance(raw, (str, list)) and len(raw) < least:
         what = "character" if isinstance(raw, str) else "value"
         raise _refused(path, raw, f"at least {least} {what}")
@@ -257,6 +266,7 @@ def _field_schema(kind: type, needed: bool, item: dataclasses.Field) -> dict:
             schema["default"] = _as_json(item.default)
     if meta.get("series"):
         schema["type"] = ["number", *np.atleast_1d(schema["type"]).tolist()]
+        schema["minItems"] = 1
         if "null" in meta:
             schema["items"]["type"] = ["number", "null"]
     for name, key in (("low", "minimum"), ("high", "maximum"), ("above", "exclusiveMinimum")):

@@ -245,6 +245,8 @@ def _next(moves: np.ndarray) -> np.ndarray:
 def _charging(at: dict, surplus: bool, battery: ScheduledBattery) -> str:
     if np.isnan(at["value"]):
         return f"charge: {UNPRICED}"
+    if at["bus"] > at["stores"] + LEAST_EUR_PER_MWH:
+        return f"charge: brings a limit that bends nearer, at {_price(at['bus'])}"
     said = f"charge: {'surplus worth' if surplus else 'price'} {_stores(at, battery)}"
     # another MWh would only take the place of one that is charged at this price: say its use
     tie = abs(at["bus"] - at["stores"]) < LEAST_EUR_PER_MWH < at["used_later"] - at["bus"]
@@ -254,6 +256,8 @@ def _charging(at: dict, surplus: bool, battery: ScheduledBattery) -> str:
 def _discharging(at: dict, sells: bool, battery: ScheduledBattery) -> str:
     if np.isnan(at["value"]):
         return f"discharge: {UNPRICED}"
+    if at["bus"] < at["spends"] - LEAST_EUR_PER_MWH:
+        return f"discharge: brings a limit that bends nearer, at {_price(at['bus'])}"
     use = "sell" if sells else "serve load"
     if at["value"] < 0:
         use = "make room for energy that is paid for taking,"

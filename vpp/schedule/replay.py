@@ -166,7 +166,7 @@ def _check_battery(problem: Problem, schedule: Schedule, b: int, checks: Checks)
     charge, discharge = schedule.charge_kw[b], schedule.discharge_kw[b]
     stored = stored_kwh(battery, charge, discharge, problem.hours)
     before = np.concatenate(([battery.soc_initial], stored[:-1] / battery.capacity_kwh))
-    slack = rounding(battery.charge_kw, battery.discharge_kw)
+    slack = rounding(*problem.usable_kw(battery))
     for name, power in (("charge", charge), ("discharge", discharge)):
         checks.violate(f"{path}.{name}_kw below 0", -power, "kW", slack)
         most = problem.by_interval(battery, f"{name}_kw")

@@ -16,7 +16,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection, cursor, encodings
 
 from vpp.site.kinds import MEASUREMENTS, Kind
-from vpp.storage.rows import Query, names_of, one_row
+from vpp.storage.rows import Parameters, Query, names_of, one_row
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -53,7 +53,7 @@ def _encode_rows(columns: Mapping[str, np.ndarray]) -> bytes:
 
 
 def copy_out(
-    conn: connection, query: Query, parameters: tuple, columns: Sequence[str]
+    conn: connection, query: Query, parameters: Parameters, columns: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The result of a query without NULLs, ten times faster than row by row.
 

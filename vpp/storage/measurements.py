@@ -12,10 +12,9 @@ import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from vpp.site.kinds import KINDS, MEASUREMENTS, SERIES_KINDS, WEATHER
+from vpp.site.kinds import KINDS, MEASUREMENTS, WEATHER
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
-from vpp.storage.connection import DataGapError
 from vpp.storage.errors import explained
 from vpp.storage.rows import Moment, between, names_of, select_rows, upsert_rows
 
@@ -210,42 +209,6 @@ def read_resampled(
     if len(frame):
         frame = frame.resample(f"{step_min}min", origin="epoch").asfreq()
     return frame.rename_axis("time")
-
-
-def data_end(conn: connection) -> pd.Timestamp:
-    """End of the newest interval that every solar, wind and load source has [UTC].
-
-    It is the default "now" of forecasts and plans. Where steps differ it is that of the longest,
-    so that each forecast begins with an interval of its source.
-
-    Raises
-    ------
-    DataGapError : no such source is registered, or one of them has no measurement.
-    """
-    ends, empty = [], []
-    sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
-    for source in sources:
-        if source.kind != "market":
-            latest = read_latest(conn, source)
-            if latest:
-                ends.append(latest[0] + pd.Timedelta(minutes=source.step_min))
-            else:
-                empty.append(source.source_id)
-    if not ends and not empty and sources:
-        raise DataGapError(
-            "the database holds prices only, which have no data end; name a time with --issue-time"
-        )
-    if not ends:
-        raise DataGapError(
-            "the database holds no measurements yet; run python communication.py (after python "
-            "generation.py)"
-        )
-    if empty:
-        raise DataGapError(
-            f"no measurement of {', '.join(empty)} in the database; run python communication.py "
-            "with their data"
-        )
-    return min(ends).tz_convert("UTC").floor(f"{max(source.step_min for source in sources)}min")
 
 
 def count_measurements(conn: connection) -> dict[str, int]:

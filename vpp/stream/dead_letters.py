@@ -12,13 +12,14 @@ from vpp.runtime.settings import Config
 from vpp.stream.kafka import (
     REQUEST_S,
     StreamError,
-    cause,
+    close,
     new_consumer,
     new_producer,
     origin,
     send,
     topic_names,
 )
+from vpp.stream.refusals import explained
 
 DLQ_SUFFIX = ".dlq"
 DLQ_VALUE_BYTES = 64_000  # more of a refused value is cut
@@ -137,9 +138,9 @@ def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadL
             else:
                 found[letter.origin] = letter
     except KafkaException as error:
-        raise StreamError(f"Kafka: {cause(error)}; start the broker or correct [kafka]") from None
+        raise StreamError(f"Kafka: {explained(error)}") from None
     finally:
-        consumer.close()
+        close(consumer)
     return [found[origin] for origin in sorted(found) if origin not in resolved]
 
 

@@ -20,10 +20,11 @@ from confluent_kafka import KafkaException
 
 from vpp.runtime.settings import Config
 from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
-from vpp.stream.dead_letters import DeadLetter, DeadLetterQueue
-from vpp.stream.kafka import cause, kafka_settings, topic_names, wait_for_topics
+from vpp.stream.dead_letters import DLQ_SUFFIX, DeadLetter, DeadLetterQueue
+from vpp.stream.kafka import cause, kafka_settings, topic_names
 from vpp.stream.positions import Positions
 from vpp.stream.retry import Retry, Stopped
+from vpp.stream.topics import ensure_topics
 from vpp.stream.writer import Outcome, Store
 
 log = logging.getLogger("sink")
@@ -96,7 +97,7 @@ class Sink:
             while not self.stop.is_set():
                 try:
                     rows = self.take_batch()
-                    if self.positions.broker_error is not None:
+                    if self.positions.broker_error is not None or self.positions.has_failed:
                         self.complete()
                         self.retry("Kafka", self.reach_broker)
                     elif rows < POLL_ROWS and self._is_imported():
@@ -173,14 +174,16 @@ class Sink:
         The embedded broker is started again where it has ended, and has a new address then.
         """
         settings, positions = kafka_settings(self.config), self.positions
-        if positions.consumer is None or settings != positions.settings:
+        is_member = positions.consumer is not None and not positions.has_failed
+        if not is_member or settings != positions.settings:
             positions.leave()
-            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             topics = list(self.topics.values())
-            wait_for_topics(self.dead_letters.producer, topics, self.ask_s)
+            letters = [topic + DLQ_SUFFIX for topic in topics]
+            ensure_topics(self.config.kafka, settings, topics + letters, self.ask_s)
+            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             positions.join(settings, topics)
         else:
-            positions.consumer.list_topics(timeout=ASK_S)
+            positions.member.list_topics(timeout=ASK_S)
         positions.broker_error = None
 
     def _is_imported(self) -> bool:

@@ -13,12 +13,13 @@ from vpp.stream.kafka import (
     REQUEST_S,
     Lag,
     StreamError,
-    cause,
+    close,
     kafka_settings,
     lags,
     new_consumer,
     topic_names,
 )
+from vpp.stream.refusals import explained
 from vpp.stream.sink import Count
 
 
@@ -109,9 +110,7 @@ def _lags(config: Config, settings: dict[str, object]) -> dict[str, list[Lag]]:
         partitions = {name: sorted(known[name].partitions) for name in names if name in known}
         found = lags(consumer, partitions)
     except KafkaException as error:
-        raise StreamError(
-            f"Kafka: {cause(error)}; start the broker (make up, or bootstrap_servers = embedded)"
-        ) from None
+        raise StreamError(f"Kafka: {explained(error)}") from None
     finally:
-        consumer.close()
+        close(consumer)
     return {name: [item for item in found if item.topic == name] for name in names}
