@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass, field
 
 import reference_devices as devices
-from reference_programme import GRID, Expression, Programme
+from reference_programme import BOUND, GRID, Expression, Programme
 
-HELD = 1e-7  # by how much a class may exceed its least value [kWh], for the solver's rounding
+# By how much a class may exceed its least value [kWh] for the solver's rounding, the first that it
+# needs: what is left to one class the next ones turn into energy and money.
+HELD = (1e-10, 1e-9, 1e-8, 1e-7)
 LIMIT_NAMES = ("import_limit_kw", "export_limit_kw")
 
 
@@ -100,10 +102,11 @@ def _in_order(programme, bends, money, throughput) -> dict:
     found, least = programme.least(money), [0.0, 0.0, 0.0]
     if found is None:
         del programme.rows[rows:]
-        for kind, bend in enumerate(bends):
-            least[kind] = programme.least(bend)[0]
-            programme.most(bend, least[kind] + HELD)
-        found = programme.least(money)
+        least[GRID], _ = programme.least(bends[GRID])
+        for kind, goal in enumerate((*bends[BOUND:], money)):
+            found = _held(programme, bends[kind], least[kind], goal)
+            if kind + 1 < len(bends):
+                least[kind + 1] = found[0]
     programme.most(money, found[0] + 1e-7 * max(1.0, abs(found[0])))
     moved = programme.least(throughput)
     return {
@@ -111,6 +114,17 @@ def _in_order(programme, bends, money, throughput) -> dict:
         "objective_eur": found[0],
         "throughput_kwh": moved[0],
     }
+
+
+def _held(programme, bend, least: float, goal) -> tuple:
+    """The next goal's optimum with a class held at its least value."""
+    for slack in HELD:
+        programme.most(bend, least + slack)
+        found = programme.least(goal)
+        if found is not None:
+            return found
+        programme.rows.pop()
+    raise ArithmeticError(f"a class cannot be held at {least}")
 
 
 def _position(programme, problem: dict, count: int) -> list:

@@ -145,4 +145,7 @@ def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
 
 def _battery(raw: Mapping[str, Any]) -> ScheduledBattery:
     targets = tuple(SocTarget(**target) for target in raw["soc_targets"])
-    return ScheduledBattery(**{**raw, "soc_targets": targets})
+    curves = {
+        name: tuple(map(tuple, values)) for name, values in raw.items() if name.endswith("_curve")
+    }
+    return ScheduledBattery(**{**raw, **curves, "soc_targets": targets})

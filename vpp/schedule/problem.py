@@ -20,12 +20,15 @@ from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.fields import Section, check_zone
 from vpp.schedule.checks import Arrays, Violation
 from vpp.schedule.clock import local_minutes, offsets_min
+from vpp.schedule.deferrable import DeferrableLoad
 from vpp.schedule.device import Device, Horizon
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
+from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
 from vpp.schedule.previous import NO_PLAN_BEFORE, Previous
 from vpp.schedule.series import common_length, part_of
+from vpp.schedule.vehicles import Vehicle
 
 __all__ = ["Certificate", "Problem", "Result", "Schedule", "Violation"]
 
@@ -46,8 +49,8 @@ class InfeasibleScheduleError(VppError):
 class Problem(Section):
     """Everything that a schedule depends on.
 
-    Each field says in the code what it is. Load, renewables, prices and CO2 that are numbers, or not
-    given, become arrays.
+    Each field says in the code what it is. Load, renewables, prices and CO2 that are numbers, or
+    not given, become arrays.
     """
 
     step_min: int = stated("length of an interval [min]", low=1, high=1440)
@@ -79,6 +82,13 @@ class Problem(Section):
     )
     inverters: tuple[Inverter, ...] = stated(
         "hybrid inverters: plants and batteries behind one AC limit", ()
+    )
+    vehicles: tuple[Vehicle, ...] = stated("electric vehicles at their chargers", ())
+    deferrable_loads: tuple[DeferrableLoad, ...] = stated(
+        "loads that may run at another time, within a window", ()
+    )
+    heat_stores: tuple[HeatStore, ...] = stated(
+        "tanks and buildings that hold heat, with heat pump and heating rod", ()
     )
     previous: Previous = stated("the plan before", NO_PLAN_BEFORE)
     change_price_eur_per_mwh: float = stated(
@@ -255,7 +265,7 @@ class Problem(Section):
         return charge_kw, np.minimum(discharge_kw, most_kw * battery.eta_discharge)
 
     def before_kw(self, battery: ScheduledBattery) -> np.ndarray:
-        """What the plan before had a battery do.
+        """The power that the plan before had for a battery.
 
         Parameters
         ----------
