@@ -66,6 +66,17 @@ def _pieces(wanted: Wanted) -> Iterator[dict[str, str]]:
 
 
 def price(web: Web, wanted: Wanted) -> Fetched:
+    """The day-ahead prices of a bidding zone, on the finest step of the span.
+
+    Parameters
+    ----------
+    web : the provider.
+    wanted : span, site and area.
+
+    Raises
+    ------
+    ProviderError : an answer is missing, or of another shape or unit.
+    """
     parts = []
     for piece in _pieces(wanted):
         answer = web.json("price", {"bzn": wanted.area, **piece})
