@@ -3,6 +3,7 @@
 The topics of dead letters are in dead_letters.py.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ from vpp.runtime.servers import ensure_running
 from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site.kinds import KINDS
 
+log = logging.getLogger("stream")
+
 SESSION_MS = 6_000  # a killed consumer's partitions go to another after this
 REQUEST_S = 5.0
+END_IS_TOLD = {"enable.partition.eof": True}  # setting of a consumer that must know an end
 MOCK_CLUSTER = "mockCluster"  # how the cluster id of librdkafka's own broker begins
 
 
@@ -159,12 +163,28 @@ def new_consumer(
     )
 
 
+def close(consumer: Consumer) -> None:
+    """Close a consumer, whatever becomes of the broker meanwhile.
+
+    Its last words to the group are lost then, and the group notices after a while.
+
+    Parameters
+    ----------
+    consumer : it cannot be used afterwards.
+    """
+    try:
+        consumer.close()
+    except Exception as error:  # closed while it joins, it raises whatever its callbacks met
+        log.debug("consumer closed with %r", error)
+
+
 def send(
     producer: Producer,
     topic: str,
     value: bytes | None,
     key: bytes | str | None,
     headers: Mapping[str, str] | None = None,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
 ) -> None:
     """Queue a message, waiting while the queue is full.
 
@@ -173,10 +193,12 @@ def send(
     producer : it must be flushed afterwards.
     topic : its name.
     value, key, headers : of the message.
+    on_delivery : told when it fails, in the place of the producer's own report.
     """
+    more = {} if on_delivery is None else {"on_delivery": on_delivery}
     while True:
         try:
-            producer.produce(topic, value, key, headers=list((headers or {}).items()))
+            producer.produce(topic, value, key, headers=list((headers or {}).items()), **more)
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.01)
@@ -246,7 +268,7 @@ class Lag:
     @property
     def unread(self) -> int:
         """Number of messages that the group has still to store."""
-        return self.high - max(self.low, self.committed or 0)
+        return max(0, self.high - max(self.low, self.committed or 0))
 
 
 def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:
