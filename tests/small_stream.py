@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 import db
 from sources import Source, write_sources
-from vpp.stream import kafka, sink
+from vpp.stream import kafka, sink, topics
 
 START = pd.Timestamp("2025-01-01T00:00Z")
 SOURCES = [
@@ -56,9 +56,10 @@ def send(config, kind, values, timestamps=None):
     The key is the source; that of bytes is "k".
     """
     settings = kafka.kafka_settings(config)
+    topic = kafka.topic_names(config)[kind]
+    topics.ensure_topics(config.kafka, settings, [topic], 20)
     settings |= {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000}
-    client, topic = Producer(settings), kafka.topic_names(config)[kind]
-    kafka.wait_for_topics(client, [topic], 20)
+    client = Producer(settings)
     for place, value in enumerate(values):
         sent_at = {"timestamp": timestamps[place]} if timestamps else {}
         while True:

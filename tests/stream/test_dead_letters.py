@@ -28,7 +28,7 @@ from small_stream import (
 
 import communication
 from sources import write_sources
-from vpp.stream import dead_letters, kafka, sink
+from vpp.stream import dead_letters, kafka, sink, topics
 from vpp.stream.kafka import StreamError
 
 
@@ -59,6 +59,7 @@ def test_dead_letters_are_stored_once_their_cause_is_mended(make_config):
 def test_a_dead_letter_sent_twice_is_listed_once(make_config):
     config = make_config()
     settings = kafka.kafka_settings(config)
+    topics.ensure_topics(config.kafka, settings, [kafka.topic_names(config)["wind"] + ".dlq"], 20)
     client = kafka.new_producer(settings, 10, Counter())
     letter = dead_letters.DeadLetter(
         kafka.topic_names(config)["wind"], 1, 7, 1000, "too much", b"k", b"{}", None
@@ -136,7 +137,7 @@ def test_messages_of_someone_else_in_a_dead_letter_topic_break_nothing(make_conf
         [*good.items(), ("topic", "twice")],
     ]
     client = kafka.new_producer(settings, 10, Counter())
-    kafka.wait_for_topics(client, [topic, topic + ".dlq"], 20)
+    topics.ensure_topics(config.kafka, settings, [topic, topic + ".dlq"], 20)
     for place, headers in enumerate(strange):
         more = {} if headers is None else {"headers": headers}
         client.produce(topic + ".dlq", b"\x00" * place, b"\xff", timestamp=place * 10**15, **more)
@@ -161,7 +162,7 @@ def test_status_does_not_read_the_dead_letters(make_config):
     config = make_config()
     settings, topic = kafka.kafka_settings(config), kafka.topic_names(config)["wind"]
     client = kafka.new_producer(settings, 60, Counter())
-    kafka.wait_for_topics(client, [topic, topic + ".dlq"], 20)
+    topics.ensure_topics(config.kafka, settings, [topic, topic + ".dlq"], 20)
     letter = dead_letters.DeadLetter(topic, 1, 0, 1000, "too much", b"k", b"{}" * 50, None)
 
     def look():

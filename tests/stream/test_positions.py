@@ -31,17 +31,9 @@ from vpp.stream import kafka, producer, sink
 from vpp.stream.positions import Positions
 
 
-def test_messages_dropped_by_the_broker_are_counted(make_config, servers, caplog):
+def test_messages_dropped_by_the_broker_are_counted(make_config, little_room, caplog):
     config = make_config()
     register(config)
-    probe = kafka.new_consumer(kafka.kafka_settings(config), "probe")
-    drops = producer.has_little_room(probe)
-    probe.close()
-    if not drops:
-        pytest.skip(
-            "needs the embedded broker, which drops more than 5 MiB a partition; leave "
-            "VPP_TEST_KAFKA unset"
-        )
     noise = [
         power(iso(n % 5000, 15), n % 100) | {"pad": f"{math.sin(n) * 1e16:.0f}" * 12}
         for n in range(40_000)
@@ -84,7 +76,8 @@ def test_a_topic_made_anew_is_read_from_its_beginning(sink_config, caplog):
         pass
     assert (member.counts["solar"].stored, member.counts["solar"].lost) == (10, 0)
     assert list(read(config, SOURCES[0])) == list(range(10))
-    assert sorted(committed(config, "solar")) == [0, 0, 0, 10]
+    *empty, full = sorted(committed(config, "solar"))
+    assert set(empty) <= {0} and full == 10
     assert "was made anew (it ends at 10): reading it from its beginning" in caplog.text
 
 

@@ -61,11 +61,17 @@ class Kafka(Section):
     topic_prefix : stands before every topic name.
     group_id : consumer group of the sink; sinks of one group share the partitions.
     security_protocol : how to reach the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-    sasl_mechanism : how to log in with SASL.
+    sasl_mechanism : how to log in with SASL: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN or OAUTHBEARER.
     sasl_username : name to log in with.
     sasl_password : password to log in with.
     ssl_ca_location : file of the authority that signed the brokers' certificate; empty: those of
         the system.
+    ssl_certificate_location : file of our own certificate, where the brokers ask for one.
+    ssl_key_location : file of its key.
+    ssl_key_password : password of the key's file.
+    partitions : number of partitions of a topic that is made here.
+    replication_factor : copies of it that the brokers hold; 0: as many as they usually do.
+    retention_h : hours for which it keeps messages; 0: for ever.
     batch_rows : the sink writes a batch when it holds so many rows.
     batch_s : or when it is so many seconds old.
     unknown_sources : a record of a source that is not registered: dead-letter it, or register the
@@ -87,7 +93,13 @@ class Kafka(Section):
     sasl_mechanism: str = "SCRAM-SHA-512"
     sasl_username: str = ""
     sasl_password: str = ""
-    ssl_ca_location: str = ""
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+    ssl_key_password: str = ""
+    partitions: int = number(6, 1, 10_000)
+    replication_factor: int = number(0, 0, 100)
+    retention_h: float = number(168.0, 0)
     batch_rows: int = number(20_000, 1, 1_000_000)
     batch_s: float = number(0.5, 0, 60)
     unknown_sources: str = choice("dead-letter", "dead-letter", "register")
@@ -332,6 +344,7 @@ class Config:
     paths, database, kafka, site, generation, forecast, training, mlflow, grid, optimization : the
         sections of these names.
     batteries : of the `[battery:NAME]` sections, in their order.
+    kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
     """
 
     path: Path
@@ -346,10 +359,11 @@ class Config:
     grid: Grid
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
+    kafka_client: tuple[tuple[str, str], ...] = ()
 
 
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
-    if name not in ("path", "batteries")
+    if name not in ("path", "batteries", "kafka_client")
 }

@@ -116,7 +116,8 @@ def collect(
     until = time.monotonic() + kafka.batch_s
     while len(batch) < kafka.batch_rows and size < BATCH_BYTES:
         left = until - time.monotonic()
-        if left <= 0 or stop.is_set() or positions.broker_error is not None or positions.notices:
+        is_away = positions.broker_error is not None or positions.has_failed
+        if left <= 0 or stop.is_set() or is_away or positions.notices:
             break
         hurry = is_awaited or bool(batch)
         rows = min(POLL_ROWS, kafka.batch_rows - len(batch))

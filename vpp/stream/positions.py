@@ -7,7 +7,9 @@ has lost meanwhile: the new owner may have gone back, or be further.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
+import tenacity
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from vpp.stream import unreadable
@@ -60,6 +62,7 @@ class Positions:
         self.say = Seldom()
         self.held = False
         self.broker_error: KafkaError | None = None
+        self.has_failed = False  # to take its partitions
 
     # membership
 
@@ -83,7 +86,7 @@ class Positions:
         settings : as of `kafka_settings`.
         topics : their names.
         """
-        self.settings, self.topics = settings, list(topics)
+        self.settings, self.topics, self.has_failed = settings, list(topics), False
         self.consumer = new_consumer(settings | END_IS_TOLD, self.group_id, self.on_error)
         self.consumer.subscribe(
             self.topics,
@@ -157,15 +160,38 @@ class Positions:
     # assignment
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Read on where the group is.
+
+        No error may leave it: the client would raise what is no exception, which nothing catches.
+        The member has nothing to read then, and joins anew.
+        """
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_new_topic),
+            stop=tenacity.stop_after_attempt(10),
+            wait=tenacity.wait_fixed(0.2),
+            reraise=True,
+        )
+        try:
+            starts = retry(self._starts, consumer, partitions)
+            self.offsets = {(item.topic, item.partition): item.offset for item in starts}
+            consumer.assign(starts)
+            if self.held:
+                consumer.pause(starts)
+        except Exception as error:
+            log.debug("no partitions taken: %r", error)
+            self.has_failed = True
+            with suppress(Exception):
+                consumer.assign([])
+
+    def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         committed = consumer.committed(partitions, timeout=REQUEST_S) if partitions else []
+        places = [(item.topic, item.partition) for item in committed]
+        watermarks = [consumer.get_watermark_offsets(item, timeout=REQUEST_S) for item in committed]
         starts = []
-        for item in committed:
-            offset = self._start(consumer, item, max(0, item.offset))
-            starts.append(TopicPartition(item.topic, item.partition, offset))
-        self.offsets = {(item.topic, item.partition): item.offset for item in starts}
-        consumer.assign(starts)
-        if self.held:
-            consumer.pause(starts)
+        for item, place, (low, high) in zip(committed, places, watermarks, strict=True):
+            offset = self._start(place, max(0, item.offset), low, high)
+            starts.append(TopicPartition(*place, offset))
+        return starts
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._end_assignment()
@@ -242,13 +268,11 @@ class Positions:
 
     # loss
 
-    def _start(self, consumer: Consumer, item: TopicPartition, position: int) -> int:
+    def _start(self, place: Partition, position: int, low: int, high: int) -> int:
         """Where to read on; reports dropped messages, and a topic that was made anew."""
-        low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
-        place = (item.topic, item.partition)
         if position < low:
             lost = low - position
-            self.on_lost(item.topic, lost)
+            self.on_lost(place[0], lost)
             log.error("%s [%d]: the broker dropped %d messages before they were read", *place, lost)
             return low
         if position > high:
@@ -271,7 +295,8 @@ class Positions:
                 item = self._skip(place, max(offset, self.offsets.get(place, offset)), error)
             elif offset >= self.offsets.get(place, offset + 1):
                 item = TopicPartition(topic, number)
-                item.offset = self._start(self.member, item, offset)
+                low, high = self.member.get_watermark_offsets(item, timeout=REQUEST_S)
+                item.offset = self._start(place, offset, low, high)
             else:
                 continue
             self.offsets[place] = item.offset
@@ -289,3 +314,14 @@ class Positions:
                 *(*place, offset, end - 1, cause(KafkaException(error))),
             )
         return TopicPartition(*place, end)
+
+
+def _is_new_topic(error: BaseException) -> bool:
+    """Whether a broker does not know yet, or not any more, that it leads a partition."""
+    codes = (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+    )
+    return isinstance(error, KafkaException) and error.args[0].code() in codes

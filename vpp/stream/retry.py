@@ -14,9 +14,10 @@ import psycopg2
 import tenacity
 from confluent_kafka import KafkaException
 
-from vpp.runtime.errors import VppError
+from vpp.runtime.errors import ConfigError, VppError
 from vpp.storage.errors import first_line
 from vpp.stream.kafka import StreamError, cause
+from vpp.stream.refusals import RefusedError
 
 log = logging.getLogger("sink")
 
@@ -99,7 +100,7 @@ class Retry:
 
         limit = self.give_up_s
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((VppError, psycopg2.Error, KafkaException)),
+            retry=tenacity.retry_if_exception(self._may_end),
             wait=tenacity.wait_exponential(0.2, max=LONGEST_PAUSE_S),
             stop=tenacity.stop_never if limit is None else tenacity.stop_after_delay(limit),
             before_sleep=note,
@@ -115,6 +116,12 @@ class Retry:
             log.info("%s is back", server)
             self.resume()
         return result
+
+    def _may_end(self, error: BaseException) -> bool:
+        """Whether another attempt may help; a service waits for its password to be mended, too."""
+        if isinstance(error, ConfigError | RefusedError) and self.give_up_s is not None:
+            return False
+        return isinstance(error, VppError | psycopg2.Error | KafkaException)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

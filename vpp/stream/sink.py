@@ -13,7 +13,7 @@ drained gives up after `[database] wait_s`.
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,12 +21,13 @@ from confluent_kafka import KafkaException
 
 from vpp.runtime.settings import Config
 from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
-from vpp.stream.dead_letters import DeadLetter, DeadLetterQueue
+from vpp.stream.dead_letters import DLQ_SUFFIX, DeadLetter, DeadLetterQueue
 from vpp.stream.faults import reason_kind
-from vpp.stream.kafka import StreamError, kafka_settings, new_producer, topic_names, wait_for_topics
+from vpp.stream.kafka import StreamError, kafka_settings, topic_names
 from vpp.stream.positions import Partition, Positions
 from vpp.stream.refusals import explained
 from vpp.stream.retry import Retry, Seldom, Stopped
+from vpp.stream.topics import ensure_topics
 from vpp.stream.writer import Outcome, Store
 
 log = logging.getLogger("sink")
@@ -104,7 +105,7 @@ class Sink:
             while not self.stop.is_set():
                 try:
                     rows = self.take_batch()
-                    if self.positions.broker_error is not None:
+                    if self.positions.broker_error is not None or self.positions.has_failed:
                         self.complete()
                         self.retry("Kafka", self.reach_broker)
                     elif rows < POLL_ROWS and self._is_imported():
@@ -114,8 +115,8 @@ class Sink:
                             break
                 except KafkaException as error:
                     self.say("Kafka", "Kafka, trying again: %s", explained(error))
-                    self._refuse_standstill()
                     self.complete()
+                    self._refuse_standstill()
                     self.positions.leave()
                     self.retry("Kafka", self.reach_broker)
             self.complete()
@@ -194,14 +195,16 @@ class Sink:
         The embedded broker is started again where it has ended, and has a new address then.
         """
         settings, positions = kafka_settings(self.config), self.positions
-        if positions.consumer is None or settings != positions.settings:
+        is_member = positions.consumer is not None and not positions.has_failed
+        if not is_member or settings != positions.settings:
             positions.leave()
-            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             topics = list(self.topics.values())
-            wait_for_topics(new_producer(settings, self.ask_s, Counter()), topics, self.ask_s)
+            letters = [topic + DLQ_SUFFIX for topic in topics]
+            ensure_topics(self.config.kafka, settings, topics + letters, self.ask_s)
+            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             positions.join(settings, topics)
         else:
-            positions.consumer.list_topics(timeout=ASK_S)
+            positions.member.list_topics(timeout=ASK_S)
         positions.broker_error = None
 
     def _is_imported(self) -> bool:
