@@ -78,6 +78,10 @@ class Kafka(Section):
     batch_s : or when it is so many seconds old.
     unknown_sources : a record of a source that is not registered: dead-letter it, or register the
         source.
+    max_new_sources : so many sources are registered from the stream at most; records of others are
+        dead-lettered.
+    wrong_keys : a message whose key is not its source_id, and so keeps it in no order: dead-letter
+        it, or store it.
     earliest_time : an earlier record is dead-lettered.
     latest_days_ahead : a record more days ahead of the clock is dead-lettered.
     price_min_eur_per_mwh : a lower price is dead-lettered.
@@ -101,8 +105,10 @@ class Kafka(Section):
     batch_rows: int = number(20_000, 1, 1_000_000)
     batch_s: float = number(0.5, 0, 60)
     unknown_sources: str = choice("dead-letter", "dead-letter", "register")
+    max_new_sources: int = number(100, 0)
+    wrong_keys: str = choice("dead-letter", "dead-letter", "store")
     earliest_time: date = date(2000, 1, 1)
-    latest_days_ahead: float = number(7.0, 0)
+    latest_days_ahead: float = number(7.0, 0, 36525)
     price_min_eur_per_mwh: float = -1000.0
     price_max_eur_per_mwh: float = 10000.0
 
