@@ -102,7 +102,7 @@ def test_energy_charts_over_the_day_the_clock_goes_back(httpserver):
     assert set(load.rows["power_kw"]) == {50_000.0}
     wind = found["wind-de", "wind"].rows  # both kinds of wind together
     assert set(wind["power_kw"]) == {3000.0}
-    issued = found["wind-forecast-de", "external-forecast"]
+    issued = found["wind-forecast-de", "forecast"]
     assert issued.source.parameters["quantity"] == "wind"
     assert issued.source.parameters["regressor_of"] == ["wind-de", "price-de-lu"]
     assert set(issued.rows["value"]) == {3000.0}
@@ -195,10 +195,10 @@ def test_smard_joins_the_files_of_two_weeks(httpserver):
     # MWh of a quarter-hour become kW
     assert set(found["load-de", "load"].rows["power_kw"]) == {410 * 4000.0}
     assert set(found["wind-de", "wind"].rows["power_kw"]) == {(4067 + 1225) * 4000.0}
-    assert set(found["wind-forecast-de", "external-forecast"].rows["value"]) == {
+    assert set(found["wind-forecast-de", "forecast"].rows["value"]) == {
         (123 + 3791) * 4000.0
     }
-    assert found["wind-forecast-de", "external-forecast"].rows["issue_time"].nunique() == 2
+    assert found["wind-forecast-de", "forecast"].rows["issue_time"].nunique() == 2
     with pytest.raises(ProviderError, match="no area ATLANTIS; expected one of DE-LU, AT"):
         ask("smard", httpserver, "2025-03-29T23:00Z", "2025-03-31T22:00Z", area="ATLANTIS")
 
@@ -388,7 +388,7 @@ def test_entsoe_holds_values_and_takes_the_first_sequence(httpserver):
     assert set(found) == {
         ("price-de-lu", "market"),
         ("load-de-lu", "load"),
-        ("load-forecast-de-lu", "external-forecast"),
+        ("load-forecast-de-lu", "forecast"),
     }
     price = found["price-de-lu", "market"].rows["price_eur_per_mwh"].tolist()
     assert price == [10, *[20] * 18, *[-5] * 4]

@@ -106,7 +106,7 @@ def test_environment_wins(tmp_path):
         ),
         ("[grid]\nimport_fee_eur_per_mwh = 1e999", ["[grid]", "import_fee_eur_per_mwh", "finite"]),
         ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
-        ("[battery:a]\n[a]", ["unknown section [a]", "battery:NAME"]),
+        ("[battery:a]\n[batteries]", ["unknown section [batteries]", "battery:NAME"]),
         ("[battery: ]", ["unknown section [battery: ]", "battery:NAME"]),
         ("[DEFAULT]\nx = 1", ["[DEFAULT]"]),
         ("no section", ["INI"]),

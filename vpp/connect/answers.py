@@ -304,7 +304,7 @@ def issued(
     unit = "EUR/MWh" if quantity == "price" else "kW"
     made = source(
         wanted,
-        "external-forecast",
+        "forecast",
         source_id,
         name,
         step,
@@ -317,4 +317,4 @@ def issued(
         local_days(index, wanted.site.time_zone), issued_local, wanted.site.time_zone
     )
     rows = pd.DataFrame({"issue_time": issue, "valid_time": index, "value": found.to_numpy()})
-    return Fetched(made, "external-forecast", rows, notes)
+    return Fetched(made, "forecast", rows, notes)
