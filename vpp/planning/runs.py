@@ -17,7 +17,7 @@ from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.frames import battery_frame, schedule_frame
 from vpp.schedule.problem import Certificate, Problem, Result, Schedule
-from vpp.schedule.value import NO_BATTERY, PLAN, RULE, replay_or_raise, value_ways
+from vpp.schedule.value import NO_BATTERY, PLAN, RULE, Valuation, replay_or_raise, value_ways
 from vpp.storage.results import run_id
 
 SCHEDULE_COLUMNS = (
@@ -117,10 +117,20 @@ def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarra
     Returns
     -------
     Its values (battery, interval).
+
+    Raises
+    ------
+    ValueError : a state is missing.
     """
-    names = [battery.battery_id for battery in problem.batteries]
-    own = (states.loc[states["battery_id"] == name, column] for name in names)
-    return np.array([part.to_numpy(float) for part in own]).reshape(len(names), problem.intervals)
+    shape = len(problem.batteries), problem.intervals
+    places = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
+    battery = states["battery_id"].map(places)
+    known = battery.notna().to_numpy()
+    if known.sum() != shape[0] * shape[1]:
+        raise ValueError(f"{known.sum()} states of {shape[0]} batteries x {shape[1]} intervals")
+    # the states of a battery are in the order of time, and those of all in that of their names
+    order = np.argsort(battery.to_numpy()[known], kind="stable")
+    return states[column].to_numpy(float)[known][order].reshape(shape)
 
 
 def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
@@ -148,7 +158,30 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
     return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}
 
 
-def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, result: Result) -> dict:
+def valued_plan(problem: Problem, result: Result, rule: Schedule | None = None) -> Valuation:
+    """A result valued beside the rule and the site without batteries.
+
+    Parameters
+    ----------
+    problem : what was solved.
+    result : its schedule.
+    rule : what the rule does, where it is known already.
+
+    Raises
+    ------
+    BrokenScheduleError : the schedule breaks physics.
+    """
+    rule = self_consumption(problem) if rule is None else rule
+    return value_ways(problem, {RULE: rule, PLAN: result.found})
+
+
+def run_row(
+    key: Mapping[str, object],
+    basis: PlanBasis,
+    problem: Problem,
+    result: Result,
+    valued: Valuation | None = None,
+) -> dict:
     """A row of the table `schedule_runs`; a run with the same key replaces it.
 
     Parameters
@@ -157,12 +190,13 @@ def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, resul
     basis : what the run was made with.
     problem : what was solved.
     result : its schedule.
+    valued : the result as `valued_plan` gives it, where it is known already.
 
     Raises
     ------
     BrokenScheduleError : the schedule breaks physics.
     """
-    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.found})
+    valued = valued or valued_plan(problem, result)
     return dict(key) | {
         "status": result.status,
         "certificate": result.certificate.kind,

@@ -23,6 +23,7 @@ from vpp.planning.runs import (
     schedule_frames,
     stored_frame,
     stored_schedule,
+    valued_plan,
 )
 from vpp.planning.site_series import actual_frame, basis_sources
 from vpp.planning.site_state import site_basis
@@ -162,8 +163,10 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
         problem = site_problem(basis, schedule.index[0], actual)
         perfect = solve_or_raise(problem, basis.optimization.solver)
         done = carried_out(problem, carry_out_plan(problem, states))
+        rule = self_consumption(problem)
         for kind, result in (("perfect", perfect), ("actual", done)):
-            row = run_row(value_key(run, kind), basis, problem, result)
+            valued = valued_plan(problem, result, rule)
+            row = run_row(value_key(run, kind), basis, problem, result, valued)
             save_schedule(conn, row, *schedule_frames(problem, result, actual))
         value = read_value(conn, run, schedule, states)
     assert value is not None  # perfect foresight, stored above, has a basis
