@@ -49,7 +49,9 @@ class Stack:
     @property
     def power_rounding_kw(self) -> np.ndarray:
         """Deviation of a battery's powers that is rounding [kW], as `checks.rounding`."""
-        largest = np.maximum(self.charge_kw.max(axis=1), self.discharge_kw.max(axis=1))
+        largest = np.maximum(
+            self.charge_kw.max(axis=1, initial=0), self.discharge_kw.max(axis=1, initial=0)
+        )
         return TOLERANCE * np.maximum(largest, 1.0)[:, np.newaxis]
 
     @property
