@@ -12,7 +12,7 @@ import pulp
 import pytest
 
 from battery import replay
-from vpp.schedule.backends import SOLVERS, HighsRun
+from vpp.schedule.backends import SOLVERS
 from vpp.schedule.certificate import certificate_of
 from vpp.schedule.draft import GE, MONEY_SCALE
 from vpp.schedule.model import build
@@ -368,7 +368,7 @@ def test_what_was_cut_short_before_any_proof_says_so():
 def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatch):
     # the solver is cut short after its first incumbent, which is the optimum here: only its status
     # says so
-    class CutShort(HighsRun):
+    class CutShort(SOLVERS["highs"]):
         def minimise(self, *args):
             integral, outcome = self.integral, super().minimise(*args)
             return replace(outcome, status="limit", bound=-np.inf) if integral else outcome

@@ -89,13 +89,38 @@ class Run(Protocol):
         cost : of each variable in it.
         """
 
-    def cap(self, cost: np.ndarray, most: float) -> None:
+    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
+        """Whether no other values of a linear programme are as good.
+
+        Parameters
+        ----------
+        outcome : the optimum that the solver has just found.
+        cost : of each variable in it.
+
+        Returns
+        -------
+        True where it is known.
+        """
+
+    def cap(self, cost: np.ndarray, most: float) -> int:
         """Keep an objective at or below a number.
 
         Parameters
         ----------
         cost : of each variable.
         most : the number.
+
+        Returns
+        -------
+        Number of caps before it.
+        """
+
+    def uncap(self, count: int) -> None:
+        """Take out caps.
+
+        Parameters
+        ----------
+        count : how many stay.
         """
 
     def choose(self, values: np.ndarray) -> None:
@@ -105,6 +130,9 @@ class Run(Protocol):
         ----------
         values : of the variables.
         """
+
+    def release(self) -> None:
+        """Make the mixed-integer model of it again, without what was held since."""
 
 
 def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
@@ -126,7 +154,8 @@ def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.High
         "threads": 1,
         "time_limit": max(time_limit_s, 0.0),
         "mip_rel_gap": gap,
-        "mip_abs_gap": 1e-6,
+        "mip_abs_gap": 1e-9,
+        "mip_feasibility_tolerance": 1e-9,
     }
     for name, value in (options | HIGHS_SEARCHES).items():
         highs.setOptionValue(name, value)
@@ -178,7 +207,7 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
     )
 
 
-class HighsRun:
+class _HighsRun:
     """A model in HiGHS, as `Run` has it."""
 
     def __init__(self, model: Model, gap: float) -> None:
@@ -187,8 +216,9 @@ class HighsRun:
         self.every = np.arange(len(matrix.cost), dtype=np.int32)
         self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
-        self.integral, self.cost, self.runs = matrix.integral.any(), matrix.cost, 0
+        self.integral, self.cost, self.runs = bool(matrix.integral.any()), matrix.cost, 0
         self.start: np.ndarray | None = None
+        self.before: list[np.ndarray] = []
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
@@ -230,22 +260,47 @@ class HighsRun:
         self.row_lower[rows] = self.row_upper[rows] = right
         self.highs.changeRowsBounds(len(rows), rows, right, right)  # type: ignore[attr-defined]
 
-    def cap(self, cost: np.ndarray, most: float) -> None:
+    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
+        """Whether nothing outside the basis is free of cost; see `Run`."""
+        if outcome.reduced_costs is None or outcome.duals is None:
+            return False
+        least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
+        basis, basic = self.highs.getBasis(), highspy.HighsBasisStatus.kBasic
+        for statuses, costs, low, high in (
+            (basis.col_status, outcome.reduced_costs, self.lower, self.upper),
+            (basis.row_status, outcome.duals, self.row_lower, self.row_upper),
+        ):
+            could_move = np.flatnonzero((np.abs(costs) <= least) & (low < high)).tolist()
+            if any(statuses[j] != basic for j in could_move):
+                return False
+        return True
+
+    def cap(self, cost: np.ndarray, most: float) -> int:
         """Keep an objective at or below a number; see `Run`."""
-        named = np.flatnonzero(cost).astype(np.int32)
+        named, count = np.flatnonzero(cost).astype(np.int32), len(self.row_lower)
         self.highs.addRow(-INFINITE, most, len(named), named, cost[named])
         self.row_lower = np.append(self.row_lower, -INFINITE)
         self.row_upper = np.append(self.row_upper, most)
+        return count - len(self.model.matrices.row_lower)
+
+    def uncap(self, count: int) -> None:
+        """Take out caps; see `Run`."""
+        first = len(self.model.matrices.row_lower) + count
+        rows = np.arange(first, len(self.row_lower), dtype=np.int32)
+        self.highs.deleteRows(len(rows), rows)
+        self.row_lower, self.row_upper = self.row_lower[:first], self.row_upper[:first]
 
     def choose(self, values: np.ndarray) -> None:
         """The linear programme of the binaries' choices; see `Run`."""
+        sides = (self.lower, self.upper, self.row_lower, self.row_upper)
+        self.before = [side.copy() for side in sides]
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         chosen = np.clip(np.round(values[whole]), self.lower[whole], self.upper[whole])
         self.lower[whole] = self.upper[whole] = chosen
         continuous = np.full(len(whole), highspy.HighsVarType.kContinuous)
         self.highs.changeColsIntegrality(len(whole), whole, continuous)
         self.highs.changeColsBounds(len(whole), whole, chosen, chosen)
-        self.integral = np.False_
+        self.integral = False
         for rows in self.model.rows.values():
             if rows.implied:
                 here = np.arange(rows.first, rows.first + len(rows), dtype=np.int32)
@@ -253,8 +308,20 @@ class HighsRun:
                 bounds = (self.row_lower[here], self.row_upper[here])
                 self.highs.changeRowsBounds(len(here), here, *bounds)  # type: ignore[attr-defined]
 
+    def release(self) -> None:
+        """The mixed-integer model again; see `Run`."""
+        self.lower, self.upper, self.row_lower, self.row_upper = self.before
+        every, rows = self.every, np.arange(len(self.row_lower), dtype=np.int32)
+        self.highs.changeColsBounds(len(every), every, self.lower, self.upper)
+        bounds = (self.row_lower, self.row_upper)
+        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
+        whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
+        kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
+        self.highs.changeColsIntegrality(len(whole), whole, kinds)
+        self.integral = True
 
-class CbcRun:
+
+class _CbcRun:
     """A model in the CBC that PuLP brings along, as `Run` has it."""
 
     def __init__(self, model: Model, gap: float) -> None:
@@ -305,12 +372,23 @@ class CbcRun:
         for i in np.flatnonzero(np.abs(outcome.duals) > least).tolist():
             constraints[i].sense = pulp.LpConstraintEQ
 
-    def cap(self, cost: np.ndarray, most: float) -> None:
+    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
+        """Not known; see `Run`."""
+        return False
+
+    def cap(self, cost: np.ndarray, most: float) -> int:
         """Keep an objective at or below a number; see `Run`."""
         variables, self.caps = self.model.variables, self.caps + 1
         terms = [(variables[j], float(cost[j])) for j in np.flatnonzero(cost).tolist()]
         name, most = f"no_more_{self.caps}", most + 1e-6 + 1e-8 * abs(most)  # of its few digits
         self.lp.addConstraint(Constraint(terms, pulp.LpConstraintLE, name, most))
+        return self.caps - 1
+
+    def uncap(self, count: int) -> None:
+        """Not done: choices are not searched for calm with CBC."""
+
+    def release(self) -> None:
+        """Not done: choices are not searched for calm with CBC."""
 
     def choose(self, values: np.ndarray) -> None:
         """The linear programme of the binaries' choices; see `Run`."""
@@ -326,4 +404,4 @@ class CbcRun:
                 constraint.constant, constraint.sense = 1e12, pulp.LpConstraintLE
 
 
-SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": HighsRun, "cbc": CbcRun}
+SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": _CbcRun}

@@ -51,15 +51,14 @@ def draft_batteries(problem: Problem, model: Model) -> None:
             model.conditions[f"least_{b}"] = least
         if battery.wear_curve:
             divide_in_bands(problem, b, model)
-        if problem.change_price_eur_per_mwh:
-            price_changes(problem, b, model)
+        note_changes(problem, b, model)
         if model.soft:
             bend_soc_bounds(problem, b, model)
             bend_soc_goals(problem, b, model)
 
 
 def flows_of(battery: ScheduledBattery, hours: float) -> tuple[float, float, float, float]:
-    """What a battery's energy balance is made of.
+    """The parts of a battery's energy balance.
 
     Parameters
     ----------
@@ -100,8 +99,9 @@ def _add_columns(problem: Problem, b: int, model: Model) -> None:
     value = np.zeros(steps)
     value[-1] = -(battery.terminal_value_eur_per_mwh or 0.0)
     wear, capacity = problem.hours * battery.wear_eur_per_mwh, battery.capacity_kwh
-    model.add(f"charge_kw_{b}", 0.0, charge_kw, balance=-1.0, cycles=True)
-    model.add(f"discharge_kw_{b}", 0.0, discharge_kw, wear, balance=1.0, cycles=True)
+    powers = {"cycles": True, "power": True}
+    model.add(f"charge_kw_{b}", 0.0, charge_kw, balance=-1.0, **powers)
+    model.add(f"discharge_kw_{b}", 0.0, discharge_kw, wear, balance=1.0, **powers)
     model.add(f"energy_kwh_{b}", lower * capacity, upper * capacity, value)
 
 
@@ -181,8 +181,8 @@ def divide_in_bands(problem: Problem, b: int, model: Model) -> None:
         model.constrain(f"bands_{power}_{b}", EQ, 0.0, (f"{power}_{b}", 1.0), *parts)
 
 
-def price_changes(problem: Problem, b: int, model: Model) -> None:
-    """What a battery does otherwise than in the plan before has a price.
+def note_changes(problem: Problem, b: int, model: Model) -> None:
+    """A variable notes by how much a battery's power departs from the plan before, and its price.
 
     Parameters
     ----------
@@ -191,19 +191,6 @@ def price_changes(problem: Problem, b: int, model: Model) -> None:
     model : the model that gets it.
     """
     cost = problem.hours * problem.change_price_eur_per_mwh
-    note_changes(problem, b, model, cost)
-
-
-def note_changes(problem: Problem, b: int, model: Model, cost: float = 0.0) -> None:
-    """How much a battery's power departs from the plan before, in a variable of its own.
-
-    Parameters
-    ----------
-    problem : what is to be scheduled.
-    b : number of the battery.
-    model : the model that gets it.
-    cost : of a kW [EUR/1000].
-    """
     before_kw = problem.before_kw(problem.batteries[b])
     places = np.flatnonzero(np.isfinite(before_kw))
     count, here = len(places), np.arange(len(places))

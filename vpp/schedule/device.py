@@ -1,4 +1,4 @@
-"""What a device behind the connection is to the model, the replay and the files.
+"""A device behind the connection, as the model, the replay and the files see it.
 
 A kind of device is one module with one dataclass derived from `Device`, and one line in
 `vpp.schedule.problem.Problem`. The dataclass states the fields of the problem file, drafts the
@@ -46,7 +46,7 @@ class Device(Section):
     ----------
     NAME : field that has the name of a device.
     TAKES, GIVES : its electric powers in a schedule [kW], all >= 0: those that it takes, and those
-        that it gives. What it takes is a consumption that batteries may serve.
+        that it gives. A power that it takes is a consumption that batteries may serve.
     CYCLES : whether its powers are throughput.
     """
 
@@ -75,8 +75,8 @@ class Device(Section):
     def draft(self, model: Model, key: str) -> None:
         """Add the device's variables and constraints.
 
-        Names end with `key`; powers state their `balance`, `serves` and `cycles`, limits that bend
-        their class. `Model.conditions` takes what only binaries can say.
+        Names end with `key`. Powers state their `balance`, `power`, `serves` and `cycles`, limits
+        that bend their class. `Model.conditions` takes what only binaries can say.
 
         Parameters
         ----------

@@ -42,6 +42,7 @@ class Columns:
     balance : factor in the power balance: 1 where it gives power, -1 where it takes power.
     serves : whether it is a consumption that batteries without `grid_discharging` may serve.
     cycles : whether it is throughput.
+    power : whether it is a power of a device, one an interval, of which less later is calmer.
     bends, weight : class of the limit that it bends, and how much of it a unit is [kWh or kWh h].
     first : place of the first variable in the model.
     """
@@ -53,6 +54,7 @@ class Columns:
     balance: float = 0.0
     serves: bool = False
     cycles: bool = False
+    power: bool = False
     bends: str = ""
     weight: float = 0.0
     first: int = 0
@@ -105,16 +107,33 @@ class Rows:
 
 
 class Condition(Protocol):
-    """What a linear model cannot say: it is checked, and gets binaries where it does not hold."""
+    """A demand that is not linear: it is checked, and gets binaries where it is not kept."""
 
     def expected(self) -> np.ndarray:
         """Numbers of the intervals that get binaries from the start."""
 
     def broken(self, model: "Model", found: np.ndarray) -> np.ndarray:
-        """Numbers of the intervals in which a solver's values do not keep it."""
+        """The intervals in which a solver's values do not keep it.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+
+        Returns
+        -------
+        Their numbers.
+        """
 
     def enforce(self, model: "Model", key: str, intervals: np.ndarray) -> None:
-        """Add binaries and constraints that keep it in these intervals."""
+        """Add binaries and constraints that keep it.
+
+        Parameters
+        ----------
+        model : the model that gets them.
+        key : start of their names.
+        intervals : numbers of the intervals in which it is to be kept.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +169,7 @@ class Model:
     soft : whether limits may bend; such a model has a variable for each limit that may.
     columns, rows : the groups by name, in the order of the model.
     conditions : what only binaries can say, by a key of its own.
+    width, height : number of variables, and of constraints, so far.
     """
 
     intervals: int
@@ -291,7 +311,7 @@ class Model:
             yield from (f"{name}_{number}" for number in numbers)
 
     def values(self, found: np.ndarray, name: str) -> np.ndarray:
-        """What a solver found for a group, put inside its bounds.
+        """The values that a solver found for a group, put inside its bounds.
 
         Parameters
         ----------
@@ -321,7 +341,17 @@ def term_of(
     rows: np.ndarray | None = None,
     places: np.ndarray | None = None,
 ) -> Term:
-    """A term of `size` constraints, as `Model.constrain` takes it."""
+    """A term of constraints, as `Model.constrain` takes it.
+
+    Parameters
+    ----------
+    size : number of constraints.
+    column, factor, rows, places : as in `Term`.
+
+    Returns
+    -------
+    The term.
+    """
     here = np.arange(size) if rows is None else rows
     there = here if places is None else places
     return Term(column, _spread(factor, len(here)), here, there)

@@ -1,4 +1,4 @@
-"""What one more MWh is worth, from the duals of a solved model.
+"""The worth of one more MWh, from the duals of a solved model.
 
 Pure: reads and writes nothing.
 

@@ -1,4 +1,4 @@
-"""What only binaries can say, and is asked for only where it is not kept without them.
+"""Demands that only binaries can state; they get them only where they are not kept without.
 
 A battery must not charge and discharge at once, nor the grid connection import and export. The
 linear programme does neither except where burning energy pays: where the price of taking it is
@@ -105,13 +105,30 @@ class LeastPower:
         return _nothing()
 
     def broken(self, model: Model, found: np.ndarray) -> np.ndarray:
-        """Where the power is between; as `Pair.broken`."""
+        """Where the power is between.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+
+        Returns
+        -------
+        Numbers of the intervals.
+        """
         power = model.values(found, self.power)
         between = (power > self.rounding_kw) & (power < self.least_kw - self.rounding_kw)
         return np.flatnonzero(between)
 
     def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
-        """A binary for each interval says whether there is power; as `Pair.enforce`."""
+        """A binary for each interval says whether there is power.
+
+        Parameters
+        ----------
+        model : the model that gets it.
+        key : start of the names.
+        intervals : numbers of the intervals.
+        """
         on, count = f"on_{self.power}", len(intervals)
         most_kw, here = model.columns[self.power].upper[intervals], np.arange(count)
         # where even the largest power is too small there is none

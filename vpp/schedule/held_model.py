@@ -36,7 +36,17 @@ class Held:
 
     @classmethod
     def of(cls, problem: Problem, model: Model) -> "Held":
-        """A model without binaries, handed over to a HiGHS of its own."""
+        """A model handed over to a HiGHS of its own.
+
+        Parameters
+        ----------
+        problem : what is scheduled, for time limit and gap.
+        model : its hard model without binaries.
+
+        Returns
+        -------
+        The model in HiGHS.
+        """
         matrix = model.matrices
         columns = np.arange(len(matrix.cost), dtype=np.int32)
         rows = np.arange(len(matrix.row_lower), dtype=np.int32)

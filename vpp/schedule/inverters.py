@@ -84,7 +84,17 @@ class Clipping:
         return np.zeros(0, dtype=int)
 
     def broken(self, model: Model, found: np.ndarray) -> np.ndarray:
-        """Where more is clipped than exceeds the limit."""
+        """Where more is clipped than exceeds the limit.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+
+        Returns
+        -------
+        Numbers of the intervals.
+        """
         clipped = model.values(found, self.clipped)
         through = self.behind_kw - clipped
         for b in self.batteries:
@@ -94,7 +104,14 @@ class Clipping:
         return np.flatnonzero((clipped > slack) & (through < self.ac_kw - slack))
 
     def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
-        """A binary for each interval says whether the limit is reached: only then is clipped."""
+        """A binary for each interval says whether the limit is reached: only then is clipped.
+
+        Parameters
+        ----------
+        model : the model that gets it.
+        key : start of the names.
+        intervals : numbers of the intervals.
+        """
         reached, count, here = f"reached_{key}", len(intervals), np.arange(len(intervals))
         behind, given = self.behind_kw[intervals], {"numbers": intervals.tolist()}
         model.add(reached, 0.0, 1.0, count=count, integral=True)

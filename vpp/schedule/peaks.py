@@ -103,7 +103,17 @@ class Billed:
         return (energy + self.before_kwh) / self.hours
 
     def excess_kw(self, grid_import_kw: np.ndarray, step_hours: float) -> float:
-        """The peak to pay for [kW]: the highest mean less `so_far_kw`; as in `means_kw`."""
+        """The peak to pay for: the highest mean less `so_far_kw`.
+
+        Parameters
+        ----------
+        grid_import_kw : imports [kW], one an interval.
+        step_hours : length of an interval [h].
+
+        Returns
+        -------
+        The excess [kW].
+        """
         means = self.means_kw(grid_import_kw, step_hours)
         return max(0.0, float(means.max(initial=0.0)) - self.peak.so_far_kw)
 

@@ -13,7 +13,7 @@ from vpp.schedule.stated import stated
 
 @dataclass(frozen=True, eq=False)
 class PreviousBattery(Section):
-    """What the plan before said of a battery."""
+    """The powers that the plan before had for a battery."""
 
     battery_id: str = stated("its name", least_length=1)
     charge_kw: np.ndarray = stated(

@@ -47,8 +47,8 @@ class InfeasibleScheduleError(VppError):
 class Problem(Section):
     """Everything that a schedule depends on.
 
-    Each field says in the code what it is. Load, renewables, prices and CO2 that are numbers, or not
-    given, become arrays.
+    Each field says in the code what it is. Load, renewables, prices and CO2 that are numbers, or
+    not given, become arrays.
     """
 
     step_min: int = stated("length of an interval [min]", low=1, high=1440)
@@ -257,7 +257,7 @@ class Problem(Section):
         return charge_kw, np.minimum(discharge_kw, most_kw * battery.eta_discharge)
 
     def before_kw(self, battery: ScheduledBattery) -> np.ndarray:
-        """What the plan before had a battery do.
+        """The power that the plan before had for a battery.
 
         Parameters
         ----------

@@ -160,7 +160,7 @@ def read_object(cls: type, raw: object, path: str = "") -> Any:
 
 
 def _written(raw: dict, key: str) -> object:
-    """What a file has for a field, or for a number of its list, such as `soc_min[3]`."""
+    """The value that a file has for a field, or for a number of its list, such as `soc_min[3]`."""
     name, _, place = key.partition("[")
     value = raw.get(name)
     if place and isinstance(value, list) and place[:-1].isdecimal():

@@ -28,9 +28,11 @@ from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import Stages
+from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
+
+MOST_CALMED = 200  # binaries that are searched for calmer choices of the same money
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +138,7 @@ class _Search:
         model = stages.model
         if outcome.status == "limit":
             return self._cut_short(stages, outcome, exclusive)
-        fixed = stages.fixed(outcome) if model.binaries else outcome
-        priced = fixed if fixed.status == "optimal" else outcome
+        priced = self._chosen(stages, outcome) if model.binaries else outcome
         schedule, broken = solution(self.problem, model, priced.found)
         broken = without(broken, exclusive)
         if not broken and priced.duals is not None:
@@ -146,6 +147,22 @@ class _Search:
             self.known.append(schedule)
             self.relaxed = outcome.bound
         return _Attempt(model, exclusive, outcome, schedule, broken, priced)
+
+    def _chosen(self, stages: Stages, outcome: Outcome) -> Outcome:
+        """The linear programme of the binaries' choices: of equal ones, those that are calmest."""
+        fixed = stages.fixed(outcome.found)
+        if fixed.status != "optimal" or fixed.objective is None:
+            return outcome
+        if self.solver != "highs" or not _worth_calming(stages, fixed):
+            return fixed
+        spent_s = time.monotonic() - self.started
+        stages.run.release()
+        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
+        least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
+        if calmer.status == "optimal" and (calmer.objective or 0.0) <= least:
+            return calmer
+        stages.run.release()
+        return stages.fixed(outcome.found)
 
     def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
         """The hard model if its limits can be kept, else the soft one."""
@@ -200,15 +217,27 @@ class _Search:
         fixed, model = None, stages.model
         if outcome.values is not None:
             self.known.append(solution(self.problem, model, outcome.values)[0])
-            fixed = stages.fixed(outcome) if model.binaries else None
+            fixed = stages.fixed(outcome.values) if model.binaries else None
         self.known.append(idle(self.problem))
         if not self.caps:
             self.known.append(self_consumption(self.problem))
         return _Attempt(model, exclusive, outcome, priced=fixed)
 
 
+def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
+    """Whether other choices may be as cheap, and calmer.
+
+    Binaries that keep two powers apart leave little to choose where the rest is settled.
+    """
+    model = stages.model
+    if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
+        return True
+    settled = stages.run.alone(fixed, model.matrices.cost)
+    return not settled and model.binaries <= MOST_CALMED
+
+
 def rank(money: Replay) -> tuple[float, ...]:
-    """What makes a schedule better, in its order: less bends, class by class, then less money.
+    """Numbers by which schedules are compared: less bends, class by class, then less money.
 
     Parameters
     ----------

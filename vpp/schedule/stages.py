@@ -35,6 +35,7 @@ class Stages:
     model : its model.
     solver : `highs` or `cbc`.
     until : `time.monotonic()` at which time is out [s].
+    run : the model in its solver.
     """
 
     problem: Problem
@@ -73,24 +74,49 @@ class Stages:
         if outcome.duals is not None:
             self.run.hold(outcome, cost)
         else:
-            least = float(cost @ outcome.found)
-            self.run.cap(cost, least + slack + share * abs(least))
+            self.run.cap(cost, _a_little_above(cost, outcome.found, slack, share))
 
-    def fixed(self, outcome: Outcome, least_s: float = 1.0) -> Outcome:
+    def fixed(self, values: np.ndarray, least_s: float = 1.0) -> Outcome:
         """The linear programme of the choices that the binaries made in a solution.
 
         Parameters
         ----------
-        outcome : the solution.
+        values : of the variables in the solution.
         least_s : time that it gets at least [s].
 
         Returns
         -------
-        Its optimum.
+        Its least money.
         """
-        self.run.choose(outcome.found)
+        self.run.choose(values)
         cost = self.model.matrices.cost
         return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+
+    def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
+        """Of all choices of the same money, those with which the schedule can be calmest.
+
+        Parameters
+        ----------
+        outcome : the least money of the mixed-integer model.
+        seconds : time that each objective gets [s].
+
+        Returns
+        -------
+        Values of the variables; those given where time runs out or nothing is calmer.
+        """
+        cost, values = self.model.matrices.cost, outcome.found
+        count = self.run.cap(cost, _a_little_above(cost, values, MONEY_SLACK, MONEY_SHARE))
+        for objective in self._calming():
+            limit_s = min(self.left_s(), seconds)
+            calmer = self.run.minimise(objective, limit_s, CLASS_GAP)
+            if calmer.values is None:
+                break
+            values = calmer.values
+            if calmer.status != "optimal":
+                break
+            self.run.cap(objective, _a_little_above(objective, values, CLASS_SLACK, CLASS_SHARE))
+        self.run.uncap(count)
+        return values
 
     def calm(self, outcome: Outcome, least_s: float = 1.0) -> Outcome:
         """Of all schedules of the same money, the one that moves least.
@@ -108,7 +134,7 @@ class Stages:
         """
         cost = self.model.matrices.cost
         for objective in self._calming():
-            if unique(self.model, outcome, cost):
+            if self.run.alone(outcome, cost):
                 break
             self.run.hold(outcome, cost)
             calmer = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
@@ -118,15 +144,22 @@ class Stages:
         return outcome
 
     def _calming(self) -> Iterator[np.ndarray]:
-        """The objectives after money."""
-        groups = list(self.model.columns.values())
-        power = [np.full(len(one), self.problem.hours if one.cycles else 0.0) for one in groups]
-        yield np.concatenate(power)
+        """The objectives after money: throughput, change, and how early everything is."""
+        groups, hours = list(self.model.columns.items()), self.problem.hours
+        throughput = [np.full(len(one), hours if one.cycles else 0.0) for _, one in groups]
+        changes = [np.full(len(g), hours if n.startswith("change_kw") else 0.0) for n, g in groups]
+        late = hours * np.arange(self.problem.intervals)
+        when = [late if one.power else np.zeros(len(one)) for _, one in groups]
+        for parts in (throughput, changes, when):
+            objective = np.concatenate(parts)
+            if objective.any():
+                yield objective
 
 
-def unique(model: Model, outcome: Outcome, cost: np.ndarray) -> bool:
-    """Whether no other values are as good: nothing that could move is free of cost."""
-    return False
+def _a_little_above(cost: np.ndarray, values: np.ndarray, slack: float, share: float) -> float:
+    """The number that an objective has reached, and room for rounding."""
+    least = float(cost @ values)
+    return least + slack + share * abs(least)
 
 
 def _unproven(outcome: Outcome) -> Outcome:

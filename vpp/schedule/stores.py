@@ -1,4 +1,4 @@
-"""What all stores of electric energy have in the model: their balance, tapering, two directions.
+"""Stores of electric energy in the model: their balance, tapering, and two directions.
 
 Pure: reads and writes nothing.
 
