@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from vpp.schedule.bank import Bank
-from vpp.schedule.battery import Battery, stored_kwh
+from vpp.schedule.battery import Battery
 from vpp.schedule.checks import Arrays, rounding
 from vpp.schedule.problem import Problem, Schedule
 
@@ -35,6 +35,10 @@ def settle(
     Returns
     -------
     The schedule; its balances hold exactly.
+
+    Raises
+    ------
+    ValueError : powers of more or fewer batteries or intervals than there are.
     """
     if devices is None:
         devices = {key: device.idle(problem.horizon) for key, _, device in problem.devices}
@@ -44,11 +48,12 @@ def settle(
     if curtailed_kw is None:
         curtailed_kw = _cheapest_curtailment(problem, net)
     net = net + curtailed_kw
-    socs = [
-        stored_kwh(battery, c, d, problem.hours) / battery.capacity_kwh
-        for battery, c, d in zip(problem.batteries, charge_kw, discharge_kw, strict=True)
-    ]
-    soc = np.array(socs).reshape(len(problem.batteries), problem.intervals)
+    stack, shape = problem.stack, (len(problem.batteries), problem.intervals)
+    if charge_kw.shape != shape or discharge_kw.shape != shape:
+        raise ValueError(
+            f"argument of shape {charge_kw.shape}; expected (battery, interval) {shape}"
+        )
+    soc = stack.stored_kwh(charge_kw, discharge_kw) / stack.capacity_kwh
     powers = (np.maximum(net, 0.0), np.maximum(-net, 0.0))
     return Schedule(charge_kw, discharge_kw, curtailed_kw, *powers, soc, dict(devices))
 

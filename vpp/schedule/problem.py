@@ -26,8 +26,9 @@ from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
-from vpp.schedule.previous import NO_PLAN_BEFORE, Previous
+from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
 from vpp.schedule.series import common_length, part_of
+from vpp.schedule.stack import Stack, stack_of
 from vpp.schedule.vehicles import Vehicle
 
 __all__ = ["Certificate", "Problem", "Result", "Schedule", "Violation"]
@@ -127,8 +128,9 @@ class Problem(Section):
                     raise FieldError(key, target.interval, f"0 to {last}")
         before = [battery.battery_id for battery in self.previous.batteries]
         _check_names("previous.batteries", before, "battery_id", "battery")
+        known = set(names)
         for i, name in enumerate(before):
-            if name not in names:
+            if name not in known:
                 key = f"previous.batteries[{i}].battery_id"
                 raise FieldError(key, name, f"one of {', '.join(names) or 'no battery'}")
 
@@ -275,11 +277,20 @@ class Problem(Section):
         -------
         Charging less discharging power [kW], one an interval; NaN where it said nothing.
         """
-        for plan in self.previous.batteries:
-            if plan.battery_id == battery.battery_id:
-                both = plan.charge_kw - plan.discharge_kw
-                return np.broadcast_to(np.asarray(both, float), (self.intervals,))
-        return np.full(self.intervals, np.nan)
+        plan = self._plans_before.get(battery.battery_id)
+        if plan is None:
+            return np.full(self.intervals, np.nan)
+        both = plan.charge_kw - plan.discharge_kw
+        return np.broadcast_to(np.asarray(both, float), (self.intervals,))
+
+    @cached_property
+    def _plans_before(self) -> dict[str, PreviousBattery]:
+        return {plan.battery_id: plan for plan in self.previous.batteries}
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The batteries as arrays."""
+        return stack_of(self.batteries, self.intervals, self.hours)
 
     def part(self, part: slice) -> "Problem":
         """The problem of some of its intervals.
@@ -297,10 +308,12 @@ class Problem(Section):
 
 def _check_names(kind: str, names: list[str], field_name: str, word: str = "") -> None:
     """Refuse two devices of one name."""
+    known: set[str] = set()
     for i, name in enumerate(names):
-        if name in names[:i]:
+        if name in known:
             expected = f"a name that no other {word or kind.rstrip('s').replace('_', ' ')} has"
             raise FieldError(f"{kind}[{i}].{field_name}", name, expected)
+        known.add(name)
 
 
 def _inside(path: str, check: Callable[[Horizon], None], horizon: Horizon) -> None:
