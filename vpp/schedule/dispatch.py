@@ -64,11 +64,13 @@ def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
     if not problem.curtailable:
         return none
     most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
-    bends = (-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw)
+    bends = [-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw]
+    if problem.settlement.position_kw is not None:
+        bends.append(problem.settlement.position_kw - net_kw)
     choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
     imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
     over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
-    costs = imports * problem.import_cost_eur_per_mwh - exports * problem.export_price_eur_per_mwh
+    costs = problem.settlement.energy_eur(imports, exports)
     least = over.min(axis=0)
     costs = np.where(over <= least + rounding(least), costs, np.inf)
     return choices[np.argmin(costs, axis=0), np.arange(problem.intervals)]

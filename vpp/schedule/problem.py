@@ -26,6 +26,8 @@ from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
+from vpp.schedule.position import FIELDS as POSITION
+from vpp.schedule.position import Settlement, settlement_of
 from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
 from vpp.schedule.series import common_length, part_of
 from vpp.schedule.stack import Stack, stack_of
@@ -95,6 +97,25 @@ class Problem(Section):
     change_price_eur_per_mwh: float = stated(
         "paid for each MWh by which a battery's power departs from the plan before", 0.0, low=0
     )
+    position_kw: np.ndarray | float | None = stated(
+        "net purchase already made, below 0 where sold; default none: imports and exports settle",
+        None,
+        series=True,
+    )
+    position_price_eur_per_mwh: np.ndarray | float | None = stated(
+        "of the position; default the import price where it is bought, else the export price",
+        None,
+        series=True,
+    )
+    deviation_short_eur_per_mwh: np.ndarray | float | None = stated(
+        "paid for what is taken beyond the position; default the import price", None, series=True
+    )
+    deviation_long_eur_per_mwh: np.ndarray | float | None = stated(
+        "earned with what is left of the position, at most deviation_short_eur_per_mwh; default"
+        " the export price",
+        None,
+        series=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,6 +137,7 @@ class Problem(Section):
         for _, path, device in self.devices:
             _inside(path, device.check, self.horizon)
         check_inverters(self.inverters, [battery.battery_id for battery in self.batteries])
+        self.settlement  # noqa: B018  # refuses prices that do not fit together
 
     def _check_batteries(self) -> None:
         names = [battery.battery_id for battery in self.batteries]
@@ -189,6 +211,14 @@ class Problem(Section):
         """Import price, fee, and the price of its CO2 [EUR/MWh], one an interval."""
         co2 = self.co2_kg_per_mwh / 1000 * self.co2_price_eur_per_t
         return self.import_price_eur_per_mwh + self.import_fee_eur_per_mwh + co2
+
+    @cached_property
+    def settlement(self) -> Settlement:
+        """Prices at which energy settles, and the position, if there is one."""
+        prices = (self.import_price_eur_per_mwh, self.export_price_eur_per_mwh)
+        fee = self.import_cost_eur_per_mwh - self.import_price_eur_per_mwh
+        given = {name: getattr(self, name) for name in POSITION}
+        return settlement_of(self.hours, *prices, fee, given)
 
     @cached_property
     def import_limit_kw(self) -> np.ndarray:
@@ -390,6 +420,8 @@ class Result:
         where time ran out before they were known.
     reason : a sentence for each interval.
     cause : why there is no schedule.
+    position_kw : the position [kW], one an interval; None without one.
+    position_cost_eur, deviation_cost_eur : what it and deviations from it cost [EUR].
     """
 
     status: str
@@ -403,6 +435,9 @@ class Result:
     bus_price_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
     reason: tuple[str, ...] = ()
     cause: str | None = None
+    position_kw: np.ndarray | None = None
+    position_cost_eur: float | None = None
+    deviation_cost_eur: float | None = None
 
     @property
     def found(self) -> Schedule:
