@@ -4,11 +4,13 @@ All times are UTC; a time labels the start of its interval. Ranges are `[start, 
 side open.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
@@ -18,6 +20,9 @@ from vpp.storage.bulk import copy_out
 from vpp.storage.connection import DataGapError
 from vpp.storage.errors import explained
 from vpp.storage.rows import Moment, between, names_of, select_rows, upsert_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STREAM_STATUS_KEPT = "30 days"
 
@@ -88,6 +93,8 @@ def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
 
 
 def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
+    import pandas as pd
+
     times = microseconds.astype("M8[us]").astype("M8[ns]")
     return pd.DatetimeIndex(times, name=name).tz_localize("UTC")
 
@@ -107,6 +114,8 @@ def read_series(
     -------
     Values [kW or EUR/MWh] by time in its order, named by the source_id.
     """
+    import pandas as pd
+
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     condition, values = between("time", start, end)
     query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
@@ -131,6 +140,8 @@ def read_available_at(
     -------
     Times [UTC] by the time of the price's interval.
     """
+    import pandas as pd
+
     condition, values = between("time", start, end)
     query = sql.SQL("""
         SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time""")
@@ -145,6 +156,8 @@ def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] 
 
     None where there is none.
     """
+    import pandas as pd
+
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     query = sql.SQL("""
         SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1""")
@@ -168,6 +181,8 @@ def read_weather_forecasts(
     -------
     Columns issue_time, valid_time, ghi, dni, dhi [W/m²], temp_air [°C] and wind_speed [m/s].
     """
+    import pandas as pd
+
     condition, values = between("valid_time", start, end)
     columns = ("issue_time", "valid_time", *WEATHER)
     query = sql.SQL("""
@@ -200,6 +215,8 @@ def read_resampled(
     Values [kW or EUR/MWh] by time; a column for each source_id in the order given, with NaN where
     a source has nothing.
     """
+    import pandas as pd
+
     columns = {}
     for source in sources:
         series = read_series(conn, source, start, end)
@@ -222,6 +239,8 @@ def data_end(conn: connection) -> pd.Timestamp:
     ------
     DataGapError : no such source is registered, or one of them has no measurement.
     """
+    import pandas as pd
+
     ends, empty = [], []
     sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
     for source in sources:
