@@ -180,7 +180,7 @@ def read_weather_forecasts(
 def read_external_forecasts(
     conn: connection, source_id: str, start: Moment | None = None, end: Moment | None = None
 ) -> pd.DataFrame:
-    """What others forecast of a quantity.
+    """Forecasts of a quantity that others have issued.
 
     Parameters
     ----------
