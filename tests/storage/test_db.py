@@ -51,6 +51,7 @@ def fill_every_table(conn):
         )
         cursor.execute("INSERT INTO external_forecasts VALUES ('load-1', now(), now(), 1, now())")
         cursor.execute("INSERT INTO revisions VALUES ('load-1', now(), 1, now(), now())")
+        cursor.execute("INSERT INTO model_digests VALUES ('load-1', '1', 'a')")
     conn.commit()
     run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
     db.save_forecasts(conn, [(run, make_forecast(1.0))])

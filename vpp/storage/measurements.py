@@ -193,7 +193,7 @@ def read_weather_forecasts(
 def read_external_forecasts(
     conn: connection, source_id: str, start: Moment | None = None, end: Moment | None = None
 ) -> pd.DataFrame:
-    """A quantity as others forecast it.
+    """Forecasts of a quantity that others have issued.
 
     Parameters
     ----------

@@ -40,6 +40,7 @@ TABLES = (
     "battery_states",
     "schedule_runs",
     "schedules",
+    "model_digests",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
