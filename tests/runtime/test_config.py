@@ -148,7 +148,7 @@ def test_environment_wins(tmp_path):
         ("[heat:a]\ncop = -1", ["cop", "-1"]),
         ("[heat:a]\nenergy_initial_kwh = 30", ["energy_initial_kwh", "30", "capacity_kwh = 20"]),
         ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
-        ("[battery:a]\n[a]", ["unknown section [a]", "heat:NAME"]),
+        ("[battery:a]\n[batteries]", ["unknown section [batteries]", "battery:NAME"]),
         ("[battery: ]", ["unknown section [battery: ]", "battery:NAME"]),
         ("[DEFAULT]\nx = 1", ["[DEFAULT]"]),
         ("no section", ["INI"]),

@@ -91,6 +91,7 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         currency.data_end,
         currency.behind,
         batteries=config.batteries,
+        currency=config.tariff.currency,
     )
     found = read_schedule(conn, run_id)
     if found is None:
@@ -105,6 +106,7 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         schedule=schedule,
         states=states,
         batteries=basis.batteries if basis else config.batteries,
+        currency=(basis or config).tariff.currency,
         money=read_money(conn, run, schedule, states),
     )
 

@@ -17,7 +17,7 @@ from vpp.report.frames import interval_length
 from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
 from vpp.report.views import Content
-from vpp.report.words import clock, escape, zone_name
+from vpp.report.words import clock, escape, shown_in, zone_name
 from vpp.runtime.files import replacing_file
 from vpp.runtime.settings import Config
 
@@ -33,7 +33,8 @@ ISSUED = {
 
 def render(content: Content) -> str:
     """The page as one HTML text that needs nothing else."""
-    sections = [part(content) for part in SECTIONS]
+    with shown_in(content.currency):
+        sections = [part(content) for part in SECTIONS]
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections

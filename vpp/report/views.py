@@ -83,6 +83,7 @@ class Content:
     leaderboard : models of each source with their errors.
     stream : state of each topic.
     rows : rows stored of each kind of message.
+    currency : label of all money.
     """
 
     site: str
@@ -98,3 +99,4 @@ class Content:
     leaderboard: Sequence[dict] = ()
     stream: Sequence[dict] = ()
     rows: dict[str, int] = field(default_factory=dict)
+    currency: str = "EUR"

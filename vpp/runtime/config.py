@@ -39,9 +39,10 @@ ENVIRONMENT = {
     "VPP_KAFKA_SASL_USERNAME": ("kafka", "sasl_username"),
     "VPP_KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
+    "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
 }
 FILE = "_FILE"  # ends the name of a variable that names a file with the value, such as a secret
-SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri"}
+SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri", "entsoe_key"}
 UNLIMITED_KEYS = {"import_limit_kw", "export_limit_kw"}  # these may be inf
 EXPECTED = {
     float: "a finite number",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vpp.schedule.bank import Bank
-from vpp.schedule.battery import Battery, stored_kwh
+from vpp.schedule.battery import Battery
 from vpp.schedule.checks import Arrays, rounding
 from vpp.schedule.problem import Problem, Schedule
 
@@ -36,6 +36,10 @@ def settle(
     Returns
     -------
     The schedule; its balances hold exactly.
+
+    Raises
+    ------
+    ValueError : powers of more or fewer batteries or intervals than there are.
     """
     if devices is None:
         devices = idle_devices(problem)
@@ -45,11 +49,12 @@ def settle(
     if curtailed_kw is None:
         curtailed_kw = _cheapest_curtailment(problem, net)
     net = net + curtailed_kw
-    socs = [
-        stored_kwh(battery, c, d, problem.hours) / battery.capacity_kwh
-        for battery, c, d in zip(problem.batteries, charge_kw, discharge_kw, strict=True)
-    ]
-    soc = np.array(socs).reshape(len(problem.batteries), problem.intervals)
+    stack, shape = problem.stack, (len(problem.batteries), problem.intervals)
+    if charge_kw.shape != shape or discharge_kw.shape != shape:
+        raise ValueError(
+            f"argument of shape {charge_kw.shape}; expected (battery, interval) {shape}"
+        )
+    soc = stack.stored_kwh(charge_kw, discharge_kw) / stack.capacity_kwh
     powers = (np.maximum(net, 0.0), np.maximum(-net, 0.0))
     return Schedule(charge_kw, discharge_kw, curtailed_kw, *powers, soc, dict(devices))
 
@@ -84,11 +89,13 @@ def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
     if not problem.curtailable:
         return none
     most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
-    bends = (-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw)
+    bends = [-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw]
+    if problem.settlement.position_kw is not None:
+        bends.append(problem.settlement.position_kw - net_kw)
     choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
     imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
     over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
-    costs = imports * problem.import_cost_eur_per_mwh - exports * problem.export_price_eur_per_mwh
+    costs = problem.settlement.energy_eur(imports, exports)
     least = over.min(axis=0)
     costs = np.where(over <= least + rounding(least), costs, np.inf)
     return choices[np.argmin(costs, axis=0), np.arange(problem.intervals)]

@@ -26,8 +26,11 @@ from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
-from vpp.schedule.previous import NO_PLAN_BEFORE, Previous
+from vpp.schedule.position import FIELDS as POSITION
+from vpp.schedule.position import Settlement, settlement_of
+from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
 from vpp.schedule.series import common_length, part_of
+from vpp.schedule.stack import Stack, stack_of
 from vpp.schedule.vehicles import Vehicle
 
 __all__ = ["Certificate", "Problem", "Result", "Schedule", "Violation"]
@@ -94,6 +97,25 @@ class Problem(Section):
     change_price_eur_per_mwh: float = stated(
         "paid for each MWh by which a battery's power departs from the plan before", 0.0, low=0
     )
+    position_kw: np.ndarray | float | None = stated(
+        "net purchase already made, below 0 where sold; default none: imports and exports settle",
+        None,
+        series=True,
+    )
+    position_price_eur_per_mwh: np.ndarray | float | None = stated(
+        "of the position; default the import price where it is bought, else the export price",
+        None,
+        series=True,
+    )
+    deviation_short_eur_per_mwh: np.ndarray | float | None = stated(
+        "paid for what is taken beyond the position; default the import price", None, series=True
+    )
+    deviation_long_eur_per_mwh: np.ndarray | float | None = stated(
+        "earned with what is left of the position, at most deviation_short_eur_per_mwh; default"
+        " the export price",
+        None,
+        series=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,6 +137,7 @@ class Problem(Section):
         for _, path, device in self.devices:
             _inside(path, device.check, self.horizon)
         check_inverters(self.inverters, [battery.battery_id for battery in self.batteries])
+        self.settlement  # noqa: B018  # refuses prices that do not fit together
 
     def _check_batteries(self) -> None:
         names = [battery.battery_id for battery in self.batteries]
@@ -127,8 +150,9 @@ class Problem(Section):
                     raise FieldError(key, target.interval, f"0 to {last}")
         before = [battery.battery_id for battery in self.previous.batteries]
         _check_names("previous.batteries", before, "battery_id", "battery")
+        known = set(names)
         for i, name in enumerate(before):
-            if name not in names:
+            if name not in known:
                 key = f"previous.batteries[{i}].battery_id"
                 raise FieldError(key, name, f"one of {', '.join(names) or 'no battery'}")
 
@@ -187,6 +211,14 @@ class Problem(Section):
         """Import price, fee, and the price of its CO2 [EUR/MWh], one an interval."""
         co2 = self.co2_kg_per_mwh / 1000 * self.co2_price_eur_per_t
         return self.import_price_eur_per_mwh + self.import_fee_eur_per_mwh + co2
+
+    @cached_property
+    def settlement(self) -> Settlement:
+        """Prices at which energy settles, and the position, if there is one."""
+        prices = (self.import_price_eur_per_mwh, self.export_price_eur_per_mwh)
+        fee = self.import_cost_eur_per_mwh - self.import_price_eur_per_mwh
+        given = {name: getattr(self, name) for name in POSITION}
+        return settlement_of(self.hours, *prices, fee, given)
 
     @cached_property
     def import_limit_kw(self) -> np.ndarray:
@@ -275,11 +307,20 @@ class Problem(Section):
         -------
         Charging less discharging power [kW], one an interval; NaN where it said nothing.
         """
-        for plan in self.previous.batteries:
-            if plan.battery_id == battery.battery_id:
-                both = plan.charge_kw - plan.discharge_kw
-                return np.broadcast_to(np.asarray(both, float), (self.intervals,))
-        return np.full(self.intervals, np.nan)
+        plan = self._plans_before.get(battery.battery_id)
+        if plan is None:
+            return np.full(self.intervals, np.nan)
+        both = plan.charge_kw - plan.discharge_kw
+        return np.broadcast_to(np.asarray(both, float), (self.intervals,))
+
+    @cached_property
+    def _plans_before(self) -> dict[str, PreviousBattery]:
+        return {plan.battery_id: plan for plan in self.previous.batteries}
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The batteries as arrays."""
+        return stack_of(self.batteries, self.intervals, self.hours)
 
     def part(self, part: slice) -> "Problem":
         """The problem of some of its intervals.
@@ -297,10 +338,12 @@ class Problem(Section):
 
 def _check_names(kind: str, names: list[str], field_name: str, word: str = "") -> None:
     """Refuse two devices of one name."""
+    known: set[str] = set()
     for i, name in enumerate(names):
-        if name in names[:i]:
+        if name in known:
             expected = f"a name that no other {word or kind.rstrip('s').replace('_', ' ')} has"
             raise FieldError(f"{kind}[{i}].{field_name}", name, expected)
+        known.add(name)
 
 
 def _inside(path: str, check: Callable[[Horizon], None], horizon: Horizon) -> None:
@@ -377,6 +420,8 @@ class Result:
         where time ran out before they were known.
     reason : a sentence for each interval.
     cause : why there is no schedule.
+    position_kw : the position [kW], one an interval; None without one.
+    position_cost_eur, deviation_cost_eur : what it and deviations from it cost [EUR].
     """
 
     status: str
@@ -390,6 +435,9 @@ class Result:
     bus_price_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
     reason: tuple[str, ...] = ()
     cause: str | None = None
+    position_kw: np.ndarray | None = None
+    position_cost_eur: float | None = None
+    deviation_cost_eur: float | None = None
 
     @property
     def found(self) -> Schedule:

@@ -323,6 +323,10 @@ def result_json(problem: Problem, result: Result) -> dict:
     }
     if result.schedule is None:
         return raw | {"cause": result.cause}
+    if result.position_kw is not None:
+        raw["position_kw"] = result.position_kw.tolist()
+        raw["position_cost_eur"] = result.position_cost_eur
+        raw["deviation_cost_eur"] = result.deviation_cost_eur
     schedule = result.schedule
     powers = zip(
         problem.batteries,

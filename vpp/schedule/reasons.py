@@ -209,7 +209,7 @@ def _figures(
     end = _column(problem, "terminal_value_eur_per_mwh")
     bus, price = (
         np.broadcast_to(x, value.shape)
-        for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
+        for x in (result.bus_price_eur_per_mwh, problem.settlement.taking[0])
     )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
     empty, full = _at_bounds(problem, result.found)
@@ -339,6 +339,7 @@ def _against(bus: float, worth: float, how: str = "") -> str:
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
     if result.found.grid_export_kw[t] >= problem.export_limit_kw[t] - least:
         return "curtail: export limit"
-    if problem.import_cost_eur_per_mwh[t] < 0:
-        return f"curtail: importing is paid {_price(-problem.import_cost_eur_per_mwh[t])}"
-    return f"curtail: export price {_price(problem.export_price_eur_per_mwh[t])}"
+    imports, exports = (prices[t] for prices in problem.settlement.taking)
+    if imports < 0:
+        return f"curtail: importing is paid {_price(-imports)}"
+    return f"curtail: export price {_price(exports)}"

@@ -32,7 +32,9 @@ from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
 
-MOST_CALMED = 200  # binaries that are searched for calmer choices of the same money
+# Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
+# HiGHS looks at its clock too seldom.
+MOST_BINARIES, MOST_VARIABLES = 200, 8000
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,10 +232,12 @@ def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
     Binaries that keep two powers apart leave little to choose where the rest is settled.
     """
     model = stages.model
+    if model.width > MOST_VARIABLES:
+        return False
     if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
         return True
     settled = stages.run.alone(fixed, model.matrices.cost)
-    return not settled and model.binaries <= MOST_CALMED
+    return not settled and model.binaries <= MOST_BINARIES
 
 
 def rank(money: Replay) -> tuple[float, ...]:
@@ -317,4 +321,11 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
         battery_value_eur_per_mwh=found.battery_value_eur_per_mwh,
         bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
     )
+    if problem.settlement.position_kw is not None:
+        result = replace(
+            result,
+            position_kw=problem.settlement.position_kw,
+            position_cost_eur=checked.position_eur,
+            deviation_cost_eur=checked.deviation_eur,
+        )
     return replace(result, reason=reasons(problem, result))

@@ -29,6 +29,7 @@ log = logging.getLogger("stream")
 
 SESSION_MS = 6_000  # a killed consumer's partitions go to another after this
 REQUEST_S = 5.0
+END_IS_TOLD = {"enable.partition.eof": True}  # setting of a consumer that must know an end
 MOCK_CLUSTER = "mockCluster"  # how the cluster id of librdkafka's own broker begins
 
 
@@ -206,6 +207,7 @@ def send(
     value: bytes | None,
     key: bytes | str | None,
     headers: Mapping[str, str] | None = None,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
 ) -> None:
     """Queue a message, waiting while the queue is full.
 
@@ -214,10 +216,12 @@ def send(
     producer : it must be flushed afterwards.
     topic : its name.
     value, key, headers : of the message.
+    on_delivery : told when it fails, in the place of the producer's own report.
     """
+    more = {} if on_delivery is None else {"on_delivery": on_delivery}
     while True:
         try:
-            producer.produce(topic, value, key, headers=list((headers or {}).items()))
+            producer.produce(topic, value, key, headers=list((headers or {}).items()), **more)
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.01)
@@ -243,7 +247,7 @@ class Lag:
     @property
     def unread(self) -> int:
         """Number of messages that the group has still to store."""
-        return self.high - max(self.low, self.committed or 0)
+        return max(0, self.high - max(self.low, self.committed or 0))
 
 
 def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:

@@ -12,10 +12,29 @@ from contextlib import suppress
 import tenacity
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from vpp.stream.kafka import REQUEST_S, StreamError, cause, close, lags, new_consumer, origin
+from vpp.stream import unreadable
+from vpp.stream.kafka import (
+    END_IS_TOLD,
+    REQUEST_S,
+    StreamError,
+    cause,
+    close,
+    lags,
+    new_consumer,
+    origin,
+)
+from vpp.stream.refusals import explained
+from vpp.stream.retry import Seldom
 
 log = logging.getLogger("sink")
 
+# librdkafka tries again by itself, and says when none of the brokers answers
+PASSING = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+}
 Partition = tuple[str, int]  # topic and number
 
 
@@ -36,7 +55,11 @@ class Positions:
         # assigned partition -> the offset before which all is stored
         self.offsets: dict[Partition, int] = {}
         self.generation = 0  # counts the assignments of partitions that have ended
-        self.notices: list[Message] = []  # that the broker has nothing at our position
+        # that the broker has nothing at our position, or nothing that can be read
+        self.notices: list[Message] = []
+        self.reached: dict[Partition, int] = {}  # where the end of a partition was met
+        self.unreadable: dict[Partition, tuple[int, int]] = {}  # offset, and how often
+        self.say = Seldom()
         self.held = False
         self.broker_error: KafkaError | None = None
         self.has_failed = False  # to take its partitions
@@ -64,7 +87,7 @@ class Positions:
         topics : their names.
         """
         self.settings, self.topics, self.has_failed = settings, list(topics), False
-        self.consumer = new_consumer(settings, self.group_id, self.on_error)
+        self.consumer = new_consumer(settings | END_IS_TOLD, self.group_id, self.on_error)
         self.consumer.subscribe(
             self.topics,
             on_assign=self._on_assign,
@@ -94,8 +117,8 @@ class Positions:
         error = message.error()
         if error is None:
             self.consumer.seek(TopicPartition(*origin(message)))
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self.notices.append(message)
+        else:
+            self.note(message, error)
 
     def resume(self) -> None:
         """Read on after `hold`."""
@@ -111,10 +134,23 @@ class Positions:
         message : it says in which partition, at which offset.
         error : its error.
         """
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        code = error.code()
+        if code == KafkaError._AUTO_OFFSET_RESET:
             self.notices.append(message)
+        elif code == KafkaError._PARTITION_EOF:
+            topic, number, offset = origin(message)
+            self.reached[topic, number] = offset
+        elif code in unreadable.CODES and (message.offset() or -1) >= 0:
+            topic, number, offset = origin(message)
+            before, times = self.unreadable.get((topic, number), (offset, 0))
+            times = times + 1 if before == offset else 1
+            self.unreadable[topic, number] = offset, times
+            if times >= unreadable.TRIES:
+                self.notices.append(message)
         else:
             self.on_error(error)
+            if code not in PASSING:
+                self.say(code, "Kafka: %s", explained(KafkaException(error)))
 
     def on_error(self, error: KafkaError) -> None:
         """Keep an error in mind that says that the broker is away."""
@@ -165,6 +201,8 @@ class Positions:
         self.generation += 1
         self.offsets.clear()
         self.notices.clear()
+        self.reached.clear()
+        self.unreadable.clear()
 
     # offsets
 
@@ -180,8 +218,20 @@ class Positions:
             for place, offset in ends.items():
                 self.offsets[place] = max(self.offsets[place], offset)
 
-    def commit(self) -> None:
-        """Tell the broker the offsets, where it takes them."""
+    def keep_ends(self) -> bool:
+        """Move on to the ends of partitions that were met; returns whether anything moved.
+
+        A log may end in what is no message, such as the mark that a transaction is complete. All
+        that was read before must be stored.
+        """
+        moved = False
+        for place, end in self.reached.items():
+            if self.offsets.get(place, end) < end:
+                self.offsets[place], moved = end, True
+        return moved
+
+    def commit(self) -> bool:
+        """Tell the broker the offsets; returns whether it takes them."""
         offsets = [TopicPartition(*place, offset) for place, offset in self.offsets.items()]
         try:
             if offsets:
@@ -189,9 +239,14 @@ class Positions:
         except KafkaException as error:
             # The next commit covers it, and after a rebalance the new owner reads it again.
             log.debug("offsets not committed: %s", cause(error))
+            return False
+        return True
 
-    def is_drained(self) -> bool:
-        """Whether the group has stored all that the topics hold."""
+    def unread(self) -> dict[Partition, tuple[int, int]]:
+        """The partitions that the group has not stored to their ends, each from where to where.
+
+        Where this member has met the end itself it counts, whatever the broker says of it.
+        """
         # Our own consumer answers only between its fetches.
         observer = new_consumer(self.settings, self.group_id)
         try:
@@ -199,7 +254,15 @@ class Positions:
             partitions = {
                 name: sorted(known[name].partitions) for name in self.topics if name in known
             }
-            return not any(item.unread for item in lags(observer, partitions))
+            found = {}
+            for item in lags(observer, partitions):
+                place = (item.topic, item.partition)
+                start = self.offsets.get(place, item.committed or 0)
+                # its owner will find out why it lies beyond the end
+                is_strange = place not in self.offsets and start > item.high
+                if max(start, item.low) < item.high or is_strange:
+                    found[place] = (start, item.high)
+            return found
         finally:
             close(observer)
 
@@ -226,12 +289,31 @@ class Positions:
         notices, self.notices = self.notices, []
         for notice in notices:
             topic, number, offset = origin(notice)
-            if offset >= self.offsets.get((topic, number), offset + 1):
+            place = (topic, number)
+            error = notice.error()
+            if error is not None and error.code() in unreadable.CODES:
+                item = self._skip(place, max(offset, self.offsets.get(place, offset)), error)
+            elif offset >= self.offsets.get(place, offset + 1):
                 item = TopicPartition(topic, number)
                 low, high = self.member.get_watermark_offsets(item, timeout=REQUEST_S)
-                item.offset = self._start((topic, number), offset, low, high)
-                self.offsets[topic, number] = item.offset
-                self.member.seek(item)
+                item.offset = self._start(place, offset, low, high)
+            else:
+                continue
+            self.offsets[place] = item.offset
+            self.reached.pop(place, None)
+            self.unreadable.pop(place, None)
+            self.member.seek(item)
+
+    def _skip(self, place: Partition, offset: int, error: KafkaError) -> TopicPartition:
+        """Where to read on after a batch that cannot be read; its messages are lost."""
+        end = unreadable.end_of_batch(self.settings, *place, offset)
+        if end > offset:
+            self.on_lost(place[0], end - offset)
+            log.error(
+                "%s [%d]: the messages %d to %d cannot be read and are skipped: %s",
+                *(*place, offset, end - 1, cause(KafkaException(error))),
+            )
+        return TopicPartition(*place, end)
 
 
 def _is_new_topic(error: BaseException) -> bool:

@@ -32,6 +32,25 @@ class Stopped(Exception):
     """The sink was told to stop while it was waiting for a server."""
 
 
+class Seldom:
+    """Logs a warning at most once a minute for each subject."""
+
+    def __init__(self) -> None:
+        self.again_at: dict[object, float] = {}
+
+    def __call__(self, subject: object, text: str, *values: object) -> None:
+        """Log it, unless there was one of its subject a moment ago.
+
+        Parameters
+        ----------
+        subject : what it is about.
+        text, *values : as of `logging`.
+        """
+        if time.monotonic() >= self.again_at.get(subject, 0.0):
+            self.again_at[subject] = time.monotonic() + LOG_EVERY_S
+            log.warning(text, *values)
+
+
 class Retry:
     """Does an action until it works.
 
