@@ -87,12 +87,8 @@ class Problem(Section):
         "hybrid inverters: plants and batteries behind one AC limit", ()
     )
     vehicles: tuple[Vehicle, ...] = stated("electric vehicles at their chargers", ())
-    deferrable_loads: tuple[DeferrableLoad, ...] = stated(
-        "loads that may run at another time, within a window", ()
-    )
-    heat_stores: tuple[HeatStore, ...] = stated(
-        "tanks and buildings that hold heat, with heat pump and heating rod", ()
-    )
+    deferrable_loads: tuple[DeferrableLoad, ...] = stated("loads that may run later", ())
+    heat_stores: tuple[HeatStore, ...] = stated("heat stores with heat pump and rod", ())
     previous: Previous = stated("the plan before", NO_PLAN_BEFORE)
     change_price_eur_per_mwh: float = stated(
         "paid for each MWh by which a battery's power departs from the plan before", 0.0, low=0
