@@ -29,7 +29,7 @@ from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
+from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
 
@@ -162,11 +162,12 @@ class _Search:
             return outcome
         if self.solver != "highs" or not _worth_calming(stages, fixed):
             return fixed
-        spent_s = time.monotonic() - self.started
+        spent_s, bent = time.monotonic() - self.started, stages.least
         stages.run.release()
         calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
         least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
-        if calmer.status == "optimal" and (calmer.objective or 0.0) <= least:
+        bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
+        if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
             return calmer
         stages.run.release()
         return stages.fixed(outcome.found)
