@@ -37,6 +37,7 @@ class Stages:
     solver : `highs` or `cbc`.
     until : `time.monotonic()` at which time is out [s].
     run : the model in its solver.
+    least : violation of each class that the search has come to [kWh, kWh h].
     """
 
     problem: Problem
@@ -44,6 +45,7 @@ class Stages:
     solver: str
     until: float
     run: Run = field(init=False)
+    least: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.run = SOLVERS[self.solver](self.model, self.problem.gap)
@@ -59,19 +61,26 @@ class Stages:
         -------
         The optimum; `limit` where time ran out before, also with values of an earlier objective.
         """
+        return self._in_order(not self.model.binaries, 0.0)
+
+    def _in_order(self, linear: bool, least_s: float) -> Outcome:
+        """The least money with which the least bends; each solve has `least_s` at least."""
         weighed = {bends: self.model.weights(bends) for bends in CLASSES}
         weighed = {bends: weights for bends, weights in weighed.items() if weights.any()}
-        if weighed and not self.model.binaries:
-            outcome = self.run.minimise(self._all_at_once(weighed), self.left_s(), CLASS_GAP)
+        self.least = []
+        if weighed and linear:
+            objective = self._all_at_once(weighed)
+            outcome = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
         for weights in weighed.values():
-            outcome = self.run.minimise(weights, self.left_s(), CLASS_GAP)
+            outcome = self.run.minimise(weights, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
+            self.least.append(float(weights @ outcome.found))
             self._hold(outcome, weights, CLASS_SLACK, CLASS_SHARE)
         cost = self.model.matrices.cost
-        return self.run.minimise(cost, self.left_s(), self.problem.gap)
+        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
 
     def _all_at_once(self, weighed: dict[str, np.ndarray]) -> np.ndarray:
         """Money with a price for what bends, each class dearer than the next.
@@ -99,7 +108,9 @@ class Stages:
             self.run.cap(cost, _a_little_above(cost, outcome.found, slack, share))
 
     def fixed(self, values: np.ndarray, least_s: float = 1.0) -> Outcome:
-        """The linear programme of the choices that the binaries made in a solution.
+        """The linear programme of the choices that the binaries made, in the same strict order.
+
+        Rounding has no part in it, which a mixed-integer solve held by constraints leaves room for.
 
         Parameters
         ----------
@@ -111,8 +122,7 @@ class Stages:
         Its least money.
         """
         self.run.choose(values)
-        cost = self.model.matrices.cost
-        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+        return self._in_order(True, least_s)
 
     def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
         """Of all choices of the same money, those with which the schedule can be calmest.
