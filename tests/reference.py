@@ -107,8 +107,7 @@ def _in_order(programme, bends, money, throughput) -> dict:
             found = _held(programme, bends[kind], least[kind], goal)
             if kind + 1 < len(bends):
                 least[kind + 1] = found[0]
-    programme.most(money, found[0] + 1e-7 * max(1.0, abs(found[0])))
-    moved = programme.least(throughput)
+    moved = _held(programme, money, found[0], throughput, 1e3 * max(1.0, abs(found[0])))
     return {
         "violations": [max(0.0, value) for value in least],
         "objective_eur": found[0],
@@ -116,10 +115,10 @@ def _in_order(programme, bends, money, throughput) -> dict:
     }
 
 
-def _held(programme, bend, least: float, goal) -> tuple:
-    """The next goal's optimum with a class held at its least value."""
+def _held(programme, held, least: float, goal, size: float = 1.0) -> tuple:
+    """The next goal's optimum with a class, or the money, held at its least value."""
     for slack in HELD:
-        programme.most(bend, least + slack)
+        programme.most(held, least + slack * size)
         found = programme.least(goal)
         if found is not None:
             return found

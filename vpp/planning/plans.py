@@ -8,10 +8,12 @@ Powers are means over [time, time + step) [kW]; money is EUR, positive where it 
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.planning.flexible import Span, site_devices
 from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
 from vpp.planning.site_series import forecast_frame
 from vpp.planning.site_state import site_basis
@@ -119,7 +121,11 @@ def plan_problem(
             " run python forecast_and_save.py"
         )
     frame, step = found
-    basis = with_terminal_price(site_basis(conn, config, issue_time, step), frame)
+    span = Span(issue_time, step, len(frame), config.site.time_zone)
+    basis = replace(
+        site_basis(conn, config, issue_time, step), devices=site_devices(conn, config, span)
+    )
+    basis = with_terminal_price(basis, frame)
     return basis, frame, site_problem(basis, issue_time, frame)
 
 

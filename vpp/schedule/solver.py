@@ -27,6 +27,7 @@ from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, 
 from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
+from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
 from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
 
@@ -134,6 +135,10 @@ class _Search:
         """When time is out [s]."""
         return self.started + self.problem.time_limit_s
 
+    def eur(self, bound: float) -> float:
+        """Money of a bound of the model, which knows nothing of what a position costs [EUR]."""
+        return bound / MONEY_SCALE + float(self.problem.settlement.position_eur().sum())
+
     def attempt(self, exclusive: Intervals | None) -> _Attempt:
         """Solve with these binaries, choose the calmest optimum, and see what is broken."""
         stages, outcome, exclusive = self._solved(exclusive)
@@ -209,7 +214,7 @@ class _Search:
         objective = replay(self.problem, found.schedule).objective_eur
         bound = objective
         if found.model.binaries:
-            bound = min(found.outcome.bound / MONEY_SCALE, objective)
+            bound = min(self.eur(found.outcome.bound), objective)
         certificate = certificate_of(found.model, objective, bound, self.started)
         duals = found.priced.duals if found.priced else None
         values = marginal_values(self.problem, found.model, duals)
@@ -278,7 +283,7 @@ def _incumbent(search: _Search, found: _Attempt) -> Solution:
     bound = search.relaxed
     if np.isfinite(found.outcome.bound):
         bound = max(bound, found.outcome.bound)
-    bound_eur = max(loose_bound_eur(problem), bound / MONEY_SCALE)
+    bound_eur = max(loose_bound_eur(problem), search.eur(bound))
     certificate = certificate_of(
         model, least.objective_eur, bound_eur, search.started, proven=False
     )
@@ -298,6 +303,8 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     The schedule with its money, the limits that bent, and a reason for each interval; or the cause
     why there is none.
     """
+    if problem.scenarios:
+        return solve_scenarios(problem, solver)
     try:
         found = solve_model(problem, solver)
     except InfeasibleScheduleError as error:
@@ -322,4 +329,11 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
         battery_value_eur_per_mwh=found.battery_value_eur_per_mwh,
         bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
     )
+    if problem.settlement.position_kw is not None:
+        result = replace(
+            result,
+            position_kw=problem.settlement.position_kw,
+            position_cost_eur=checked.position_eur,
+            deviation_cost_eur=checked.deviation_eur,
+        )
     return replace(result, reason=reasons(problem, result))
