@@ -96,9 +96,9 @@ class Stages:
 
     def _largest_price(self) -> float:
         """The largest price of a kWh through the connection [EUR/1000]; 1 where there is none."""
-        ways = ("grid_import_kw", "grid_export_kw")
-        costs = [float(np.abs(self.model.columns[way].cost).max(initial=0.0)) for way in ways]
-        return max(costs) / self.problem.hours or 1.0
+        problem = self.problem
+        prices = (problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh)
+        return max(float(np.abs(price).max(initial=0.0)) for price in prices) or 1.0
 
     def _hold(self, outcome: Outcome, cost: np.ndarray, slack: float, share: float) -> None:
         """Keep what an objective has reached."""
