@@ -15,13 +15,13 @@ from vpp.schedule.problem import Certificate, Problem
 
 
 def certificate_of(
-    model: Model, objective: float, bound: float, started: float, proven: bool = True
+    model: Model | None, objective: float, bound: float, started: float, proven: bool = True
 ) -> Certificate:
     """The certificate of a schedule.
 
     Parameters
     ----------
-    model : the model that was solved last.
+    model : the model that was solved last; None where time was too short for any.
     objective : what the schedule costs [EUR].
     bound : what no schedule can cost less than [EUR].
     started : `time.monotonic()` at the start of the search [s].
@@ -34,8 +34,9 @@ def certificate_of(
     # of an objective and a bound of different signs the distance would be more than all
     size = max(abs(objective), abs(bound), 1e-9)
     gap = min(1.0, max(0.0, objective - bound) / size)
-    kind = "lp-exact" if proven and not model.binaries else "milp"
-    return Certificate(kind, model.binaries, gap, bound, time.monotonic() - started)
+    binaries = model.binaries if model is not None else 0
+    kind = "milp" if binaries else "lp-exact" if proven else "lp-unproven"
+    return Certificate(kind, binaries, gap, bound, time.monotonic() - started)
 
 
 def loose_bound_eur(problem: Problem) -> float:

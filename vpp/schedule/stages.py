@@ -21,6 +21,7 @@ CLASS_GAP = 1e-9  # relative gap of a class: money must not hide in it
 # A mixed-integer class is held at its least and this much more [kWh, kWh h], which is the solvers'
 # tolerance; and at so much more of it.
 CLASS_SLACK, CLASS_SHARE = 1e-7, 1e-9
+LITTLE = 0.02  # of the time limit, which a linear programme gets when time is out
 # The same of money, in EUR/1000.
 MONEY_SLACK, MONEY_SHARE = 1e-6, 1e-9
 
@@ -51,6 +52,11 @@ class Stages:
         """Time that is left [s]."""
         return self.until - time.monotonic()
 
+    def _at_least(self, least_s: float | None) -> float:
+        """Time that is left, or a little more than that [s]."""
+        little = LITTLE * self.problem.time_limit_s if least_s is None else least_s
+        return max(self.left_s(), little)
+
     def money(self) -> Outcome:
         """The least money with which the least bends.
 
@@ -76,13 +82,13 @@ class Stages:
         else:
             self.run.cap(cost, _a_little_above(cost, outcome.found, slack, share))
 
-    def fixed(self, values: np.ndarray, least_s: float = 1.0) -> Outcome:
+    def fixed(self, values: np.ndarray, least_s: float | None = None) -> Outcome:
         """The linear programme of the choices that the binaries made in a solution.
 
         Parameters
         ----------
         values : of the variables in the solution.
-        least_s : time that it gets at least [s].
+        least_s : time that it gets at least [s]; default a little of the limit.
 
         Returns
         -------
@@ -90,7 +96,7 @@ class Stages:
         """
         self.run.choose(values)
         cost = self.model.matrices.cost
-        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+        return self.run.minimise(cost, self._at_least(least_s), self.problem.gap)
 
     def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
         """Of all choices of the same money, those with which the schedule can be calmest.
@@ -118,7 +124,7 @@ class Stages:
         self.run.uncap(count)
         return values
 
-    def calm(self, outcome: Outcome, least_s: float = 1.0) -> Outcome:
+    def calm(self, outcome: Outcome, least_s: float | None = None) -> Outcome:
         """Of all schedules of the same money, the one that moves least.
 
         Least throughput, then least change from the plan before, then earliest.
@@ -126,7 +132,7 @@ class Stages:
         Parameters
         ----------
         outcome : the least money, with duals.
-        least_s : time that each objective gets at least [s].
+        least_s : time that each objective gets at least [s]; default a little of the limit.
 
         Returns
         -------
@@ -137,7 +143,7 @@ class Stages:
             if self.run.alone(outcome, cost):
                 break
             self.run.hold(outcome, cost)
-            calmer = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
+            calmer = self.run.minimise(objective, self._at_least(least_s), CLASS_GAP)
             if calmer.status != "optimal" or calmer.duals is None:
                 break
             outcome, cost = calmer, objective
