@@ -106,7 +106,7 @@ def test_environment_wins(tmp_path):
         ),
         ("[grid]\nimport_fee_eur_per_mwh = 1e999", ["[grid]", "import_fee_eur_per_mwh", "finite"]),
         ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
-        ("[battery:a]\n[a]", ["unknown section [a]", "battery:NAME"]),
+        ("[battery:a]\n[batteries]", ["unknown section [batteries]", "battery:NAME"]),
         ("[battery: ]", ["unknown section [battery: ]", "battery:NAME"]),
         ("[DEFAULT]\nx = 1", ["[DEFAULT]"]),
         ("no section", ["INI"]),
@@ -177,3 +177,40 @@ def test_an_installed_package_has_defaults_and_a_script_wants_its_file(
     assert "config.ini: no such configuration file; name one with --config" in (
         capsys.readouterr().err
     )
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret%\n")
+    given = {"VPP_KAFKA_SASL_PASSWORD_FILE": str(secret), "VPP_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
+    loaded = load_config(write(tmp_path, "[kafka]\nsasl_password = old"), given)
+    assert (loaded.kafka.sasl_password, loaded.kafka.security_protocol) == ("s3cret%", "SASL_SSL")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"VPP_DATABASE_URL_FILE": "/nowhere/x"}, "VPP_DATABASE_URL_FILE = /nowhere/x: cannot be"),
+        ({"VPP_DATABASE_URL_FILE": "EMPTY"}, "expected a value in it"),
+        ({"VPP_DATABASE_URL_FILE": "EMPTY", "VPP_DATABASE_URL": "x"}, "are both set"),
+    ],
+)
+def test_a_file_without_a_secret_is_refused(tmp_path, given, told):
+    (tmp_path / "empty").write_text("\n")
+    given = {name: value.replace("EMPTY", str(tmp_path / "empty")) for name, value in given.items()}
+    with pytest.raises(ConfigError, match=told):
+        load_config(write(tmp_path, ""), given)
+
+
+def test_settings_of_the_kafka_client_are_passed_on(tmp_path):
+    text = "[kafka.client]\nsasl.oauthbearer.method = oidc\nsocket.keepalive.enable = true\n"
+    assert load_config(write(tmp_path, text), {}).kafka_client == (
+        ("sasl.oauthbearer.method", "oidc"),
+        ("socket.keepalive.enable", "true"),
+    )
+
+
+@pytest.mark.parametrize("name", config.DECIDED)
+def test_what_the_stream_promises_is_no_setting(tmp_path, name):
+    with pytest.raises(ConfigError, match=rf"\[kafka\.client\] {name} cannot be set here: "):
+        load_config(write(tmp_path, f"[kafka.client]\n{name} = 1"), {})

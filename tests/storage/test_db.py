@@ -49,6 +49,8 @@ def fill_every_table(conn):
         cursor.execute(
             f"INSERT INTO weather_forecasts VALUES ('load-1', now(), now(), {values}, now())"
         )
+        cursor.execute("INSERT INTO external_forecasts VALUES ('load-1', now(), now(), 1, now())")
+        cursor.execute("INSERT INTO revisions VALUES ('load-1', now(), 1, now(), now())")
     conn.commit()
     run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
     db.save_forecasts(conn, [(run, make_forecast(1.0))])
@@ -73,7 +75,7 @@ LEFT_HANGING = (
     "SELECT count(*) FROM battery_states LEFT JOIN batteries b USING (battery_id) WHERE b IS NULL",
     *(
         f"SELECT count(*) FROM {table} LEFT JOIN sources s USING (source_id) WHERE s IS NULL"
-        for table in (*MEASUREMENTS, "forecast_runs")
+        for table in (*MEASUREMENTS, "revisions", "forecast_runs")
     ),
 )
 

@@ -13,8 +13,13 @@ import pandas as pd
 from vpp.champions import registry
 from vpp.champions.contenders import Contest
 from vpp.champions.contest import failure, train_source
-from vpp.champions.history import check_issue_time, load_source_data, pick_sources
-from vpp.champions.leaderboard import leaderboard
+from vpp.champions.history import (
+    check_issue_time,
+    load_source_data,
+    pick_sources,
+    read_issue,
+)
+from vpp.champions.leaderboard import leaderboard, not_trained
 from vpp.champions.logbook import code_version, record
 from vpp.champions.studies import prepare_storage
 from vpp.forecast.known import SourceData, known_at
@@ -24,7 +29,6 @@ from vpp.runtime.errors import ConfigError, FieldError, check_known
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config, Training
 from vpp.storage.connection import session
-from vpp.storage.measurements import data_end
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,8 +58,8 @@ def train(
     Returns
     -------
     The leaderboard, a row for each source and model: source_id, model, champion, mae,
-    mae_ratio_naive, pinball, coverage_80, …. A source that cannot be trained has no row with
-    champion; its note says why, and the others are trained.
+    mae_ratio_naive, pinball, coverage_80, …. A source that cannot be trained, or is not current,
+    has no row with champion; its note says why, and the others are trained.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def train(
     """
     training = settings(config.training, models, trials, timeout_s, jobs)
     times = [time.monotonic()]
-    issue_time, stored, storage = read_history(config, issue_time, source)
+    issue_time, stored, left_out, storage = read_history(config, issue_time, source)
     times.append(time.monotonic())
     client = registry.open_store(config)
     contests = []
@@ -73,6 +77,7 @@ def train(
         contests.append(Contest(data, issue_time, horizon_h, training, storage, incumbent))
     times.append(time.monotonic())
     rows = hold(contests, client, training.jobs)
+    rows += [not_trained(source_id, why) for source_id, why in left_out.items()]
     times.append(time.monotonic())
     log.info(
         "%d sources in %.0f s: data %.1f, MLflow %.1f, models %.1f",
@@ -85,7 +90,7 @@ def train(
 
 def read_history(
     config: Config, issue_time: pd.Timestamp | None, source: str | None
-) -> tuple[pd.Timestamp, list[SourceData], str | Path]:
+) -> tuple[pd.Timestamp, list[SourceData], dict[str, str], str | Path]:
     """Read the sources to train, as known at the issue time.
 
     Parameters
@@ -96,14 +101,22 @@ def read_history(
 
     Returns
     -------
-    The issue time, the sources, and where Optuna keeps its studies.
+    The issue time, the sources, those that are left out with the reason, and where Optuna keeps
+    its studies. A source that is not current keeps the champion that it has.
     """
     with session(config) as conn:
-        now = data_end(conn) if issue_time is None else pd.Timestamp(issue_time).tz_convert("UTC")
-        sources = pick_sources(conn, [source] if source else None)
+        now, currency = read_issue(conn, config, issue_time)
+        markets = config.tariff.needs_market
+        sources = pick_sources(conn, [source] if source else None, markets)
         check_issue_time(now, sources)
-        stored = [cut(load_source_data(conn, config, item), now) for item in sources]
-        return now, stored, prepare_storage(config, conn)
+        names = [item.source_id for item in sources]
+        left_out = {name: currency.behind[name] for name in names if name in currency.behind}
+        stored = [
+            cut(load_source_data(conn, config, item), now)
+            for item in sources
+            if item.source_id not in left_out
+        ]
+        return now, stored, left_out, prepare_storage(config, conn)
 
 
 def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:

@@ -234,9 +234,13 @@ def published_at(
     Returns
     -------
     For each interval, the number of the one at whose start its price was known: a longer
-    interval's once the last of its parts is; infinite where there is no price.
+    interval's once the last of its parts is; infinite where there is no price. A tariff without a
+    market price is known for ever.
     """
-    [market] = [source for source in site_sources(conn, config) if source.kind == "market"]
+    markets = [source for source in site_sources(conn, config) if source.kind == "market"]
+    if not markets:
+        return np.full(len(index), -np.inf)
+    [market] = markets
     first = index[0].floor(f"{max(market.step_min, step_min)}min")
     end = index[-1] + pd.Timedelta(minutes=step_min)
     known = read_available_at(conn, market, first, end)

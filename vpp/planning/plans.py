@@ -21,7 +21,7 @@ from vpp.schedule.basis import PlanBasis
 from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result, Violation
 from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.measurements import data_end
+from vpp.storage.currency import data_end
 from vpp.storage.results import save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")
@@ -104,7 +104,9 @@ def plan_problem(
     ------
     DataGapError : a source has no forecast for the issue time.
     """
-    issue_time = data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
+    if issue_time is None:
+        issue_time = data_end(conn, config.forecast.stale_after_h)
+    issue_time = issue_time.tz_convert("UTC")
     found = forecast_frame(conn, config, issue_time)
     if found is None and forecaster is not None:
         logger.info("no forecasts for issue time %s: making them first", shown(issue_time))

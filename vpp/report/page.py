@@ -17,7 +17,7 @@ from vpp.report.frames import interval_length
 from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
 from vpp.report.views import Content
-from vpp.report.words import clock, escape, zone_name
+from vpp.report.words import clock, escape, shown_in, zone_name
 from vpp.runtime.files import replacing_file
 from vpp.runtime.settings import Config
 
@@ -33,13 +33,17 @@ ISSUED = {
 
 def render(content: Content) -> str:
     """The page as one HTML text that needs nothing else."""
-    sections = [part(content) for part in SECTIONS]
+    with shown_in(content.currency):
+        sections = [part(content) for part in SECTIONS]
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections
         for name, figure in section.figures.items()
     }
     header = f"<h1>{escape(content.site)}</h1>\n{paragraph(issued_in_words(content), 'quiet')}"
+    header += "".join(
+        paragraph(f"{source_id}: {why}.", "warning") for source_id, why in content.behind.items()
+    )
     run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
     replacements = {
         "title": escape(content.site),

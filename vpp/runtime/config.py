@@ -33,11 +33,15 @@ DEFAULT_PATH = Path(__file__).resolve().parents[2] / "config.ini"  # beside the 
 ENVIRONMENT = {
     "VPP_DATABASE_URL": ("database", "url"),
     "VPP_KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
+    "VPP_KAFKA_SECURITY_PROTOCOL": ("kafka", "security_protocol"),
+    "VPP_KAFKA_SASL_MECHANISM": ("kafka", "sasl_mechanism"),
     "VPP_KAFKA_SASL_USERNAME": ("kafka", "sasl_username"),
     "VPP_KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
+    "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
 }
-SECRET_KEYS = {"url", "sasl_password", "tracking_uri"}
+FILE = "_FILE"  # ends the name of a variable that names a file with the value, such as a secret
+SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri", "entsoe_key"}
 UNLIMITED_KEYS = {"import_limit_kw", "export_limit_kw"}  # these may be inf
 EXPECTED = {
     float: "a finite number",
@@ -46,6 +50,19 @@ EXPECTED = {
     tuple: "names separated by commas",
 }
 BATTERY = "battery:"  # begins the name of a battery's section
+CLIENT = "kafka.client"  # the section of librdkafka's settings
+# librdkafka's settings that `[kafka]` or the stream's promises decide -> what to do
+DECIDED = {
+    "bootstrap.servers": "name them in [kafka] bootstrap_servers",
+    "metadata.broker.list": "name them in [kafka] bootstrap_servers",
+    "group.id": "name it in [kafka] group_id",
+    "enable.auto.commit": "the sink commits what is stored",
+    "auto.offset.reset": "the sink counts what is lost",
+    "enable.idempotence": "nothing is sent twice",
+    "acks": "a message counts when all brokers have it",
+    "delivery.report.only.error": "nothing is lost in silence",
+    "transactional.id": "the producer opens no transactions",
+}
 
 
 def load_config(
@@ -58,7 +75,8 @@ def load_config(
     path : the file; default `config.ini` beside the scripts. Where the package is installed and
         there are no scripts, every key has its default, and paths are relative to the working
         folder.
-    environment : variables that override keys (`ENVIRONMENT`); default `os.environ`.
+    environment : variables that override keys (`ENVIRONMENT`), or with `_FILE` behind their names
+        name files with the values; default `os.environ`.
 
     Raises
     ------
@@ -75,8 +93,8 @@ def load_config(
     values = {name: dict(parser[name]) if name in parser else {} for name in SECTIONS}
     origin = {}
     for variable, (section, key) in ENVIRONMENT.items():
-        if environment.get(variable):
-            values[section][key] = environment[variable]
+        if value := _of_environment(environment, variable):
+            values[section][key] = value
             origin[section, key] = f"environment variable {variable}"
     reader = _Reader(path, path.resolve().parent, origin)
     sections = {name: reader.section(cls, name, values[name]) for name, cls in SECTIONS.items()}
@@ -84,7 +102,29 @@ def load_config(
         reader.section(BatteryParameters, name, dict(parser[name]), battery_id=battery_id)
         for name, battery_id in _batteries(parser).items()
     )
-    return Config(path=path, batteries=batteries, **sections)
+    client = dict(parser[CLIENT]) if CLIENT in parser else {}
+    for name in client.keys() & DECIDED:
+        raise ConfigError(f"{path}: [{CLIENT}] {name} cannot be set here: {DECIDED[name]}")
+    return Config(path, batteries=batteries, kafka_client=tuple(client.items()), **sections)
+
+
+def _of_environment(environment: Mapping[str, str], variable: str) -> str:
+    """The value of a variable, or what the file holds that `<variable>_FILE` names."""
+    name, value = environment.get(variable + FILE), environment.get(variable, "")
+    if not name:
+        return value
+    if value:
+        raise ConfigError(f"{variable} and {variable}{FILE} are both set; expected one of them")
+    try:
+        text = Path(name).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not in UTF-8"
+        raise ConfigError(
+            f"environment variable {variable}{FILE} = {name}: cannot be read: {reason}"
+        ) from None
+    if not text:
+        raise ConfigError(f"environment variable {variable}{FILE} = {name}: expected a value in it")
+    return text
 
 
 def _new_parser() -> configparser.ConfigParser:
@@ -140,10 +180,9 @@ def _check_names(path: Path, parser: configparser.ConfigParser) -> None:
     batteries = _batteries(parser)
     ids = list(batteries.values())
     for name in parser.sections():
-        if name not in SECTIONS and not batteries.get(name):
-            raise ConfigError(
-                f"{path}: unknown section [{name}]; {one_of(name, (*SECTIONS, 'battery:NAME'))}"
-            )
+        if name not in (*SECTIONS, CLIENT) and not batteries.get(name):
+            known = (*SECTIONS, CLIENT if "." in name else "battery:NAME")
+            raise ConfigError(f"{path}: unknown section [{name}]; {one_of(name, known)}")
     for battery_id in ids:
         if ids.count(battery_id) > 1:
             raise ConfigError(

@@ -24,7 +24,7 @@ HIGHS_SEARCHES = {
     f"mip_heuristic_run_{name}": False
     for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")
 }
-PRIMAL = 4  # of HiGHS's simplex_strategy: a new objective leaves the basis feasible
+DUAL, PRIMAL = 1, 4  # HiGHS's simplex_strategy: a new objective leaves the basis feasible
 # A reduced cost or dual above this share of the largest coefficient holds its variable or
 # constraint; those of an optimal basis are exact but for rounding.
 DUAL_TOLERANCE = 1e-9
@@ -216,7 +216,7 @@ class _HighsRun:
         self.every = np.arange(len(matrix.cost), dtype=np.int32)
         self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
-        self.integral, self.cost, self.runs = bool(matrix.integral.any()), matrix.cost, 0
+        self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.start: np.ndarray | None = None
         self.before: list[np.ndarray] = []
 
@@ -231,13 +231,13 @@ class _HighsRun:
                 start = highspy.HighsSolution()
                 start.col_value = self.start.tolist()
                 self.highs.setSolution(start)
-        elif self.runs:
-            self.highs.setOptionValue("simplex_strategy", PRIMAL)
+        else:
+            self.highs.setOptionValue("simplex_strategy", PRIMAL if self.based else DUAL)
         # the clock of HiGHS runs on from one solve to the next
         limit = self.highs.getRunTime() + max(limit_s, 0.0)
         self.highs.setOptionValue("time_limit", limit)
         self.highs.run()
-        self.runs += 1
+        self.based = not self.integral
         outcome = highs_outcome(self.highs)
         self.start = outcome.values
         return outcome

@@ -52,9 +52,8 @@ def loose_bound_eur(problem: Problem) -> float:
     -------
     The bound of the objective [EUR].
     """
-    batteries, exports = problem.batteries, problem.export_price_eur_per_mwh
-    charge = sum((problem.by_interval(b, "charge_kw") for b in batteries), np.zeros(1))
-    discharge = sum((problem.by_interval(b, "discharge_kw") for b in batteries), np.zeros(1))
+    stack, exports = problem.stack, problem.export_price_eur_per_mwh
+    charge, discharge = stack.charge_kw.sum(axis=0), stack.discharge_kw.sum(axis=0)
     for _, _, device in problem.devices:
         takes, gives = device.most_kw(problem.horizon)
         charge, discharge = charge + takes, discharge + gives
@@ -63,8 +62,52 @@ def loose_bound_eur(problem: Problem) -> float:
     high = problem.load_kw + charge - (0.0 if spills else problem.renewables_kw)
     net = np.stack((low, high, np.clip(0.0, low, high)))
     costs = np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh - np.maximum(-net, 0.0) * exports
-    left = sum(
-        money_eur(battery.capacity_kwh, max(battery.terminal_value_eur_per_mwh or 0.0, 0.0))
-        for battery in batteries
-    )
+    value = np.maximum(stack.terminal_value_eur_per_mwh, 0.0)
+    left = float(money_eur(stack.capacity_kwh, value).sum())
     return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
+
+
+def priced_bound_eur(
+    problem: Problem, bus_price: np.ndarray, stored_value: np.ndarray, soft: bool
+) -> float:
+    """A cost that no schedule can fall below, by prices of power and of stored energy.
+
+    Power balance and energy balances have these prices instead of being kept (Lagrange): then each
+    power and each energy is on its own at its best. Any prices give a bound; those of the optimum
+    give the optimum. Limits that only restrict further are left out.
+
+    Parameters
+    ----------
+    problem : what is to be scheduled, without devices beside batteries.
+    bus_price : of power in each interval [EUR/MWh].
+    stored_value : of stored energy (battery, interval) [EUR/MWh].
+    soft : whether limits bend.
+
+    Returns
+    -------
+    The bound of the objective [EUR]; minus infinity where prices are not known.
+    """
+    if not (np.isfinite(bus_price).all() and np.isfinite(stored_value).all()) or problem.devices:
+        return -np.inf
+    stack, hours = problem.stack, problem.hours
+    charge, discharge = stack.usable_kw
+    renewables, spills = problem.renewables_kw, problem.curtailable or problem.inverters
+    most_in = np.maximum(problem.load_kw, 0.0) + charge.sum(axis=0)
+    most_out = np.maximum(-problem.load_kw, 0.0) + renewables + discharge.sum(axis=0)
+    low, high = np.zeros_like(stack.soc_min), np.ones_like(stack.soc_max)
+    if not soft:
+        most_in = np.minimum(most_in, problem.import_limit_kw)
+        most_out = np.minimum(most_out, problem.export_limit_kw)
+        low, high = stack.soc_min, stack.soc_max
+    power = bus_price * (problem.load_kw - renewables)
+    power = power + np.minimum(problem.import_cost_eur_per_mwh - bus_price, 0.0) * most_in
+    power += np.minimum(bus_price - problem.export_price_eur_per_mwh, 0.0) * most_out
+    power += np.minimum(bus_price, 0.0) * renewables * bool(spills)
+    gives = stack.wear_eur_per_mwh - bus_price + stored_value / stack.eta_discharge
+    power += (np.minimum(bus_price - stack.eta_charge * stored_value, 0.0) * charge).sum(axis=0)
+    power += (np.minimum(gives, 0.0) * discharge).sum(axis=0)
+    later = np.column_stack((stack.keep * stored_value[:, 1:], stack.terminal_value_eur_per_mwh))
+    price = stored_value - later
+    energy = np.where(price > 0, low, high) * price * stack.capacity_kwh
+    start = stored_value[:, :1] * stack.keep * stack.soc_initial * stack.capacity_kwh
+    return float(power.sum() * hours + energy.sum() - start.sum()) / 1000

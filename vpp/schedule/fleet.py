@@ -1,10 +1,10 @@
 """A good schedule of many batteries in little time: grouped, solved, shared out again.
 
-Batteries that are alike are one large battery each; the problem with some thirty of them is solved;
-then the power of each group is shared out, at every interval, among its own so that all of them can
-go on as long as possible (Evans, Tindemans and Angeli, IEEE Trans. Power Systems 33 (2018), 4438:
-the greatest time to go first). Every battery keeps to its own limits. The schedule is no optimum: it
-is what the solver has to beat. Pure: reads and writes nothing.
+Batteries that are alike are one large battery each; the problem with these is solved; then the
+power of each group is shared out, at every interval, among its own so that all of them can go on as
+long as possible (Evans, Tindemans and Angeli, IEEE Trans. Power Systems 33 (2018), 4438: the
+greatest time to go first). Every battery keeps to its own limits. The schedule is no optimum, but
+one that the solver has to beat. Pure: reads and writes nothing.
 
     python benchmarks/bench_optimization.py
 """

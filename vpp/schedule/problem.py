@@ -20,13 +20,16 @@ from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.fields import Section, check_zone
 from vpp.schedule.checks import Arrays, Violation
 from vpp.schedule.clock import local_minutes, offsets_min
+from vpp.schedule.deferrable import DeferrableLoad
 from vpp.schedule.device import Device, Horizon
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
+from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
 from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
 from vpp.schedule.series import common_length, part_of
 from vpp.schedule.stack import Stack, stack_of
+from vpp.schedule.vehicles import Vehicle
 
 __all__ = ["Certificate", "Problem", "Result", "Schedule", "Violation"]
 
@@ -80,6 +83,13 @@ class Problem(Section):
     )
     inverters: tuple[Inverter, ...] = stated(
         "hybrid inverters: plants and batteries behind one AC limit", ()
+    )
+    vehicles: tuple[Vehicle, ...] = stated("electric vehicles at their chargers", ())
+    deferrable_loads: tuple[DeferrableLoad, ...] = stated(
+        "loads that may run at another time, within a window", ()
+    )
+    heat_stores: tuple[HeatStore, ...] = stated(
+        "tanks and buildings that hold heat, with heat pump and heating rod", ()
     )
     previous: Previous = stated("the plan before", NO_PLAN_BEFORE)
     change_price_eur_per_mwh: float = stated(
@@ -342,8 +352,8 @@ class Certificate:
 
     Parameters
     ----------
-    kind : `lp-exact` for the optimum of a linear programme, `lp-unproven` for a schedule of one that
-        ran out of time, or `milp`.
+    kind : `lp-exact` for the optimum of a linear programme, `lp-unproven` where time ran out,
+        or `milp`.
     binaries : number of binary variables of the last model.
     gap : distance of objective and bound as a fraction; 1 where nothing is proven.
     bound_eur : cost that no schedule can fall below [EUR].

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from vpp.schedule.basis import PlanBasis, with_fees
+from vpp.schedule.basis import PlanBasis
 from vpp.schedule.devices import GridConnection
 from vpp.schedule.previous import NO_PLAN_BEFORE
 from vpp.schedule.problem import Problem
@@ -39,7 +39,7 @@ def site_problem(
     grid, optimization = basis.grid, basis.optimization
     names = ("load_kw", "renewables_kw", "price_eur_per_mwh")
     load, renewables, price = (np.asarray(values[name], dtype=float) for name in names)
-    import_price, export_price = with_fees(price, grid)
+    import_price, export_price = basis.local_tariff.prices(price, start, basis.step_min)
     problem = Problem(
         step_min=basis.step_min,
         start=start.to_pydatetime(),

@@ -17,7 +17,7 @@ import numpy as np
 
 from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
-from vpp.schedule.certificate import certificate_of, loose_bound_eur
+from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
 from vpp.schedule.draft import INFINITE, MONEY_SCALE, Model
 from vpp.schedule.duals import marginal_values, unknown_values
@@ -33,7 +33,9 @@ from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
 
-MOST_CALMED = 200  # binaries that are searched for calmer choices of the same money
+# Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
+# HiGHS looks at its clock too seldom.
+MOST_BINARIES, MOST_VARIABLES = 200, 8000
 TAIL = 0.1  # of the time limit, for the check of a schedule and its reasons, and for
 CELL_S = 2e-6  # each interval of each battery [s]
 HOPELESS = 1.0  # time limits that a solver is expected to take, beyond which it is not started
@@ -261,10 +263,12 @@ def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
     Binaries that keep two powers apart leave little to choose where the rest is settled.
     """
     model = stages.model
+    if model.width > MOST_VARIABLES:
+        return False
     if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
         return True
     settled = stages.run.alone(fixed, model.matrices.cost)
-    return not settled and model.binaries <= MOST_CALMED
+    return not settled and model.binaries <= MOST_BINARIES
 
 
 def rank(money: Replay) -> tuple[float, ...]:
@@ -308,11 +312,13 @@ def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
             if not broken and not money.violations and no_dearer and as_good:
                 best, least = schedule, money
                 values = marginal_values(problem, model, fixed.duals)
-    bound_eur = max(loose_bound_eur(problem), bound / MONEY_SCALE)
-    certificate = certificate_of(
-        model, least.objective_eur, bound_eur, search.started, proven=False
-    )
     soft = search.soft or any(least.bent)
+    bounds = [loose_bound_eur(problem), bound / MONEY_SCALE]
+    if shared is not None:
+        prices = (shared.bus_price_eur_per_mwh, shared.battery_value_eur_per_mwh)
+        bounds.append(priced_bound_eur(problem, *prices, soft))
+    objective = least.objective_eur
+    certificate = certificate_of(model, objective, max(bounds), search.started, proven=False)
     return Solution("feasible", certificate, best, soft, *values)
 
 

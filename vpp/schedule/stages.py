@@ -17,6 +17,7 @@ from vpp.schedule.backends import SOLVERS, Outcome, Run
 from vpp.schedule.draft import CLASSES, INFINITE, Model
 from vpp.schedule.problem import Problem
 
+STEP = 10.0  # from the price of one class to that of the one before it, where a search starts
 CLASS_GAP = 1e-9  # relative gap of a class: money must not hide in it
 # A mixed-integer class is held at its least and this much more [kWh, kWh h], which is the solvers'
 # tolerance; and at so much more of it.
@@ -64,16 +65,37 @@ class Stages:
         -------
         The optimum; `limit` where time ran out before, also with values of an earlier objective.
         """
-        for bends in CLASSES if self.model.soft else ():
-            weights = self.model.weights(bends)
-            if not weights.any():
-                continue
+        weighed = {bends: self.model.weights(bends) for bends in CLASSES}
+        weighed = {bends: weights for bends, weights in weighed.items() if weights.any()}
+        if weighed and not self.model.binaries:
+            outcome = self.run.minimise(self._all_at_once(weighed), self.left_s(), CLASS_GAP)
+            if outcome.status != "optimal":
+                return _unproven(outcome)
+        for weights in weighed.values():
             outcome = self.run.minimise(weights, self.left_s(), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
             self._hold(outcome, weights, CLASS_SLACK, CLASS_SHARE)
         cost = self.model.matrices.cost
         return self.run.minimise(cost, self.left_s(), self.problem.gap)
+
+    def _all_at_once(self, weighed: dict[str, np.ndarray]) -> np.ndarray:
+        """Money with a price for what bends, each class dearer than the next.
+
+        Its optimum is mostly that of the strict order, and is only where the solver starts from: a
+        linear programme that starts there is settled in a few steps, class by class.
+        """
+        objective, price = self.model.matrices.cost, self._largest_price()
+        for weights in reversed(weighed.values()):
+            price *= STEP
+            objective = objective + price * weights
+        return objective
+
+    def _largest_price(self) -> float:
+        """The largest price of a kWh through the connection [EUR/1000]; 1 where there is none."""
+        ways = ("grid_import_kw", "grid_export_kw")
+        costs = [float(np.abs(self.model.columns[way].cost).max(initial=0.0)) for way in ways]
+        return max(costs) / self.problem.hours or 1.0
 
     def _hold(self, outcome: Outcome, cost: np.ndarray, slack: float, share: float) -> None:
         """Keep what an objective has reached."""

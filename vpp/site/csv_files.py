@@ -84,8 +84,8 @@ def save_series(
     folder : of the data.
     added : sources and the rows of their series, which take the place of those of the same name.
     removed : ids of sources that go, with their rows.
-    rejects : line, source_id, time, value and reason of each row of `rejects.csv`; None leaves that
-        file alone.
+    rejects : line, source_id, time, value, reason and file of each row of `rejects.csv`; None
+        leaves that file alone.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def save_series(
                 parts = [part for part in (stay, *frames) if len(part)] or [stay]
                 pd.concat(parts).to_csv(temporary / kind.file, index=False, lineterminator="\n")
         if rejects is not None:
-            columns = ["line", "source_id", "time", "value", "reason"]
+            columns = ["line", "source_id", "time", "value", "reason", "file"]
             pd.DataFrame(rejects, columns=columns).to_csv(
                 temporary / REJECTS_FILE, index=False, lineterminator="\n"
             )

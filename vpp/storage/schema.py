@@ -33,6 +33,7 @@ FOLDER = Path(__file__).resolve().parent / "migrations"
 TABLES = (
     "sources",
     *MEASUREMENTS,
+    "revisions",
     "forecast_runs",
     "forecasts",
     "batteries",
@@ -48,7 +49,7 @@ HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | 
 }
 # table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
 HANG_ON = {
-    "sources": (*MEASUREMENTS, "forecast_runs", "forecasts"),
+    "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
     "batteries": ("battery_states", "schedule_runs", "schedules"),
