@@ -54,17 +54,18 @@ class Side:
         self.bends[kind].plus(over, factor)
 
 
-def solve(problem: dict) -> dict:
-    """Least violations, money and throughput of a problem file.
+def solve(problem: dict, calm: bool = False) -> dict:
+    """Least violations and money of a problem file.
 
     Parameters
     ----------
     problem : the content of the file.
+    calm : whether to look for the least throughput, too.
 
     Returns
     -------
     `violations` [kWh, kWh h, kWh] over grid limits, outside bounds and missing to targets,
-    `objective_eur`, and the least `throughput_kwh` at that money.
+    `objective_eur`, and where asked for the least `throughput_kwh` at that money.
     """
     programme, times = Programme(), devices.clock(problem)
     scenarios = problem.get("scenarios") or [{"probability": 1.0}]
@@ -84,7 +85,7 @@ def solve(problem: dict) -> dict:
     chances = [scenario["probability"] for scenario in scenarios]
     bends = [_expected(chances, [side.bends[kind] for side in sides]) for kind in range(3)]
     throughput = _expected(chances, [side.throughput for side in sides])
-    return _in_order(programme, bends, money, throughput)
+    return _in_order(programme, bends, money, throughput if calm else None)
 
 
 def _expected(chances: list, expressions: list) -> Expression:
@@ -107,12 +108,11 @@ def _in_order(programme, bends, money, throughput) -> dict:
             found = _held(programme, bends[kind], least[kind], goal)
             if kind + 1 < len(bends):
                 least[kind + 1] = found[0]
-    moved = _held(programme, money, found[0], throughput, 1e3 * max(1.0, abs(found[0])))
-    return {
-        "violations": [max(0.0, value) for value in least],
-        "objective_eur": found[0],
-        "throughput_kwh": moved[0],
-    }
+    result = {"violations": [max(0.0, value) for value in least], "objective_eur": found[0]}
+    if throughput is not None:
+        size = 1e3 * max(1.0, abs(found[0]))
+        result["throughput_kwh"] = _held(programme, money, found[0], throughput, size)[0]
+    return result
 
 
 def _held(programme, held, least: float, goal, size: float = 1.0) -> tuple:
