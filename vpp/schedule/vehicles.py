@@ -24,7 +24,6 @@ from vpp.schedule.exclusive import LeastPower, Pair
 from vpp.schedule.stated import stated
 from vpp.schedule.stores import unlooped
 
-
 MOVES = {"cycles": True, "power": True}  # both powers are throughput, and calmer when early
 
 
