@@ -103,7 +103,8 @@ class Stages:
     def _largest_price(self) -> float:
         """The largest price of a kWh through the connection [EUR/1000]; 1 where there is none."""
         ways = ("grid_import_kw", "grid_export_kw")
-        costs = [float(np.abs(self.model.columns[way].cost).max(initial=0.0)) for way in ways]
+        groups = [group for name, group in self.model.columns.items() if name.startswith(ways)]
+        costs = [float(np.abs(group.cost).max(initial=0.0)) for group in groups]
         return max(costs) / self.problem.hours or 1.0
 
     def _hold(self, outcome: Outcome, cost: np.ndarray, slack: float, share: float) -> None:
