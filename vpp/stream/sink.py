@@ -55,6 +55,11 @@ class Count:
     dead_lettered: int = 0
     lost: int = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of them are in the database."""
+        return not self.dead_lettered and not self.lost
+
 
 @dataclass
 class Sink:
