@@ -6,6 +6,7 @@
     python communication.py consume           store what arrives, until Ctrl-C or SIGTERM
     python communication.py consume --until-drained
     python communication.py status            lag of each topic, rows stored, dead letters
+    python communication.py status --health   exit code 1 if the sink does not do its work
     python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
 
@@ -29,6 +30,7 @@ from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements
 from vpp.stream.data_set import register_sources
 from vpp.stream.files import count_lines
+from vpp.stream.health import health
 from vpp.stream.kafka import topic_names
 from vpp.stream.producer import produce, produce_aside
 from vpp.stream.replay import list_dead_letters, replay_dead_letters
@@ -144,7 +146,11 @@ def build_parser() -> argparse.ArgumentParser:
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
     look = commands.add_parser("status", help="lag of each topic, rows stored, dead letters")
-    look.add_argument("--partitions", action="store_true", help="a row for each partition")
+    only = look.add_mutually_exclusive_group()
+    only.add_argument("--partitions", action="store_true", help="a row for each partition")
+    only.add_argument(
+        "--health", action="store_true", help="only tell whether the sink does its work"
+    )
     dead = commands.add_parser("dlq", help="dead letters: messages that could not be stored")
     dead.add_argument(
         "action",
@@ -172,7 +178,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     elif args.command == "consume":
         rows = consume(config, args.until_drained)
     elif args.command == "status":
-        rows = status(config, args.partitions)
+        rows = [health(config)] if args.health else status(config, args.partitions)
     elif args.command == "dlq":
         rows = list_dead_letters(config) if args.action == "list" else replay_dead_letters(config)
     else:
