@@ -77,7 +77,7 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
         check_picture(args.plot, "--plot")
     factory, found, failed = _factory(args, config), [], []
     with session(config) as conn:
-        picked = pick_sources(conn, args.source)
+        picked = pick_sources(conn, args.source, config.tariff.needs_market)
         issue_time = args.issue_time or data_end(conn, config.forecast.stale_after_h)
         check_issue_time(issue_time, picked)
         if args.plot and len(picked) > 1:

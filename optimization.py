@@ -174,7 +174,8 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
     print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
     print()
-    print_rows(cost_rows(run, actual), "EUR, energy left at the end valued at one price")
+    money = config.tariff.currency
+    print_rows(cost_rows(run, actual), f"{money}, energy left at the end valued at one price")
     bent = {"forecast": run["bent_limits"], "actual": actual["bent_limits"] if actual else {}}
     for when, counts in bent.items():
         if any(counts.values()):
@@ -189,7 +190,7 @@ def run_value(args: argparse.Namespace, config: Config) -> None:
     bent = value["bent_limits"]
     if not args.json:
         del value["bent_limits"]
-    print_rows([value], "EUR at actual values", args.json)
+    print_rows([value], f"{config.tariff.currency} at actual values", args.json)
     if any(bent.values()) and not args.json:
         print(bent_in_words(bent))
 
@@ -199,7 +200,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     often = (args.days, args.every_h, args.horizon_h, args.step_min)
     rows = roll_past(config, *often, args.without_day, args.issue_local)
     span = f"{args.days} days, {args.horizon_h} h ahead"
-    print_rows(rows, f"rolling horizon, {span}, EUR at actual values", args.json)
+    money = config.tariff.currency
+    print_rows(rows, f"rolling horizon, {span}, {money} at actual values", args.json)
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> None:

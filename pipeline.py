@@ -155,9 +155,12 @@ def watch(config: Config, every_min: float) -> None:
                 plan = plans.plan(config, issue_time=issue_time)
                 planned = issue_time
                 write_report(config)
-                costs = plan["cost_eur"], plan["cost_no_battery_eur"]
-                told = "planned from %s: %.2f EUR, without battery %.2f EUR"
-                log.info(told, shown(issue_time), *costs)
+                costs, money = (
+                    (plan["cost_eur"], plan["cost_no_battery_eur"]),
+                    config.tariff.currency,
+                )
+                told = "planned from %s: %.2f %s, without battery %.2f %s"
+                log.info(told, shown(issue_time), costs[0], money, costs[1], money)
                 check_current(config)
         except VppError as error:
             if planned is None:  # it never worked: say why and stop, rather than repeat it

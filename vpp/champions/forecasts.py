@@ -76,7 +76,8 @@ def forecast_all(
     """
     with session(config) as conn:
         now, currency = read_issue(conn, config, issue_time)
-        sources = pick_sources(conn, [source] if source else None)
+        markets = config.tariff.needs_market
+        sources = pick_sources(conn, [source] if source else None, markets)
         stored = [load_source_data(conn, config, item) for item in sources]
         digests = read_digests(conn)
     check_issue_time(now, sources)

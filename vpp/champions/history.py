@@ -119,13 +119,16 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
     return replace(data, source=source, weather_forecasts=weather_forecasts, others=others)
 
 
-def pick_sources(conn: connection, wanted: Sequence[str] | None) -> list[Source]:
+def pick_sources(
+    conn: connection, wanted: Sequence[str] | None, markets: bool = True
+) -> list[Source]:
     """The registered sources that are forecast.
 
     Parameters
     ----------
     conn : connection to the database.
     wanted : only these source_ids; default all.
+    markets : whether markets are among all; a tariff of its own prices needs none.
 
     Raises
     ------
@@ -133,6 +136,8 @@ def pick_sources(conn: connection, wanted: Sequence[str] | None) -> list[Source]
     ForecastError : nothing is registered.
     """
     known = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
+    if not wanted and not markets:
+        known = [source for source in known if source.kind != "market"]
     if not known:
         raise ForecastError(
             "no source is registered in the database; run python communication.py (after python "

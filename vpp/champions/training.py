@@ -113,7 +113,8 @@ def read_history(
     """
     with session(config) as conn:
         now, currency = read_issue(conn, config, issue_time)
-        sources = pick_sources(conn, [source] if source else None)
+        markets = config.tariff.needs_market
+        sources = pick_sources(conn, [source] if source else None, markets)
         check_issue_time(now, sources)
         names = [item.source_id for item in sources]
         left_out = {name: currency.behind[name] for name in names if name in currency.behind}

@@ -1,7 +1,7 @@
 """The series of the site: its sources, and their forecasts and actual values on one step.
 
 All solar, wind and load sources are summed behind one grid connection, and one market source gives
-the price, without fees; `vpp.schedule.basis.with_fees` adds them where a problem is made. Reads
+the price, without fees; `vpp.schedule.tariff` adds them where a problem is made. Reads
 sources, measurements and forecasts; writes nothing.
 
     python optimization.py --help
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
@@ -32,12 +33,13 @@ logger = logging.getLogger("optimization")
 def site_sources(conn: connection, config: Config) -> list[Source]:
     """All solar, wind and load sources, and the market source of the site's price area.
 
+    No market is among them where no price of the tariff is the market's.
     A source of which there is no measurement and no forecast yet is left out, where others have
     some.
 
     Raises
     ------
-    DataGapError : there are no plants and loads, or there is no market.
+    DataGapError : there are no plants and loads, or there is no market that the tariff needs.
     """
     measured, registered = newest_ends(conn), read_sources(conn)
     known = [
@@ -47,11 +49,19 @@ def site_sources(conn: connection, config: Config) -> list[Source]:
     ]
     known = known or registered
     sources = [source for source in known if source.kind in (*PLANT_KINDS, "load")]
+    if sources and not config.tariff.needs_market:
+        return sources
     markets = [source for source in known if source.kind == "market"]
-    if not sources or not markets:
+    if sources and not markets:
+        raise ConfigError(
+            f"{config.path}: [tariff] needs a market price, and the database has none; run python"
+            " communication.py with market.csv, or give import_eur_per_mwh and export_eur_per_mwh"
+            " prices of their own"
+        )
+    if not sources:
         raise DataGapError(
-            "the database has no plants and loads, or no market price; run python"
-            " communication.py (after python generation.py)"
+            "the database has no plants and loads; run python communication.py (after python"
+            " generation.py)"
         )
     area = config.site.price_area
     in_area = [market for market in markets if market.parameters.get("price_area") == area]
@@ -113,10 +123,11 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
     Returns
     -------
     Columns `load_kw`, `renewables_kw` [kW] and `price_eur_per_mwh`; NaN where a source has no
-    value.
+    value. Without a market the price is 0: no price of the tariff is the market's.
     """
+    price = np.nan if any(kind == "market" for kind, _ in series) else 0.0
     frame = pd.DataFrame(
-        {"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": np.nan}, index=index
+        {"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": price}, index=index
     )
     for kind, values in series:
         if kind == "market":

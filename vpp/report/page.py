@@ -13,11 +13,12 @@ import re
 from pathlib import Path
 
 from vpp.report.content import read_content
+from vpp.report.flexible import flexible_sections
 from vpp.report.frames import interval_length
 from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
 from vpp.report.views import Content
-from vpp.report.words import clock, escape, zone_name
+from vpp.report.words import clock, escape, shown_in, zone_name
 from vpp.runtime.files import replacing_file
 from vpp.runtime.settings import Config
 
@@ -33,7 +34,9 @@ ISSUED = {
 
 def render(content: Content) -> str:
     """The page as one HTML text that needs nothing else."""
-    sections = [part(content) for part in SECTIONS]
+    with shown_in(content.currency):
+        sections = [part(content) for part in SECTIONS]
+        sections[2:2] = flexible_sections(content)  # after the schedule that they are a part of
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections

@@ -77,12 +77,14 @@ class Content:
     data_end : end of the measurements.
     behind : sources that are not current, each with its reason.
     run, schedule, states : the run that is shown, empty without one.
+    devices : its rows of `device_states`, of vehicles and other flexible loads.
     batteries : as the run was made with them.
     money : the run's.
     views : one of each source.
     leaderboard : models of each source with their errors.
     stream : state of each topic.
     rows : rows stored of each kind of message.
+    currency : label of all money.
     """
 
     site: str
@@ -92,9 +94,11 @@ class Content:
     run: dict = field(default_factory=dict)
     schedule: pd.DataFrame | None = None
     states: pd.DataFrame = field(default_factory=pd.DataFrame)
+    devices: pd.DataFrame = field(default_factory=pd.DataFrame)
     batteries: tuple[BatteryParameters, ...] = ()
     money: Money | None = None
     views: tuple[SourceView, ...] = ()
     leaderboard: Sequence[dict] = ()
     stream: Sequence[dict] = ()
     rows: dict[str, int] = field(default_factory=dict)
+    currency: str = "EUR"

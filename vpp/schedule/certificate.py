@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from vpp.schedule.battery import money_eur
-from vpp.schedule.constraints import Model
+from vpp.schedule.draft import Model
 from vpp.schedule.problem import Certificate, Problem
 
 
@@ -51,15 +51,21 @@ def loose_bound_eur(problem: Problem) -> float:
     -------
     The bound of the objective [EUR].
     """
-    batteries, exports = problem.batteries, problem.export_price_eur_per_mwh
-    charge = sum(battery.charge_kw for battery in batteries)
-    discharge = sum(battery.discharge_kw for battery in batteries)
+    batteries = problem.batteries
+    charge = sum((problem.by_interval(b, "charge_kw") for b in batteries), np.zeros(1))
+    discharge = sum((problem.by_interval(b, "discharge_kw") for b in batteries), np.zeros(1))
+    for _, _, device in problem.devices:
+        takes, gives = device.most_kw(problem.horizon)
+        charge, discharge = charge + takes, discharge + gives
+    spills = problem.curtailable or problem.inverters
     low = problem.load_kw - problem.renewables_kw - discharge
-    high = problem.load_kw + charge - (0.0 if problem.curtailable else problem.renewables_kw)
-    net = np.stack((low, high, np.clip(0.0, low, high)))
-    costs = np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh - np.maximum(-net, 0.0) * exports
+    high = problem.load_kw + charge - (0.0 if spills else problem.renewables_kw)
+    settlement = problem.settlement
+    position = 0.0 if settlement.position_kw is None else settlement.position_kw
+    net = np.stack((low, high, *(np.clip(kink, low, high) for kink in (0.0, position))))
+    costs = settlement.energy_eur(np.maximum(net, 0.0), np.maximum(-net, 0.0))
     left = sum(
         money_eur(battery.capacity_kwh, max(battery.terminal_value_eur_per_mwh or 0.0, 0.0))
         for battery in batteries
     )
-    return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
+    return float(costs.min(axis=0).sum()) - left
