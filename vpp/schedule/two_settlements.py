@@ -11,13 +11,12 @@ Money is EUR and positive where it is paid.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 
-from vpp.schedule.battery import Battery
+from vpp.schedule.bank import Bank
 from vpp.schedule.deviations import Gaps, trade
 from vpp.schedule.dispatch import carry_out, idle
 from vpp.schedule.problem import Problem, Schedule
@@ -131,7 +130,7 @@ def _part(problem: Problem, first: int, end: int, soc: np.ndarray | None) -> Pro
 def _as_planned(problem: Problem, power_kw: np.ndarray) -> Schedule:
     """The schedule of planned powers [kW], positive where a battery charges."""
 
-    def wanted(t: int, batteries: Sequence[Battery]) -> list[float]:
+    def wanted(t: int, bank: Bank) -> list[float]:
         return power_kw[:, t].tolist()
 
     return carry_out(problem, wanted)
