@@ -47,14 +47,17 @@ class Database(Section):
     wait_s : how long a command waits for a server before it gives up.
     compress_after_days : TimescaleDB (Community build) only: chunks older than so many days are
         compressed.
-    retention_days : TimescaleDB (Community build) only: chunks older than so many days are dropped;
-        0: none.
+    retention_days : TimescaleDB (Community build) only: chunks of measurements older than so many
+        days are dropped; 0: none.
+    results_retention_days : forecasts, plans and battery states that are older than so many days
+        are deleted; 0: none.
     """
 
     url: str = EMBEDDED
     wait_s: float = number(30.0, 0, 3600)
     compress_after_days: int = number(7, 1)
     retention_days: int = number(0, 0)
+    results_retention_days: int = number(0, 0, 36525)
 
 
 @dataclass(frozen=True)
