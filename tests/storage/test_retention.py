@@ -25,12 +25,14 @@ def filled(conn):
         states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, hour)
         db.save_battery_states(conn, states.assign(kind="measured"))
         plan = {"run_id": f"plan-{day}", "site_id": "s", "issue_time": at, "kind": "plan"}
-        db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states)
+        devices = pd.DataFrame({"device_id": "car", "kind": "vehicle", "power_kw": 1.0}, hour)
+        db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states, devices)
     conn.commit()
     return conn
 
 
 ALL = {"forecast_runs": 10, "forecasts": 20, "schedule_runs": 10, "schedules": 10}
+ALL |= {"device_states": 10}
 
 
 def counts(conn):
@@ -44,8 +46,8 @@ def test_what_is_older_than_the_newest_run_by_more_days_is_deleted(filled, monke
     monkeypatch.setattr(retention, "BATCH_RUNS", batch)
     assert retention.prune_results(filled, 0) == 0
     assert counts(filled) == ALL | {"battery_states": 20}
-    # a run and two rows of a forecast; a run, a row and a state of a plan; a measured state
-    assert retention.prune_results(filled, 3) == 6 * (3 + 3 + 1)
+    # a run and two rows of a forecast; a run, a row, a state and a device of a plan; a measured state
+    assert retention.prune_results(filled, 3) == 6 * (3 + 4 + 1)
     left = {name: number * 4 // 10 for name, number in ALL.items()}
     assert counts(filled) == left | {"battery_states": 8}
     assert retention.prune_results(filled, 3) == 0

@@ -179,9 +179,13 @@ class _Search:
         model = stages.model
         if outcome.status == "limit":
             return self._cut_short(stages, outcome, exclusive)
-        priced = self._chosen(stages, outcome) if model.binaries else outcome
-        schedule, broken = solution(self.problem, model, priced.found)
-        broken = without(broken, exclusive)
+        # calm comes after all conditions hold: it takes longer than to see that they do not
+        schedule, broken = solution(self.problem, model, outcome.found)
+        broken, priced = without(broken, exclusive), outcome
+        if model.binaries and not broken:
+            priced = self._chosen(stages, outcome)
+            schedule, broken = solution(self.problem, model, priced.found)
+            broken = without(broken, exclusive)
         if not broken and priced.duals is not None:
             schedule, broken = self._calmest(stages, priced, schedule, exclusive)
         if broken:
@@ -198,7 +202,7 @@ class _Search:
             return fixed
         spent_s, bent = time.monotonic() - self.started, stages.least
         stages.run.release()
-        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
+        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s / 3)))
         least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
         bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
         if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:

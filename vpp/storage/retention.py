@@ -18,7 +18,10 @@ log = logging.getLogger("db")
 
 BATCH_RUNS = 500
 # table of runs -> the tables of their rows
-ROWS_OF = {"forecast_runs": ("forecasts",), "schedule_runs": ("schedules", "battery_states")}
+ROWS_OF = {
+    "forecast_runs": ("forecasts",),
+    "schedule_runs": ("schedules", "battery_states", "device_states"),
+}
 
 
 def prune_results(conn: connection, days: int) -> int:
