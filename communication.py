@@ -4,7 +4,7 @@
     python communication.py produce --topic solar-topic --speed 3600
     python communication.py consume           store what arrives, until Ctrl-C or SIGTERM
     python communication.py consume --until-drained
-    python communication.py status            lag of each partition, rows stored, dead letters
+    python communication.py status            lag of each topic, rows stored, dead letters
     python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
 
@@ -17,26 +17,22 @@ records.py says when a record is valid.
 import argparse
 import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
-from vpp.site.sources import SOURCES_FILE, Source, read_sources
 from vpp.storage.connection import session
-from vpp.storage.measurements import count_measurements, upsert_sources
-from vpp.stream import records
-from vpp.stream.dead_letters import read_dead_letters, send_dead_letter
+from vpp.storage.measurements import count_measurements
+from vpp.stream.data_set import register_sources
 from vpp.stream.files import count_lines
-from vpp.stream.kafka import StreamError, kafka_settings, new_producer, topic_names
+from vpp.stream.kafka import topic_names
 from vpp.stream.producer import produce, produce_aside
+from vpp.stream.replay import list_dead_letters, replay_dead_letters
 from vpp.stream.sink import Count, Sink, run_sink
 from vpp.stream.status import outcome_rows, status
-from vpp.stream.writer import Writer
 
 __all__ = [
     "consume",
@@ -46,15 +42,6 @@ __all__ = [
     "status",
     "stream",
 ]
-
-
-def register_sources(config: Config) -> list[Source]:
-    """Write the sources of `sources.csv` to the database; none where there is no such file."""
-    path = config.paths.data_dir / SOURCES_FILE
-    sources = read_sources(path) if path.exists() else []
-    with session(config) as conn:
-        upsert_sources(conn, sources)
-    return sources
 
 
 def stream(config: Config) -> list[dict]:
@@ -118,78 +105,6 @@ def summary(
     ]
 
 
-def list_dead_letters(config: Config) -> list[dict]:
-    """One row for each dead letter: where it came from, why it was not stored, how it begins.
-
-    Returns
-    -------
-    topic, partition, offset, sent_at, error, key, value (its first 60 bytes) and bytes (its size).
-    """
-    return [
-        {
-            "topic": letter.topic,
-            "partition": letter.partition,
-            "offset": letter.offset,
-            "sent_at": datetime.fromtimestamp(letter.sent_ms / 1000, UTC),
-            "error": letter.error,
-            "key": letter.key and letter.key.decode("utf-8", "replace"),
-            "value": letter.value and letter.value[:60].decode("utf-8", "replace"),
-            "bytes": letter.truncated or len(letter.value or b""),
-        }
-        for letter in read_dead_letters(config, kafka_settings(config))
-    ]
-
-
-def replay_dead_letters(config: Config) -> list[dict]:
-    """Store the dead letters whose cause has been mended.
-
-    Each counts as sent when it was sent: a value that came later is not overwritten.
-
-    Returns
-    -------
-    A row for each topic: topic, stored, unchanged (overtaken by a newer message), still_invalid.
-
-    Raises
-    ------
-    StreamError : the broker does not answer, or does not take the notice that they are stored.
-    """
-    settings, topics = kafka_settings(config), topic_names(config)
-    register_sources(config)
-    letters = read_dead_letters(config, settings)
-    failures: Counter[str] = Counter()
-    producer = new_producer(settings, config.database.wait_s, failures)
-    rows = []
-    with session(config) as conn:
-        writer = Writer(config, conn)
-        for kind, topic in topics.items():
-            mine = [letter for letter in letters if letter.topic == topic]
-            if not mine:
-                continue
-            whole = [letter for letter in mine if letter.truncated is None]
-            values, sent_ms = [item.value for item in whole], [item.sent_ms for item in whole]
-            outcome = writer.write({kind: records.decode(kind, values, sent_ms)})[kind]
-            refused = {place for place, _ in outcome.refused}
-            for place, letter in enumerate(whole):
-                if place not in refused:
-                    send_dead_letter(producer, letter, resolved=True)
-            good = len(whole) - len(refused)
-            rows.append(
-                {
-                    "topic": topic,
-                    "stored": outcome.stored,
-                    "unchanged": good - outcome.stored,
-                    "still_invalid": len(mine) - good,
-                }
-            )
-    left = producer.flush(config.database.wait_s + 1) + failures.total()
-    if left:
-        raise StreamError(
-            f"the dead letters are stored, but {left} could not be marked so in Kafka; run dlq "
-            "replay again"
-        )
-    return rows
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line of this script."""
     parser = terminal.new_parser(__doc__)
@@ -208,7 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
-    commands.add_parser("status", help="lag of each partition, rows stored, dead letters")
+    look = commands.add_parser("status", help="lag of each topic, rows stored, dead letters")
+    look.add_argument("--partitions", action="store_true", help="a row for each partition")
     dead = commands.add_parser("dlq", help="dead letters: messages that could not be stored")
     dead.add_argument(
         "action",
@@ -233,7 +149,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     elif args.command == "consume":
         rows = consume(config, args.until_drained)
     elif args.command == "status":
-        rows = status(config)
+        rows = status(config, args.partitions)
     elif args.command == "dlq":
         rows = list_dead_letters(config) if args.action == "list" else replay_dead_letters(config)
     else:

@@ -23,14 +23,16 @@ from vpp.runtime.tables import print_rows
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements
 from vpp.storage.connection import DataGapError, connect, connect_url, session
+from vpp.storage.currency import data_end
 from vpp.storage.errors import DatabaseError
 from vpp.storage.measurements import (
     count_measurements,
-    data_end,
     delete_source,
     read_available_at,
+    read_external_forecasts,
     read_latest,
     read_resampled,
+    read_revisions,
     read_series,
     read_sources,
     read_weather_forecasts,
@@ -70,11 +72,13 @@ __all__ = [
     "delete_source",
     "is_compressing",
     "read_available_at",
+    "read_external_forecasts",
     "read_forecast_runs",
     "read_forecasts",
     "read_last_state",
     "read_latest",
     "read_resampled",
+    "read_revisions",
     "read_schedule",
     "read_series",
     "read_sources",

@@ -3,7 +3,8 @@
 Reads the forecasts of every source for the issue time (and makes them first where there are none),
 the published prices and the last battery states; writes the schedule with its run and the planned
 states, or, for `solve`, a result file. Prints the plan and its cost beside no battery, a rule, and
-perfect foresight where the actual values are known.
+perfect foresight where the actual values are known. The exit code is 1, after all that, where a
+source is not current.
 
     python optimization.py                      # plan from the data end
     python optimization.py value                # the newest plan at actual values
@@ -40,6 +41,7 @@ from vpp.schedule.problem import InfeasibleScheduleError, Problem
 from vpp.schedule.problem_file import read_problem, result_json
 from vpp.schedule.value import bent_in_words
 from vpp.storage.connection import DataGapError, session
+from vpp.storage.currency import check_current
 from vpp.storage.results import read_schedule
 
 __all__ = ["cost_rows", "plan", "plan_problem", "plan_rows", "value_plan"]
@@ -120,7 +122,7 @@ def check_settlement(args: argparse.Namespace) -> None:
         raise ConfigError(f"{unread[0]}: --settlement two plans whole local days; leave it out")
 
 
-def run_solve(args: argparse.Namespace, config: Config) -> int:
+def run_solve(args: argparse.Namespace, config: Config) -> None:
     """Solve a problem file and write the result file."""
     problem = read_problem(args.input)
     check_writable(args.output, "--output")
@@ -143,10 +145,9 @@ def run_solve(args: argparse.Namespace, config: Config) -> int:
         "seconds": result.certificate.seconds,
     }
     print_rows([row], as_json=args.json)
-    return 0
 
 
-def run_plan(args: argparse.Namespace, config: Config) -> int:
+def run_plan(args: argparse.Namespace, config: Config) -> None:
     """Plan, value the plan where actual values are known, and print both."""
     run = plan(config, args.issue_time)
     with session(config) as conn:
@@ -159,48 +160,47 @@ def run_plan(args: argparse.Namespace, config: Config) -> int:
         note = str(error)
     if args.json:
         print(json_text({"run": run, "value": actual, "schedule": rows}))
-        return 0
+        return
     found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
     print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
     print()
-    print_rows(cost_rows(run, actual), "EUR, energy left at the end valued at one price")
+    money = config.tariff.currency
+    print_rows(cost_rows(run, actual), f"{money}, energy left at the end valued at one price")
     bent = {"forecast": run["bent_limits"], "actual": actual["bent_limits"] if actual else {}}
     for when, counts in bent.items():
         if any(counts.values()):
             print(f"at {when} values: {bent_in_words(counts)}")
     if note:
         print(f"\nno value at actual values: {printable(note)}")
-    return 0
 
 
-def run_value(args: argparse.Namespace, config: Config) -> int:
+def run_value(args: argparse.Namespace, config: Config) -> None:
     """Value a stored plan and print what it costs."""
     value = value_plan(config, args.run_id)
     bent = value["bent_limits"]
     if not args.json:
         del value["bent_limits"]
-    print_rows([value], "EUR at actual values", args.json)
+    print_rows([value], f"{config.tariff.currency} at actual values", args.json)
     if any(bent.values()) and not args.json:
         print(bent_in_words(bent))
-    return 0
 
 
-def run_backtest(args: argparse.Namespace, config: Config) -> int:
+def run_backtest(args: argparse.Namespace, config: Config) -> None:
     """Roll over the past and print what each way costs."""
     check_settlement(args)
+    money = f"{config.tariff.currency} at actual values"
     if args.settlement == "two":
         rows = settle_past(config, args.days, args.deviation_prices, args.step_min)
-        title = f"two settlements, {args.days} local days, EUR at actual values"
-    else:
-        horizon_h = args.horizon_h or 36
-        often = (args.days, args.every_h or 1, horizon_h, args.step_min)
-        rows = roll_past(config, *often, args.without_day, args.issue_local)
-        title = f"rolling horizon, {args.days} days, {horizon_h} h ahead, EUR at actual values"
-    print_rows(rows, title, args.json)
-    return 0
+        print_rows(rows, f"two settlements, {args.days} local days, {money}", args.json)
+        return
+    horizon_h = args.horizon_h or 36
+    often = (args.days, args.every_h or 1, horizon_h, args.step_min)
+    rows = roll_past(config, *often, args.without_day, args.issue_local)
+    span = f"{args.days} days, {horizon_h} h ahead"
+    print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
 
 
-def run_pareto(args: argparse.Namespace, config: Config) -> int:
+def run_pareto(args: argparse.Namespace, config: Config) -> None:
     """Compute the front, and write its table and picture."""
     folder = args.output or config.paths.state_dir
     table, picture = folder / "pareto.csv", folder / "pareto.png"
@@ -228,13 +228,14 @@ def run_pareto(args: argparse.Namespace, config: Config) -> int:
     print_rows(rows, "better in one aim is worse in another", args.json)
     if not args.json:
         print(f"written: {shown(table)}, {shown(picture)}")
-    return 0
 
 
-def run(args: argparse.Namespace, config: Config) -> int:
+def run(args: argparse.Namespace, config: Config) -> None:
     commands = {"backtest": run_backtest, "pareto": run_pareto, "solve": run_solve}
     commands |= {None: run_plan, "value": run_value}
-    return commands[args.command](args, config)
+    commands[args.command](args, config)
+    if args.command is None:
+        check_current(config, args.issue_time)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

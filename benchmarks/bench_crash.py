@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,14 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 import db
 import embedded
 from sources import Source, write_sources
 from vpp.runtime.config import load_config
-from vpp.runtime.settings import Config
+from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site.kinds import KINDS, SERIES_KINDS
-from vpp.stream import dead_letters, kafka, sink
+from vpp.stream import dead_letters, kafka, sink, topics
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -115,9 +117,10 @@ class Round:
 
     def connect(self) -> None:
         """A producer for the broker as it is now."""
-        settings = {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
-        self.producer = Producer(kafka.kafka_settings(self.config) | settings)
-        kafka.wait_for_topics(self.producer, list(kafka.topic_names(self.config).values()), 20)
+        settings, names = kafka.kafka_settings(self.config), kafka.topic_names(self.config)
+        topics.ensure_topics(self.config.kafka, settings, list(names.values()), 20)
+        settings |= {"enable.idempotence": True, "linger.ms": 5, "compression.type": "zstd"}
+        self.producer = Producer(settings)
 
     def send(self, count: int) -> None:
         """So many messages.
@@ -131,26 +134,36 @@ class Round:
             value = round(self.random.uniform(0, 1000), 3)
             sent = 1_750_000_000_000 + self.sequence // 2 - self.random.choice((0, 0, 0, 0, 500))
             record = {"source_id": name, "time": hour, KINDS[kind].value: value}
-            message, part = json.dumps(record).encode(), None
+            message, part, row = json.dumps(record).encode(), None, (kind, name, hour, value)
             if self.random.random() < 0.02:
-                message, part = self.random.choice(spoilt(message)), ""
-            else:
-                key, new = (kind, name, hour), (sent, self.sequence, value)
-                self.newest[key] = max(self.newest.get(key, new), new)
-            self.produce(kind, message, name, part, sent)
+                message, part, row = self.random.choice(spoilt(message)), "", None
+            self.produce(kind, message, name, part, sent, row)
         assert self.producer.flush(30) == 0
 
     def produce(
-        self, kind: str, message: bytes | None, key: str, part: str | None, sent_ms: int = 0
+        self,
+        kind: str,
+        message: bytes | None,
+        key: str,
+        part: str | None,
+        sent_ms: int = 0,
+        row: tuple[str, str, str, float] | None = None,
     ) -> None:
         """One message; `part` of the reason for which it will be refused, None for a good one.
 
-        `sent_ms` 0 stands for now.
+        `sent_ms` 0 stands for now; the broker may have a clock of its own. `row` is what it says:
+        kind, source, time and value.
         """
+        sequence = self.sequence
 
         def report(error, delivered) -> None:
             if error is not None:
                 raise RuntimeError(error)
+            if row is not None:
+                # Apache Kafka's own clock is ahead of sent_ms; the embedded broker says 1234
+                counts_as = max(sent_ms, delivered.timestamp()[1])
+                place, new = row[:3], (counts_as, sequence, row[3])
+                self.newest[place] = max(self.newest.get(place, new), new)
             if part is not None:
                 self.invalid[delivered.topic(), delivered.partition(), delivered.offset()] = part
 
@@ -335,16 +348,29 @@ def run_round(config: Config, seed: int, scenario, **arguments) -> str:
         test.stop()
 
 
-def new_config(folder: Path, number: int) -> Config:
+def delete_topics(config: Config) -> None:
+    """Delete the topics of a configuration, where the broker is no embedded one."""
+    if config.kafka.bootstrap_servers == EMBEDDED:
+        return
+    client, prefix = AdminClient(kafka.kafka_settings(config)), config.kafka.topic_prefix
+    names = [name for name in client.list_topics(timeout=30).topics if name.startswith(prefix)]
+    for future in client.delete_topics(names).values() if names else ():
+        future.result()
+
+
+def new_config(folder: Path, number: int, address: str = EMBEDDED) -> Config:
     """A configuration of one round.
 
-    Small batches, topics and group of its own on the embedded servers of a folder.
+    Small batches, topics and group of its own on the embedded PostgreSQL of a folder, and on the
+    broker of an address.
     """
     path = folder / f"round-{number}.ini"
+    prefix = f"r{number}-" if address == EMBEDDED else f"r{number}-{uuid.uuid4().hex[:8]}-"
     path.write_text(
         f"[paths]\ndata_dir = {folder}/data\nstate_dir = {folder}/state\n"
         "[database]\nwait_s = 60\n"
-        f"[kafka]\ntopic_prefix = r{number}-\ngroup_id = r{number}\n"
+        f"[kafka]\nbootstrap_servers = {address}\ntopic_prefix = {prefix}\n"
+        f"group_id = {prefix}sink\nretention_h = 0\n"
         "batch_rows = 300\nbatch_s = 0.1\n"
     )
     return load_config(path, {})

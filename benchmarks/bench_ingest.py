@@ -45,8 +45,8 @@ from vpp.stream.kafka import (
     new_producer,
     send,
     topic_names,
-    wait_for_topics,
 )
+from vpp.stream.topics import ensure_topics
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START = pd.Timestamp("2020-01-01T00:00Z")
@@ -132,8 +132,8 @@ def fill(config: Config, rows: int) -> int:
     """Put that many messages into the topic, or as many as the broker can hold."""
     settings = kafka_settings(config)
     topic = topic_names(config)["load"]
+    partitions = ensure_topics(config.kafka, settings, [topic], 20)
     client = new_producer(settings, 60, Counter())
-    wait_for_topics(client, [topic], 20)
     with tempfile.TemporaryDirectory() as folder:
         write_csv(Path(folder) / "load.csv", rows)
         for _, keys, values in files.read_messages(Path(folder) / "load.csv", "load"):
@@ -141,7 +141,7 @@ def fill(config: Config, rows: int) -> int:
                 send(client, topic, value, key)
     client.flush(60)
     observer = new_consumer(settings, config.kafka.group_id)
-    found = lags(observer, wait_for_topics(observer, [topic], 20))
+    found = lags(observer, partitions)
     observer.close()
     return sum(item.high - item.low for item in found)
 

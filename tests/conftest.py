@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
+from confluent_kafka.admin import AdminClient
 
 import embedded
 from embedded import Addresses
@@ -64,9 +65,15 @@ def has_timescaledb(servers) -> bool:
 
 
 @pytest.fixture
-def kafka_prefix() -> str:
-    """Prefix of topics of this test's own."""
-    return f"t{uuid.uuid4().hex[:8]}-"
+def kafka_prefix():
+    """Prefix of topics of this test's own, which end with it."""
+    prefix = f"t{uuid.uuid4().hex[:8]}-"
+    yield prefix
+    if address := os.environ.get("VPP_TEST_KAFKA"):
+        client = AdminClient({"bootstrap.servers": address})
+        own = [name for name in client.list_topics(timeout=30).topics if name.startswith(prefix)]
+        for future in client.delete_topics(own).values() if own else ():
+            future.result()
 
 
 @pytest.fixture
@@ -85,6 +92,7 @@ def config_file(tmp_path, servers, database_url, kafka_prefix):
                 "bootstrap_servers": servers.bootstrap_servers,
                 "topic_prefix": kafka_prefix,
                 "group_id": f"{kafka_prefix}sink",
+                "partitions": os.environ.get("VPP_TEST_KAFKA_PARTITIONS", 4),
             },
         }
         if not any(name.startswith("battery:") for name in sections):

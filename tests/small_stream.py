@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 import db
 from sources import Source, write_sources
-from vpp.stream import kafka, sink
+from vpp.stream import kafka, sink, topics
 
 START = pd.Timestamp("2025-01-01T00:00Z")
 SOURCES = [
@@ -51,20 +51,43 @@ def register(config, sources=SOURCES):
 
 
 def send(config, kind, values, timestamps=None):
-    """Messages to the topic of a kind, all with the key "k", so that they keep their order."""
+    """Messages to one partition of the topic of a kind, so that they keep their order.
+
+    The key is the source; that of bytes is "k".
+    """
     settings = kafka.kafka_settings(config)
+    topic = kafka.topic_names(config)[kind]
+    topics.ensure_topics(config.kafka, settings, [topic], 20)
     settings |= {"linger.ms": 20, "compression.type": "zstd", "message.max.bytes": 2_000_000}
-    client, topic = Producer(settings), kafka.topic_names(config)[kind]
-    kafka.wait_for_topics(client, [topic], 20)
+    client = Producer(settings)
     for place, value in enumerate(values):
         sent_at = {"timestamp": timestamps[place]} if timestamps else {}
         while True:
             try:
-                client.produce(topic, encoded(value), "k", **sent_at)
+                key = value["source_id"] if isinstance(value, dict) else "k"
+                client.produce(topic, encoded(value), key, partition=0, **sent_at)
                 break
             except BufferError:
                 client.poll(0.1)
     assert client.flush(30) == 0
+
+
+def send_batch(config, topic, value, count):
+    """One compressed batch of so many equal messages, which librdkafka's consumer cannot inflate.
+
+    It makes room for no more than some hundred times the compressed size.
+    """
+    settings = {
+        "compression.type": "zstd",
+        "message.max.bytes": 1_000_000_000,
+        "batch.size": 200_000_000,
+        "queue.buffering.max.kbytes": 1_000_000,
+        "linger.ms": 2000,
+    }
+    client = Producer(kafka.kafka_settings(config) | settings)
+    for _ in range(count):
+        client.produce(topic, value, "solar-1", partition=0)
+    assert client.flush(60) == 0
 
 
 def write_csvs(config, count=48):

@@ -411,6 +411,7 @@ def forecasts() -> Dashboard:
 def stream() -> Dashboard:
     board = Dashboard("Stream", {"from": "now-24h", "to": "now"}, STREAMED)
     tables = ("renewables", "load", "market_prices", "weather", "weather_forecasts")
+    tables += ("external_forecasts",)
     rate = "count(*) / extract(epoch FROM interval '$__interval')"
     stored = " UNION ALL ".join(
         f"SELECT {BIN.format('sent_at')} AS time, '{table}' AS metric, {rate} AS rows_per_s "

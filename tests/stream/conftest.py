@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from small_stream import patient, register
 
 from vpp.runtime.config import load_config
+from vpp.stream import kafka, topics
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKER = """
@@ -48,6 +50,16 @@ def sink_config(make_config):
         return config
 
     return make
+
+
+@pytest.fixture
+def little_room(make_config):
+    """The broker is the embedded one, whose topics have little room."""
+    probe = Producer(kafka.kafka_settings(make_config()))
+    if not topics.has_little_room(probe):
+        pytest.skip(
+            "needs the embedded broker, which keeps 5 MiB a partition; leave VPP_TEST_KAFKA unset"
+        )
 
 
 @pytest.fixture

@@ -31,17 +31,9 @@ from vpp.stream import kafka, producer, sink
 from vpp.stream.positions import Positions
 
 
-def test_messages_dropped_by_the_broker_are_counted(make_config, servers, caplog):
+def test_messages_dropped_by_the_broker_are_counted(make_config, little_room, caplog):
     config = make_config()
     register(config)
-    probe = kafka.new_consumer(kafka.kafka_settings(config), "probe")
-    drops = producer.has_little_room(probe)
-    probe.close()
-    if not drops:
-        pytest.skip(
-            "needs the embedded broker, which drops more than 5 MiB a partition; leave "
-            "VPP_TEST_KAFKA unset"
-        )
     noise = [
         power(iso(n % 5000, 15), n % 100) | {"pad": f"{math.sin(n) * 1e16:.0f}" * 12}
         for n in range(40_000)
@@ -50,7 +42,7 @@ def test_messages_dropped_by_the_broker_are_counted(make_config, servers, caplog
     client = Producer(kafka.kafka_settings(config))
     topic = kafka.topic_names(config)["solar"]
     for value in noise:
-        kafka.send(client, topic, encoded(value), "k")
+        kafka.send(client, topic, encoded(value), "solar-1")
     assert client.flush(30) == 0
     with caplog.at_level(logging.ERROR):
         counts = drain(config)["solar"]
@@ -84,7 +76,8 @@ def test_a_topic_made_anew_is_read_from_its_beginning(sink_config, caplog):
         pass
     assert (member.counts["solar"].stored, member.counts["solar"].lost) == (10, 0)
     assert list(read(config, SOURCES[0])) == list(range(10))
-    assert sorted(committed(config, "solar")) == [0, 0, 0, 10]
+    *empty, full = sorted(committed(config, "solar"))
+    assert set(empty) <= {0} and full == 10
     assert "was made anew (it ends at 10): reading it from its beginning" in caplog.text
 
 
@@ -138,7 +131,7 @@ def test_a_member_that_is_held_stays_and_misses_no_message(make_config):
     read_on = []
 
     def read_some():
-        messages = positions.member.consume(7, 5)
+        messages = [item for item in positions.member.consume(7, 5) if not item.error()]
         read_on.extend(json.loads(message.value())["power_kw"] for message in messages)
 
     try:

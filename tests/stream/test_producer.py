@@ -41,7 +41,7 @@ def test_speed_sends_in_the_order_of_time(make_config):
     assert [kind for kind, _, _ in sent] == ["solar", "load", "solar", "solar", "load", "load"]
 
 
-def test_the_producer_refuses_what_the_embedded_broker_would_drop(make_config):
+def test_the_producer_refuses_what_the_embedded_broker_would_drop(make_config, little_room):
     config = make_config(wait_s=1.0)
     write_sources(config.paths.data_dir / "sources.csv", SOURCES)
     write_loads(config, 60_000, step=-1)
@@ -55,7 +55,7 @@ def test_the_producer_refuses_what_the_embedded_broker_would_drop(make_config):
 
 
 @pytest.fixture
-def long_stream(make_config, script):
+def long_stream(make_config, little_room, script):
     """`communication.py` at work on more than the embedded broker can hold; and its producer.
 
     So the producer still waits for room.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import signal
 import subprocess
 import threading
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 
 import pytest
+from confluent_kafka import Producer
 from small_stream import (
     SOURCES,
     drain,
@@ -148,3 +150,42 @@ def test_a_sink_that_fails_ends_what_runs_beside_it(make_config):
     with pytest.raises(kafka.StreamError, match="Kafka"):
         sink.run_sink(member, lambda: stopped.append(member.stop.wait(60)))
     assert stopped == [True]
+
+
+def test_a_batch_refused_as_a_whole_for_one_reason_is_one_warning(sink_config, caplog):
+    """Three batches, each record off the step in its own way; and one of several reasons."""
+    config = sink_config(batch_rows=10)
+    send(config, "load", [power(f"2025-01-01T{n:02}:01:00Z", 1, "load-1") for n in range(24)])
+    send(config, "solar", [b"broken", power(iso(0, 15), 1e6)])
+    with caplog.at_level(logging.WARNING):
+        counts = drain(config)
+    assert (counts["load"].dead_lettered, counts["solar"].dead_lettered) == (24, 2)
+    (line,) = [record.message for record in caplog.records]
+    topic = kafka.topic_names(config)["load"]
+    assert line.startswith(f"{topic}: all ") and "is not on the 60 min step of load-1" in line
+
+
+def test_a_clock_that_is_fast_keeps_no_correction_out(sink_config, caplog):
+    """Three days ahead; and the correction comes in the same batch, or in the next one."""
+    config, now_ms = sink_config(), time.time_ns() // 1_000_000
+    ahead_ms = now_ms + 3 * 86_400_000
+    for batch, correction in enumerate((2, 3)):
+        send(config, "solar", [power(iso(batch, 15), 1)], [ahead_ms])
+        if batch:
+            drain(config)
+        send(config, "solar", [power(iso(batch, 15), correction)])
+        drain(config)
+    assert list(read(config, SOURCES[0])) == [2, 3]
+    assert "messages are stamped up to 4320 min ahead of this machine's clock" in caplog.text
+
+
+def test_a_message_with_another_key_is_stored_where_the_configuration_says_so(sink_config):
+    config = sink_config()
+    client = Producer(kafka.kafka_settings(config))
+    topic = kafka.topic_names(config)["load"]
+    for hour, key in enumerate(("load-1", "load-2", None)):
+        client.produce(topic, json.dumps(power(iso(hour, 60), 1, "load-1")), key)
+    assert client.flush(10) == 0
+    assert drain(config)["load"] == sink.Count(1, 0, 2, 0)
+    loose = dataclasses.replace(config.kafka, group_id="loose", wrong_keys="store")
+    assert drain(dataclasses.replace(config, kafka=loose))["load"] == sink.Count(2, 1, 0, 0)

@@ -20,16 +20,20 @@ from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.fields import Section, check_zone
 from vpp.schedule.checks import Violation
 from vpp.schedule.clock import local_minutes, offsets_min
+from vpp.schedule.deferrable import DeferrableLoad
 from vpp.schedule.device import Device, Horizon
 from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
+from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
 from vpp.schedule.position import FIELDS as POSITION
 from vpp.schedule.position import Settlement, settlement_of
-from vpp.schedule.previous import NO_PLAN_BEFORE, Previous
+from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
 from vpp.schedule.result import Certificate, Result, Schedule
 from vpp.schedule.scenarios import Scenario, check_scenarios
 from vpp.schedule.series import common_length, part_of
+from vpp.schedule.stack import Stack, stack_of
+from vpp.schedule.vehicles import Vehicle
 
 __all__ = ["Certificate", "InfeasibleScheduleError", "Problem", "Result", "Schedule", "Violation"]
 
@@ -84,6 +88,9 @@ class Problem(Section):
     inverters: tuple[Inverter, ...] = stated(
         "hybrid inverters: plants and batteries behind one AC limit", ()
     )
+    vehicles: tuple[Vehicle, ...] = stated("electric vehicles at their chargers", ())
+    deferrable_loads: tuple[DeferrableLoad, ...] = stated("loads that may run later", ())
+    heat_stores: tuple[HeatStore, ...] = stated("heat stores with heat pump and rod", ())
     previous: Previous = stated("the plan before", NO_PLAN_BEFORE)
     change_price_eur_per_mwh: float = stated(
         "paid for each MWh by which a battery's power departs from the plan before", 0.0, low=0
@@ -164,8 +171,9 @@ class Problem(Section):
                     raise FieldError(key, target.interval, f"0 to {last}")
         before = [battery.battery_id for battery in self.previous.batteries]
         _check_names("previous.batteries", before, "battery_id", "battery")
+        known = set(names)
         for i, name in enumerate(before):
-            if name not in names:
+            if name not in known:
                 key = f"previous.batteries[{i}].battery_id"
                 raise FieldError(key, name, f"one of {', '.join(names) or 'no battery'}")
 
@@ -328,11 +336,20 @@ class Problem(Section):
         -------
         Charging less discharging power [kW], one an interval; NaN where it said nothing.
         """
-        for plan in self.previous.batteries:
-            if plan.battery_id == battery.battery_id:
-                both = plan.charge_kw - plan.discharge_kw
-                return np.broadcast_to(np.asarray(both, float), (self.intervals,))
-        return np.full(self.intervals, np.nan)
+        plan = self._plans_before.get(battery.battery_id)
+        if plan is None:
+            return np.full(self.intervals, np.nan)
+        both = plan.charge_kw - plan.discharge_kw
+        return np.broadcast_to(np.asarray(both, float), (self.intervals,))
+
+    @cached_property
+    def _plans_before(self) -> dict[str, PreviousBattery]:
+        return {plan.battery_id: plan for plan in self.previous.batteries}
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The batteries as arrays."""
+        return stack_of(self.batteries, self.intervals, self.hours)
 
     def part(self, part: slice) -> "Problem":
         """The problem of some of its intervals.
@@ -350,10 +367,12 @@ class Problem(Section):
 
 def _check_names(kind: str, names: list[str], field_name: str, word: str = "") -> None:
     """Refuse two devices of one name."""
+    known: set[str] = set()
     for i, name in enumerate(names):
-        if name in names[:i]:
+        if name in known:
             expected = f"a name that no other {word or kind.rstrip('s').replace('_', ' ')} has"
             raise FieldError(f"{kind}[{i}].{field_name}", name, expected)
+        known.add(name)
 
 
 def _inside(path: str, check: Callable[[Horizon], None], horizon: Horizon) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vpp.schedule.battery import keep_fraction
 from vpp.schedule.checks import rounding
+from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.problem import Problem, Result, Schedule
 
@@ -112,8 +113,8 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
 
     Returns
     -------
-    Texts that name the movement of the batteries and its cause, then curtailment, peak and limits
-    that bent.
+    Texts that name the movement of the batteries and its cause, that of other devices, then
+    curtailment, peak and limits that bent.
     """
     schedule, least = result.found, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
@@ -127,6 +128,9 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     said: list[list[str]] = [[] for _ in range(problem.intervals)]
     if problem.batteries:
         said = _moves(problem, result, least)
+    for texts in device_reasons(problem, result).values():
+        for t, text in enumerate(texts):
+            said[t] += [text] if text else []
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))

@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from vpp.runtime import terminal
-from vpp.schedule.battery import Battery, energy_kwh
+from vpp.schedule.bank import Bank
+from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
-from vpp.schedule.dispatch import able_at, settle, within_grid
+from vpp.schedule.dispatch import carried, settle
 from vpp.schedule.held_model import Held, shape
 from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
@@ -118,34 +119,31 @@ class _Done:
     def __init__(self, actual: Problem) -> None:
         self.actual, self.count, self.peak_kw = actual, 0, actual.grid.peak_so_far_kw
         self.net_kw = actual.load_kw - actual.renewables_kw
-        self.batteries = [Battery.of(battery.at(0)) for battery in actual.batteries]
-        shape_of_powers = (len(self.batteries), actual.intervals)
+        self.bank = Bank(actual)
+        shape_of_powers = (len(actual.batteries), actual.intervals)
         self.charge_kw, self.discharge_kw = np.zeros(shape_of_powers), np.zeros(shape_of_powers)
 
     def batteries_now(self) -> list[ScheduledBattery]:
         """The batteries at the start of the next interval, with their cycles of its local day."""
         days, t = self.actual.local_days, self.count
         today = slice(int(np.searchsorted(days, days[t])), t)
+        discharged = energy_kwh(self.discharge_kw[:, today].sum(axis=1), self.actual.hours)
+        cycles = (discharged / self.bank.capacity_kwh).tolist()
         now = []
-        for b, battery in enumerate(self.actual.batteries):
-            discharged = energy_kwh(float(self.discharge_kw[b, today].sum()), self.actual.hours)
-            cycles = discharged / battery.capacity_kwh
-            if days[t] == 0:
-                cycles += battery.cycles_so_far
-            now.append(replace(battery, soc_initial=self.batteries[b].soc, cycles_so_far=cycles))
+        for battery, soc, used in zip(
+            self.actual.batteries, self.bank.soc.tolist(), cycles, strict=True
+        ):
+            so_far = used + battery.cycles_so_far if days[t] == 0 else used
+            now.append(replace(battery, soc_initial=soc, cycles_so_far=so_far))
         return now
 
     def carry_out(self, plan: Schedule, end: int) -> None:
         """Do what a plan says, from the next interval up to `end`."""
         first = self.count
-        planned = (plan.charge_kw - plan.discharge_kw).T.tolist()
+        planned = plan.charge_kw - plan.discharge_kw
         for t in range(first, end):
-            able = [able_at(self.actual, b, t, now) for b, now in enumerate(self.batteries)]
-            powers = within_grid(self.actual, t, planned[t - first], able)
-            for b, power_kw in enumerate(powers):
-                step = able[b].step(power_kw, self.actual.hours)
-                self.batteries[b] = step.battery
-                self.charge_kw[b, t], self.discharge_kw[b, t] = step.charge_kw, step.discharge_kw
+            done = carried(self.actual, planned[:, t - first], self.bank)
+            self.charge_kw[:, t], self.discharge_kw[:, t] = done
         self.count = end
         if self.actual.grid.peak_price_eur_per_kw:
             self.peak_kw = max(self.peak_kw, self._peak_since(first))

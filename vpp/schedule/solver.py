@@ -29,11 +29,13 @@ from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
+from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
 
-MOST_CALMED = 200  # binaries that are searched for calmer choices of the same money
+# Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
+# HiGHS looks at its clock too seldom.
+MOST_BINARIES, MOST_VARIABLES = 200, 8000
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +162,12 @@ class _Search:
             return outcome
         if self.solver != "highs" or not _worth_calming(stages, fixed):
             return fixed
-        spent_s = time.monotonic() - self.started
+        spent_s, bent = time.monotonic() - self.started, stages.least
         stages.run.release()
         calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
         least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
-        if calmer.status == "optimal" and (calmer.objective or 0.0) <= least:
+        bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
+        if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
             return calmer
         stages.run.release()
         return stages.fixed(outcome.found)
@@ -235,10 +238,12 @@ def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
     Binaries that keep two powers apart leave little to choose where the rest is settled.
     """
     model = stages.model
+    if model.width > MOST_VARIABLES:
+        return False
     if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
         return True
     settled = stages.run.alone(fixed, model.matrices.cost)
-    return not settled and model.binaries <= MOST_CALMED
+    return not settled and model.binaries <= MOST_BINARIES
 
 
 def rank(money: Replay) -> tuple[float, ...]:

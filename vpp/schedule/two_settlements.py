@@ -11,13 +11,12 @@ Money is EUR and positive where it is paid.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 
-from vpp.schedule.battery import Battery
+from vpp.schedule.bank import Bank
 from vpp.schedule.deviations import Gaps, trade
 from vpp.schedule.dispatch import carry_out, idle
 from vpp.schedule.problem import Problem, Schedule
@@ -50,12 +49,31 @@ class Span:
     gaps: Gaps
 
     def planned(self, batteries: bool = True) -> Problem:
-        """The site as it was expected a day ahead, with or without batteries."""
+        """The site as it was expected a day ahead.
+
+        Parameters
+        ----------
+        batteries : whether it has its batteries.
+
+        Returns
+        -------
+        The problem.
+        """
         site = self.actual if batteries else without_battery(self.actual)
         return replace(site, load_kw=self.load_kw, renewables_kw=self.renewables_kw)
 
     def settled(self, plan: Schedule, batteries: bool = True) -> Problem:
-        """The actual site with a plan as its position, settled twice."""
+        """The actual site with a plan as its position, settled twice.
+
+        Parameters
+        ----------
+        plan : made a day ahead.
+        batteries : whether the site has its batteries.
+
+        Returns
+        -------
+        The problem.
+        """
         site = self.actual if batteries else without_battery(self.actual)
         return replace(
             site,
@@ -131,8 +149,8 @@ def _part(problem: Problem, first: int, end: int, soc: np.ndarray | None) -> Pro
 def _as_planned(problem: Problem, power_kw: np.ndarray) -> Schedule:
     """The schedule of planned powers [kW], positive where a battery charges."""
 
-    def wanted(t: int, batteries: Sequence[Battery]) -> list[float]:
-        return power_kw[:, t].tolist()
+    def wanted(t: int, bank: Bank) -> np.ndarray:
+        return power_kw[:, t]
 
     return carry_out(problem, wanted)
 

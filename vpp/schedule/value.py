@@ -49,11 +49,15 @@ def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
     -------
     The cost [EUR].
     """
+    return _net_eur(problem, replay(problem, schedule))
+
+
+def _net_eur(problem: Problem, money: Replay) -> float:
+    """`net_cost_eur` of a schedule's replay."""
     start = sum(
         money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0)
         for b in problem.batteries
     )
-    money = replay(problem, schedule)
     return money.objective_eur + start
 
 
@@ -116,19 +120,22 @@ class Valuation:
     ----------
     ways : problem and schedule by name: "no_battery", those that were given and, where it is known,
         "perfect_foresight".
+    replays : the replay of each.
     """
 
     ways: dict[str, tuple[Problem, Schedule]]
+    replays: dict[str, Replay]
 
     @cached_property
     def cost_eur(self) -> dict[str, float]:
         """`net_cost_eur` of each way [EUR]."""
-        return {name: net_cost_eur(*way) for name, way in self.ways.items()}
+        replays = self.replays
+        return {name: _net_eur(way[0], replays[name]) for name, way in self.ways.items()}
 
     @cached_property
     def bent_limits(self) -> dict[str, int]:
         """How many limits each way bends; each interval counts."""
-        return {name: len(replay(*way).bends) for name, way in self.ways.items()}
+        return {name: len(money.bends) for name, money in self.replays.items()}
 
     def captured_share(self, name: str) -> float | None:
         """Share of what perfect foresight saves that a way saves; None where that is not known."""
@@ -164,9 +171,8 @@ def value_ways(problem: Problem, schedules: Mapping[str, Schedule]) -> Valuation
     alone = without_battery(problem)
     ways = {NO_BATTERY: (alone, idle(alone))}
     ways |= {name: (problem, schedule) for name, schedule in schedules.items()}
-    for name, way in ways.items():
-        replay_or_raise(*way, name.replace("_", " "))
-    return Valuation(ways)
+    replays = {n: replay_or_raise(*way, n.replace("_", " ")) for n, way in ways.items()}
+    return Valuation(ways, replays)
 
 
 def bent_in_words(bent: Mapping[str, int]) -> str:

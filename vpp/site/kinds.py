@@ -4,14 +4,18 @@
 
 All else that depends on the kind of a series reads this table. A kind of message mostly has the
 name of the kind of its sources; measured and forecast weather are both of sources of the kind
-`weather`. Times are UTC and label the START of an interval. Nothing is read or written here, and
-this is not a script.
+`weather`. A source of the kind `forecast` is a forecast that others issue. Times are UTC and label
+the START of an interval. Nothing is read or written here, and this is not a script.
 """
 
+import math
 from dataclasses import dataclass
 
 # Inverters draw a little at night, and panels pass their rating on a cold clear day.
 _PLANT_SHARE = (-0.02, 1.2)
+# A load behind which others feed in is negative, and grows beyond the largest power that was once
+# stated for it; W taken for kW, or a meter's overflow, is further off.
+_LOAD_SHARE = (-5.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,14 @@ class Column:
     name : its field in a message, and its column in the file and the table.
     unit : such as kW or EUR/MWh.
     decimals : how many of them the project's files keep.
+    least, most : what is physically possible, with the error of an instrument.
     """
 
     name: str
     unit: str
     decimals: int
+    least: float = -math.inf
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Kind:
     @property
     def file(self) -> str:
         """Name of its CSV file in the data folder."""
-        return f"{self.name.replace('-', '_')}.csv"
+        return f"{self.topic.removesuffix('-topic').replace('-', '_')}.csv"
 
     @property
     def value_names(self) -> tuple[str, ...]:
@@ -92,12 +99,16 @@ _POWER = (Column("power_kw", "kW", 3),)
 
 _PRICE = (Column("price_eur_per_mwh", "EUR/MWh", 3),)
 
+_VALUE = (Column("value", "as its source says", 3),)
+
+# A pyranometer shows a few W/m² below zero on a clear night, and 1,361 W/m² reach the atmosphere.
+# -89 and 57 °C are the extremes on record, and 113 m/s is that of a gust.
 _WEATHER = (
-    Column("ghi", "W/m²", 1),
-    Column("dni", "W/m²", 1),
-    Column("dhi", "W/m²", 1),
-    Column("temp_air", "°C", 2),
-    Column("wind_speed", "m/s", 2),
+    Column("ghi", "W/m²", 1, -20, 1500),
+    Column("dni", "W/m²", 1, -20, 1500),
+    Column("dhi", "W/m²", 1, -20, 1500),
+    Column("temp_air", "°C", 2, -90, 60),
+    Column("wind_speed", "m/s", 2, 0, 115),
 )
 
 KINDS = {
@@ -105,7 +116,7 @@ KINDS = {
     for kind in (
         Kind("solar", "solar", "solar-topic", "renewables", _POWER, share=_PLANT_SHARE),
         Kind("wind", "wind", "wind-topic", "renewables", _POWER, share=_PLANT_SHARE),
-        Kind("load", "load", "load-topic", "load", _POWER),
+        Kind("load", "load", "load-topic", "load", _POWER, share=_LOAD_SHARE),
         Kind(
             "market", "market", "market-topic", "market_prices", _PRICE, derived=("available_at",)
         ),
@@ -118,6 +129,14 @@ KINDS = {
             _WEATHER,
             times=("issue_time", "valid_time"),
         ),
+        Kind(
+            "forecast",
+            "forecast",
+            "external-forecast-topic",
+            "external_forecasts",
+            _VALUE,
+            times=("issue_time", "valid_time"),
+        ),
     )
 }
 
@@ -126,11 +145,13 @@ MEASUREMENTS = {kind.table: kind for kind in KINDS.values()}
 
 SOURCE_KINDS = tuple(dict.fromkeys(kind.source_kind for kind in KINDS.values()))
 
-PLANT_KINDS = tuple(kind.name for kind in KINDS.values() if kind.share)
+PLANT_KINDS = ("solar", "wind")
 
 POWER_KINDS = tuple(kind.name for kind in KINDS.values() if kind.values == _POWER)
 
-# kinds of one value, which forecasts are made of
-SERIES_KINDS = tuple(kind.name for kind in KINDS.values() if len(kind.values) == 1)
+# kinds of one measured value, which forecasts are made of
+SERIES_KINDS = tuple(
+    kind.name for kind in KINDS.values() if len(kind.values) == len(kind.times) == 1
+)
 
 WEATHER = tuple(column.name for column in _WEATHER)

@@ -1,4 +1,5 @@
-"""A source, which is a plant, a load, a market or the weather of a site, and `sources.csv`.
+"""A source, which is a plant, a load, a market, the weather of a site or a forecast that others
+issue, and `sources.csv`.
 
 A source's times label the start of its intervals of `step_min` [min]; power is what a plant
 delivers or a load takes [kW].
@@ -6,23 +7,27 @@ delivers or a load takes [kW].
     python sources.py list
 """
 
+from __future__ import annotations
+
+import csv
 import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpp.runtime.errors import VppError, check_known
 from vpp.runtime.fields import is_time_zone
-from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.files import DataFileError, locked_folder, replacing_files
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS, SOURCE_KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STEPS_MIN = (5, 15, 30, 60)
 # the parameter `origin` of sources that generation.py did not make
@@ -37,7 +42,8 @@ class SourceError(VppError):
 
 @dataclass(frozen=True)
 class Source:
-    """A plant, a load, a market or the weather of a site: one row of `sources.csv`.
+    """A plant, a load, a market, the weather of a site, or a forecast that others issue: one row of
+    `sources.csv`.
 
     Parameters
     ----------
@@ -45,12 +51,14 @@ class Source:
     kind : one of `SOURCE_KINDS`.
     name : as the report calls it.
     site_id : of the site that it belongs to.
-    capacity_kw : largest power, the AC rating of a PV plant; None for market and weather [kW].
+    capacity_kw : largest power, the AC rating of a PV plant; None for others than plants and
+        loads [kW].
     step_min : step of its series [min].
     latitude, longitude : degrees north and east; None where unknown.
     time_zone : IANA time zone of its local days.
     parameters : of its kind alone: `tilt`, `azimuth`, `dc_ac_ratio` (solar), `turbine`,
-        `hub_height_m` (wind), `price_area` (market).
+        `hub_height_m` (wind), `price_area` (market); `quantity`, `unit` and `regressor_of`, a list
+        of source_ids (forecast).
 
     Raises
     ------
@@ -112,26 +120,32 @@ def read_sources(path: Path | str) -> list[Source]:
     path = Path(path)
     columns = [item.name for item in fields(Source)]
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="", strict=True)
+            rows = [(reader.line_num, row) for row in reader]
+            head = reader.fieldnames or ()
     except FileNotFoundError:
         raise DataFileError(
             f"{shown(path)}: no such file; run python generation.py, or import real data with "
             "python sources.py import"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else in_words(error)
         raise DataFileError(
             f"{shown(path)}: cannot be read: {reason}; expected the columns {','.join(columns)}"
         ) from None
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in columns if name not in head]
     if missing:
         raise DataFileError(
-            f"{shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}"
+            f"{shown(path)}: column {missing[0]} is missing; expected the columns "
+            + ",".join(columns)
         )
     sources = []
-    for line, row in enumerate(table[columns].to_dict("records"), start=2):
+    for line, row in rows:
         try:
-            sources.append(_source({str(name): text for name, text in row.items()}))
+            if None in row:
+                raise ValueError(f"has more than {len(head)} cells")
+            sources.append(_source({name: row[name] for name in columns}))
         except (ValueError, SourceError) as error:
             raise SourceError(f"{shown(path)}, line {line}: {error}") from None
     seen: set[str] = set()
@@ -172,6 +186,8 @@ def write_sources(path: Path | str, sources: Iterable[Source]) -> None:
 
 def sources_table(sources: Iterable[Source]) -> pd.DataFrame:
     """Put sources into the rows and columns of `sources.csv`."""
+    import pandas as pd
+
     rows = [
         {item.name: getattr(source, item.name) for item in fields(Source)} for source in sources
     ]
@@ -206,9 +222,11 @@ def add_to_registry(config: Config, source: Source) -> None:
     ------
     SourceError : there is one of this name.
     """
-    sources = registry(config)
-    if source.source_id in {other.source_id for other in sources}:
-        raise SourceError(
-            f"source {source.source_id} exists already; choose another name, or name it with --id"
-        )
-    write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])
+    with locked_folder(config.paths.data_dir):
+        sources = registry(config)
+        if source.source_id in {other.source_id for other in sources}:
+            raise SourceError(
+                f"source {source.source_id} exists already; choose another name, or name it with "
+                "--id"
+            )
+        write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])

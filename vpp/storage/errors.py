@@ -11,6 +11,9 @@ from vpp.runtime.words import in_one_line, in_words
 # A record itself is to blame: out of range, against a constraint, or refused by a trigger. All
 # else is the server's fault.
 RECORD_REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.errors.RaiseException)
+# The same in the classes of SQLSTATE (appendix A of PostgreSQL's manual): whatever a function or
+# trigger of the operator's own raises is not always one of the above.
+RECORD_CLASSES = ("09", "21", "22", "23", "27", "38", "39", "44", "45", "P0")
 REFUSED_OR_AWAY = (
     psycopg2.OperationalError,
     psycopg2.InterfaceError,
@@ -25,6 +28,13 @@ class DatabaseError(VppError):
 
     The message names the table or server and the cause, never the password.
     """
+
+
+def refuses_record(error: Exception) -> bool:
+    """Whether an error is about what was to be stored, and not about the server or its schema."""
+    if isinstance(error, psycopg2.Error):
+        return isinstance(error, RECORD_REFUSED) or (error.pgcode or "")[:2] in RECORD_CLASSES
+    return not isinstance(error, (VppError, MemoryError))
 
 
 def first_line(error: BaseException) -> str:

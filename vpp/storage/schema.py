@@ -33,12 +33,15 @@ FOLDER = Path(__file__).resolve().parent / "migrations"
 TABLES = (
     "sources",
     *MEASUREMENTS,
+    "revisions",
     "forecast_runs",
     "forecasts",
     "batteries",
     "battery_states",
+    "device_states",
     "schedule_runs",
     "schedules",
+    "model_digests",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -48,13 +51,14 @@ HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | 
 }
 # table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
 HANG_ON = {
-    "sources": (*MEASUREMENTS, "forecast_runs", "forecasts"),
+    "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
-    "batteries": ("battery_states", "schedule_runs", "schedules"),
-    "battery_states": ("schedule_runs", "schedules"),
-    "schedule_runs": ("schedules",),
-    "schedules": ("schedule_runs",),
+    "batteries": ("battery_states", "device_states", "schedule_runs", "schedules"),
+    "battery_states": ("device_states", "schedule_runs", "schedules"),
+    "device_states": ("schedule_runs", "schedules"),
+    "schedule_runs": ("device_states", "schedules"),
+    "schedules": ("schedule_runs", "device_states"),
 }
 
 

@@ -19,6 +19,7 @@ POLL_ROWS = 2_000  # asked of the client at once
 # A batch is written when nothing more comes for so long: the producer may be waiting for it.
 LULL_S = 0.1
 BATCH_BYTES = 32 * 2**20
+FAR_MS = records.AHEAD_US // 1000
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Batch:
     messages : kind -> its messages in the order in which they came.
     sent_ms : kind -> the messages' times [ms since 1970 UTC].
     decoded : kind -> what the messages say.
+    ahead_ms : kind -> how far their latest time was ahead of their receipt [ms], where it was far.
     """
 
     generation: int
     messages: dict[str, list[Message]]
     sent_ms: dict[str, list[int]]
     decoded: dict[str, records.Decoded]
+    ahead_ms: dict[str, int]
 
     def letters(self, outcome: Mapping[str, Outcome]) -> list[DeadLetter]:
         """The dead letters of the messages that were refused.
@@ -113,7 +116,8 @@ def collect(
     until = time.monotonic() + kafka.batch_s
     while len(batch) < kafka.batch_rows and size < BATCH_BYTES:
         left = until - time.monotonic()
-        if left <= 0 or stop.is_set() or positions.broker_error is not None or positions.notices:
+        is_away = positions.broker_error is not None or positions.has_failed
+        if left <= 0 or stop.is_set() or is_away or positions.notices:
             break
         hurry = is_awaited or bool(batch)
         rows = min(POLL_ROWS, kafka.batch_rows - len(batch))
@@ -142,11 +146,40 @@ def decode(messages: Sequence[Message], kinds: Mapping[str, str], generation: in
     generation : of the assignment of partitions under which they were read.
     """
     groups: dict[str, list[Message]] = defaultdict(list)
-    sent_ms, decoded = {}, {}
+    sent_ms, decoded, ahead_ms = {}, {}, {}
     for message in messages:
         groups[kinds[origin(message)[0]]].append(message)
     now_ms = time.time_ns() // 1_000_000
     for kind, group in groups.items():
-        sent_ms[kind] = [at if at >= 0 else now_ms for _, at in map(Message.timestamp, group)]
-        decoded[kind] = records.decode(kind, list(map(Message.value, group)), sent_ms[kind])
-    return Batch(generation, groups, sent_ms, decoded)
+        sent = [at if at >= 0 else now_ms for _, at in map(Message.timestamp, group)]
+        sent_ms[kind] = sent  # as they are: they tell a dead letter from every other
+        if max(sent) > now_ms + FAR_MS:
+            ahead_ms[kind] = max(sent) - now_ms
+            sent = send_times([message.partition() for message in group], sent, now_ms)
+        values, keys = list(map(Message.value, group)), list(map(Message.key, group))
+        decoded[kind] = records.decode(kind, values, sent, keys)
+    return Batch(generation, groups, sent_ms, decoded, ahead_ms)
+
+
+def send_times(numbers: Sequence[int | None], times: Sequence[int], now_ms: int) -> list[int]:
+    """When messages of one topic were sent, where some are stamped far ahead of their receipt.
+
+    Such a time is not believed. The message counts as sent when it was received, yet not after one
+    that follows it in its partition: that one may correct it.
+
+    Parameters
+    ----------
+    numbers : their partitions.
+    times : their own times, in the order of each partition [ms since 1970 UTC].
+    now_ms : when they were received [ms since 1970 UTC].
+    """
+    result = list(times)
+    following: dict[int | None, int] = {}
+    for place in range(len(times) - 1, -1, -1):
+        number, at = numbers[place], times[place]
+        next_ms = following.get(number, now_ms)
+        if at > now_ms + FAR_MS:
+            result[place] = next_ms
+        elif at > now_ms - FAR_MS:
+            following[number] = min(next_ms, at)
+    return result

@@ -1,5 +1,7 @@
 """Dead letters: messages that cannot be stored, with their origin and reason, in `<topic>.dlq`."""
 
+import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,20 +11,40 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from vpp.runtime.settings import Config
+from vpp.stream import unreadable
 from vpp.stream.kafka import (
+    END_IS_TOLD,
     REQUEST_S,
     StreamError,
-    cause,
+    close,
     new_consumer,
     new_producer,
     origin,
     send,
     topic_names,
 )
+from vpp.stream.refusals import explained
+
+log = logging.getLogger("stream")
 
 DLQ_SUFFIX = ".dlq"
 DLQ_VALUE_BYTES = 64_000  # more of a refused value is cut
 DLQ_REASON_CHARACTERS = 500
+TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
+# A letter that is refused so is refused again, however often it is sent.
+FINAL = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_MSG,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError._INVALID_ARG,
+}
+INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -63,26 +85,70 @@ class DeadLetterQueue:
     """
 
     def __init__(self, settings: dict[str, object], on_error: Callable[[KafkaError], None]):
-        self.failures: Counter[str] = Counter()
-        self.producer = new_producer(settings, REQUEST_S, self.failures, on_error)
+        # a topic that is not there is known to be missing before its letters expire
+        self.settings = settings | {"topic.metadata.propagation.max.ms": 2_000}
+        self.on_error = on_error
+        self.producer: Producer | None = None
 
-    def send(self, letters: Sequence[DeadLetter]) -> None:
+    def send(self, letters: Sequence[DeadLetter]) -> list[tuple[DeadLetter, str]]:
         """Send dead letters and wait until the broker has them.
+
+        One that is too large goes without its key and value.
+
+        Returns
+        -------
+        Those that the broker refuses for good, and why.
 
         Raises
         ------
         StreamError : some were not acknowledged; all must be sent again.
         """
-        self.failures.clear()
+        refused = []
+        for letter, error in self._deliver(letters):
+            if error.code() in TOO_LARGE:  # or its neighbours were, in one request with it
+                failed = self._deliver([letter]) and self._deliver([_bare(letter)])
+                refused += [(letter, failed.str()) for _, failed in failed]
+            else:
+                refused.append((letter, error.str()))
+        return refused
+
+    def _deliver(self, letters: Sequence[DeadLetter]) -> list[tuple[DeadLetter, KafkaError]]:
+        """Send letters; returns those that the broker refuses for good."""
+        if self.producer is None:
+            self.producer = new_producer(self.settings, REQUEST_S, Counter(), self.on_error)
+        failed: list[tuple[DeadLetter, KafkaError]] = []
         for letter in letters:
-            send_dead_letter(self.producer, letter)
-        left = self.producer.flush(REQUEST_S + 1) + self.failures.total()
-        if left:
+
+            def report(error: KafkaError | None, _: Message, letter: DeadLetter = letter) -> None:
+                if error is not None:
+                    failed.append((letter, error))
+
+            try:
+                send_dead_letter(self.producer, letter, on_delivery=report)
+            except KafkaException as error:
+                failed.append((letter, error.args[0]))
+        left = self.producer.flush(REQUEST_S + 1)
+        passing = [error for _, error in failed if error.code() not in TOO_LARGE | FINAL]
+        if left or passing:
             self.producer.purge()
-            raise StreamError(f"{left} dead letters were not acknowledged")
+            self.producer = None  # an error may have been its own and fatal
+            why = f": {passing[0].str()}" if passing else ""
+            raise StreamError(f"{left + len(passing)} dead letters were not acknowledged{why}")
+        return failed
 
 
-def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = False) -> None:
+def _bare(letter: DeadLetter) -> DeadLetter:
+    """A letter that says only where its message was, and why it was not stored."""
+    cut = letter.truncated or len(letter.value or b"")
+    return dataclasses.replace(letter, key=None, value=None, truncated=cut)
+
+
+def send_dead_letter(
+    producer: Producer,
+    letter: DeadLetter,
+    resolved: bool = False,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+) -> None:
     """Queue a dead letter, or the notice that it was stored after all.
 
     Parameters
@@ -90,6 +156,7 @@ def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = Fa
     producer : it must be flushed afterwards.
     letter : the dead letter.
     resolved : it was stored.
+    on_delivery : told when it fails, in the place of the producer's own report.
     """
     headers = {
         "topic": letter.topic,
@@ -97,14 +164,16 @@ def send_dead_letter(producer: Producer, letter: DeadLetter, resolved: bool = Fa
         "offset": str(letter.offset),
         "time": str(letter.sent_ms),
     }
+    value = None if resolved else letter.value
     if resolved:
-        send(producer, letter.topic + DLQ_SUFFIX, None, letter.key, headers | {"resolved": "yes"})
-        return
-    value = letter.value
-    headers["error"] = letter.error[:DLQ_REASON_CHARACTERS]
-    if value is not None and len(value) > DLQ_VALUE_BYTES:
-        headers["truncated"], value = str(len(value)), value[:DLQ_VALUE_BYTES]
-    send(producer, letter.topic + DLQ_SUFFIX, value, letter.key, headers)
+        headers["resolved"] = "yes"
+    else:
+        headers["error"] = letter.error[:DLQ_REASON_CHARACTERS]
+        if letter.truncated is not None:
+            headers["truncated"] = str(letter.truncated)
+        elif value is not None and len(value) > DLQ_VALUE_BYTES:
+            headers["truncated"], value = str(len(value)), value[:DLQ_VALUE_BYTES]
+    send(producer, letter.topic + DLQ_SUFFIX, value, letter.key, headers, on_delivery)
 
 
 def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadLetter]:
@@ -123,55 +192,65 @@ def read_dead_letters(config: Config, settings: dict[str, object]) -> list[DeadL
     ------
     StreamError : the broker does not answer.
     """
-    consumer = new_consumer(settings, f"{config.kafka.group_id}-dlq")
+    consumer = new_consumer(settings | END_IS_TOLD, f"{config.kafka.group_id}-dlq")
     names = {topic + DLQ_SUFFIX for topic in topic_names(config).values()}
     found: dict[tuple[str, int, int, int], DeadLetter] = {}
-    resolved = set()
+    resolved, foreign = set(), Counter[str | None]()
     try:
         topics = consumer.list_topics(timeout=REQUEST_S).topics
         partitions = {name: sorted(topics[name].partitions) for name in names if name in topics}
-        for message in _read_all(consumer, partitions):
-            letter, is_resolved = _letter(message)
-            if is_resolved:
-                resolved.add(letter.origin)
+        for message in _read_all(consumer, settings, partitions):
+            ours = _letter(message)
+            if ours is None:
+                foreign[message.topic()] += 1
+            elif ours[1]:
+                resolved.add(ours[0].origin)
             else:
-                found[letter.origin] = letter
+                found[ours[0].origin] = ours[0]
     except KafkaException as error:
-        raise StreamError(f"Kafka: {cause(error)}; start the broker or correct [kafka]") from None
+        raise StreamError(f"Kafka: {explained(error)}") from None
     finally:
-        consumer.close()
+        close(consumer)
+    for topic, count in foreign.items():
+        log.warning("%s: %d messages are no dead letters of ours and are left alone", topic, count)
     return [found[origin] for origin in sorted(found) if origin not in resolved]
 
 
-def _letter(message: Message) -> tuple[DeadLetter, bool]:
-    """A dead letter as `send_dead_letter` sent it, and whether it says that it is resolved."""
-    pairs = cast(list[tuple[str, bytes]], message.headers() or [])
-    headers = {name: value.decode("utf-8", "replace") for name, value in pairs}
-    letter = DeadLetter(
-        headers["topic"],
-        int(headers["partition"]),
-        int(headers["offset"]),
-        int(headers["time"]),
-        headers.get("error", ""),
-        message.key(),
-        message.value(),
-        int(headers["truncated"]) if "truncated" in headers else None,
-    )
+def _letter(message: Message) -> tuple[DeadLetter, bool] | None:
+    """A dead letter as `send_dead_letter` sent it, and whether it says that it is resolved.
+
+    None for a message of someone else, which may hold anything.
+    """
+    try:
+        pairs = cast(list[tuple[str, bytes | None]], message.headers() or [])
+        headers = {name: (value or b"").decode("utf-8", "replace") for name, value in pairs}
+        number, offset, sent_ms = (int(headers[name]) for name in ("partition", "offset", "time"))
+        truncated = int(headers["truncated"]) if "truncated" in headers else None
+    except (KeyError, ValueError, UnicodeError, AttributeError):
+        return None
+    topic = headers.get("topic", "")
+    is_possible = all(0 <= value <= INT64_MAX for value in (number, offset, sent_ms))
+    if topic + DLQ_SUFFIX != message.topic() or not is_possible:
+        return None
+    key, value, error = message.key(), message.value(), headers.get("error", "")
+    letter = DeadLetter(topic, number, offset, sent_ms, error, key, value, truncated)
     return letter, "resolved" in headers
 
 
-def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[Message]:
-    """Every message that the partitions hold now."""
-    ends = {}
+def _read_all(
+    consumer: Consumer, settings: dict[str, object], partitions: dict[str, list[int]]
+) -> Iterator[Message]:
+    """Every message that the partitions hold now, but for those that cannot be read."""
+    starts = []
     for topic, numbers in partitions.items():
         for number in numbers:
             item = TopicPartition(topic, number)
             low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
             if low < high:
-                ends[topic, number] = (low, high)
-    consumer.assign([TopicPartition(*place, low) for place, (low, _) in ends.items()])
-    heard = time.monotonic()
-    while ends:
+                starts.append(TopicPartition(topic, number, low))
+    consumer.assign(starts)
+    left, heard = {(item.topic, item.partition) for item in starts}, time.monotonic()
+    while left:
         messages = consumer.consume(1000, 0.05)
         if messages:
             heard = time.monotonic()
@@ -180,9 +259,18 @@ def _read_all(consumer: Consumer, partitions: dict[str, list[int]]) -> Iterator[
                 "Kafka: the dead-letter topics cannot be read to their end; try again"
             )
         for message in messages:
-            if message.error():
-                raise KafkaException(message.error())
-            yield message
             topic, number, offset = origin(message)
-            if (topic, number) in ends and offset + 1 >= ends[topic, number][1]:
-                del ends[topic, number]
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                left.discard((topic, number))
+            elif error.code() in unreadable.CODES:
+                end = unreadable.end_of_batch(settings, topic, number, offset)
+                log.warning("%s: %d messages cannot be read", topic, end - offset)
+                consumer.seek(TopicPartition(topic, number, end))
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # retention was faster
+                low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), REQUEST_S)
+                consumer.seek(TopicPartition(topic, number, low))
+            else:
+                raise KafkaException(error)

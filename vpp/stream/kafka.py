@@ -1,14 +1,15 @@
-"""Kafka clients: the broker's address and security, topics, and how far a group has read.
+"""Kafka clients: the broker's address and security, messages, and how far a group has read.
 
-The topics of dead letters are in dead_letters.py.
+topics.py reaches the broker and makes topics, refusals.py says why it cannot be used.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
-import tenacity
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
@@ -19,13 +20,16 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from vpp.runtime.errors import VppError
+from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.servers import ensure_running
 from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site.kinds import KINDS
 
+log = logging.getLogger("stream")
+
 SESSION_MS = 6_000  # a killed consumer's partitions go to another after this
 REQUEST_S = 5.0
+END_IS_TOLD = {"enable.partition.eof": True}  # setting of a consumer that must know an end
 MOCK_CLUSTER = "mockCluster"  # how the cluster id of librdkafka's own broker begins
 
 
@@ -52,13 +56,14 @@ def topic_names(config: Config) -> dict[str, str]:
 
 
 def kafka_settings(config: Config) -> dict[str, object]:
-    """Settings of librdkafka: address and security of the broker.
+    """Settings of librdkafka: address and security of the broker, and those of `[kafka.client]`.
 
     The embedded broker is started, if it is the one configured.
 
     Raises
     ------
-    EmbeddedError : it cannot be started.
+    ConfigError : a file of `[kafka]` is not there.
+    EmbeddedError : the broker cannot be started.
     """
     kafka, servers = config.kafka, config.kafka.bootstrap_servers
     if servers == EMBEDDED:
@@ -71,14 +76,36 @@ def kafka_settings(config: Config) -> dict[str, object]:
         "log_level": 0,
     }
     if kafka.security_protocol.startswith("SASL"):
-        settings |= {
-            "sasl.mechanism": kafka.sasl_mechanism,
-            "sasl.username": kafka.sasl_username,
-            "sasl.password": kafka.sasl_password,
-        }
-    if kafka.ssl_ca_location:
-        settings["ssl.ca.location"] = kafka.ssl_ca_location
-    return settings
+        settings["sasl.mechanism"] = kafka.sasl_mechanism
+        given = {"sasl.username": kafka.sasl_username, "sasl.password": kafka.sasl_password}
+        settings |= {name: value for name, value in given.items() if value}
+    for key in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location"):
+        path: Path | None = getattr(kafka, key)
+        if path is not None and not path.is_file():
+            raise ConfigError(f"{config.path}: [kafka] {key} = {path}: no such file")
+        if path is not None:
+            settings[key.replace("_", ".")] = str(path)
+    if kafka.ssl_key_password:
+        settings["ssl.key.password"] = kafka.ssl_key_password
+    return settings | dict(config.kafka_client)
+
+
+def make(client: Callable[[dict[str, object]], Any], settings: dict[str, object]) -> Any:
+    """A client of Kafka.
+
+    Parameters
+    ----------
+    client : its class.
+    settings : all of its settings.
+
+    Raises
+    ------
+    ConfigError : librdkafka does not take a setting.
+    """
+    try:
+        return client(settings)
+    except KafkaException as error:
+        raise ConfigError(f"Kafka: {cause(error)}; correct [kafka] or [kafka.client]") from None
 
 
 def new_producer(
@@ -105,21 +132,21 @@ def new_producer(
         if error is not None:
             failures[error.str()] += 1
 
-    return Producer(
-        settings
-        | {
-            "enable.idempotence": True,
-            "acks": "all",
-            "compression.type": "zstd",
-            "linger.ms": 20,
-            "queue.buffering.max.messages": 20_000,
-            "queue.buffering.max.kbytes": 16_384,
-            "message.timeout.ms": max(1000, int(wait_s * 1000)),
-            "delivery.report.only.error": True,
-            "on_delivery": report,
-            "error_cb": on_error,
-        }
-    )
+    usual: dict[str, object] = {
+        "compression.type": "zstd",
+        "linger.ms": 20,
+        "queue.buffering.max.messages": 20_000,
+        "queue.buffering.max.kbytes": 16_384,
+        "message.timeout.ms": max(1000, int(wait_s * 1000)),
+    }
+    fixed = {
+        "enable.idempotence": True,
+        "acks": "all",
+        "delivery.report.only.error": True,
+        "on_delivery": report,
+        "error_cb": on_error,
+    }
+    return make(Producer, usual | settings | fixed)
 
 
 def new_consumer(
@@ -141,22 +168,37 @@ def new_consumer(
     -------
     The consumer, which the caller closes.
     """
-    return Consumer(
-        settings
-        | {
-            "group.id": group_id,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",
-            "session.timeout.ms": SESSION_MS,
-            "heartbeat.interval.ms": SESSION_MS // 4,
-            "fetch.wait.max.ms": 50,
-            "topic.metadata.refresh.interval.ms": 10_000,
-            "queued.max.messages.kbytes": 2_048,  # some 25,000 messages, which take 0.4 kB each
-            # The default, 1 s, leaves us without messages each time after the queue was full.
-            "fetch.queue.backoff.ms": 10,
-            "error_cb": on_error,
-        }
-    )
+    usual: dict[str, object] = {
+        "session.timeout.ms": SESSION_MS,
+        "heartbeat.interval.ms": SESSION_MS // 4,
+        "fetch.wait.max.ms": 50,
+        "topic.metadata.refresh.interval.ms": 10_000,
+        "queued.max.messages.kbytes": 2_048,  # some 25,000 messages, which take 0.4 kB each
+        # The default, 1 s, leaves us without messages each time after the queue was full.
+        "fetch.queue.backoff.ms": 10,
+    }
+    fixed = {
+        "group.id": group_id,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "error_cb": on_error,
+    }
+    return make(Consumer, usual | settings | fixed)
+
+
+def close(consumer: Consumer) -> None:
+    """Close a consumer, whatever becomes of the broker meanwhile.
+
+    Its last words to the group are lost then, and the group notices after a while.
+
+    Parameters
+    ----------
+    consumer : it cannot be used afterwards.
+    """
+    try:
+        consumer.close()
+    except Exception as error:  # closed while it joins, it raises whatever its callbacks met
+        log.debug("consumer closed with %r", error)
 
 
 def send(
@@ -165,6 +207,7 @@ def send(
     value: bytes | None,
     key: bytes | str | None,
     headers: Mapping[str, str] | None = None,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
 ) -> None:
     """Queue a message, waiting while the queue is full.
 
@@ -173,57 +216,15 @@ def send(
     producer : it must be flushed afterwards.
     topic : its name.
     value, key, headers : of the message.
+    on_delivery : told when it fails, in the place of the producer's own report.
     """
+    more = {} if on_delivery is None else {"on_delivery": on_delivery}
     while True:
         try:
-            producer.produce(topic, value, key, headers=list((headers or {}).items()))
+            producer.produce(topic, value, key, headers=list((headers or {}).items()), **more)
             return
         except BufferError:  # the broker is slower than we are
             producer.poll(0.01)
-
-
-def wait_for_topics(
-    client: Producer | Consumer, topics: Sequence[str], wait_s: float
-) -> dict[str, list[int]]:
-    """Wait until the broker answers and has the topics.
-
-    Parameters
-    ----------
-    client : a producer makes a topic that is not there, where the broker allows that.
-    topics : their names.
-    wait_s : patience [s].
-
-    Returns
-    -------
-    Topic -> numbers of its partitions.
-
-    Raises
-    ------
-    StreamError : no broker answers in time, or a topic cannot be had.
-    """
-    retry = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(KafkaException),
-        stop=tenacity.stop_after_delay(wait_s),
-        wait=tenacity.wait_exponential(0.1, max=1),
-        reraise=True,
-    )
-
-    def partitions(topic: str) -> list[int]:
-        found = client.list_topics(topic, timeout=max(1.0, min(REQUEST_S, wait_s))).topics[topic]
-        if found.error:
-            raise KafkaException(found.error)
-        return sorted(found.partitions)
-
-    result = {}
-    for topic in topics:
-        try:
-            result[topic] = retry(partitions, topic)
-        except KafkaException as error:
-            raise StreamError(
-                f"Kafka, topic {topic}: {cause(error)}; start the broker (make up, or "
-                "bootstrap_servers = embedded), correct [kafka], or create the topic"
-            ) from None
-    return result
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ class Lag:
     @property
     def unread(self) -> int:
         """Number of messages that the group has still to store."""
-        return self.high - max(self.low, self.committed or 0)
+        return max(0, self.high - max(self.low, self.committed or 0))
 
 
 def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:

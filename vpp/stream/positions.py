@@ -7,13 +7,34 @@ has lost meanwhile: the new owner may have gone back, or be further.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
+import tenacity
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from vpp.stream.kafka import REQUEST_S, StreamError, cause, lags, new_consumer, origin
+from vpp.stream import unreadable
+from vpp.stream.kafka import (
+    END_IS_TOLD,
+    REQUEST_S,
+    StreamError,
+    cause,
+    close,
+    lags,
+    new_consumer,
+    origin,
+)
+from vpp.stream.refusals import explained
+from vpp.stream.retry import Seldom
 
 log = logging.getLogger("sink")
 
+# librdkafka tries again by itself, and says when none of the brokers answers
+PASSING = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+}
 Partition = tuple[str, int]  # topic and number
 
 
@@ -34,9 +55,14 @@ class Positions:
         # assigned partition -> the offset before which all is stored
         self.offsets: dict[Partition, int] = {}
         self.generation = 0  # counts the assignments of partitions that have ended
-        self.notices: list[Message] = []  # that the broker has nothing at our position
+        # that the broker has nothing at our position, or nothing that can be read
+        self.notices: list[Message] = []
+        self.reached: dict[Partition, int] = {}  # where the end of a partition was met
+        self.unreadable: dict[Partition, tuple[int, int]] = {}  # offset, and how often
+        self.say = Seldom()
         self.held = False
         self.broker_error: KafkaError | None = None
+        self.has_failed = False  # to take its partitions
 
     # membership
 
@@ -60,8 +86,8 @@ class Positions:
         settings : as of `kafka_settings`.
         topics : their names.
         """
-        self.settings, self.topics = settings, list(topics)
-        self.consumer = new_consumer(settings, self.group_id, self.on_error)
+        self.settings, self.topics, self.has_failed = settings, list(topics), False
+        self.consumer = new_consumer(settings | END_IS_TOLD, self.group_id, self.on_error)
         self.consumer.subscribe(
             self.topics,
             on_assign=self._on_assign,
@@ -73,7 +99,7 @@ class Positions:
         """Leave the group, if it is a member."""
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
-            consumer.close()
+            close(consumer)
         self._end_assignment()
 
     def hold(self) -> None:
@@ -91,8 +117,8 @@ class Positions:
         error = message.error()
         if error is None:
             self.consumer.seek(TopicPartition(*origin(message)))
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self.notices.append(message)
+        else:
+            self.note(message, error)
 
     def resume(self) -> None:
         """Read on after `hold`."""
@@ -108,10 +134,23 @@ class Positions:
         message : it says in which partition, at which offset.
         error : its error.
         """
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        code = error.code()
+        if code == KafkaError._AUTO_OFFSET_RESET:
             self.notices.append(message)
+        elif code == KafkaError._PARTITION_EOF:
+            topic, number, offset = origin(message)
+            self.reached[topic, number] = offset
+        elif code in unreadable.CODES and (message.offset() or -1) >= 0:
+            topic, number, offset = origin(message)
+            before, times = self.unreadable.get((topic, number), (offset, 0))
+            times = times + 1 if before == offset else 1
+            self.unreadable[topic, number] = offset, times
+            if times >= unreadable.TRIES:
+                self.notices.append(message)
         else:
             self.on_error(error)
+            if code not in PASSING:
+                self.say(code, "Kafka: %s", explained(KafkaException(error)))
 
     def on_error(self, error: KafkaError) -> None:
         """Keep an error in mind that says that the broker is away."""
@@ -121,15 +160,38 @@ class Positions:
     # assignment
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Read on where the group is.
+
+        No error may leave it: the client would raise what is no exception, which nothing catches.
+        The member has nothing to read then, and joins anew.
+        """
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_new_topic),
+            stop=tenacity.stop_after_attempt(10),
+            wait=tenacity.wait_fixed(0.2),
+            reraise=True,
+        )
+        try:
+            starts = retry(self._starts, consumer, partitions)
+            self.offsets = {(item.topic, item.partition): item.offset for item in starts}
+            consumer.assign(starts)
+            if self.held:
+                consumer.pause(starts)
+        except Exception as error:
+            log.debug("no partitions taken: %r", error)
+            self.has_failed = True
+            with suppress(Exception):
+                consumer.assign([])
+
+    def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         committed = consumer.committed(partitions, timeout=REQUEST_S) if partitions else []
+        places = [(item.topic, item.partition) for item in committed]
+        watermarks = [consumer.get_watermark_offsets(item, timeout=REQUEST_S) for item in committed]
         starts = []
-        for item in committed:
-            offset = self._start(consumer, item, max(0, item.offset))
-            starts.append(TopicPartition(item.topic, item.partition, offset))
-        self.offsets = {(item.topic, item.partition): item.offset for item in starts}
-        consumer.assign(starts)
-        if self.held:
-            consumer.pause(starts)
+        for item, place, (low, high) in zip(committed, places, watermarks, strict=True):
+            offset = self._start(place, max(0, item.offset), low, high)
+            starts.append(TopicPartition(*place, offset))
+        return starts
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._end_assignment()
@@ -139,6 +201,8 @@ class Positions:
         self.generation += 1
         self.offsets.clear()
         self.notices.clear()
+        self.reached.clear()
+        self.unreadable.clear()
 
     # offsets
 
@@ -154,8 +218,20 @@ class Positions:
             for place, offset in ends.items():
                 self.offsets[place] = max(self.offsets[place], offset)
 
-    def commit(self) -> None:
-        """Tell the broker the offsets, where it takes them."""
+    def keep_ends(self) -> bool:
+        """Move on to the ends of partitions that were met; returns whether anything moved.
+
+        A log may end in what is no message, such as the mark that a transaction is complete. All
+        that was read before must be stored.
+        """
+        moved = False
+        for place, end in self.reached.items():
+            if self.offsets.get(place, end) < end:
+                self.offsets[place], moved = end, True
+        return moved
+
+    def commit(self) -> bool:
+        """Tell the broker the offsets; returns whether it takes them."""
         offsets = [TopicPartition(*place, offset) for place, offset in self.offsets.items()]
         try:
             if offsets:
@@ -163,9 +239,14 @@ class Positions:
         except KafkaException as error:
             # The next commit covers it, and after a rebalance the new owner reads it again.
             log.debug("offsets not committed: %s", cause(error))
+            return False
+        return True
 
-    def is_drained(self) -> bool:
-        """Whether the group has stored all that the topics hold."""
+    def unread(self) -> dict[Partition, tuple[int, int]]:
+        """The partitions that the group has not stored to their ends, each from where to where.
+
+        Where this member has met the end itself it counts, whatever the broker says of it.
+        """
         # Our own consumer answers only between its fetches.
         observer = new_consumer(self.settings, self.group_id)
         try:
@@ -173,19 +254,25 @@ class Positions:
             partitions = {
                 name: sorted(known[name].partitions) for name in self.topics if name in known
             }
-            return not any(item.unread for item in lags(observer, partitions))
+            found = {}
+            for item in lags(observer, partitions):
+                place = (item.topic, item.partition)
+                start = self.offsets.get(place, item.committed or 0)
+                # its owner will find out why it lies beyond the end
+                is_strange = place not in self.offsets and start > item.high
+                if max(start, item.low) < item.high or is_strange:
+                    found[place] = (start, item.high)
+            return found
         finally:
-            observer.close()
+            close(observer)
 
     # loss
 
-    def _start(self, consumer: Consumer, item: TopicPartition, position: int) -> int:
+    def _start(self, place: Partition, position: int, low: int, high: int) -> int:
         """Where to read on; reports dropped messages, and a topic that was made anew."""
-        low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
-        place = (item.topic, item.partition)
         if position < low:
             lost = low - position
-            self.on_lost(item.topic, lost)
+            self.on_lost(place[0], lost)
             log.error("%s [%d]: the broker dropped %d messages before they were read", *place, lost)
             return low
         if position > high:
@@ -202,8 +289,39 @@ class Positions:
         notices, self.notices = self.notices, []
         for notice in notices:
             topic, number, offset = origin(notice)
-            if offset >= self.offsets.get((topic, number), offset + 1):
+            place = (topic, number)
+            error = notice.error()
+            if error is not None and error.code() in unreadable.CODES:
+                item = self._skip(place, max(offset, self.offsets.get(place, offset)), error)
+            elif offset >= self.offsets.get(place, offset + 1):
                 item = TopicPartition(topic, number)
-                item.offset = self._start(self.member, item, offset)
-                self.offsets[topic, number] = item.offset
-                self.member.seek(item)
+                low, high = self.member.get_watermark_offsets(item, timeout=REQUEST_S)
+                item.offset = self._start(place, offset, low, high)
+            else:
+                continue
+            self.offsets[place] = item.offset
+            self.reached.pop(place, None)
+            self.unreadable.pop(place, None)
+            self.member.seek(item)
+
+    def _skip(self, place: Partition, offset: int, error: KafkaError) -> TopicPartition:
+        """Where to read on after a batch that cannot be read; its messages are lost."""
+        end = unreadable.end_of_batch(self.settings, *place, offset)
+        if end > offset:
+            self.on_lost(place[0], end - offset)
+            log.error(
+                "%s [%d]: the messages %d to %d cannot be read and are skipped: %s",
+                *(*place, offset, end - 1, cause(KafkaException(error))),
+            )
+        return TopicPartition(*place, end)
+
+
+def _is_new_topic(error: BaseException) -> bool:
+    """Whether a broker does not know yet, or not any more, that it leads a partition."""
+    codes = (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+    )
+    return isinstance(error, KafkaException) and error.args[0].code() in codes

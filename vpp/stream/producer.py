@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import IO, cast
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 
 from vpp.runtime.errors import VppError
 from vpp.runtime.parallel import module_command
@@ -31,18 +31,18 @@ from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.stream.files import csv_path, read_messages
 from vpp.stream.kafka import (
-    MOCK_CLUSTER,
     REQUEST_S,
     StreamError,
-    cause,
+    close,
     kafka_settings,
     lags,
     new_consumer,
     new_producer,
     send,
     topic_names,
-    wait_for_topics,
 )
+from vpp.stream.refusals import explained
+from vpp.stream.topics import ensure_topics, has_little_room
 
 # librdkafka's own broker drops the oldest of more than 5 MiB a partition. We count messages
 # uncompressed, which is the worst case, and leave room for the batch that is being sent.
@@ -68,7 +68,7 @@ class Room:
         self.wait_s, self.producer, self.topic = config.database.wait_s, producer, topic
         self.largest = self.left = 0
         self.consumer = new_consumer(settings, config.kafka.group_id)
-        self.partitions = wait_for_topics(self.consumer, [topic], REQUEST_S)
+        self.partitions = ensure_topics(config.kafka, settings, [topic], REQUEST_S)
 
     def portions(
         self, keys: Sequence[str], values: Sequence[bytes], stop: Callable[[], bool]
@@ -155,15 +155,15 @@ def produce(
     settings, topics, wait_s = kafka_settings(config), topic_names(config), config.database.wait_s
     failures: Counter[str] = Counter()
     sent = Counter(dict.fromkeys(kinds, 0))
+    ensure_topics(config.kafka, settings, [topics[kind] for kind in kinds], wait_s)
     producer = new_producer(settings, wait_s, failures)
-    wait_for_topics(producer, [topics[kind] for kind in kinds], wait_s)
     try:
         with ExitStack() as stack:
             rooms = {}
             if has_little_room(producer):
                 rooms = {kind: Room(config, settings, producer, topics[kind]) for kind in kinds}
                 for room in rooms.values():
-                    stack.callback(room.consumer.close)
+                    stack.callback(close, room.consumer)
             for kind, keys, values in messages(config, kinds, speed, stop):
                 portions = rooms[kind].portions(keys, values, stop) if rooms else [slice(None)]
                 for portion in portions:
@@ -174,18 +174,12 @@ def produce(
                 if failures or stop():
                     break
     except KafkaException as error:
-        text = f"Kafka: {cause(error)}; {sent.total()} messages sent; produce again"
+        text = f"Kafka: {explained(error)}; {sent.total()} messages sent; produce again"
         raise StreamError(text) from None
     finally:
         left = producer.flush(wait_s + 1)
     _refuse_undelivered(failures, left, sent.total())
     return dict(sent)
-
-
-def has_little_room(client: Producer | Consumer) -> bool:
-    """Whether the broker is librdkafka's own, which drops what is too much for it."""
-    cluster = client.list_topics(timeout=REQUEST_S).cluster_id
-    return (cluster or "").startswith(MOCK_CLUSTER)
 
 
 def _send_all(producer: Producer, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:

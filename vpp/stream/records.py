@@ -8,27 +8,23 @@ object with the fields of its kind: `{"source_id", "time", "power_kw"}`, for the
 int64 [µs since 1970 UTC].
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
+from vpp.runtime.words import in_words
 from vpp.site.kinds import KINDS
-from vpp.site.sources import Source
-from vpp.site.times import price_available_at
+from vpp.stream.faults import Limits, Registry, faults, key_fault
 
 FAR_MS = 250_000_000_000_000  # year 9892: a message's own time is not taken for later than that
-SHOWN_CHARACTERS = 80  # of a refused value in a reason
-MINUTE_US = 60_000_000
-PROVISIONAL_STEP_MIN = 5  # of a source that sources.csv does not state yet
+AHEAD_US = 300_000_000  # a message's own time that is further ahead of its receipt is not believed
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
-# The bad rows as a mask, and a function of row and source name that says what is wrong.
-Fault = tuple[np.ndarray, Callable[[int, str], str]]
 
 RECORDS = {
     kind.name: msgspec.defstruct(
@@ -46,72 +42,6 @@ DECODERS = {kind: msgspec.json.Decoder(record) for kind, record in RECORDS.items
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Bounds of the configuration, and the rule by which prices become known.
-
-    Parameters
-    ----------
-    earliest_us : no time lies before it [µs since 1970 UTC].
-    ahead_us : no time lies further ahead of now [µs].
-    price_min_eur_per_mwh, price_max_eur_per_mwh : of a price [EUR/MWh].
-    publication : local time at which the prices of the next day are published, such as 13:00.
-    publication_zone : time zone of that time.
-    """
-
-    earliest_us: int
-    ahead_us: int
-    price_min_eur_per_mwh: float
-    price_max_eur_per_mwh: float
-    publication: str
-    publication_zone: str
-
-
-class Registry:
-    """The known sources as arrays, so that a batch is checked at once.
-
-    The capacity of a source that was registered provisionally bounds nothing, and its step is the
-    shortest that there is.
-
-    Parameters
-    ----------
-    sources : the registered ones.
-
-    Attributes
-    ----------
-    sources, ids : the sources and their names, in the order given.
-    place : name -> place among them.
-    kinds, step_us, power_min_kw, power_max_kw : kind, step [µs] and least and largest power [kW]
-        of each, as arrays.
-    """
-
-    def __init__(self, sources: Iterable[Source]):
-        self.sources = list(sources)
-        self.ids = [source.source_id for source in self.sources]
-        self.place = {name: place for place, name in enumerate(self.ids)}
-        self.kinds = np.array([source.kind for source in self.sources], object)
-        steps_us = [MINUTE_US * _step_min(source) for source in self.sources]
-        self.step_us = np.array(steps_us, np.int64)
-        bounds = np.array([_power_bounds(source) for source in self.sources], float)
-        self.power_min_kw, self.power_max_kw = bounds.reshape(-1, 2).T
-
-
-def _is_provisional(source: Source) -> bool:
-    return bool(source.parameters.get("provisional"))
-
-
-def _step_min(source: Source) -> int:
-    return PROVISIONAL_STEP_MIN if _is_provisional(source) else source.step_min
-
-
-def _power_bounds(source: Source) -> tuple[float, float]:
-    """The least and the largest power [kW] of a source."""
-    share = KINDS[source.kind].share
-    if share is None or not source.capacity_kw or _is_provisional(source):
-        return -np.inf, np.inf
-    return share[0] * source.capacity_kw, share[1] * source.capacity_kw
-
-
-@dataclass(frozen=True)
 class Decoded:
     """The well-formed records of one kind.
 
@@ -122,6 +52,7 @@ class Decoded:
     columns : their times and `sent_at` [µs since 1970 UTC], and their values.
     places : the place of each record among the messages.
     refused : place and reason of each other message.
+    keys : the key of each record's message; None where keys do not count.
     """
 
     kind: str
@@ -129,6 +60,13 @@ class Decoded:
     columns: dict[str, np.ndarray]
     places: np.ndarray
     refused: list[tuple[int, str]]
+    keys: list[bytes | None] | None = None
+
+    def part(self, rows: slice) -> "Decoded":
+        """Some of the records, without the refused messages."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        keys = None if self.keys is None else self.keys[rows]
+        return Decoded(self.kind, self.names[rows], columns, self.places[rows], [], keys)
 
 
 @dataclass(frozen=True)
@@ -149,7 +87,12 @@ class Checked:
     unknown: set[str]
 
 
-def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) -> Decoded:
+def decode(
+    kind: str,
+    values: Sequence[bytes | None],
+    sent_ms: Sequence[int],
+    keys: Sequence[bytes | None] | None = None,
+) -> Decoded:
     """Decode the values of messages of one kind.
 
     Parameters
@@ -157,6 +100,7 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
     kind : a key of `KINDS`.
     values : the messages' bytes, None for a null.
     sent_ms : the messages' times [ms since 1970 UTC].
+    keys : their keys; None where keys do not count.
 
     Returns
     -------
@@ -170,7 +114,9 @@ def decode(kind: str, values: Sequence[bytes | None], sent_ms: Sequence[int]) ->
     for field in KINDS[kind].value_names:
         columns[field] = np.array([getattr(record, field) for record in records], float)
     columns["sent_at"] = np.clip(np.array(sent_ms, np.int64)[places], 0, FAR_MS) * 1000
-    return Decoded(kind, [record.source_id for record in records], columns, places, refused)
+    names = [record.source_id for record in records]
+    kept = None if keys is None else [keys[place] for place in places.tolist()]
+    return Decoded(kind, names, columns, places, refused, kept)
 
 
 def _decode_all(
@@ -179,8 +125,10 @@ def _decode_all(
     """The records, the place of each among the messages, and the refused ones and why."""
     try:
         return list(map(decoder, values)), np.arange(len(values)), []
-    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError):
-        pass  # one of them is bad: look at each
+    except MemoryError:
+        raise
+    except Exception:  # one of them is bad: look at each
+        pass
     records, places, refused = [], [], []
     for place, value in enumerate(values):
         try:
@@ -190,13 +138,21 @@ def _decode_all(
             refused.append((place, f"wrong field: {error}"))
         except (msgspec.DecodeError, ValueError) as error:
             refused.append((place, "empty message" if value == b"" else f"not JSON: {error}"))
-        except (TypeError, AttributeError):
-            refused.append((place, "null message"))
+        except RecursionError:
+            refused.append((place, "not JSON that can be read: it is nested too deep"))
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever else it is, the others are stored
+            known = "null message" if value is None else f"cannot be read: {in_words(error)}"
+            refused.append((place, known))
     return records, np.array(places, np.int64), refused
 
 
 def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> Checked:
     """Check records against the known sources.
+
+    A message whose own time lies ahead counts as sent when it was received: it must not keep later
+    ones from correcting it.
 
     Parameters
     ----------
@@ -213,8 +169,13 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
     source = np.array([registry.place.get(name, -1) for name in names], np.int64)
     unknown = {names[place] for place in np.flatnonzero(source < 0)}
     columns = {"source": source} | decoded.columns
+    sent_at = columns["sent_at"]
+    columns["sent_at"] = np.where(sent_at > now_us + AHEAD_US, now_us, sent_at)
     good = np.ones(len(names), bool)
-    for bad, reason in faults(decoded.kind, columns, registry, limits, now_us):
+    found = faults(decoded.kind, columns, registry, limits, now_us)
+    if limits.needs_key and decoded.keys is not None:
+        found = itertools.chain(found, [key_fault(decoded.keys, names)])
+    for bad, reason in found:
         refused += [
             (int(places[place]), reason(int(place), names[place]))
             for place in np.flatnonzero(bad & good)
@@ -226,99 +187,12 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
     return Checked(columns, places[good], refused, unknown)
 
 
-def faults(
-    kind: str, columns: dict[str, np.ndarray], registry: Registry, limits: Limits, now_us: int
-) -> Iterator[Fault]:
-    """The checks of records in their order.
-
-    Parameters
-    ----------
-    kind : of the records.
-    columns : theirs, and `source`, an index into `registry.ids` or -1 for an unknown source.
-    registry, limits, now_us : as of `check`.
-
-    Yields
-    ------
-    The bad rows of each check as a mask, and a function that says what is wrong with one.
-    """
-    source = columns["source"]
-    yield (
-        source < 0,
-        lambda row, name: f"unknown source {name[:SHOWN_CHARACTERS]!r}: register it in sources.csv",
-    )
-    if not len(registry.ids):
-        return
-    expected = KINDS[kind].source_kind
-    yield (
-        registry.kinds[source] != expected,
-        lambda row, name: f"source {name} is of kind {registry.kinds[source[row]]}, not {expected}",
-    )
-    for field in KINDS[kind].times:
-        yield from _time_faults(field, columns, registry, limits, now_us)
-    yield from _value_faults(columns, registry, limits)
-    yield (
-        columns["sent_at"] > now_us + limits.ahead_us,
-        lambda row, name: f"the message's own time {_iso(columns['sent_at'][row])} lies ahead",
-    )
-    numbers = np.array([columns[name] for name in KINDS[kind].value_names])
-    yield ~np.isfinite(numbers).all(axis=0), lambda row, name: "a number is not finite"
-
-
-def _time_faults(
-    field: str, columns: dict[str, np.ndarray], registry: Registry, limits: Limits, now_us: int
-) -> Iterator[Fault]:
-    times, step_us = columns[field], registry.step_us[columns["source"]]
-    earliest_us, latest_us = limits.earliest_us, now_us + limits.ahead_us
-    yield (
-        times < earliest_us,
-        lambda row, name: f"{field} {_iso(times[row])} is before {_iso(earliest_us)}",
-    )
-    yield (
-        times > latest_us,
-        lambda row, name: f"{field} {_iso(times[row])} is after {_iso(latest_us)}",
-    )
-    if field != "issue_time":
-        yield (
-            times % step_us != 0,
-            lambda row, name: (
-                f"{field} {_iso(times[row])} is not on the {step_us[row] // MINUTE_US} min step "
-                f"of {name}"
-            ),
-        )
-
-
-def _value_faults(
-    columns: dict[str, np.ndarray], registry: Registry, limits: Limits
-) -> Iterator[Fault]:
-    if "power_kw" in columns:
-        power, source = columns["power_kw"], columns["source"]
-        least, most = registry.power_min_kw[source], registry.power_max_kw[source]
-        yield (
-            power < least,
-            lambda row, name: (
-                f"power_kw {power[row]:g} is below {least[row]:g}, the least of {name}"
-            ),
-        )
-        yield (
-            power > most,
-            lambda row, name: f"power_kw {power[row]:g} is above {most[row]:g}, the most of {name}",
-        )
-    if "price_eur_per_mwh" in columns:
-        price = columns["price_eur_per_mwh"]
-        low, high = limits.price_min_eur_per_mwh, limits.price_max_eur_per_mwh
-        yield (
-            (price < low) | (price > high),
-            lambda row, name: f"price_eur_per_mwh {price[row]:g} is not within {low:g} to {high:g}",
-        )
-
-
-def _iso(microseconds: int) -> str:
-    # numpy also has the years that datetime does not have.
-    return f"{np.datetime64(int(microseconds) // 1_000_000, 's')}Z"
-
-
 def _available_at(columns: dict[str, np.ndarray], registry: Registry, limits: Limits) -> np.ndarray:
     """When each price became known [µs since 1970 UTC], by the local day of its source."""
+    import pandas as pd
+
+    from vpp.site.times import price_available_at
+
     result = np.empty(len(columns["time"]), np.int64)
     for place in np.unique(columns["source"]):
         rows = columns["source"] == place

@@ -14,9 +14,10 @@ import psycopg2
 import tenacity
 from confluent_kafka import KafkaException
 
-from vpp.runtime.errors import VppError
+from vpp.runtime.errors import ConfigError, VppError
 from vpp.storage.errors import first_line
 from vpp.stream.kafka import StreamError, cause
+from vpp.stream.refusals import RefusedError
 
 log = logging.getLogger("sink")
 
@@ -29,6 +30,25 @@ Result = TypeVar("Result")
 
 class Stopped(Exception):
     """The sink was told to stop while it was waiting for a server."""
+
+
+class Seldom:
+    """Logs a warning at most once a minute for each subject."""
+
+    def __init__(self) -> None:
+        self.again_at: dict[object, float] = {}
+
+    def __call__(self, subject: object, text: str, *values: object) -> None:
+        """Log it, unless there was one of its subject a moment ago.
+
+        Parameters
+        ----------
+        subject : what it is about.
+        text, *values : as of `logging`.
+        """
+        if time.monotonic() >= self.again_at.get(subject, 0.0):
+            self.again_at[subject] = time.monotonic() + LOG_EVERY_S
+            log.warning(text, *values)
 
 
 class Retry:
@@ -80,7 +100,7 @@ class Retry:
 
         limit = self.give_up_s
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((VppError, psycopg2.Error, KafkaException)),
+            retry=tenacity.retry_if_exception(self._may_end),
             wait=tenacity.wait_exponential(0.2, max=LONGEST_PAUSE_S),
             stop=tenacity.stop_never if limit is None else tenacity.stop_after_delay(limit),
             before_sleep=note,
@@ -96,6 +116,12 @@ class Retry:
             log.info("%s is back", server)
             self.resume()
         return result
+
+    def _may_end(self, error: BaseException) -> bool:
+        """Whether another attempt may help; a service waits for its password to be mended, too."""
+        if isinstance(error, ConfigError | RefusedError) and self.give_up_s is not None:
+            return False
+        return isinstance(error, VppError | psycopg2.Error | KafkaException)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

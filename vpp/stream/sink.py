@@ -12,6 +12,7 @@ drained gives up after `[database] wait_s`.
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,15 +21,19 @@ from confluent_kafka import KafkaException
 
 from vpp.runtime.settings import Config
 from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
-from vpp.stream.dead_letters import DeadLetter, DeadLetterQueue
-from vpp.stream.kafka import cause, kafka_settings, topic_names, wait_for_topics
-from vpp.stream.positions import Positions
-from vpp.stream.retry import Retry, Stopped
+from vpp.stream.dead_letters import DLQ_SUFFIX, DeadLetter, DeadLetterQueue
+from vpp.stream.faults import reason_kind
+from vpp.stream.kafka import StreamError, kafka_settings, topic_names
+from vpp.stream.positions import Partition, Positions
+from vpp.stream.refusals import explained
+from vpp.stream.retry import Retry, Seldom, Stopped
+from vpp.stream.topics import ensure_topics
 from vpp.stream.writer import Outcome, Store
 
 log = logging.getLogger("sink")
 
 STOP_S = 4.0  # a stopped sink has this long to finish its batch
+JOIN_S = 15.0  # a group gives away the partitions of a killed member after some seconds
 ASK_S = 1.0  # a service asks a broker that is away for so long at once
 
 
@@ -41,7 +46,8 @@ class Count:
     stored : inserted, or put in the place of an older value.
     unchanged : stored already, or older than the stored value.
     dead_lettered : refused.
-    lost : dropped by the broker before they were read.
+    lost : dropped by the broker before they were read, or in a batch that cannot be read, or
+        refused, and their dead letters too.
     """
 
     stored: int = 0
@@ -82,13 +88,16 @@ class Sink:
         self.dead_letters: DeadLetterQueue  # made when the broker is reached
         self.pending: Work | None = None
         self.imported = False
+        self.moved_at, self.waiting = time.monotonic(), 0  # messages of a bounded sink
+        self.say = Seldom()
 
     def run(self) -> None:
         """Store until told to stop, or drained.
 
         Raises
         ------
-        VppError : a bounded sink could not reach a server within `wait_s`.
+        VppError : a bounded sink could not reach a server, or did not come nearer to its end,
+            within `wait_s`.
         """
         try:
             self.retry("database", self.store.reach)
@@ -96,7 +105,7 @@ class Sink:
             while not self.stop.is_set():
                 try:
                     rows = self.take_batch()
-                    if self.positions.broker_error is not None:
+                    if self.positions.broker_error is not None or self.positions.has_failed:
                         self.complete()
                         self.retry("Kafka", self.reach_broker)
                     elif rows < POLL_ROWS and self._is_imported():
@@ -105,8 +114,9 @@ class Sink:
                         if self.until_drained:
                             break
                 except KafkaException as error:
-                    log.debug("Kafka: %s", cause(error))
+                    self.say("Kafka", "Kafka, trying again: %s", explained(error))
                     self.complete()
+                    self._refuse_standstill()
                     self.positions.leave()
                     self.retry("Kafka", self.reach_broker)
             self.complete()
@@ -135,8 +145,12 @@ class Sink:
             self.pending = Work(batch, lambda: self.store.write(batch.decoded))
             if len(messages) < kafka.batch_rows or positions.notices:
                 self.complete()
+        if messages:
+            self.moved_at = time.monotonic()
         if self.pending is None and not self.stop.is_set():
             positions.restart()
+            if positions.keep_ends():
+                positions.commit()
         return len(messages)
 
     def complete(self) -> None:
@@ -150,14 +164,22 @@ class Sink:
         batch, first = work.batch, iter([work.result])
         outcome = self.retry("database", lambda: next(first, work.action)())
         self.pending = None
+        refused: list[tuple[DeadLetter, str]] = []
         if letters := batch.letters(outcome):
-            self.retry("Kafka", lambda: self.send(letters))
+            refused = self.retry("Kafka", lambda: self.send(letters))
         self._count(batch, outcome)
+        self._tell(batch, outcome)
+        self._drop(refused)
+        self.moved_at = time.monotonic()
         self.positions.keep(batch.generation, batch.ends())
         self.positions.commit()
 
-    def send(self, letters: list[DeadLetter]) -> None:
+    def send(self, letters: list[DeadLetter]) -> list[tuple[DeadLetter, str]]:
         """Send dead letters and wait until the broker has them.
+
+        Returns
+        -------
+        Those that the broker refuses for good, and why.
 
         Raises
         ------
@@ -165,7 +187,7 @@ class Sink:
         """
         if self.positions.broker_error is not None or self.positions.consumer is None:
             self.reach_broker()
-        self.dead_letters.send(letters)
+        return self.dead_letters.send(letters)
 
     def reach_broker(self) -> None:
         """Join the group, or go on when the broker answers again.
@@ -173,14 +195,16 @@ class Sink:
         The embedded broker is started again where it has ended, and has a new address then.
         """
         settings, positions = kafka_settings(self.config), self.positions
-        if positions.consumer is None or settings != positions.settings:
+        is_member = positions.consumer is not None and not positions.has_failed
+        if not is_member or settings != positions.settings:
             positions.leave()
-            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             topics = list(self.topics.values())
-            wait_for_topics(self.dead_letters.producer, topics, self.ask_s)
+            letters = [topic + DLQ_SUFFIX for topic in topics]
+            ensure_topics(self.config.kafka, settings, topics + letters, self.ask_s)
+            self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             positions.join(settings, topics)
         else:
-            positions.consumer.list_topics(timeout=ASK_S)
+            positions.member.list_topics(timeout=ASK_S)
         positions.broker_error = None
 
     def _is_imported(self) -> bool:
@@ -188,8 +212,30 @@ class Sink:
         if self.imported or not self.produced.is_set():
             return False
         self.complete()
-        self.positions.commit()
-        return self.positions.is_drained()
+        self.positions.keep_ends()
+        if self.positions.commit():
+            unread = self.positions.unread()
+            if not unread:
+                return True
+            waiting = sum(end - start for start, end in unread.values())
+            if waiting != self.waiting:
+                self.waiting, self.moved_at = waiting, time.monotonic()
+            self._refuse_standstill(unread)
+        return False
+
+    def _refuse_standstill(self, unread: Mapping[Partition, tuple[int, int]] | None = None) -> None:
+        """End a bounded sink to which nothing more comes, although messages wait."""
+        patience_s = max(self.config.database.wait_s, JOIN_S)
+        if not self.until_drained or time.monotonic() - self.moved_at < patience_s:
+            return
+        where = "; no partition was assigned"
+        if unread:
+            (topic, number), (start, end) = min(unread.items())
+            where = f"; {topic} [{number}] is stored up to offset {start} and ends at {end}"
+        raise StreamError(
+            f"Kafka: no message came for {patience_s:g} s{where}; see python communication.py "
+            "status --partitions, and whether another sink of the group hangs"
+        )
 
     def _count(self, batch: Batch, outcome: Mapping[str, Outcome]) -> None:
         for kind, item in outcome.items():
@@ -198,6 +244,34 @@ class Sink:
             count.dead_lettered += refused
             count.unchanged += total - item.stored - refused
             self.advance(total)
+
+    def _tell(self, batch: Batch, outcome: Mapping[str, Outcome]) -> None:
+        """Say what a whole batch has in common."""
+        for kind, item in outcome.items():
+            topic, total = self.topics[kind], len(batch.messages[kind])
+            reasons = {reason_kind(reason) for _, reason in item.refused}
+            if len(item.refused) == total > 1 and len(reasons) == 1:
+                text = "%s: all %d messages of a batch were refused, each for a reason like: %s"
+                self.say(("refused", kind, *reasons), text, topic, total, item.refused[0][1])
+        for kind, ahead_ms in batch.ahead_ms.items():
+            self.say(
+                ("ahead", kind),
+                "%s: messages are stamped up to %.0f min ahead of this machine's clock and count "
+                "as sent when received; set the clock of their producer, or of this machine",
+                *(self.topics[kind], ahead_ms / 60_000),
+            )
+
+    def _drop(self, refused: list[tuple[DeadLetter, str]]) -> None:
+        """Count messages as lost that can neither be stored nor become dead letters."""
+        for letter, why in refused:
+            count = self.counts[self.kinds[letter.topic]]
+            count.dead_lettered -= 1
+            count.lost += 1
+            log.error(
+                "%s [%d], offset %d: refused (%s), and so is its dead letter (%s): see that the "
+                "topic %s.dlq is there and takes messages",
+                *(*letter.origin[:3], letter.error, why, letter.topic),
+            )
 
     def _count_lost(self, topic: str, lost: int) -> None:
         self.counts[self.kinds[topic]].lost += lost

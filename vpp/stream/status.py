@@ -3,22 +3,23 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 
 from vpp.runtime.settings import Config
 from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements, save_stream_status
-from vpp.stream.dead_letters import read_dead_letters
+from vpp.stream.dead_letters import DLQ_SUFFIX
 from vpp.stream.kafka import (
     REQUEST_S,
     Lag,
     StreamError,
-    cause,
+    close,
     kafka_settings,
     lags,
     new_consumer,
     topic_names,
 )
+from vpp.stream.refusals import explained
 from vpp.stream.sink import Count
 
 
@@ -58,23 +59,28 @@ def outcome_rows(
     return rows
 
 
-def status(config: Config) -> list[dict]:
-    """One row for each partition: the messages that the broker has and the group has not stored.
+def status(config: Config, by_partition: bool = False) -> list[dict]:
+    """One row for each topic: the messages that the broker has and the group has not stored.
 
     Each topic's lag and dead letters are also written to the table stream_status, for Grafana.
+    Messages are not read, so the cost does not grow with their number.
+
+    Parameters
+    ----------
+    config : names the servers and topics.
+    by_partition : a row for each partition instead.
 
     Returns
     -------
-    topic, partition, end, committed (offsets), lag, and on the topic's first row rows_stored and
-    dead_letters; None for a topic that the broker does not have.
+    topic, partitions (or partition), end, committed (offsets; sums of a topic), lag, and on the
+    topic's first row rows_stored and dead_letters, the messages of its dead-letter topic; None for
+    a topic that the broker does not have.
 
     Raises
     ------
     StreamError : the broker does not answer.
     """
-    settings, topics = kafka_settings(config), topic_names(config)
-    found = _lags(config, settings)
-    letters = Counter(letter.topic for letter in read_dead_letters(config, settings))
+    found, letters = look(config)
     waiting = {
         topic: sum(item.unread for item in items) if items else None
         for topic, items in found.items()
@@ -83,35 +89,57 @@ def status(config: Config) -> list[dict]:
         stored = count_measurements(conn)
         save_stream_status(conn, {topic: (lag, letters[topic]) for topic, lag in waiting.items()})
     rows = []
-    for kind, topic in topics.items():
-        partitions: list[Lag | None] = [*found[topic]] or [None]
-        for number, item in enumerate(partitions):
+    for kind, topic in topic_names(config).items():
+        tail = {"rows_stored": stored[kind], "dead_letters": letters[topic]}
+        items = found[topic]
+        if not by_partition:
+            known = [item.committed for item in items if item.committed is not None]
             rows.append(
                 {
                     "topic": topic,
-                    "partition": item and item.partition,
-                    "end": item and item.high,
-                    "committed": item and item.committed,
-                    "lag": item and item.unread,
-                    "rows_stored": None if number else stored[kind],
-                    "dead_letters": None if number else letters[topic],
+                    "partitions": len(items),
+                    "end": sum(item.high for item in items) if items else None,
+                    "committed": sum(known) if known else None,
+                    "lag": waiting[topic],
+                    **tail,
                 }
             )
+            continue
+        values: list[tuple] = [
+            (item.partition, item.high, item.committed, item.unread) for item in items
+        ]
+        for number, row in enumerate(values or [(None, None, None, None)]):
+            named = dict(zip(("partition", "end", "committed", "lag"), row, strict=True))
+            rows.append({"topic": topic, **named, **(dict.fromkeys(tail) if number else tail)})
     return rows
 
 
-def _lags(config: Config, settings: dict[str, object]) -> dict[str, list[Lag]]:
-    """Topic -> how far the group has come in each of its partitions; none where it is not there."""
-    names = topic_names(config).values()
-    consumer = new_consumer(settings, config.kafka.group_id)
+def look(config: Config) -> tuple[dict[str, list[Lag]], Counter[str]]:
+    """How far the group has come, and the dead letters, as the ends of partitions tell it.
+
+    Returns
+    -------
+    Topic -> its partitions, none where it is not there; and topic -> messages of its dead-letter
+    topic.
+
+    Raises
+    ------
+    StreamError : the broker does not answer.
+    """
+    names, letters = topic_names(config).values(), Counter[str]()
+    consumer = new_consumer(kafka_settings(config), config.kafka.group_id)
     try:
         known = consumer.list_topics(timeout=REQUEST_S).topics
         partitions = {name: sorted(known[name].partitions) for name in names if name in known}
         found = lags(consumer, partitions)
+        for name in names:
+            if (letter_topic := name + DLQ_SUFFIX) in known:
+                for number in known[letter_topic].partitions:
+                    item = TopicPartition(letter_topic, number)
+                    low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
+                    letters[name] += high - low
     except KafkaException as error:
-        raise StreamError(
-            f"Kafka: {cause(error)}; start the broker (make up, or bootstrap_servers = embedded)"
-        ) from None
+        raise StreamError(f"Kafka: {explained(error)}") from None
     finally:
-        consumer.close()
-    return {name: [item for item in found if item.topic == name] for name in names}
+        close(consumer)
+    return {name: [item for item in found if item.topic == name] for name in names}, letters

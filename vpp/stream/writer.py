@@ -5,6 +5,7 @@
 Where the database refuses a batch, the record that is to blame is found by halving.
 """
 
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -15,15 +16,21 @@ from psycopg2.extensions import connection
 
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
+from vpp.runtime.words import in_one_line, in_words
 from vpp.site.kinds import KINDS, POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements
 from vpp.storage.connection import connect
-from vpp.storage.errors import RECORD_REFUSED, DatabaseError, first_line
+from vpp.storage.errors import DatabaseError, first_line, refuses_record
 from vpp.storage.measurements import read_sources, upsert_sources
+from vpp.storage.rows import one_row
 from vpp.storage.timescale import after_import, is_compressing
 from vpp.stream import records
+from vpp.stream.faults import SHOWN_CHARACTERS, is_provisional
 
+log = logging.getLogger("sink")
+
+CLOCK_S = 60.0  # a clock that is so far from that of the database is told
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
 
 
@@ -53,6 +60,7 @@ class Writer:
     def __init__(self, config: Config, conn: connection):
         self.config, self.conn, self.limits = config, conn, limits(config)
         self.read_at = 0.0
+        self.is_full_told = False
         self.registry = records.Registry([])
 
     def write(self, batch: dict[str, records.Decoded]) -> dict[str, Outcome]:
@@ -68,17 +76,15 @@ class Writer:
         -------
         Kind -> what became of its messages.
         """
-        checked = self._check(batch)
         try:
+            checked = self._check(batch)
             stored = self._store(checked)
             return {kind: Outcome(stored[kind], item.refused) for kind, item in checked.items()}
-        except RECORD_REFUSED:
+        except Exception as error:
+            if not refuses_record(error):
+                raise
             self.conn.rollback()
-        outcome = {}
-        for kind, item in checked.items():
-            refused = list(item.refused)
-            outcome[kind] = Outcome(self._store_halves(kind, item, refused), refused)
-        return outcome
+        return {kind: self._write_halves(item) for kind, item in batch.items()}
 
     def _check(self, batch: dict[str, records.Decoded]) -> dict[str, records.Checked]:
         now_us = time.time_ns() // 1000
@@ -95,9 +101,8 @@ class Writer:
         # a source may have been registered or corrected since we looked
         if any(item.refused for item in checked.values()) and self.read_sources():
             checked = check()
-        unknown = {name: kind for kind, item in checked.items() for name in item.unknown}
-        if unknown and self.config.kafka.unknown_sources == "register":
-            self._register(unknown)
+        unknown = {name: kind for kind, item in checked.items() for name in sorted(item.unknown)}
+        if unknown and self.config.kafka.unknown_sources == "register" and self._register(unknown):
             checked = check()
         return checked
 
@@ -111,13 +116,23 @@ class Writer:
         self.registry = records.Registry(sources)
         return True
 
-    def _register(self, names: dict[str, str]) -> None:
-        """Register unknown sources provisionally.
+    def _register(self, names: dict[str, str]) -> bool:
+        """Register unknown sources provisionally, up to `max_new_sources`; returns whether any was.
 
         Their step and capacity are not checked until sources.csv states them.
         """
-        site, found = self.config.site, []
+        site, most = self.config.site, self.config.kafka.max_new_sources
+        with self.conn.cursor() as cursor:  # another sink may be about to register them, too
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('vpp: new sources'))")
+        registered = {source.source_id: source for source in read_sources(self.conn)}
+        left = most - sum(map(is_provisional, registered.values()))
+        found: list[Source] = []
         for name, kind in names.items():
+            if name in registered:
+                continue
+            if len(found) >= left:
+                self._say_full(most, name)
+                break
             source_kind = KINDS[kind].source_kind
             capacity_kw = 1.0 if source_kind in POWER_KINDS else None
             place = (site.latitude, site.longitude, site.time_zone)
@@ -128,7 +143,17 @@ class Writer:
                 continue
         upsert_sources(self.conn, found)
         self.conn.commit()
-        self.read_sources()
+        return self.read_sources()
+
+    def _say_full(self, most: int, name: str) -> None:
+        if not self.is_full_told:
+            self.is_full_told = True
+            log.warning(
+                "%d sources were registered from the stream, as many as [kafka] max_new_sources "
+                "allows; %r and others are not",
+                most,
+                in_one_line(name[:SHOWN_CHARACTERS]),
+            )
 
     def _store(self, checked: dict[str, records.Checked]) -> Counter[str]:
         stored: Counter[str] = Counter()
@@ -139,27 +164,27 @@ class Writer:
         self.conn.commit()
         return stored
 
-    def _store_halves(
-        self, kind: str, checked: records.Checked, refused: list[tuple[int, str]]
-    ) -> int:
-        """Store what the database takes, and halve what it refuses down to the single record.
-
-        Returns the number of rows stored.
-        """
+    def _write_halves(self, decoded: records.Decoded) -> Outcome:
+        """Store what the database takes, and halve what it refuses down to the single record."""
+        kind, refused = decoded.kind, list(decoded.refused)
         try:
-            return self._store({kind: checked})[kind]
-        except RECORD_REFUSED as error:
+            checked = self._check({kind: decoded})
+            return Outcome(self._store(checked)[kind], checked[kind].refused)
+        except Exception as error:
+            if not refuses_record(error):
+                raise
             self.conn.rollback()
-            if len(checked.places) == 1:
-                reason = f"refused by the database: {first_line(error)}"
-                refused.append((int(checked.places[0]), reason))
-                return 0
-        middle, total = len(checked.places) // 2, 0
-        for part in (slice(None, middle), slice(middle, None)):
-            columns = {name: column[part] for name, column in checked.columns.items()}
-            half = records.Checked(columns, checked.places[part], [], set())
-            total += self._store_halves(kind, half, refused)
-        return total
+            if len(decoded.names) <= 1:
+                by_database = isinstance(error, psycopg2.Error)
+                words = first_line(error) if by_database else in_words(error)
+                reason = f"refused by the database: {words}" if by_database else words
+                return Outcome(0, refused + [(int(place), reason) for place in decoded.places])
+        middle, stored = len(decoded.names) // 2, 0
+        for rows in (slice(None, middle), slice(middle, None)):
+            outcome = self._write_halves(decoded.part(rows))
+            stored += outcome.stored
+            refused += outcome.refused
+        return Outcome(stored, refused)
 
 
 class Store:
@@ -189,6 +214,7 @@ class Store:
                 if is_compressing(conn):  # a late correction may touch much that is compressed
                     setting = "timescaledb.max_tuples_decompressed_per_dml_transaction"
                     cursor.execute(f"SET {setting} = 0")
+            _compare_clocks(conn)
             conn.commit()
             self.writer = Writer(self.config, conn)
         return self.writer
@@ -223,6 +249,20 @@ class Store:
             self.writer.conn.close()
 
 
+def _compare_clocks(conn: connection) -> None:
+    """Say that this machine's clock is far off: it decides what lies too far ahead."""
+    with conn.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float")
+        off_s = time.time() - one_row(cursor)[0]
+    if abs(off_s) > CLOCK_S:
+        log.warning(
+            "the clock of this machine is %.0f min %s that of the database: set it, for a record "
+            "is too far ahead, or sent when received, by this clock",
+            abs(off_s) / 60,
+            "ahead of" if off_s > 0 else "behind",
+        )
+
+
 def limits(config: Config) -> records.Limits:
     """The bounds of records that the configuration states."""
     kafka = config.kafka
@@ -234,4 +274,5 @@ def limits(config: Config) -> records.Limits:
         kafka.price_max_eur_per_mwh,
         config.forecast.price_publication,
         config.forecast.price_publication_zone,
+        kafka.wrong_keys == "dead-letter",
     )
