@@ -17,7 +17,7 @@ from psycopg2.extensions import connection
 from vpp.forecast.gaps import forecast_gaps
 from vpp.planning.site_series import actual_frame, on_steps
 from vpp.planning.site_state import starting_batteries
-from vpp.runtime.errors import ConfigError
+from vpp.runtime.errors import ConfigError, one_of
 from vpp.runtime.plant_settings import Tariff
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -105,8 +105,8 @@ def settling_sources(
     markets = {source.source_id: source for source in registered if source.kind == "market"}
     if deviation_prices not in markets:
         raise ConfigError(
-            f"--deviation-prices {deviation_prices}: expected a market source, one of"
-            f" {', '.join(markets) or 'none in the database'}"
+            f"--deviation-prices {deviation_prices}: expected a market source,"
+            f" {one_of(deviation_prices, markets)}"
         )
     deviating = markets.pop(deviation_prices)
     if not markets:

@@ -20,9 +20,7 @@ from vpp.schedule.bank import Bank
 from vpp.schedule.deviations import Gaps, trade
 from vpp.schedule.dispatch import carry_out, idle
 from vpp.schedule.problem import Problem, Schedule
-from vpp.schedule.rolling import Rolling
 from vpp.schedule.site import without_battery
-from vpp.schedule.solver import solve_model
 from vpp.schedule.value import captured_share, interval_costs_eur, replay_or_raise
 
 NO_BATTERY, DAY_AHEAD = "no battery", "day-ahead plan"
@@ -96,6 +94,8 @@ def day_ahead(problem: Problem, solver: str = "highs") -> Schedule:
     -------
     The plans one after the other.
     """
+    from vpp.schedule.rolling import Rolling
+
     rolling, plans, soc = Rolling(solver), [], None
     for day in range(problem.local_days[-1] + 1):
         first, end = np.searchsorted(problem.local_days, [day, day + 1]).tolist()
@@ -118,6 +118,8 @@ def foreseen(problem: Problem, solver: str = "highs") -> Schedule:
     -------
     The schedule; a year at once would take the solver many times longer.
     """
+    from vpp.schedule.solver import solve_model
+
     power, days, soc = [], problem.local_days, None
     first, last = 0, int(days[-1])
     while first <= last:
