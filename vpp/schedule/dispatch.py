@@ -46,7 +46,7 @@ def settle(
     for key, _, device in problem.devices:
         net = net + device.net_kw(devices[key])
     if curtailed_kw is None:
-        curtailed_kw = _cheapest_curtailment(problem, net)
+        curtailed_kw = _cheapest_curtailment(problem, net, discharge_kw - charge_kw)
     net = net + curtailed_kw
     stack, shape = problem.stack, (len(problem.batteries), problem.intervals)
     if charge_kw.shape != shape or discharge_kw.shape != shape:
@@ -58,14 +58,25 @@ def settle(
     return Schedule(charge_kw, discharge_kw, curtailed_kw, *powers, soc, dict(devices))
 
 
-def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
-    """Curtailed renewables [kW] that break grid limits least, and then cost least."""
-    none = np.zeros(problem.intervals)
+def _cheapest_curtailment(
+    problem: Problem, net_kw: np.ndarray, given_kw: np.ndarray
+) -> np.ndarray:
+    """Curtailed renewables [kW] that break grid limits least, and then cost least.
+
+    Renewables beyond the AC limit of their inverter are curtailed, whatever it costs.
+    """
+    clipped = np.zeros(problem.intervals)
+    places = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
+    for inverter in problem.inverters:
+        batteries = given_kw[[places[name] for name in inverter.batteries]].sum(axis=0)
+        flow = inverter.renewables_share * problem.renewables_kw + batteries
+        clipped = clipped + np.maximum(flow - inverter.ac_kw, 0.0)
     if not problem.curtailable:
-        return none
+        return clipped
     most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
     bends = (-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw)
-    choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
+    most = np.maximum(problem.renewables_kw, clipped)
+    choices = np.clip(np.stack((clipped, *bends)), clipped, most)
     imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
     over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
     costs = imports * problem.import_cost_eur_per_mwh - exports * problem.export_price_eur_per_mwh

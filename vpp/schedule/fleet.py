@@ -24,8 +24,8 @@ from vpp.schedule.problem import Problem, Schedule
 
 FEWEST, MOST = 8, 128  # groups
 # Intervals of all groups that HiGHS solves in a second, on a machine that does much else.
-CELLS_A_SECOND = 10_000
-SHARE = 0.2  # of the time limit that the groups may take
+CELLS_A_SECOND = 15_000
+SHARE = 0.3  # of the time limit that the groups may take
 # HiGHS takes some 11 s for a thousand batteries of 144 intervals, and more than twice as long for
 # twice as many.
 KNOWN_CELLS, KNOWN_S, POWER = 144_000, 11.0, 1.4
@@ -72,7 +72,8 @@ def fleet_schedule(problem: Problem, solve: Callable[[Problem], Any]) -> Shared:
     """
     limit_s = SHARE * problem.time_limit_s
     most = int(limit_s * CELLS_A_SECOND / problem.intervals)
-    for count in (min(max(most, FEWEST), MOST), FEWEST, 1):
+    most = min(max(most, FEWEST), MOST)
+    for count in (most, FEWEST, 1):
         groups = groups_of(problem, count)
         found = solve(replace(grouped(problem, groups), time_limit_s=limit_s))
         if found.status == "optimal":
