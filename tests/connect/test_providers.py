@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pytest_httpserver.httpserver import QueryMatcher
+from small_providers import NAMES, seconds
 
 from vpp.connect import web as asking
 from vpp.connect.answers import Wanted
@@ -45,10 +46,6 @@ class Asked(QueryMatcher):
 
     def get_comparing_values(self, request_query_string):
         return request_query_string, self.pattern
-
-
-def seconds(times):
-    return (times.asi8 // 10**9).tolist()
 
 
 # ---- Energy-Charts --------------------------------------------------------------------------
@@ -195,9 +192,7 @@ def test_smard_joins_the_files_of_two_weeks(httpserver):
     # MWh of a quarter-hour become kW
     assert set(found["load-de", "load"].rows["power_kw"]) == {410 * 4000.0}
     assert set(found["wind-de", "wind"].rows["power_kw"]) == {(4067 + 1225) * 4000.0}
-    assert set(found["wind-forecast-de", "forecast"].rows["value"]) == {
-        (123 + 3791) * 4000.0
-    }
+    assert set(found["wind-forecast-de", "forecast"].rows["value"]) == {(123 + 3791) * 4000.0}
     assert found["wind-forecast-de", "forecast"].rows["issue_time"].nunique() == 2
     with pytest.raises(ProviderError, match="no area ATLANTIS; expected one of DE-LU, AT"):
         ask("smard", httpserver, "2025-03-29T23:00Z", "2025-03-31T22:00Z", area="ATLANTIS")
@@ -263,14 +258,6 @@ def test_pvgis_stamps_inside_the_hour(httpserver):
 
 
 # ---- Open-Meteo -----------------------------------------------------------------------------
-
-NAMES = {
-    "shortwave_radiation": "W/m²",
-    "direct_normal_irradiance": "W/m²",
-    "diffuse_radiation": "W/m²",
-    "temperature_2m": "°C",
-    "wind_speed_10m": "m/s",
-}
 
 
 def serve_open_meteo(httpserver, path, start, days, leads=(None,), missing=()):

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
+from vpp.runtime.flexible_settings import (
+    DeferrableParameters,
+    HeatParameters,
+    VehicleParameters,
+)
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
 
 EMBEDDED = "embedded"
@@ -281,6 +286,8 @@ class Config:
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
     grid, tariff, connect, optimization : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
+    vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
+        `[heat:NAME]` sections.
     kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
     """
 
@@ -298,11 +305,23 @@ class Config:
     connect: Connect
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
+    vehicles: tuple[VehicleParameters, ...] = ()
+    deferrable_loads: tuple[DeferrableParameters, ...] = ()
+    heat_stores: tuple[HeatParameters, ...] = ()
     kafka_client: tuple[tuple[str, str], ...] = ()
 
 
+# Sections that have a name of their own: `[battery:NAME]`; word, attribute of `Config`, class, and
+# the field of the name.
+NAMED: dict[str, tuple[str, type[Section], str]] = {
+    "battery": ("batteries", BatteryParameters, "battery_id"),
+    "vehicle": ("vehicles", VehicleParameters, "vehicle_id"),
+    "deferrable": ("deferrable_loads", DeferrableParameters, "load_id"),
+    "heat": ("heat_stores", HeatParameters, "store_id"),
+}
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
-    if name not in ("path", "batteries", "kafka_client")
+    if name not in ("path", "kafka_client")
+    and name not in [attribute for attribute, *_ in NAMED.values()]
 }

@@ -217,7 +217,6 @@ class _HighsRun:
         self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
         self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
-        self.start: np.ndarray | None = None
         self.before: list[np.ndarray] = []
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
@@ -226,11 +225,9 @@ class _HighsRun:
             self.highs.changeColsCost(len(self.every), self.every, cost)
             self.cost = cost
         if self.integral:
+            # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
+            # worse one for the optimum, with a bound above the best
             self.highs.setOptionValue("mip_rel_gap", gap)
-            if self.start is not None:
-                start = highspy.HighsSolution()
-                start.col_value = self.start.tolist()
-                self.highs.setSolution(start)
         else:
             self.highs.setOptionValue("simplex_strategy", PRIMAL if self.based else DUAL)
         # the clock of HiGHS runs on from one solve to the next
@@ -238,9 +235,7 @@ class _HighsRun:
         self.highs.setOptionValue("time_limit", limit)
         self.highs.run()
         self.based = not self.integral
-        outcome = highs_outcome(self.highs)
-        self.start = outcome.values
-        return outcome
+        return highs_outcome(self.highs)
 
     def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
         """Keep the optimum; see `Run`."""
@@ -294,6 +289,8 @@ class _HighsRun:
         """The linear programme of the binaries' choices; see `Run`."""
         sides = (self.lower, self.upper, self.row_lower, self.row_upper)
         self.before = [side.copy() for side in sides]
+        caps = np.arange(len(self.model.matrices.row_lower), len(self.row_upper), dtype=np.int32)
+        self._loosen(caps)
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         chosen = np.clip(np.round(values[whole]), self.lower[whole], self.upper[whole])
         self.lower[whole] = self.upper[whole] = chosen
@@ -303,10 +300,13 @@ class _HighsRun:
         self.integral = False
         for rows in self.model.rows.values():
             if rows.implied:
-                here = np.arange(rows.first, rows.first + len(rows), dtype=np.int32)
-                self.row_lower[here], self.row_upper[here] = -INFINITE, INFINITE
-                bounds = (self.row_lower[here], self.row_upper[here])
-                self.highs.changeRowsBounds(len(here), here, *bounds)  # type: ignore[attr-defined]
+                self._loosen(np.arange(rows.first, rows.first + len(rows), dtype=np.int32))
+
+    def _loosen(self, rows: np.ndarray) -> None:
+        """Let constraints hold nothing."""
+        self.row_lower[rows], self.row_upper[rows] = -INFINITE, INFINITE
+        bounds = (self.row_lower[rows], self.row_upper[rows])
+        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
 
     def release(self) -> None:
         """The mixed-integer model again; see `Run`."""
@@ -318,7 +318,7 @@ class _HighsRun:
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
         self.highs.changeColsIntegrality(len(whole), whole, kinds)
-        self.integral = True
+        self.integral, self.based = True, False
 
 
 class _CbcRun:
@@ -397,11 +397,13 @@ class _CbcRun:
                 variable.cat = pulp.LpContinuous
                 variable.bounds(round(value), round(value))
         constraints = list(self.lp.constraints())
+        for constraint in constraints[len(self.model.matrices.row_lower) :]:
+            constraint.constant = -1e12
         for rows in self.model.rows.values():
             for constraint in (
                 constraints[rows.first : rows.first + len(rows)] if rows.implied else ()
             ):
-                constraint.constant, constraint.sense = 1e12, pulp.LpConstraintLE
+                constraint.constant, constraint.sense = -1e12, pulp.LpConstraintLE
 
 
 SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": _CbcRun}

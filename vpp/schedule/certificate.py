@@ -52,7 +52,7 @@ def loose_bound_eur(problem: Problem) -> float:
     -------
     The bound of the objective [EUR].
     """
-    stack, exports = problem.stack, problem.export_price_eur_per_mwh
+    stack = problem.stack
     charge, discharge = stack.charge_kw.sum(axis=0), stack.discharge_kw.sum(axis=0)
     for _, _, device in problem.devices:
         takes, gives = device.most_kw(problem.horizon)
@@ -60,11 +60,13 @@ def loose_bound_eur(problem: Problem) -> float:
     spills = problem.curtailable or problem.inverters
     low = problem.load_kw - problem.renewables_kw - discharge
     high = problem.load_kw + charge - (0.0 if spills else problem.renewables_kw)
-    net = np.stack((low, high, np.clip(0.0, low, high)))
-    costs = np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh - np.maximum(-net, 0.0) * exports
+    settlement = problem.settlement
+    position = 0.0 if settlement.position_kw is None else settlement.position_kw
+    net = np.stack((low, high, *(np.clip(kink, low, high) for kink in (0.0, position))))
+    costs = settlement.energy_eur(np.maximum(net, 0.0), np.maximum(-net, 0.0))
     value = np.maximum(stack.terminal_value_eur_per_mwh, 0.0)
     left = float(money_eur(stack.capacity_kwh, value).sum())
-    return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
+    return float(costs.min(axis=0).sum()) - left
 
 
 def priced_bound_eur(
@@ -78,7 +80,7 @@ def priced_bound_eur(
 
     Parameters
     ----------
-    problem : what is to be scheduled, without devices beside batteries.
+    problem : what is to be scheduled, without devices beside batteries and without a position.
     bus_price : of power in each interval [EUR/MWh].
     stored_value : of stored energy (battery, interval) [EUR/MWh].
     soft : whether limits bend.
@@ -87,7 +89,8 @@ def priced_bound_eur(
     -------
     The bound of the objective [EUR]; minus infinity where prices are not known.
     """
-    if not (np.isfinite(bus_price).all() and np.isfinite(stored_value).all()) or problem.devices:
+    known = np.isfinite(bus_price).all() and np.isfinite(stored_value).all()
+    if not known or problem.devices or problem.settlement.position_kw is not None:
         return -np.inf
     stack, hours = problem.stack, problem.hours
     charge, discharge = stack.usable_kw

@@ -24,12 +24,14 @@ class Violation:
     field : path of the limit in the problem file.
     interval : number of the interval, from 0.
     amount, unit : by how much.
+    scenario : number of the scenario, where there are some.
     """
 
     field: str
     interval: int
     amount: float
     unit: str
+    scenario: int | None = None
 
 
 def rounding(*quantities: float | np.ndarray) -> float:

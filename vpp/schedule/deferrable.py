@@ -119,7 +119,7 @@ class DeferrableLoad(Device):
         window = self.window(model.intervals)
         inside[window.start : window.stop] = 1.0
         power = f"power_kw_{key}"
-        model.add(power, 0.0, self.rating_kw * inside, balance=-1.0, serves=True)
+        model.add(power, 0.0, self.rating_kw * inside, balance=-1.0, serves=True, power=True)
         high = INFINITE if model.soft else 0.0
         model.add(f"short_kwh_{key}", 0.0, high, count=1, bends=TARGETS, weight=1.0)
         wanted = self.wanted_kwh(model.hours)

@@ -18,7 +18,7 @@ import numpy as np
 from vpp.schedule.bank import Bank
 from vpp.schedule.curves import power_at
 from vpp.schedule.devices import ScheduledBattery
-from vpp.schedule.dispatch import carried, settle
+from vpp.schedule.dispatch import carried, clipped_kw, settle
 from vpp.schedule.previous import NO_PLAN_BEFORE
 from vpp.schedule.problem import Problem, Schedule
 
@@ -278,10 +278,13 @@ def shared_out(problem: Problem, groups: list[np.ndarray], plan: Schedule) -> Sc
         if free.any() and abs(missing) > 1e-9:
             power[free] += _helped(bank, able, free, power, missing)
         charge[:, t], discharge[:, t] = carried(alone, power, bank)
-    tied = bool(problem.inverters) or not all(
-        b.grid_charging and b.grid_discharging for b in problem.batteries
-    )
-    return settle(problem, charge, discharge, plan.curtailed_kw if tied else None, devices)
+    curtailed = None
+    sides = (b.grid_charging and b.grid_discharging for b in problem.batteries)
+    if problem.inverters or not all(sides):
+        curtailed = clipped_kw(problem, discharge - charge)
+        if problem.curtailable:  # what is not curtailed may be charged
+            curtailed = np.maximum(curtailed, plan.curtailed_kw)
+    return settle(problem, charge, discharge, curtailed, devices)
 
 
 def _may_help(problem: Problem) -> np.ndarray:

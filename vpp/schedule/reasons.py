@@ -12,6 +12,7 @@ nothing.
 import numpy as np
 
 from vpp.schedule.checks import rounding
+from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.problem import Problem, Result, Schedule
 
@@ -101,8 +102,8 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
 
     Returns
     -------
-    Texts that name the movement of the batteries and its cause, then curtailment, peak and limits
-    that bent.
+    Texts that name the movement of the batteries and its cause, that of other devices, then
+    curtailment, peak and limits that bent.
     """
     schedule, least = result.found, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
@@ -116,6 +117,9 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     said: list[list[str]] = [[] for _ in range(problem.intervals)]
     if problem.batteries:
         said = _moves(problem, result, least)
+    for texts in device_reasons(problem, result).values():
+        for t, text in enumerate(texts):
+            said[t] += [text] if text else []
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
@@ -194,7 +198,7 @@ def _figures(
     end = _column(problem, "terminal_value_eur_per_mwh")
     bus, price = (
         np.broadcast_to(x, value.shape)
-        for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
+        for x in (result.bus_price_eur_per_mwh, problem.settlement.taking[0])
     )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
     empty, full = _at_bounds(problem, result.found)
@@ -324,6 +328,7 @@ def _against(bus: float, worth: float, how: str = "") -> str:
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
     if result.found.grid_export_kw[t] >= problem.export_limit_kw[t] - least:
         return "curtail: export limit"
-    if problem.import_cost_eur_per_mwh[t] < 0:
-        return f"curtail: importing is paid {_price(-problem.import_cost_eur_per_mwh[t])}"
-    return f"curtail: export price {_price(problem.export_price_eur_per_mwh[t])}"
+    imports, exports = (prices[t] for prices in problem.settlement.taking)
+    if imports < 0:
+        return f"curtail: importing is paid {_price(-imports)}"
+    return f"curtail: export price {_price(exports)}"

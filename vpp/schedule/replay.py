@@ -31,6 +31,8 @@ class Replay:
     wear_eur : ageing of the batteries [EUR].
     change_eur : price of what departs from the plan before [EUR].
     left_eur : value of the energy left at the end [EUR].
+    position_eur, deviation_eur : parts of `energy_eur`: what the position and what deviations from
+        it cost [EUR]; 0 without a position.
     """
 
     violations: tuple[Violation, ...]
@@ -42,6 +44,8 @@ class Replay:
     wear_eur: float
     change_eur: float
     left_eur: float
+    position_eur: float = 0.0
+    deviation_eur: float = 0.0
 
     @property
     def cost_eur(self) -> float:
@@ -94,22 +98,22 @@ def replay(problem: Problem, schedule: Schedule) -> Replay:
     for key, path, device in problem.devices:
         wear += device.replay(schedule.devices[key], checks, path)
 
-    imported, exported = energy_kwh(imports, hours), energy_kwh(exports, hours)
-    paid = problem.import_price_eur_per_mwh + problem.import_fee_eur_per_mwh
-    energy = money_eur(imported, paid).sum()
-    energy -= money_eur(exported, problem.export_price_eur_per_mwh).sum()
-    co2_price = problem.import_cost_eur_per_mwh - paid
+    co2_price = problem.co2_kg_per_mwh / 1000 * problem.co2_price_eur_per_t
+    co2 = float(money_eur(energy_kwh(imports, hours), co2_price).sum())
+    settlement = problem.settlement
     peak = sum(one.peak.price_eur_per_kw * one.excess_kw(imports, hours) for one in problem.peaks)
     return Replay(
         violations=tuple(checks.violations),
         bends=tuple(checks.bends),
         bent=(checks.totals[GRID], checks.totals[BOUNDS], checks.totals[TARGETS]),
-        energy_eur=float(energy),
+        energy_eur=float(settlement.energy_eur(imports, exports).sum()) - co2,
         peak_eur=float(peak),
-        co2_eur=float(money_eur(imported, co2_price).sum()),
+        co2_eur=co2,
         wear_eur=wear,
         change_eur=change,
         left_eur=left,
+        position_eur=float(settlement.position_eur().sum()),
+        deviation_eur=float(settlement.deviation_eur(imports, exports).sum()),
     )
 
 

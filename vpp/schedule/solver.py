@@ -28,8 +28,9 @@ from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, 
 from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
+from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
+from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
 
@@ -168,6 +169,10 @@ class _Search:
         self.known.append(self.shared.schedule)
         return expected < HOPELESS * limit_s and time.monotonic() < self.until
 
+    def eur(self, bound: float) -> float:
+        """Money of a bound of the model, which knows nothing of what a position costs [EUR]."""
+        return bound / MONEY_SCALE + float(self.problem.settlement.position_eur().sum())
+
     def attempt(self, exclusive: Intervals | None) -> _Attempt:
         """Solve with these binaries, choose the calmest optimum, and see what is broken."""
         stages, outcome, exclusive = self._solved(exclusive)
@@ -191,11 +196,12 @@ class _Search:
             return outcome
         if self.solver != "highs" or not _worth_calming(stages, fixed):
             return fixed
-        spent_s = time.monotonic() - self.started
+        spent_s, bent = time.monotonic() - self.started, stages.least
         stages.run.release()
         calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
         least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
-        if calmer.status == "optimal" and (calmer.objective or 0.0) <= least:
+        bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
+        if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
             return calmer
         stages.run.release()
         again = stages.fixed(outcome.found)
@@ -243,7 +249,7 @@ class _Search:
         objective = replay(self.problem, found.schedule).objective_eur
         bound = objective
         if found.model.binaries:
-            bound = min(found.outcome.bound / MONEY_SCALE, objective)
+            bound = min(self.eur(found.outcome.bound), objective)
         certificate = certificate_of(found.model, objective, bound, self.started)
         duals = found.priced.duals if found.priced else None
         values = marginal_values(self.problem, found.model, duals)
@@ -319,7 +325,7 @@ def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
                 best, least = schedule, money
                 values = marginal_values(problem, model, fixed.duals)
     soft = search.soft or any(least.bent)
-    bounds = [loose_bound_eur(problem), bound / MONEY_SCALE]
+    bounds = [loose_bound_eur(problem), search.eur(bound)]
     if shared is not None:
         prices = (shared.bus_price_eur_per_mwh, shared.battery_value_eur_per_mwh)
         bounds.append(priced_bound_eur(problem, *prices, soft))
@@ -341,6 +347,8 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     The schedule with its money, the limits that bent, and a reason for each interval; or the cause
     why there is none.
     """
+    if problem.scenarios:
+        return solve_scenarios(problem, solver)
     try:
         found = solve_model(problem, solver)
     except InfeasibleScheduleError as error:
@@ -365,4 +373,11 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
         battery_value_eur_per_mwh=found.battery_value_eur_per_mwh,
         bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
     )
+    if problem.settlement.position_kw is not None:
+        result = replace(
+            result,
+            position_kw=problem.settlement.position_kw,
+            position_cost_eur=checked.position_eur,
+            deviation_cost_eur=checked.deviation_eur,
+        )
     return replace(result, reason=reasons(problem, result))

@@ -38,6 +38,7 @@ class Stages:
     solver : `highs` or `cbc`.
     until : `time.monotonic()` at which time is out [s].
     run : the model in its solver.
+    least : violation of each class that the search has come to [kWh, kWh h].
     """
 
     problem: Problem
@@ -45,6 +46,7 @@ class Stages:
     solver: str
     until: float
     run: Run = field(init=False)
+    least: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.run = SOLVERS[self.solver](self.model, self.problem.gap)
@@ -65,19 +67,26 @@ class Stages:
         -------
         The optimum; `limit` where time ran out before, also with values of an earlier objective.
         """
+        return self._in_order(not self.model.binaries, 0.0)
+
+    def _in_order(self, linear: bool, least_s: float) -> Outcome:
+        """The least money with which the least bends; each solve has `least_s` at least."""
         weighed = {bends: self.model.weights(bends) for bends in CLASSES}
         weighed = {bends: weights for bends, weights in weighed.items() if weights.any()}
-        if weighed and not self.model.binaries:
-            outcome = self.run.minimise(self._all_at_once(weighed), self.left_s(), CLASS_GAP)
+        self.least = []
+        if weighed and linear:
+            objective = self._all_at_once(weighed)
+            outcome = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
         for weights in weighed.values():
-            outcome = self.run.minimise(weights, self.left_s(), CLASS_GAP)
+            outcome = self.run.minimise(weights, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
+            self.least.append(float(weights @ outcome.found))
             self._hold(outcome, weights, CLASS_SLACK, CLASS_SHARE)
         cost = self.model.matrices.cost
-        return self.run.minimise(cost, self.left_s(), self.problem.gap)
+        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
 
     def _all_at_once(self, weighed: dict[str, np.ndarray]) -> np.ndarray:
         """Money with a price for what bends, each class dearer than the next.
@@ -94,7 +103,8 @@ class Stages:
     def _largest_price(self) -> float:
         """The largest price of a kWh through the connection [EUR/1000]; 1 where there is none."""
         ways = ("grid_import_kw", "grid_export_kw")
-        costs = [float(np.abs(self.model.columns[way].cost).max(initial=0.0)) for way in ways]
+        groups = [group for name, group in self.model.columns.items() if name.startswith(ways)]
+        costs = [float(np.abs(group.cost).max(initial=0.0)) for group in groups]
         return max(costs) / self.problem.hours or 1.0
 
     def _hold(self, outcome: Outcome, cost: np.ndarray, slack: float, share: float) -> None:
@@ -105,7 +115,9 @@ class Stages:
             self.run.cap(cost, _a_little_above(cost, outcome.found, slack, share))
 
     def fixed(self, values: np.ndarray, least_s: float | None = None) -> Outcome:
-        """The linear programme of the choices that the binaries made in a solution.
+        """The linear programme of the choices that the binaries made, in the same strict order.
+
+        Rounding has no part in it, which a mixed-integer solve held by constraints leaves room for.
 
         Parameters
         ----------
@@ -117,8 +129,7 @@ class Stages:
         Its least money.
         """
         self.run.choose(values)
-        cost = self.model.matrices.cost
-        return self.run.minimise(cost, self._at_least(least_s), self.problem.gap)
+        return self._in_order(True, self._at_least(least_s))
 
     def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
         """Of all choices of the same money, those with which the schedule can be calmest.

@@ -38,8 +38,10 @@ TABLES = (
     "forecasts",
     "batteries",
     "battery_states",
+    "device_states",
     "schedule_runs",
     "schedules",
+    "model_digests",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -52,10 +54,11 @@ HANG_ON = {
     "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
-    "batteries": ("battery_states", "schedule_runs", "schedules"),
-    "battery_states": ("schedule_runs", "schedules"),
-    "schedule_runs": ("schedules",),
-    "schedules": ("schedule_runs",),
+    "batteries": ("battery_states", "device_states", "schedule_runs", "schedules"),
+    "battery_states": ("device_states", "schedule_runs", "schedules"),
+    "device_states": ("schedule_runs", "schedules"),
+    "schedule_runs": ("device_states", "schedules"),
+    "schedules": ("schedule_runs", "device_states"),
 }
 
 

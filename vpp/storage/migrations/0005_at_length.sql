@@ -10,6 +10,11 @@ CREATE TABLE revisions (
     source_id text NOT NULL, time timestamptz NOT NULL, value double precision NOT NULL,
     known_from timestamptz NOT NULL, known_to timestamptz NOT NULL,
     PRIMARY KEY (source_id, time, known_from));
+-- The file of a registered model runs code when it is loaded: it is loaded only where it is the one
+-- that was registered.
+CREATE TABLE model_digests (
+    source_id text NOT NULL, version text NOT NULL, sha256 text NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (source_id, version));
 -- What grows for ever is found by an index: a battery's last state that is not planned, the states
 -- of a run (PostgreSQL 17 does not skip through their key), runs of some days, the newest run.
 CREATE INDEX battery_states_done ON battery_states (battery_id, time) WHERE kind <> 'planned';
