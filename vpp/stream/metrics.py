@@ -59,8 +59,9 @@ class SinkMetrics:
                 refused.add_metric([topic, reason], number)
             lag.add_metric([topic], waiting.get(topic, 0))
             newest = sink.newest_ms.get(kind)
-            is_behind = waiting.get(topic, 0) > 0 and newest is not None
-            behind.add_metric([topic], time.time() - newest / 1000 if is_behind else 0)
+            is_behind = waiting.get(topic, 0) > 0
+            age_s = time.time() - newest / 1000 if is_behind and newest is not None else 0
+            behind.add_metric([topic], age_s)
         yield from (rows, refused, lag, behind)
         member = GaugeMetricFamily("vpp_sink_partitions", "Partitions that this sink has.")
         member.add_metric([], len(sink.positions.offsets))
@@ -70,10 +71,10 @@ class SinkMetrics:
         """Topic -> messages between our place and the end that the client heard of last."""
         found: dict[str, int] = {}
         positions = self.sink.positions
-        consumer = positions.consumer
+        consumer: Any = positions.consumer
         for (topic, number), offset in list(positions.offsets.items()):
             # closed meanwhile, or not fetched from yet
-            with suppress(KafkaException, RuntimeError, TypeError):
+            with suppress(KafkaException, RuntimeError, TypeError, AttributeError):
                 item = TopicPartition(topic, number)
                 _, high = consumer.get_watermark_offsets(item, cached=True)
                 found[topic] = found.get(topic, 0) + max(0, high - offset)
@@ -103,7 +104,7 @@ def served(sink: "Sink") -> Iterator[int | None]:
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(SinkMetrics(sink))  # type: ignore[arg-type]  # it has what a collector needs
+    registry.register(SinkMetrics(sink))
     try:
         server, thread = start_http_server(kafka.metrics_port, kafka.metrics_host, registry)
     except (OSError, OverflowError) as error:

@@ -150,6 +150,7 @@ class Sink:
         kafka, positions = self.config.kafka, self.positions
         messages = collect(positions, kafka, self.stop, self.pending is not None)
         batch = decode(messages, self.kinds, positions.generation)
+        positions.take(batch.generation, batch.ends)
         self.complete()
         is_ours = batch.generation == positions.generation
         if messages and is_ours and not self.stop.is_set():
@@ -182,7 +183,7 @@ class Sink:
         self._tell(batch, outcome)
         self._drop(refused)
         self.moved_at = time.monotonic()
-        self.positions.keep(batch.generation, batch.ends())
+        self.positions.keep(batch.generation, batch.ends)
         self.positions.commit()
 
     def send(self, letters: list[DeadLetter]) -> list[tuple[DeadLetter, str]]:
@@ -220,7 +221,7 @@ class Sink:
 
     def _is_imported(self) -> bool:
         """Whether all is stored for the first time, and no more messages come."""
-        if self.imported or not self.produced.is_set():
+        if self.imported or not self.produced.is_set() or self.stop.is_set():
             return False
         self.complete()
         self.positions.keep_ends()
