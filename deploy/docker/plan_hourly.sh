@@ -3,7 +3,8 @@
 trap 'exit 0' TERM INT
 while :; do
     touch /tmp/round
-    python forecast_and_save.py && python optimization.py
+    # a source that is not current ends the first with 1, after all forecasts are saved: the plan is made all the same
+    python forecast_and_save.py; python optimization.py
     sleep 3600 &
     wait $!
 done

@@ -156,7 +156,7 @@ def test_a_writer_that_was_faster_is_waited_for(config, conn):
 
 
 def test_an_equal_value_writes_nothing(conn):
-    """Whenever it was sent: the row stays where it is on its page (ctid)."""
+    """Whenever it was sent, the row stays where it is on its page (ctid)."""
     columns = {
         "source": np.zeros(3, np.int64),
         "time": us([START])[0] + np.arange(3) * HOUR_US,

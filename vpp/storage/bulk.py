@@ -15,8 +15,8 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor, encodings
 
-from vpp.site.kinds import MEASUREMENTS, Kind
-from vpp.storage.rows import Query, names_of, one_row
+from vpp.site.kinds import MEASUREMENTS, SERIES_KINDS, Kind
+from vpp.storage.rows import Parameters, Query, names_of, one_row
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -53,7 +53,7 @@ def _encode_rows(columns: Mapping[str, np.ndarray]) -> bytes:
 
 
 def copy_out(
-    conn: connection, query: Query, parameters: tuple, columns: Sequence[str]
+    conn: connection, query: Query, parameters: Parameters, columns: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The result of a query without NULLs, ten times faster than row by row.
 
@@ -209,16 +209,26 @@ def _copy_in(cur: cursor, table: str, columns: Sequence[str], payload: bytes) ->
 # newer is left out before: a stored row only ever becomes newer. LIMIT makes this look into the
 # key for each row, however large the table.
 UPSERT = """
+    WITH newer AS MATERIALIZED (
+        SELECT s.source_id, {incoming_names}, {known_names}
+        FROM {incoming} AS incoming
+        JOIN unnest(%s::text[]) WITH ORDINALITY AS s(source_id, place) ON place = source + 1
+        LEFT JOIN LATERAL (
+            SELECT * FROM {target} AS old
+            WHERE old.source_id = s.source_id AND {same_times} AND {within} LIMIT 1
+        ) AS known ON true
+        WHERE known.source_id IS NULL OR {newer_than_known}
+    ){kept}
     INSERT INTO {target} AS stored (source_id, {names})
-    SELECT s.source_id, {incoming_names}
-    FROM {incoming} AS incoming
-    JOIN unnest(%s::text[]) WITH ORDINALITY AS s(source_id, place) ON place = source + 1
-    LEFT JOIN LATERAL (
-        SELECT * FROM {target} AS old
-        WHERE old.source_id = s.source_id AND {same_times} AND {within} LIMIT 1
-    ) AS known ON true
-    WHERE known.source_id IS NULL OR {newer_than_known}
+    SELECT source_id, {names} FROM newer
     ON CONFLICT (source_id, {times}) DO UPDATE SET {sets} WHERE {newer_than_stored}"""
+# A value that is replaced stays, with the time in which it was the known one; one that was replaced
+# within the same millisecond never was.
+KEEP = """, kept AS (
+        INSERT INTO revisions (source_id, time, value, known_from, known_to)
+        SELECT source_id, time, known_value, known_sent_at, sent_at FROM newer
+        WHERE known_sent_at < sent_at AND known_value <> {value}
+        ON CONFLICT (source_id, time, known_from) DO NOTHING)"""
 # Two messages of one millisecond have the same sent_at: then the one that comes later in its
 # partition is the newer one. A row that says the same again is not written: sending a file again
 # costs no write, and no decompression of an old chunk.
@@ -230,6 +240,8 @@ def upsert(
     cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> int:
     """Copy rows into a temporary table, then insert or replace them in one statement.
+
+    A value of a plant, load or market that is replaced is kept in the table `revisions`.
 
     Parameters
     ----------
@@ -244,7 +256,15 @@ def upsert(
     shape, incoming = MEASUREMENTS[table], f"incoming_{table}"
     _copy_aside(cur, shape, incoming, columns)
     same_time, newer_value = sql.SQL("{} = {}"), sql.SQL("{0} = excluded.{0}")
+    known_names: sql.Composable = sql.SQL("known.sent_at AS known_sent_at")
+    kept: sql.Composable = sql.SQL("")
+    if shape.name in SERIES_KINDS:
+        value = sql.Identifier(shape.value)
+        known_names += sql.SQL(", known.{} AS known_value").format(value)
+        kept = sql.SQL(KEEP).format(value=value)
     statement = sql.SQL(UPSERT).format(
+        known_names=known_names,
+        kept=kept,
         target=sql.Identifier(table),
         incoming=sql.Identifier(incoming),
         names=names_of(shape.table_columns),
