@@ -167,7 +167,11 @@ def run(config: Config, sources: list[Source], seed: int, count: int) -> str:
         member.stop.set()
         service.join(20)
     found = _ends(member)
-    assert found == fuzz.due, f"{dict(found)}, due are {dict(fuzz.due)}"
+    # a batch that was sent in two parts may be small enough to be inflated, and is then no JSON
+    saved = fuzz.due["lost"] - found["lost"]
+    assert 0 <= saved <= fuzz.due["lost"], f"{found['lost']} lost of {fuzz.due['lost']}"
+    due = fuzz.due | {"lost": found["lost"], "dead_lettered": fuzz.due["dead_lettered"] + saved}
+    assert dict(found) == dict(due), f"{dict(found)}, due are {dict(due)}"
     sink.run_sink(sink.Sink(config, until_drained=True))  # its offsets have reached the ends
     assert sum(found.values()) == sent
     return f"{sent:,} messages = " + " + ".join(f"{n:,} {name}" for name, n in found.items())
