@@ -16,7 +16,7 @@ from vpp.stream.kafka import MOCK_CLUSTER, StreamError, cause, make
 from vpp.stream.refusals import Ear, RefusedError
 
 PATIENCE_S = 3.0  # a broker that has just started may not know its users and neighbours yet
-ASK_S = 2.0
+ASK_S = 1.0
 PAUSE_S = 0.1
 MADE_BY_ANOTHER = (KafkaError.TOPIC_ALREADY_EXISTS,)
 TRANSIENT = (

@@ -1,12 +1,17 @@
 """Apache Kafka on loopback for the tests: fetched by Maven, one node, KRaft.
 
-`python tests/kafka/server.py` is `make test-kafka`. Where Java or Maven is missing it says so.
+`python tests/kafka_server.py` is `make test-kafka`: all tests of the stream and the main job with
+auto-creation of topics off and one partition, and again with it on and six. It says where Java or
+Maven is missing, and passes.
 """
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -15,7 +20,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-POM = Path(__file__).with_name("pom.xml")
+POM = Path(__file__).with_name("kafka_pom.xml")
 LIBS = "VPP_TEST_KAFKA_LIBS"  # names the folder of Kafka's jars
 USER, PASSWORD, GUEST = "vpp", "s3cret-of-the-tests", "guest"
 
@@ -195,3 +200,45 @@ class KafkaServer:
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.folder)
+
+
+def run_tests(server: KafkaServer, partitions: int, *tests: str) -> int:
+    """Exit code of the tests with this broker."""
+    environment = os.environ | {
+        "VPP_TEST_KAFKA": server.address,
+        "VPP_TEST_KAFKA_PARTITIONS": str(partitions),
+        LIBS: str(server.libs),
+    }
+    # each file has servers of its own, so that two run at once
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *tests]
+    return subprocess.run(command, env=environment, cwd=POM.parents[1]).returncode
+
+
+def main() -> int:
+    """All rounds; returns the exit code."""
+    rounds = (
+        ("false", 1, ("tests/stream", "tests/test_pipeline.py", "-k", "stream or twice")),
+        ("true", 6, ("tests/stream", "--ignore=tests/stream/test_apache_kafka.py")),
+    )
+    with tempfile.TemporaryDirectory(prefix="vpp-kafka-") as name:
+        folder = Path(name)
+        libs = fetch(folder)
+        if libs is None:
+            return 0
+        failed = 0
+        for created, partitions, tests in rounds:
+            began = time.monotonic()
+            settings = {"auto_create_topics_enable": created, "num_partitions": partitions}
+            server = KafkaServer(libs, folder / "server", **settings)
+            try:
+                failed = run_tests(server.start(), partitions, *tests) or failed
+            finally:
+                server.stop()
+            seconds = time.monotonic() - began
+            told = f"auto-creation of topics {created}, {partitions} partitions: {seconds:.0f} s"
+            print(f"Apache Kafka, {told}", flush=True)
+        return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
