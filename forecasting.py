@@ -46,7 +46,7 @@ from vpp.site.kinds import KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY, day_ahead_origins
 from vpp.storage.connection import session
-from vpp.storage.measurements import data_end
+from vpp.storage.currency import data_end
 from vpp.storage.results import ForecastRun, save_forecasts
 
 __all__ = [
@@ -75,10 +75,10 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
     """Forecast each source and save it with role manual."""
     if args.plot:
         check_picture(args.plot, "--plot")
-    factory, found = _factory(args, config), []
+    factory, found, failed = _factory(args, config), [], []
     with session(config) as conn:
-        picked = pick_sources(conn, args.source)
-        issue_time = args.issue_time or data_end(conn)
+        picked = pick_sources(conn, args.source, config.tariff.needs_market)
+        issue_time = args.issue_time or data_end(conn, config.forecast.stale_after_h)
         check_issue_time(issue_time, picked)
         if args.plot and len(picked) > 1:
             expected = f"expected one source, named by --source; there are {len(picked)}"
@@ -86,32 +86,38 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
         with terminal.progress("forecast", len(picked)) as advance:
             for source in picked:
                 data = load_source_data(conn, config, source)
-                model, frame = _forecast(
-                    factory, data, issue_time, _steps_h(args, config), config.training.history_days
-                )
-                found.append((data, model, frame))
+                steps = args.horizon_h * 60 // source.step_min
+                try:
+                    found.append((data, *_forecast(config, factory, data, issue_time, steps)))
+                except ForecastError as error:  # the others are forecast all the same
+                    failed.append(str(error))
                 advance(1.0)
         if not args.no_save:
             save_forecasts(conn, [(_run(*one[:2], issue_time), one[2]) for one in found])
-    if args.plot:  # of the one source, after its forecast is saved
+    if args.plot and found:  # of the one source, after its forecast is saved
         [(data, model, frame)] = found
         title = f"{data.source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}"
         with replacing_file(args.plot, "--plot") as partial:
-            plot_forecast(frame, data.series, title, _unit(data.source), partial)
+            unit = KINDS[data.source.kind].values[0].unit
+            plot_forecast(frame, data.series, title, unit, partial)
     rows = [_row(data.source, model, issue_time, frame) for data, model, frame in found]
-    print_rows(rows, "not saved" if args.no_save else "saved with role manual", as_json=args.json)
+    if found:
+        title = "not saved" if args.no_save else "saved with role manual"
+        print_rows(rows, title, as_json=args.json)
+    if failed:
+        raise ForecastError("; ".join(failed))
 
 
 def _forecast(
-    factory: Factory, data: SourceData, issue_time: pd.Timestamp, steps_h: int, history_days: float
+    config: Config, factory: Factory, data: SourceData, issue_time: pd.Timestamp, steps: int
 ) -> tuple[ForecastModel, pd.DataFrame]:
     """A model fitted to what is known of a source, and its forecast."""
-    source, known = data.source, known_at(data, issue_time, history_days)
+    source, history_days = data.source, config.training.history_days
+    known = known_at(data, issue_time, history_days)
     problem = history_problem(known)
     if problem:
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
-    steps = int(steps_h * 60 // source.step_min)
     model = fit_calibrated(factory, data, known, steps, history_days)
     return model, model.predict(known, steps)
 
@@ -130,7 +136,9 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     with session(config) as conn:
         [source] = pick_sources(conn, [args.source])
         data = load_source_data(conn, config, source)
-        end = args.issue_time if args.first or args.issue_time else data_end(conn)
+        end = args.issue_time
+        if not (end or args.first):
+            end = data_end(conn, config.forecast.stale_after_h)
     if end:
         check_issue_time(end, [source])
     history_days = config.training.history_days
@@ -159,25 +167,17 @@ def _origins(
     if args.first:
         warm_up = args.first - timedelta(days=CALIBRATION_DAYS)
         return day_ahead_origins(warm_up, args.last, args.issue_local, data.zone), None
-    steps_h = _steps_h(args, config)
+    steps_h = args.horizon_h
     latest = end - pd.Timedelta(hours=steps_h)
     days = reversed(range(args.origins + CALIBRATION_DAYS))
     origins = pd.DatetimeIndex([latest - day * DAY for day in days])
     return origins, int(steps_h * 60 // data.source.step_min)
 
 
-def _steps_h(args: argparse.Namespace, config: Config) -> int:
-    return args.horizon_h or config.forecast.horizon_h
-
-
 def _factory(args: argparse.Namespace, config: Config) -> Factory:
     check_known("model", args.model, MODELS)
-    horizon_h, seed = _steps_h(args, config), config.training.seed
+    horizon_h, seed = args.horizon_h, config.training.seed
     return lambda: MODELS[args.model](horizon_h=horizon_h, seed=seed)
-
-
-def _unit(source: Source) -> str:
-    return KINDS[source.kind].values[0].unit
 
 
 def _run(data: SourceData, model: ForecastModel, issue_time: pd.Timestamp) -> ForecastRun:
@@ -190,7 +190,11 @@ def _row(source: Source, model: ForecastModel, issued: pd.Timestamp, frame: pd.D
     numbers = {"mean": value.mean(), "lowest": value.min(), "highest": value.max()}
     numbers |= {"mean q10": frame["q10"].mean(), "mean q90": frame["q90"].mean()}
     row |= {"issue_time": issued, "rows": len(frame)}
-    return row | {name: float(number) for name, number in numbers.items()} | {"unit": _unit(source)}
+    return (
+        row
+        | {name: float(number) for name, number in numbers.items()}
+        | {"unit": KINDS[source.kind].values[0].unit}
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -233,7 +237,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    """Do what the command line asks for."""
+    args.horizon_h = args.horizon_h or config.forecast.horizon_h
     args.function(args, config)
 
 

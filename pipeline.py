@@ -32,8 +32,8 @@ from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.terminal import new_parser, run_script
 from vpp.site.sources import SOURCES_FILE, SourceError
-from vpp.storage.connection import session
-from vpp.storage.measurements import data_end
+from vpp.storage.connection import DataGapError
+from vpp.storage.currency import check_current, data_end_now
 from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")
@@ -41,6 +41,8 @@ log = logging.getLogger("pipeline")
 __all__ = ["HELD_BACK_H", "check_stored", "run_stages", "watch"]
 
 HELD_BACK_H = 48  # of the data end: the plan covers them, and is valued on them
+WAYS = {"no_battery": "no battery", "rule": "simple rule", "plan": "plan on forecasts"}
+WAYS |= {"perfect_foresight": "perfect foresight"}
 
 
 class StoredRowsError(VppError):
@@ -70,8 +72,7 @@ def run_stages(config: Config, generate: bool) -> dict:
 
     Raises
     ------
-    VppError : a stage cannot do its work; the message names the cause and the command that mends
-    it."""
+    VppError : a stage cannot do its work; it names the cause and the command that mends it."""
     stages: list[dict] = []
     # The plan covers exactly the hours that were held back, whatever horizon is configured, so that
     # each of them has an actual value. The horizon is stored with the plan: `optimization.py value`
@@ -83,10 +84,9 @@ def run_stages(config: Config, generate: bool) -> dict:
         with stage(stages, "generate"):
             generate_files(config, config.paths.data_dir)
     with stage(stages, "stream"):
-        rows = communication.stream(config)
+        rows = communication.stream(config, everything=True)
         check_stored(config, rows)
-    with session(config) as connection:
-        issue_time = data_end(connection) - pd.Timedelta(hours=HELD_BACK_H)
+    issue_time = data_end_now(config) - pd.Timedelta(hours=HELD_BACK_H)
     with stage(stages, "train"):
         leaderboard = train(config, issue_time=issue_time)
     with stage(stages, "forecast"):
@@ -94,19 +94,23 @@ def run_stages(config: Config, generate: bool) -> dict:
     with stage(stages, "optimise"):
         plan = plans.plan(config, issue_time=issue_time)
     with stage(stages, "value"):
-        valued = valuation.value_plan(config, run_id=plan["run_id"])
+        try:
+            valued, not_valued = valuation.value_plan(config, run_id=plan["run_id"]), None
+        except DataGapError as error:  # where a source was silent; the report is made all the same
+            valued, not_valued = {}, str(error)
     with stage(stages, "report"):
         page = write_report(config, run_id=plan["run_id"])
     counts = {"produced": "produced", "stored": "in_database", "dlq": "dead_lettered"}
     champion = ("source_id", "model", "mae", "mae_ratio_naive")
-    money = ("no_battery", "rule", "plan", "perfect_foresight", "captured_share")
+    money = (*WAYS, "captured_share")
     return {
         "issue_time": shown(issue_time),
         "rows": {row["topic"]: {key: row[name] for key, name in counts.items()} for row in rows},
         "champions": [
             {key: row[key] for key in champion} for row in leaderboard if row["champion"]
         ],
-        "cost_eur": {key: valued[key] for key in money},
+        "cost_eur": {key: valued.get(key) for key in money},
+        "not_valued": not_valued,
         "stages": stages,
         "report": os.path.relpath(page),
     }
@@ -143,8 +147,7 @@ def watch(config: Config, every_min: float) -> None:
             if changed != streamed:
                 communication.stream(config)
                 streamed = changed
-            with session(config) as connection:
-                issue_time = data_end(connection)
+            issue_time = data_end_now(config)
             if issue_time == planned:
                 log.info("nothing new: the data end at %s", shown(issue_time))
             else:
@@ -152,9 +155,13 @@ def watch(config: Config, every_min: float) -> None:
                 plan = plans.plan(config, issue_time=issue_time)
                 planned = issue_time
                 write_report(config)
-                costs = plan["cost_eur"], plan["cost_no_battery_eur"]
-                told = "planned from %s: %.2f EUR, without battery %.2f EUR"
-                log.info(told, shown(issue_time), *costs)
+                costs, money = (
+                    (plan["cost_eur"], plan["cost_no_battery_eur"]),
+                    config.tariff.currency,
+                )
+                told = "planned from %s: %.2f %s, without battery %.2f %s"
+                log.info(told, shown(issue_time), costs[0], money, costs[1], money)
+                check_current(config)
         except VppError as error:
             if planned is None:  # it never worked: say why and stop, rather than repeat it
                 raise
@@ -165,47 +172,39 @@ def watch(config: Config, every_min: float) -> None:
 def print_summary(summary: dict) -> None:
     """Print rows by topic, champions, money and times as tables."""
     print_rows([{"topic": topic, **counts} for topic, counts in summary["rows"].items()], "\nRows")
-    print_rows(
-        summary["champions"],
-        "\nChampions (mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour)",
-    )
+    about = "mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour"
+    print_rows(summary["champions"], f"\nChampions ({about})")
     money = summary["cost_eur"]
-    print_rows(
-        [
-            {"run": run, "cost_eur": money[key], "saved_eur": money["no_battery"] - money[key]}
-            for run, key in (
-                ("no battery", "no_battery"),
-                ("simple rule", "rule"),
-                ("plan on forecasts", "plan"),
-                ("perfect foresight", "perfect_foresight"),
-            )
-        ],
-        f"\nCost of {HELD_BACK_H} h from {summary['issue_time']}, at actual load, renewables and"
-        " prices",
-    )
-    share = money["captured_share"]
-    share = "none to save" if share is None else f"{share:.1%}"
-    print(f"captured share of what perfect foresight saves: {share}")
+    if summary["not_valued"]:
+        print(f"\nthe plan is not valued: {summary['not_valued']}")
+    else:
+        print_money(money, summary["issue_time"])
     print_rows(summary["stages"], "\nStages")
     seconds = sum(entry["seconds"] for entry in summary["stages"])
     print(f"total {seconds:.0f} s; report: {summary['report']}")
 
 
+def print_money(money: dict, issue_time: str) -> None:
+    """Print the cost of each way of running the site."""
+    print_rows(
+        [
+            {"run": run, "cost_eur": money[key], "saved_eur": money["no_battery"] - money[key]}
+            for key, run in WAYS.items()
+        ],
+        f"\nCost of {HELD_BACK_H} h from {issue_time}, at actual load, renewables and prices",
+    )
+    share = money["captured_share"]
+    share = "none to save" if share is None else f"{share:.1%}"
+    print(f"captured share of what perfect foresight saves: {share}")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        type=Path,
-        help="take the CSV files of this folder instead of generating",
-    )
+    about = "take the CSV files of this folder instead of generating"
+    parser.add_argument("--data", metavar="DIR", type=Path, help=about)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the summary there too")
-    parser.add_argument(
-        "--watch",
-        metavar="N",
-        type=float,
-        help="repeat ingest, forecast and optimise every N minutes on new data",
-    )
+    about = "repeat ingest, forecast and optimise every N minutes on new data"
+    parser.add_argument("--watch", metavar="N", type=float, help=about)
     return parser
 
 
@@ -219,10 +218,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         check_writable(args.json, "--json")
     if args.watch is not None:
         if not 0 < args.watch < float("inf") or args.json:
-            raise ConfigError(
-                f"--watch {args.watch:g}: expected minutes, more than 0, and no --json, which is of"
-                " a single run"
-            )
+            expected = "expected minutes, more than 0, and no --json, which is of a single run"
+            raise ConfigError(f"--watch {args.watch:g}: {expected}")
         watch(config, args.watch)
         return
     summary = run_stages(config, generate=not args.data)
@@ -230,6 +227,9 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.json:
         with replacing_file(args.json, "--json") as partial:
             partial.write_text(json_text(summary) + "\n", encoding="utf-8")
+    check_current(config)
+    if summary["not_valued"]:
+        raise DataGapError(f"the plan is not valued: {summary['not_valued']}")
 
 
 def with_data(config: Config, folder: Path) -> Config:

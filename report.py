@@ -20,6 +20,7 @@ from vpp.report.page import OUTPUT, render, write_report
 from vpp.runtime import terminal
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
+from vpp.storage.currency import check_current
 
 __all__ = ["OUTPUT", "battery_actions", "next_day_in_words", "render", "write_report"]
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
     print(shown(page))
     if args.open:
         webbrowser.open(page.resolve().as_uri())
+    check_current(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@
     python sources.py remove solar-3 --with-data
     python sources.py import year.csv --time-column time --tz Europe/Berlin \\
         --load load:MW --price price:EUR/MWh --output data
+    python sources.py fetch open-meteo --from 2025-01-01 --to 2025-01-31
 
 Sources live in `sources.csv` of the data folder; `communication.py` and `connect` register them in
 the database. `import` turns a CSV file into the project's files without a database: power in kW,
@@ -22,11 +23,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import communication
+from vpp.connect.fetching import add_fetch_options, fetch, save, span
 from vpp.runtime import terminal
-from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.files import DataFileError, locked_folder, replacing_files
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows, shown
-from vpp.runtime.words import printable
 from vpp.site.csv_files import (
     save_series,
     series_frame,
@@ -34,9 +35,11 @@ from vpp.site.csv_files import (
     stored_times,
     time_text,
 )
-from vpp.site.csv_import import check_import, imported_sources, load_file, rejects_of
-from vpp.site.import_checks import remarks, report_row
+from vpp.site.csv_import import load_files
+from vpp.site.import_options import add_options, asked_of, check_not_written, place_of
+from vpp.site.import_report import print_understood
 from vpp.site.kinds import SOURCE_KINDS
+from vpp.site.merge import merge, source_of
 from vpp.site.new_source import OPTIONS, new_source
 from vpp.site.sources import (
     ADDED,
@@ -119,7 +122,8 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
     source = dataclasses.replace(source, step_min=config.generation.step_min)
     world = make_world(config.generation, config.site.holidays_country)
     frame = series_frame(source, generate_one(world, source))
-    save_series(config.paths.data_dir, [(source, frame)])
+    with locked_folder(config.paths.data_dir):
+        save_series(config.paths.data_dir, [(source, frame)])
     with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone
         save_series(Path(name), [(source, frame)])
         paths = dataclasses.replace(config.paths, data_dir=Path(name))
@@ -130,7 +134,7 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
 def remove_source(args: argparse.Namespace, config: Config) -> None:
     """Take a source out of `sources.csv` and the database; its data only with `--with-data`."""
     source, folder = find_source(config, args.source_id), config.paths.data_dir
-    with session(config) as connection:
+    with locked_folder(folder), session(config) as connection:
         in_files = len(stored_times(folder, source))
         in_database = delete_source(connection, source.source_id)
         if (in_files or in_database) and not args.with_data:
@@ -146,31 +150,35 @@ def remove_source(args: argparse.Namespace, config: Config) -> None:
     )
 
 
-def import_file(args: argparse.Namespace, config: Config) -> None:
-    """Read the file, report what it holds, then write all files of the output folder together."""
-    path = Path(args.file)
+def import_files(args: argparse.Namespace, config: Config) -> None:
+    """Read files, show what they hold as understood, then change the folder's files together."""
+    paths = [Path(name) for name in args.file]
     folder = Path(args.output) if args.output else config.paths.data_dir
-    check_import(path, folder, args.wanted, args.tz)
+    asked, place = asked_of(args), place_of(args)
+    check_not_written(paths, folder)
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
-    found = load_file(path, args.time_column, args.tz, args.wanted, limits)
-    print_rows([report_row(series) for series in found], f"Read from {args.file}", args.json)
+    found = load_files(paths, asked, limits, args.capacity)
+    place = dataclasses.replace(place, zone=place.zone or found.zone)
+    added = [(source_of(series, config.site, place), series) for series in found.series]
+    print_understood(found, added, ", ".join(args.file), args.json)
+    rejects = found.rejects(", ".join(args.file) if args.strict else None)
+    if args.dry_run:
+        return
+    told = merge(folder, added, rejects, ", ".join(args.file))
     if not args.json:
-        for line in remarks(found):
-            print(printable(line))
-    rejects = rejects_of(found, path if args.strict else None)
-    save_series(folder, imported_sources(found, config.site), rejects=rejects)
-    if not args.json:
-        rows = sum(len(series.values) for series in found)
+        print_rows(told, f"Written to {shown(folder)}")
+        rows = sum(len(series.values) for series in found.series)
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""
-        print(f"{rows:,} rows of {len(found)} sources written to {shown(folder)}{more}")
+        print(f"{rows:,} rows of {len(added)} sources written to {shown(folder)}{more}")
 
 
-class _Wanted(argparse.Action):
-    """Collects --solar, --wind, --load and --price in the order they come."""
-
-    def __call__(self, parser, namespace, value, option_string=None):
-        kind = "market" if option_string == "--price" else option_string[2:]
-        namespace.wanted = [*(namespace.wanted or []), (kind, value)]
+def fetch_provider(args: argparse.Namespace, config: Config) -> None:
+    """Ask a provider for real data, and write what it answers into a data folder."""
+    start, end = span(args.first, args.last)
+    options = dict(option.partition("=")[::2] for option in args.option)
+    found = fetch(config, args.provider, start, end, args.area, options)
+    folder = Path(args.output) if args.output else config.paths.data_dir
+    print_rows(save(folder, found), f"{args.provider}: written to {shown(folder)}", args.json)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -184,7 +192,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("add", add_source, "register a plant, a load or a market"),
         ("remove", remove_source, "forget a source"),
         ("connect", connect_source, "generate its series, stream and store it"),
-        ("import", import_file, "turn a CSV file with real data into the project's files"),
+        ("import", import_files, "turn files with real data into the project's files"),
+        ("fetch", fetch_provider, "ask a provider for real data"),
     ):
         command = commands.add_parser(name, help=about)
         command.set_defaults(command=work)
@@ -196,7 +205,9 @@ def build_parser() -> argparse.ArgumentParser:
         elif name == "add":
             add_options_of_add(command)
         elif name == "import":
-            add_options_of_import(command)
+            add_options(command)
+        elif name == "fetch":
+            add_fetch_options(command)
     return parser
 
 
@@ -219,23 +230,6 @@ def add_options_of_add(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{name}", type=float, metavar=unit, help=about)
     about = "generate, stream and store its series at once"
     command.add_argument("--connect", action="store_true", help=about)
-
-
-def add_options_of_import(command: argparse.ArgumentParser) -> None:
-    """Give `import` its arguments."""
-    command.add_argument("file", metavar="FILE")
-    about = "time of the interval's start"
-    command.add_argument("--time-column", required=True, metavar="COLUMN", help=about)
-    about = "the clock of times without an offset, such as Europe/Berlin or UTC"
-    command.add_argument("--tz", metavar="ZONE", help=about)
-    about = "may come several times"
-    for option in ("--solar", "--wind", "--load", "--price"):
-        form = "COLUMN:UNIT[:ID]" if option == "--price" else "COLUMN:UNIT[:ID[:CAPACITY_KW]]"
-        command.add_argument(option, dest="wanted", action=_Wanted, metavar=form, help=about)
-    about = "the folder to write to (default: data_dir of the configuration)"
-    command.add_argument("--output", metavar="DIR", help=about)
-    about = "refuse the file if any cell cannot be used"
-    command.add_argument("--strict", action="store_true", help=about)
 
 
 def run(args: argparse.Namespace, config: Config) -> int | None:

@@ -25,9 +25,9 @@ import highspy
 import numpy as np
 
 from vpp.runtime.tables import print_rows
-from vpp.schedule.backends import HIGHS_SEARCHES, matrices, new_highs
+from vpp.schedule.backends import HIGHS_SEARCHES, new_highs
 from vpp.schedule.devices import GridConnection, ScheduledBattery
-from vpp.schedule.exclusive import paying_intervals
+from vpp.schedule.exclusive import expected_intervals
 from vpp.schedule.model import build
 from vpp.schedule.problem import Problem
 from vpp.schedule.replay import replay
@@ -236,7 +236,7 @@ def timed(function, *arguments, **options):
 
 def compared(name: str, problem: Problem, limit: float, repeats: int) -> dict:
     """Both ways in turn, the best of the repeats of each; refuses to compare different optima."""
-    ours, raw, exclusive = INF, INF, paying_intervals(problem)
+    ours, raw, exclusive = INF, INF, expected_intervals(build(problem, False, {}))
     for _ in range(repeats):
         found, seconds = timed(solve_model, problem, explain=False)
         optimum, straight_seconds = timed(straight, problem, exclusive)
@@ -247,7 +247,7 @@ def compared(name: str, problem: Problem, limit: float, repeats: int) -> dict:
             optimum,
         )
     model, building = timed(build, problem, False, exclusive)
-    matrix, reading = timed(matrices, model)
+    matrix, reading = timed(lambda: model.matrices)
     highs, passing = timed(new_highs, matrix, 900.0, problem.gap)
     solving = timed(highs.run)[1]
     explained = timed(solve, problem)[1]

@@ -9,6 +9,8 @@ run() {
     wait "$child"
 }
 while :; do
-    if run python forecast_and_save.py && run python optimization.py; then touch /tmp/round; fi
+    # a source that is not current ends the first with 1, after all forecasts are saved: the plan is made all the same
+    run python forecast_and_save.py
+    if run python optimization.py; then touch /tmp/round; fi
     run sleep 3600
 done

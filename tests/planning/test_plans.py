@@ -13,7 +13,8 @@ import optimization
 from sources import Source
 from vpp.planning.outlooks import Outlook, last_week, made_at, windows
 from vpp.planning.past import read_past, roll_past
-from vpp.planning.plans import plan
+from vpp.planning.plans import bent_lines, plan
+from vpp.planning.runs import by_battery
 from vpp.planning.site_series import (
     actual_frame,
     forecast_frame,
@@ -25,6 +26,7 @@ from vpp.planning.site_state import battery_powers, peak_so_far, starting_batter
 from vpp.planning.valuation import value_plan
 from vpp.runtime.config import load_config
 from vpp.schedule.basis import basis_of
+from vpp.schedule.problem import Violation
 from vpp.site.times import price_available_at
 from vpp.storage.schema import QUANTILES
 
@@ -293,18 +295,20 @@ def test_states_of_any_step_hold_as_long_as_they_usually_do(site):
         db.save_battery_states(
             conn, states_of([START], charge_kw=7.0, discharge_kw=5.0).assign(kind="measured")
         )
-        hourly = battery_powers(conn, "store", START, START + 5 * hour).resample("60min").mean()
+        # a battery without a state stands beside it
+        hourly = battery_powers(conn, ["other", "store"], START, START + 5 * hour)
         db.save_battery_states(
             conn,
             states_of(
                 pd.date_range(ISSUE, periods=30, freq="1min"), charge_kw=6.0, discharge_kw=0.0
             ),
         )
-        minutes = battery_powers(conn, "store", ISSUE, ISSUE + 2 * hour).resample("60min").mean()
+        minutes = battery_powers(conn, ["store"], ISSUE, ISSUE + 2 * hour)
     # the measured state counts, not the simulated one; what is not known is 0
-    assert hourly["charge_kw"].tolist() == pytest.approx([7, 2, 3, 0, 0])
-    assert hourly["discharge_kw"].tolist() == pytest.approx([5, 0, 0, 0, 0])
-    assert minutes["charge_kw"].tolist() == pytest.approx([3, 0])
+    charge, discharge = (power.reshape(2, 5, 12).mean(axis=2) for power in hourly)
+    np.testing.assert_allclose(charge, [[0] * 5, [7, 2, 3, 0, 0]])
+    np.testing.assert_allclose(discharge, [[0] * 5, [5, 0, 0, 0, 0]])
+    assert minutes[0].reshape(2, 12).mean(axis=1).tolist() == pytest.approx([3, 0])
 
 
 def test_the_peak_so_far_is_that_of_the_grid(site):
@@ -601,3 +605,30 @@ def test_what_a_plant_draws_is_load_that_cannot_be_curtailed():
     )
     assert frame["load_kw"].tolist() == [12, 10]
     assert frame["renewables_kw"].tolist() == [0, 5]
+
+
+def test_many_limits_of_a_kind_that_bend_are_one_line():
+    """Four bounds of two batteries bend: the worst is told, with their number; the one grid limit
+    has its own line.
+    """
+    bends = [
+        Violation(f"batteries[{b}].soc_min", t, 5.0 + b - t, "kWh") for b in (0, 1) for t in (2, 3)
+    ]
+    lines = bent_lines([*bends, Violation("grid.import_limit_kw", 7, 1234.56, "kW")])
+    assert lines == [
+        "batteries.soc_min cannot be kept in 4 places; the worst: batteries[1].soc_min cannot be"
+        " kept in interval 2: exceeded by 4.0 kWh",
+        "grid.import_limit_kw cannot be kept in interval 7: exceeded by 1234.6 kW",
+    ]
+    assert len(bent_lines(bends[:3])) == 3
+
+
+def test_a_state_that_is_missing_is_no_plan(site):
+    _, config = site
+    run = plan(config, ISSUE)
+    with db.session(config) as conn:
+        _, _, problem = optimization.plan_problem(conn, config, ISSUE)
+        _, _, states = db.read_schedule(conn, run["run_id"])
+    assert by_battery(states, problem, "soc").shape == (1, 144)
+    with pytest.raises(ValueError, match="143 states of 1 batteries x 144 intervals"):
+        by_battery(states.iloc[1:], problem, "soc")

@@ -16,7 +16,7 @@ from vpp.planning import plans, valuation
 from vpp.report.content import read_content
 from vpp.report.frames import fleet_soc
 from vpp.report.sections import error_in_words, stream_section
-from vpp.report.words import amount, euro
+from vpp.report.words import amount, money_text
 
 
 def test_the_numbers_are_those_of_the_plan_s_value(filled, content, page):
@@ -28,7 +28,7 @@ def test_the_numbers_are_those_of_the_plan_s_value(filled, content, page):
     assert content.money.captured_share == value["captured_share"]
     text = page.read_text(encoding="utf-8")
     for name in ("no_battery", "plan", "perfect_foresight"):
-        assert f"<b>{euro(value[name])}</b>" in text
+        assert f"<b>{money_text(value[name])}</b>" in text
     assert f"<b>{value['captured_share']:.0%}</b>" in text
 
 

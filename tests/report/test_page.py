@@ -8,7 +8,7 @@ import pytest
 from small_report import fill
 
 import report
-from vpp.report.page import plotly_script
+from vpp.report.page import plotly_script, render
 from vpp.runtime.config import load_config
 
 
@@ -157,3 +157,10 @@ def test_a_run_whose_measurements_are_gone_still_has_a_page(content):
     assert "; measurements until Sat 15 Mar 2025 01:00. Times in" in report.render(content)
     text = report.render(dataclasses.replace(content, data_end=None))
     assert "measurements until" not in text and "to Fri 14 Mar 12:00. Times in" in text
+
+
+def test_money_is_labelled_as_the_tariff_says(content):
+    page = render(dataclasses.replace(content, currency="CHF"))
+    page = page.replace(plotly_script(), "").replace("(EUR)", "")
+    assert "CHF/MWh" in page
+    assert re.findall(r".{30}(?:EUR|€).{30}", page) == []

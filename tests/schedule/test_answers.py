@@ -12,11 +12,11 @@ import pulp
 import pytest
 
 from battery import replay
-from vpp.schedule.backends import SOLVERS, run_highs
+from vpp.schedule.backends import SOLVERS
 from vpp.schedule.certificate import certificate_of
-from vpp.schedule.columns import MONEY_SCALE
+from vpp.schedule.draft import GE, MONEY_SCALE
 from vpp.schedule.model import build
-from vpp.schedule.pareto import front
+from vpp.schedule.pareto import BENT, front
 from vpp.schedule.problem_file import parse_problem, result_json
 from vpp.schedule.solver import solve
 
@@ -329,7 +329,7 @@ def test_the_model_is_one_that_pulp_writes_and_solves_by_itself(tmp_path):
     for name in (
         "balance_power_3:",
         "balance_energy_0_0:",
-        "exclude_battery_0_first_1:",
+        "exclude_0_first_1:",
         "fit_charge_0_2:",
         "only_charge_kw_0_3",
     ):
@@ -356,7 +356,11 @@ def test_what_was_cut_short_before_any_proof_says_so():
     # second) is better than no battery moving
     surplus = {"load_kw": [0, 1000], "renewables_kw": [1000, 0], "export_price_eur_per_mwh": [0, 0]}
     _, result = scheduled([50, 50], {}, time_limit_s=1e-9, **surplus)
-    assert (result.status, result.certificate.kind, result.objective_eur) == ("feasible", "milp", 0)
+    assert (result.status, result.certificate.kind, result.objective_eur) == (
+        "feasible",
+        "lp-unproven",
+        0,
+    )
     assert result.reason[0] == "charge: no marginal values: time limit"
     assert np.isnan(result.stored_value_eur_per_mwh).all()
     problem, result = scheduled([50, -50], {}, time_limit_s=1e-9)
@@ -368,15 +372,12 @@ def test_what_was_cut_short_before_any_proof_says_so():
 def test_the_incumbent_of_a_time_limit_is_explained_by_its_own_values(monkeypatch):
     # the solver is cut short after its first incumbent, which is the optimum here: only its status
     # says so
-    def cut_short(model, *args):
-        outcome = run_highs(model, *args)
-        return (
-            replace(outcome, status="limit", bound=-np.inf)
-            if any(v.cat == pulp.LpInteger for v in model.variables)
-            else outcome
-        )
+    class CutShort(SOLVERS["highs"]):
+        def minimise(self, *args):
+            integral, outcome = self.integral, super().minimise(*args)
+            return replace(outcome, status="limit", bound=-np.inf) if integral else outcome
 
-    monkeypatch.setitem(SOLVERS, "highs", cut_short)
+    monkeypatch.setitem(SOLVERS, "highs", CutShort)
     _, result = scheduled([-50] * 3, {"eta_charge": 0.9, "eta_discharge": 0.9})
     assert (result.status, result.certificate.kind, result.cost_eur) == (
         "feasible",
@@ -391,11 +392,10 @@ def test_cbc_proves_nothing_infeasible_after_its_time():
     for soft, after in ((True, "limit"), (False, "infeasible")):
         model = build(scheduled([10, 50], {})[0], soft=soft)
         # the grid can take no more than the 4 MW of B and a little
-        model.constrain(
-            "contradiction", [(model.of("grid_import_kw")[0], 1.0)], pulp.LpConstraintGE, 5000.0
-        )
-        assert SOLVERS["cbc"](model, 60.0).status == "infeasible"
-        assert SOLVERS["cbc"](model, 1e-9).status == after
+        model.constrain("contradiction", GE, [5000.0, 0.0], ("grid_import_kw", 1.0))
+        run, cost = SOLVERS["cbc"](model, 1e-6), model.matrices.cost
+        assert run.minimise(cost, 60.0, 1e-6).status == "infeasible"
+        assert run.minimise(cost, 1e-9, 1e-6).status == after
 
 
 def test_a_gap_to_an_objective_of_nothing_is_a_fraction():
@@ -613,10 +613,10 @@ def test_a_front_tells_what_time_and_limits_have_done_to_it(caplog):
     late = front(parse_problem(raw | {"time_limit_s": 1e-9}), 2)
     assert {row["status"] for row in late} == {"feasible"}
     assert "cut short by time_limit_s" in caplog.text
-    # 1 MW for two hours does not fill 6 MWh: 4 of them are short at a penalty, which is no cost; 2
-    # MWh are bought, and the loads
+    # 1 MW for two hours does not fill 6 MWh: 4 of them are short, which is no cost; 2 MWh are
+    # bought, and the loads
     (soft,) = front(
         parse_problem(raw | {"batteries": [B | {"soc_final": 1, "charge_kw": 1000}]}), 2
     )
     assert (soft["cost_eur"], soft["bent_limits"]) == (pytest.approx(10 + 180 + 10 + 90), 1)
-    assert soft["penalty_eur"] > 1000
+    assert [soft[name] for name in BENT] == pytest.approx([0, 0, 4000])

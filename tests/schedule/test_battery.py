@@ -218,7 +218,7 @@ def test_replay_finds_ratings_capacity_and_cycles_exceeded():
     }
 
 
-def test_replay_lists_limits_that_bend_and_prices_them():
+def test_replay_lists_limits_that_bend_and_by_how_much():
     raw = {
         "battery_id": "c",
         "capacity_kwh": 10,
@@ -239,9 +239,8 @@ def test_replay_lists_limits_that_bend_and_prices_them():
         ("batteries[0].soc_targets[0]", 0): (2.0, "kWh"),
         ("batteries[0].soc_final", 1): (2.0, "kWh"),
     }
-    # the largest price is 200: 20 times that for each MWh short of a target, 300 times for each MWh
-    # and hour outside the bounds
-    assert checked.penalty_eur == pytest.approx((2 + 2) / 1000 * 20 * 200 + 1 / 1000 * 300 * 200)
+    # 1 kWh for an hour below the bound, 2 kWh short of the target, and 2 of the final SOC
+    assert checked.bent == pytest.approx((0, 1, 2 + 2))
 
 
 def test_replay_does_not_take_nan_for_zero():
@@ -553,8 +552,7 @@ def test_replay_counts_half_an_hour_as_half():
     assert checked.cost_eur == pytest.approx(0.004 * 200 - 0.002 * 50)
     assert checked.wear_eur == pytest.approx(0.004 * 10)
     assert checked.left_eur == pytest.approx(0.003 * 100)
-    bound, grid = problem.penalties.bound_eur_per_mwh_h, problem.penalties.grid_eur_per_mwh
-    assert checked.penalty_eur == pytest.approx(0.001 * 0.5 * bound + 0.001 * grid)
+    assert checked.bent == pytest.approx((2 * 0.5, 1 * 0.5, 0))
 
 
 @pytest.mark.parametrize("so_far", [0.5, 0.8])

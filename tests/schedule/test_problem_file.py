@@ -1,6 +1,7 @@
 """Problem and result files: `optimization.py solve`, the reader, and the schema beside it."""
 
 import json
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -93,7 +94,11 @@ def test_a_result_that_cannot_be_written_leaves_nothing_behind(tmp_path, capsys)
 def test_an_infeasible_problem_writes_its_cause_and_ends_with_1(tmp_path, capsys, monkeypatch):
     # limits bend, so no valid problem is infeasible; numbers that a solver cannot work with are
     # reported by it as such
-    monkeypatch.setitem(SOLVERS, "highs", lambda *_: Outcome("infeasible"))
+    monkeypatch.setitem(
+        SOLVERS,
+        "highs",
+        lambda *_: SimpleNamespace(minimise=lambda *_: Outcome("infeasible")),
+    )
     code, result = run_solve(tmp_path, PROBLEM)
     assert code == 1
     assert result["status"] == "infeasible"
@@ -196,14 +201,12 @@ def test_a_field_of_the_file_is_written_down_once(tmp_path):
 
     @dataclass(frozen=True, eq=False)
     class Longer(Problem):
-        import_fee_eur_per_mwh: float = stated("a fee on imports", 0.0, low=0)
+        standing_eur: float = stated("a standing charge", 0.0, low=0)
 
-    assert (
-        read_object(Longer, PROBLEM | {"import_fee_eur_per_mwh": 3}, "").import_fee_eur_per_mwh == 3
-    )
-    with pytest.raises(FieldError, match="import_fee_eur_per_mwh = -3: expected 0 or more"):
-        read_object(Longer, PROBLEM | {"import_fee_eur_per_mwh": -3}, "")
-    assert object_schema(Longer)["properties"]["import_fee_eur_per_mwh"]["minimum"] == 0
+    assert read_object(Longer, PROBLEM | {"standing_eur": 3}, "").standing_eur == 3
+    with pytest.raises(FieldError, match="standing_eur = -3: expected 0 or more"):
+        read_object(Longer, PROBLEM | {"standing_eur": -3}, "")
+    assert object_schema(Longer)["properties"]["standing_eur"]["minimum"] == 0
 
 
 def test_defaults_are_those_of_the_schema(tmp_path):

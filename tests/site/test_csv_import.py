@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sources
-from sources import DataFileError, SourceError, read_sources
+from sources import SourceError, read_sources
 from vpp.runtime.config import load_config
-from vpp.site import import_checks, import_columns, import_times
-from vpp.site.csv_import import load_file
+from vpp.site import import_checks, import_columns
+from vpp.site.csv_import import load_files
+from vpp.site.import_options import Asked
 
 LIMITS = (-1000.0, 10_000.0)
 PROJECT = Path(sources.__file__).parent
@@ -27,8 +28,10 @@ def write(folder, lines, name="file.csv", encoding="utf-8"):
     return path
 
 
-def load(path, *wanted, zone=None, column="time"):
-    return load_file(path, column, zone, wanted or (("load", "load:kW"),), LIMITS)
+def load(path, *wanted, zone=None, column="time", limits=LIMITS):
+    wanted = wanted or (("load", "load:kW"),)
+    asked = Asked(wanted, (column,), zone, why={"zone": "said"})
+    return load_files([path], asked, limits).series
 
 
 def hours(count, start="2024-01-01", step="h"):
@@ -75,9 +78,8 @@ def test_units_of_power_energy_and_price(tmp_path):
         ("market", "d:ct/kWh"),
         ("market", "e:EUR/kWh:f"),
     )
-    values = [
-        series.values.iloc[0] for series in load_file(path, "time", None, wanted, (-1e9, 1e9))
-    ]
+    found = load(path, *wanted, limits=(-1e9, 1e9))
+    values = [series.values.iloc[0] for series in found]
     assert values == pytest.approx([4000.0, 0.001, 2e6, 30.0, 40_000.0])
 
 
@@ -115,33 +117,6 @@ def test_german_file_with_bom_semicolons_decimal_commas_and_thousands_dots(tmp_p
     assert netz.values.iloc[0] == 1_234_500.0 and price.values.iloc[0] == -5.0
     assert netz.values.index[0] == pd.Timestamp("2023-12-31T23:00Z") and len(netz.values) == 48
     assert netz.column.source_id == "netz" and price.column.source_id == "Preis"
-
-
-@pytest.mark.parametrize(
-    ("text", "zone"),
-    [
-        ("2024-01-02T13:00:00Z", None),
-        ("2024-01-02 14:00+01:00", None),
-        ("2024-01-02 14:00:00 +0100", None),
-        ("2024-01-02 14:00", "Europe/Berlin"),
-        ("02.01.2024 14:00", "Europe/Berlin"),
-        ("02.01.2024 14:00:00", "Europe/Berlin"),
-        ("02.01.2024 14:00 - 02.01.2024 15:00", "Europe/Berlin"),
-        ("2024/01/02 14:00", "Europe/Berlin"),
-        ("202401021400", "Europe/Berlin"),
-        ("2024-01-02 08:00", "America/New_York"),
-    ],
-)
-def test_time_formats(text, zone):
-    times, reasons = import_times.parse_times(pd.Series([text], index=[2]), zone)
-    assert times.tolist() == [pd.Timestamp("2024-01-02T13:00Z")] and not reasons
-
-
-@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"])
-def test_day_and_month_are_told_by_the_span(form):
-    days = pd.date_range("2024-02-03", periods=72, freq="h")
-    times, _ = import_times.parse_times(pd.Series(days.strftime(form)), "UTC")
-    assert (times.dt.tz_localize(None) == days).all()
 
 
 def local_file(folder, start, end, zone, step="h", change=lambda lines: lines):
@@ -182,25 +157,19 @@ def test_days_of_23_and_25_hours(tmp_path, zone, day, count, step):
     )  # newest first: the first 02:00 is winter time
 
 
-def test_hours_that_cannot_be_told_apart_or_do_not_exist_are_refused(tmp_path):
-    path, _ = local_file(
-        tmp_path,
-        "2024-10-26",
-        "2024-10-29",
-        "Europe/Berlin",
-        change=lambda lines: [*lines[:26], *lines[27:]],
-    )
-    with pytest.raises(
-        DataFileError,
-        match="line 28: 2024-10-27 02:00:00 comes twice on the clock of Europe/Berlin but once in "
-        "the file",
-    ):
-        load(path, zone="Europe/Berlin")
+def test_hours_that_cannot_be_told_or_do_not_exist_are_left_out_one_by_one(tmp_path):
+    def without_one(lines):
+        return [*lines[:26], *lines[27:]]  # 02:00 of the longer day comes once
+
+    path, utc = local_file(tmp_path, "2024-10-26", "2024-10-29", "Europe/Berlin", "h", without_one)
+    (found,) = load(path, zone="Europe/Berlin")
+    assert found.values.index.equals(utc.delete([26, 27])) and found.gaps == 2
+    ((line, _, time, _, reason),) = found.rejects
+    assert (line, time) == (28, "2024-10-27T02:00") and "twice on the clock" in reason
     path = write(tmp_path, ["time,load", *(f"2024-03-31 {hour:02}:00,5" for hour in range(24))])
-    with pytest.raises(
-        DataFileError, match=r"line 4: 2024-03-31 02:00:00 does not exist in Europe/Berlin"
-    ):
-        load(path, zone="Europe/Berlin")
+    (found,) = load(path, zone="Europe/Berlin")
+    assert len(found.values) == 23 and found.gaps == 0
+    assert "does not exist in Europe/Berlin" in found.rejects[0][4]
     assert len(load(path, zone="Etc/GMT-1")[0].values) == 24
 
 
@@ -239,7 +208,7 @@ def test_impossible_and_unparsable_cells_are_rejects_with_line_and_reason(tmp_pa
     rows[5] = rows[5].split(",")[0] + ",abc,2"
     rows[7] = "yesterday,5,5"
     rows[9] = (
-        rows[9].split(",")[0] + ",-0.1,99999"
+        rows[9].split(",")[0] + ",-0.1,88888"
     )  # own consumption at night; a price beyond the limits
     rows[11] = rows[11].split(",")[0] + ",-,3"  # a gap
     rows[13] = rows[13].split(",")[0] + ",inf,3"

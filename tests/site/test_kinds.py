@@ -36,6 +36,10 @@ CONTRACTS = {  # kind -> topic, file, table, fields of a message: others send, w
         *("weather-forecast-topic", "weather_forecast.csv", "weather_forecasts"),
         "source_id issue_time valid_time ghi dni dhi temp_air wind_speed",
     ),
+    "forecast": (
+        *("external-forecast-topic", "external_forecast.csv", "external_forecasts"),
+        "source_id issue_time valid_time value",
+    ),
 }
 
 
@@ -44,7 +48,7 @@ def test_the_kinds_are_those_of_the_contracts():
         kind.name: (kind.topic, kind.file, kind.table, " ".join(kind.fields))
         for kind in KINDS.values()
     } == CONTRACTS
-    assert SOURCE_KINDS == ("solar", "wind", "load", "market", "weather")
+    assert SOURCE_KINDS == ("solar", "wind", "load", "market", "weather", "forecast")
     assert (PLANT_KINDS, POWER_KINDS) == (("solar", "wind"), ("solar", "wind", "load"))
     assert SERIES_KINDS == ("solar", "wind", "load", "market")
 

@@ -71,28 +71,6 @@ def test_sources_at_one_step(conn):
     assert db.read_resampled(conn, [hour], "2030-01-01T00:00Z", None, 30).shape == (0, 1)
 
 
-def test_the_data_end_is_that_of_the_slowest(conn):
-    with pytest.raises(db.DataGapError, match=r"run python communication\.py"):
-        db.data_end(conn)
-    solar, load = make_source("solar-1", "solar", 15), make_source("load-1", "load", 60)
-    db.upsert_sources(conn, [solar, load, make_source("market-1", "market")])
-    store(conn, solar, [1, 2, 3, 4, 5])  # ends 01:15
-    with pytest.raises(db.DataGapError, match="load-1"):
-        db.data_end(conn)
-    store(conn, load, [1, 2])  # ends 02:00; the price, which has none, does not count
-    # not 01:15, which is within an hour of the load
-    assert db.data_end(conn) == START + pd.Timedelta("1h")
-    assert db.read_latest(conn, solar) == (START + pd.Timedelta("1h"), 5)
-    assert db.count_measurements(conn)["solar"] == 5 and db.count_measurements(conn)["wind"] == 0
-
-
-def test_prices_alone_have_no_data_end(conn):
-    market = make_source("market-1", "market")
-    db.upsert_sources(conn, [market])
-    with pytest.raises(db.DataGapError, match=r"prices only.* --issue-time"):
-        db.data_end(conn)
-
-
 def test_sources_are_read_as_they_were_written(conn):
     sources = [
         make_source("a", "market", price_area="LU"),

@@ -1,6 +1,6 @@
 """Forecasts of every source by its champion, saved together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,12 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.champions.backfill import backfill
-from vpp.champions.history import check_issue_time, load_source_data, pick_sources
+from vpp.champions.history import (
+    check_issue_time,
+    load_source_data,
+    pick_sources,
+    read_issue,
+)
 from vpp.champions.past_errors import day_error
 from vpp.champions.registry import (
     Champion,
@@ -17,17 +22,26 @@ from vpp.champions.registry import (
     open_store,
     read_champion,
 )
-from vpp.champions.requests import Answer, Request, answer, choose, fit_and_predict, reason_to_refit
+from vpp.champions.requests import (
+    Answer,
+    Choice,
+    Request,
+    answer,
+    choose,
+    fit_and_predict,
+    reason_to_refit,
+)
 from vpp.forecast.backtest import ForecastError
-from vpp.forecast.known import SourceData
+from vpp.forecast.known import SourceData, history_problem, known_at
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime import terminal
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.storage.connection import session
-from vpp.storage.measurements import data_end
+from vpp.storage.digests import read_digests
 from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
+from vpp.storage.retention import prune_results
 
 PLANNED_ROLES = ("champion", "fallback")
 
@@ -48,48 +62,72 @@ def forecast_all(
     issue_time : nothing known later is used [UTC]; default the data end.
     horizon_h : length of the forecast [h]; default `[forecast] horizon_h`.
     source : only this source_id.
-    backfill_days, every_h : forecast instead from issue times every so many hours [h] over so many
-        days [d] before `issue_time`.
+    backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
+        `issue_time`.
 
     Returns
     -------
-    A row for each source: source_id, model, version, role, issue_time, runs, rows, yesterday_mae
-    [kW or EUR/MWh], note.
+    A row for each source, of `summary_row`.
 
     Raises
     ------
-    VppError : no data, an unknown source, or one that no model can forecast; the forecasts of the
-        others are saved then.
+    VppError : no data, an unknown source, or a current one that no model can forecast; the
+        forecasts of the others are saved then.
     """
     with session(config) as conn:
-        now = data_end(conn) if issue_time is None else pd.Timestamp(issue_time).tz_convert("UTC")
-        sources = pick_sources(conn, [source] if source else None)
+        now, currency = read_issue(conn, config, issue_time)
+        markets = config.tariff.needs_market
+        sources = pick_sources(conn, [source] if source else None, markets)
         stored = [load_source_data(conn, config, item) for item in sources]
+        digests = read_digests(conn)
     check_issue_time(now, sources)
-    times: tuple[pd.Timestamp, ...] = (now,)
-    if backfill_days:
-        step = pd.Timedelta(hours=every_h)
-        times = tuple(now - back * step for back in range(backfill_days * 24 // every_h, 0, -1))
+    backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
+    times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
     champions, trouble = read_champions(config, stored)
-    horizon_h, training = horizon_h or config.forecast.horizon_h, config.training
     answers: list[Answer] = []
     to_fit: list[Request] = []
     for data in stored:
-        champion = champions.get(data.source.source_id)
-        choices, notes = choose(data, now, champion)
-        common = (horizon_h, training.history_days, training.seed, choices, (*trouble, *notes))
-        request = Request(data, times, *common)
-        found = request if backfill_days else answer_with_fitted(request, champion)
+        name, problem = data.source.source_id, None
+        if not backfill_days:  # which looks at the history of each of its issue times
+            problem = currency.behind.get(name) or history_problem(known_at(data, now))
+        choices, notes = choose(champions.get(name), problem)
+        request = new_request(config, data, times, horizon_h, choices, (*trouble, *notes))
+        found: Answer | Request = request
+        if name in currency.empty:
+            found = Answer(request, [], notes)
+        elif not backfill_days:
+            found = answer_with_fitted(request, champions.get(name), digests)
         if isinstance(found, Answer):
             answers.append(found)
         else:
             to_fit.append(found)
-    answers += fit_all(to_fit, backfill if backfill_days else fit_and_predict, training.jobs)
+    answers += fit_all(to_fit, bool(backfill_days), config.training.jobs)
     by_source = {each.request.data.source.source_id: each for each in answers}
     rows = save(config, [by_source[item.source_id] for item in sources], now)
     if not backfill_days:
-        check_all_forecast(rows, now)
+        check_all_forecast([row for row in rows if row["source_id"] not in currency.behind], now)
     return rows
+
+
+def new_request(
+    config: Config,
+    data: SourceData,
+    times: tuple[pd.Timestamp, ...],
+    horizon_h: int | None,
+    choices: tuple[Choice, ...],
+    notes: tuple[str, ...],
+) -> Request:
+    """A request with the reach and the seed of the configuration.
+
+    Parameters
+    ----------
+    config : the configuration.
+    data, times, choices, notes : as of `Request`.
+    horizon_h : length of each forecast [h]; None for that of the configuration.
+    """
+    training = config.training
+    reach = (horizon_h or config.forecast.horizon_h, training.history_days, training.seed)
+    return Request(data, times, *reach, choices, notes)
 
 
 def read_champions(
@@ -108,7 +146,9 @@ def read_champions(
     return {name: champion for name, champion in found.items() if champion is not None}, ()
 
 
-def answer_with_fitted(request: Request, champion: Champion | None) -> Answer | Request:
+def answer_with_fitted(
+    request: Request, champion: Champion | None, digests: Mapping[tuple[str, str], str]
+) -> Answer | Request:
     """Answer with the champion's fitted copy; where it may not or cannot forecast, return the
     request for a model that is fitted anew, with a note that says why.
 
@@ -116,6 +156,7 @@ def answer_with_fitted(request: Request, champion: Champion | None) -> Answer | 
     ----------
     request : of the source.
     champion : of the source; None where there is none.
+    digests : SHA-256 of each registered model, by source_id and version.
     """
     first, *others = request.choices
     if champion is None or first.role != "champion":
@@ -123,25 +164,24 @@ def answer_with_fitted(request: Request, champion: Champion | None) -> Answer | 
     reason = reason_to_refit(champion, request.issue_times[0])
     if reason is None:
         try:
-            return answer(request, first, load_champion(champion), request.notes)
+            sha256 = digests.get((champion.source_id, champion.version))
+            return answer(request, first, load_champion(champion, sha256), request.notes)
         except Exception as error:  # whatever its library raises, the next stands in
             reason = in_words(error)
             request = replace(request, choices=tuple(others))
     return replace(request, notes=(*request.notes, reason))
 
 
-def fit_all(
-    requests: Sequence[Request], work: Callable[[Request], Answer], jobs: int
-) -> list[Answer]:
+def fit_all(requests: Sequence[Request], past: bool, jobs: int) -> list[Answer]:
     """The answers of models that are fitted, as they come.
 
     Parameters
     ----------
     requests : one a source.
-    work : `fit_and_predict` or `backfill`.
+    past : whether they are of issue times of the past.
     jobs : sources at the same time.
     """
-    answers = []
+    answers, work = [], backfill if past else fit_and_predict
     with (
         terminal.progress("forecasting", len(requests)) as advance,
         parallel(work, requests, jobs) as found,
@@ -168,6 +208,7 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     with session(config) as conn:
         runs = [run for each in answers for run in each.runs]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
+        prune_results(conn, config.database.results_retention_days)
         return [summary_row(conn, config, each, issue_time) for each in answers]
 
 
@@ -197,6 +238,10 @@ def summary_row(conn: connection, config: Config, found: Answer, issue_time: pd.
     conn, config : connection to the database, and the configuration.
     found : the forecasts of the source.
     issue_time : end of the day whose error is shown [UTC].
+
+    Returns
+    -------
+    source_id, model, version, role, issue_time, runs, rows, yesterday_mae [kW or EUR/MWh], note.
     """
     source = found.request.data.source
     error = day_error(conn, config, source, issue_time)

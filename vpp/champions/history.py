@@ -17,6 +17,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
 from vpp.site.sources import Source
+from vpp.storage.currency import Currency, data_end, read_currency
 from vpp.storage.measurements import (
     read_available_at,
     read_series,
@@ -118,13 +119,16 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
     return replace(data, source=source, weather_forecasts=weather_forecasts, others=others)
 
 
-def pick_sources(conn: connection, wanted: Sequence[str] | None) -> list[Source]:
+def pick_sources(
+    conn: connection, wanted: Sequence[str] | None, markets: bool = True
+) -> list[Source]:
     """The registered sources that are forecast.
 
     Parameters
     ----------
     conn : connection to the database.
     wanted : only these source_ids; default all.
+    markets : whether markets are among all; a tariff of its own prices needs none.
 
     Raises
     ------
@@ -132,6 +136,8 @@ def pick_sources(conn: connection, wanted: Sequence[str] | None) -> list[Source]
     ForecastError : nothing is registered.
     """
     known = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
+    if not wanted and not markets:
+        known = [source for source in known if source.kind != "market"]
     if not known:
         raise ForecastError(
             "no source is registered in the database; run python communication.py (after python "
@@ -140,6 +146,26 @@ def pick_sources(conn: connection, wanted: Sequence[str] | None) -> list[Source]
     for name in wanted or ():
         check_known("source", name, [source.source_id for source in known])
     return [source for source in known if not wanted or source.source_id in wanted]
+
+
+def read_issue(
+    conn: connection, config: Config, issue_time: pd.Timestamp | None
+) -> tuple[pd.Timestamp, Currency]:
+    """The issue time, and which sources are current then.
+
+    Parameters
+    ----------
+    conn, config : connection to the database, and the configuration.
+    issue_time : with its zone; None for the data end.
+
+    Raises
+    ------
+    DataGapError : nothing is measured that had a data end.
+    """
+    currency = read_currency(conn, config.forecast.stale_after_h, issue_time)
+    if issue_time is not None:
+        return pd.Timestamp(issue_time).tz_convert("UTC"), currency
+    return currency.data_end or data_end(conn), currency
 
 
 def check_issue_time(issue_time: pd.Timestamp, sources: Iterable[Source]) -> None:

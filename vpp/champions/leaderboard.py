@@ -15,6 +15,13 @@ from vpp.runtime.settings import EMBEDDED, Config
 
 log = logging.getLogger("report")
 
+SCORES = ("rmse", "nmae", "pinball", "coverage_80", "width_80", "captured_share", "kendall_tau")
+COLUMNS = (
+    *("source_id", "model", "champion", "mae", "mae_ratio_naive"),
+    *SCORES,
+    *("trials", "seconds", "note"),
+)
+
 
 def ratio_to_naive(mae: float | None, naive_mae: float | None) -> float | None:
     """The MAE of a model over that of last week's same local hour; None where either is missing.
@@ -41,19 +48,25 @@ def leaderboard(decision: Decision) -> list[dict]:
                 "champion": contender is decision.champion,
                 "mae": mae,
                 "mae_ratio_naive": ratio_to_naive(mae, naive),
-                "rmse": found.get("rmse"),
-                "nmae": found.get("nmae"),
-                "pinball": found.get("pinball"),
-                "coverage_80": found.get("coverage_80"),
-                "width_80": found.get("width_80"),
-                "captured_share": found.get("captured_share"),
-                "kendall_tau": found.get("kendall_tau"),
+                **{name: found.get(name) for name in SCORES},
                 "trials": contender.trials,
                 "seconds": round(contender.seconds, 2),
                 "note": note_of(decision, contender),
             }
         )
     return rows
+
+
+def not_trained(source_id: str, reason: str) -> dict:
+    """The row of a source that was left out.
+
+    Parameters
+    ----------
+    source_id : its name.
+    reason : why.
+    """
+    row = dict.fromkeys(COLUMNS)
+    return row | {"source_id": source_id, "champion": False, "trials": 0, "note": reason}
 
 
 def note_of(decision: Decision, contender: Contender) -> str:

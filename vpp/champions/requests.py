@@ -11,7 +11,7 @@ import pandas as pd
 from vpp.champions.contenders import NAIVE, silence
 from vpp.champions.registry import Champion
 from vpp.forecast.backtest import REFIT_DAYS, ForecastError, fit_calibrated
-from vpp.forecast.known import SourceData, history_problem, known_at
+from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import COLUMNS
@@ -89,18 +89,16 @@ class Answer:
 
 
 def choose(
-    data: SourceData, issue_time: pd.Timestamp, champion: Champion | None
+    champion: Champion | None, problem: str | None
 ) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
     """The models that may forecast a source, in order, and why the champion is not the first.
 
     Parameters
     ----------
-    data : the source.
-    issue_time : now [UTC].
     champion : None where the source has no champion.
+    problem : why no model should learn from its history; None where it should.
     """
     stand_ins = tuple(Choice(name, "fallback") for name in STAND_INS)
-    problem = history_problem(known_at(data, issue_time))
     if problem:
         return stand_ins[-1:], (problem,)
     if champion is None:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,14 @@ import pandas as pd
 from vpp.champions import registry
 from vpp.champions.contenders import Contest
 from vpp.champions.contest import failure, train_source
-from vpp.champions.history import check_issue_time, load_source_data, pick_sources
-from vpp.champions.leaderboard import leaderboard
-from vpp.champions.logbook import code_version, record
+from vpp.champions.history import (
+    check_issue_time,
+    load_source_data,
+    pick_sources,
+    read_issue,
+)
+from vpp.champions.leaderboard import leaderboard, not_trained
+from vpp.champions.logbook import Keep, code_version, record
 from vpp.champions.studies import prepare_storage
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
@@ -24,7 +30,7 @@ from vpp.runtime.errors import ConfigError, FieldError, check_known
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config, Training
 from vpp.storage.connection import session
-from vpp.storage.measurements import data_end
+from vpp.storage.digests import read_digests, save_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,8 +60,8 @@ def train(
     Returns
     -------
     The leaderboard, a row for each source and model: source_id, model, champion, mae,
-    mae_ratio_naive, pinball, coverage_80, …. A source that cannot be trained has no row with
-    champion; its note says why, and the others are trained.
+    mae_ratio_naive, pinball, coverage_80, …. A source that cannot be trained, or is not current,
+    has no row with champion; its note says why, and the others are trained.
 
     Raises
     ------
@@ -63,16 +69,22 @@ def train(
     """
     training = settings(config.training, models, trials, timeout_s, jobs)
     times = [time.monotonic()]
-    issue_time, stored, storage = read_history(config, issue_time, source)
+    issue_time, stored, left_out, storage = read_history(config, issue_time, source)
     times.append(time.monotonic())
     client = registry.open_store(config)
+    with session(config) as conn:
+        digests = read_digests(conn)
     contests = []
     for data in stored:
         incumbent = registry.read_champion(client, data.source.source_id)
+        if incumbent is not None:
+            sha256 = digests.get((incumbent.source_id, incumbent.version))
+            incumbent = registry.with_check(incumbent, sha256)
         horizon_h = config.forecast.horizon_h
         contests.append(Contest(data, issue_time, horizon_h, training, storage, incumbent))
     times.append(time.monotonic())
-    rows = hold(contests, client, training.jobs)
+    rows = hold(contests, client, training.jobs, partial(keep_digest, config))
+    rows += [not_trained(source_id, why) for source_id, why in left_out.items()]
     times.append(time.monotonic())
     log.info(
         "%d sources in %.0f s: data %.1f, MLflow %.1f, models %.1f",
@@ -85,7 +97,7 @@ def train(
 
 def read_history(
     config: Config, issue_time: pd.Timestamp | None, source: str | None
-) -> tuple[pd.Timestamp, list[SourceData], str | Path]:
+) -> tuple[pd.Timestamp, list[SourceData], dict[str, str], str | Path]:
     """Read the sources to train, as known at the issue time.
 
     Parameters
@@ -96,14 +108,22 @@ def read_history(
 
     Returns
     -------
-    The issue time, the sources, and where Optuna keeps its studies.
+    The issue time, the sources, those that are left out with the reason, and where Optuna keeps
+    its studies. A source that is not current keeps the champion that it has.
     """
     with session(config) as conn:
-        now = data_end(conn) if issue_time is None else pd.Timestamp(issue_time).tz_convert("UTC")
-        sources = pick_sources(conn, [source] if source else None)
+        now, currency = read_issue(conn, config, issue_time)
+        markets = config.tariff.needs_market
+        sources = pick_sources(conn, [source] if source else None, markets)
         check_issue_time(now, sources)
-        stored = [cut(load_source_data(conn, config, item), now) for item in sources]
-        return now, stored, prepare_storage(config, conn)
+        names = [item.source_id for item in sources]
+        left_out = {name: currency.behind[name] for name in names if name in currency.behind}
+        stored = [
+            cut(load_source_data(conn, config, item), now)
+            for item in sources
+            if item.source_id not in left_out
+        ]
+        return now, stored, left_out, prepare_storage(config, conn)
 
 
 def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
@@ -120,7 +140,20 @@ def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
     )
 
 
-def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list[dict]:
+def keep_digest(config: Config, source_id: str, version: str, sha256: str) -> None:
+    """Record the digest of a registered model in the database.
+
+    Parameters
+    ----------
+    config : names the database.
+    source_id, version : of the model.
+    sha256 : of its file.
+    """
+    with session(config) as conn:
+        save_digest(conn, source_id, version, sha256)
+
+
+def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int, keep: Keep) -> list[dict]:
     """Hold the contests, and record each in MLflow as it ends.
 
     Parameters
@@ -128,6 +161,7 @@ def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list
     contests : one a source.
     client : of the MLflow store.
     jobs : contests at the same time.
+    keep : records source, version and SHA-256 of a registered model.
 
     Returns
     -------
@@ -142,7 +176,7 @@ def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list
         for decision in decisions:
             source_id = decision.contest.data.source.source_id
             try:
-                record(client, decision, version)
+                record(client, decision, version, keep)
             except Exception as error:  # whatever MLflow raises, the others are registered
                 decision = failure(decision.contest, error)
             rows[source_id] = leaderboard(decision)

@@ -15,18 +15,17 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.planning.site_series import actual_frame, on_steps, site_frame, site_sources
+from vpp.planning.site_series import actual_frame, on_steps, site_sources
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.problem import Problem
 from vpp.schedule.site import site_problem, with_terminal_value
-from vpp.site.sources import Source
 from vpp.site.times import day_before, local_days, local_lag
 from vpp.storage.connection import DataGapError
+from vpp.storage.issued import read_issued
 from vpp.storage.measurements import read_available_at
-from vpp.storage.results import read_forecast_runs, read_forecasts
 
 Window = Callable[[int, Sequence[ScheduledBattery]], Problem]
 
@@ -137,46 +136,46 @@ def stored_outlooks(
     DataGapError : a forecast has gaps.
     """
     sources = site_sources(conn, config)
-    runs = read_forecast_runs(conn, roles=("backtest",))
-    issued = [
-        set(runs.loc[runs["source_id"] == source.source_id, "issue_time"]) for source in sources
+    issued = read_issued(conn, sources, "backtest", since, index[-1], step_min)
+    if issued.empty:
+        return []
+    issues, values, covered = _added_up(issued, len(sources), step_min)
+    firsts = np.round((issues - index[0]) / pd.Timedelta(minutes=step_min)).astype(int)
+    return [
+        Outlook(first, *row[:, :count])
+        for first, row, count in zip(firsts.tolist(), values, covered.tolist(), strict=True)
     ]
-    issues = sorted(
-        pd.Timestamp(issue).tz_convert("UTC")
-        for issue in set.intersection(*issued)
-        if issue < index[-1]
-    )
-    before = [issue for issue in issues if issue <= since]
-    outlooks = []
-    for issue in [*before[-1:], *(issue for issue in issues if issue > since)]:
-        first = round((issue - index[0]) / pd.Timedelta(minutes=step_min))
-        outlooks.append(outlook_of(_issued_frame(conn, sources, issue, step_min), first))
-    return outlooks
 
 
-def _issued_frame(
-    conn: connection, sources: Sequence[Source], issue: pd.Timestamp, step_min: int
-) -> pd.DataFrame:
-    """The forecasts of role backtest for an issue time as a `site_frame`; they must be there."""
-    found = []
-    for source in sources:
-        forecast = read_forecasts(conn, source.source_id, issue, ("backtest",))
-        if forecast is None:
-            raise DataGapError(f"the forecast of {source.source_id} for {shown(issue)} is gone")
-        found.append((source, forecast[1]["value"]))
-    end = min(values.index[-1] + pd.Timedelta(minutes=source.step_min) for source, values in found)
-    steps = pd.date_range(issue, end, freq=f"{step_min}min", inclusive="left", name="time")
-    series = [
-        (source.kind, on_steps(values, source.step_min, steps, step_min))
-        for source, values in found
-    ]
-    frame = site_frame(series, steps)
-    if frame.isna().any(axis=None):
+def _added_up(
+    issued: pd.DataFrame, sources: int, step_min: int
+) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
+    """Values issued (issue time, quantity, interval), and how many intervals all sources cover.
+
+    A longer interval's value holds in each of its parts.
+    """
+    codes, issues = pd.factorize(issued["issue_time"], sort=True)
+    step = pd.Timedelta(minutes=step_min)
+    places = ((issued["valid_time"] - issued["issue_time"]) / step).to_numpy()
+    parts = np.maximum(issued["step_min"].to_numpy() // step_min, 1)
+    rows = np.repeat(np.arange(len(issued)), parts)
+    places = places[rows] + np.arange(len(rows)) - np.repeat(np.cumsum(parts) - parts, parts)
+    kept = (places >= 0) & (places == np.floor(places))
+    rows, places = rows[kept], places[kept].astype(int)
+    shape = len(issues), int(places.max(initial=0)) + 1
+    cells, size = codes[rows] * shape[1] + places, shape[0] * shape[1]
+    columns = issued[["sources", "load_kw", "renewables_kw", "price"]].to_numpy(float)[rows]
+    sums = (np.bincount(cells, column, size).reshape(shape) for column in columns.T)
+    count, *values = sums
+    whole = count == sources
+    covered = np.where(whole.all(axis=1), shape[1], np.argmin(whole, axis=1))
+    gaps = (covered == 0) | (whole.sum(axis=1) > covered)
+    if gaps.any():
         raise DataGapError(
-            f"a forecast of role backtest for {shown(issue)} has gaps; run python"
+            f"a forecast of role backtest for {shown(issues[np.argmax(gaps)])} has gaps; run python"
             " forecast_and_save.py --backfill-days"
         )
-    return frame
+    return pd.DatetimeIndex(issues), np.stack(values, axis=1), covered
 
 
 def last_week(
@@ -235,9 +234,13 @@ def published_at(
     Returns
     -------
     For each interval, the number of the one at whose start its price was known: a longer
-    interval's once the last of its parts is; infinite where there is no price.
+    interval's once the last of its parts is; infinite where there is no price. A tariff without a
+    market price is known for ever.
     """
-    [market] = [source for source in site_sources(conn, config) if source.kind == "market"]
+    markets = [source for source in site_sources(conn, config) if source.kind == "market"]
+    if not markets:
+        return np.full(len(index), -np.inf)
+    [market] = markets
     first = index[0].floor(f"{max(market.step_min, step_min)}min")
     end = index[-1] + pd.Timedelta(minutes=step_min)
     known = read_available_at(conn, market, first, end)

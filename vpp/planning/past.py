@@ -41,7 +41,7 @@ from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.schedule.value import PERFECT, RULE, compare
 from vpp.site.times import from_local, local_days
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.measurements import data_end
+from vpp.storage.currency import data_end
 from vpp.storage.results import save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")
@@ -107,7 +107,7 @@ def read_past(
     ConfigError : the step does not divide the hours carried out.
     DataGapError : forecasts or actual values are missing.
     """
-    end = data_end(conn)
+    end = data_end(conn, config.forecast.stale_after_h)
     step = step_min or plan_step_min(site_sources(conn, config))
     if every_h * 60 % step:
         raise ConfigError(

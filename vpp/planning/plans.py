@@ -6,23 +6,24 @@ Powers are means over [time, time + step) [kW]; money is EUR, positive where it 
 """
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.planning.runs import run_key, run_row, schedule_frames
+from vpp.planning.flexible import Span, site_devices
+from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
 from vpp.planning.site_series import forecast_frame
 from vpp.planning.site_state import site_basis
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
-from vpp.schedule.dispatch import self_consumption
-from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result
+from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result, Violation
 from vpp.schedule.site import site_problem, with_terminal_price
-from vpp.schedule.value import PLAN, RULE, value_ways
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.measurements import data_end
+from vpp.storage.currency import data_end
 from vpp.storage.results import save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")
@@ -48,12 +49,38 @@ def solve_or_raise(problem: Problem, solver: str) -> Result:
     if result.schedule is None:
         start = shown(problem.start)
         raise InfeasibleScheduleError(f"the plan from {start} is infeasible: {result.cause}")
-    for bend in result.violations:
-        logger.warning(
-            "%s cannot be kept in interval %d: exceeded by %.1f %s",
-            *(bend.field, bend.interval, bend.amount, bend.unit),
-        )
+    for line in bent_lines(result.violations):
+        logger.warning("%s", line)
     return result
+
+
+def bent_lines(violations: Sequence[Violation], most: int = 3) -> list[str]:
+    """Limits that bend, as lines to log.
+
+    Parameters
+    ----------
+    violations : the limits that bend.
+    most : lines of one kind of limit; of more only the worst is told, and how many there are.
+
+    Returns
+    -------
+    The lines.
+    """
+    kinds: dict[str, list[Violation]] = {}
+    for bend in violations:
+        kinds.setdefault(re.sub(r"\[\d+\]", "", bend.field), []).append(bend)
+    lines = []
+    for kind, bends in kinds.items():
+        told, begin = bends, ""
+        if len(bends) > most:
+            told = [max(bends, key=lambda bend: bend.amount)]
+            begin = f"{kind} cannot be kept in {len(bends):,} places; the worst: "
+        lines += [
+            f"{begin}{bend.field} cannot be kept in interval {bend.interval}: exceeded by"
+            f" {bend.amount:.1f} {bend.unit}"
+            for bend in told
+        ]
+    return lines
 
 
 def plan_problem(
@@ -79,7 +106,9 @@ def plan_problem(
     ------
     DataGapError : a source has no forecast for the issue time.
     """
-    issue_time = data_end(conn) if issue_time is None else issue_time.tz_convert("UTC")
+    if issue_time is None:
+        issue_time = data_end(conn, config.forecast.stale_after_h)
+    issue_time = issue_time.tz_convert("UTC")
     found = forecast_frame(conn, config, issue_time)
     if found is None and forecaster is not None:
         logger.info("no forecasts for issue time %s: making them first", shown(issue_time))
@@ -92,7 +121,11 @@ def plan_problem(
             " run python forecast_and_save.py"
         )
     frame, step = found
-    basis = with_terminal_price(site_basis(conn, config, issue_time, step), frame)
+    span = Span(issue_time, step, len(frame), config.site.time_zone)
+    basis = replace(
+        site_basis(conn, config, issue_time, step), devices=site_devices(conn, config, span)
+    )
+    basis = with_terminal_price(basis, frame)
     return basis, frame, site_problem(basis, issue_time, frame)
 
 
@@ -121,13 +154,44 @@ def plan(
     with session(config) as conn:
         basis, frame, problem = plan_problem(conn, config, issue_time, forecaster)
         result = solve_or_raise(problem, config.optimization.solver)
-        row = run_row(run_key(config, "plan", frame.index[0]), basis, problem, result)
+        key, valued = run_key(config, "plan", frame.index[0]), valued_plan(problem, result)
+        row = run_row(key, basis, problem, result, valued)
         upsert_batteries(conn, config.batteries)
         save_schedule(conn, row, *schedule_frames(problem, result, frame))
     logger.info(
         "%s: %d intervals in %.2f s, %s",
         *(result.status, problem.intervals, result.certificate.seconds, result.certificate.kind),
     )
-    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.found})
     valued.warn_of_bent_limits()
     return row | {"bent_limits": valued.bent_limits}
+
+
+def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float) -> list[dict]:
+    """The plan as rows to print; battery and grid power are positive where they take and import."""
+    powers = states.groupby(level=0)[["energy_kwh", "charge_kw", "discharge_kw"]].sum()
+    totals = powers.reindex(schedule.index, fill_value=0.0)
+    return [
+        {
+            "time": row.Index,
+            "price": row.import_price_eur_per_mwh,
+            "load_kw": row.load_kw,
+            "renewables_kw": row.renewables_kw,
+            "battery_kw": total.charge_kw - total.discharge_kw,
+            "soc": total.energy_kwh / capacity_kwh if capacity_kwh else None,
+            "grid_kw": row.grid_import_kw - row.grid_export_kw,
+            "reason": row.reason,
+        }
+        for row, total in zip(schedule.itertuples(), totals.itertuples(), strict=True)
+    ]
+
+
+def cost_rows(run: Mapping, actual: Mapping | None) -> list[dict]:
+    """The cost of a plan beside its alternatives, at forecast and at actual values if known."""
+    ways: tuple[str, ...] = ("no_battery", "rule", "plan")
+    expected = (run["cost_no_battery_eur"], run["cost_rule_eur"], run["cost_eur"])
+    rows = [{"cost at": "forecast values"} | dict(zip(ways, expected, strict=True))]
+    if actual is not None:
+        ways += ("perfect_foresight", "captured_share")
+        rows.append({"cost at": "actual values"} | {name: actual[name] for name in ways})
+    names = ("cost at", *ways)
+    return [{name.replace("_", " "): row.get(name) for name in names} for row in rows]

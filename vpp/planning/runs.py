@@ -12,12 +12,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from vpp.planning.device_rows import device_rows, stored_devices
 from vpp.runtime.settings import Config
 from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.frames import battery_frame, schedule_frame
 from vpp.schedule.problem import Certificate, Problem, Result, Schedule
-from vpp.schedule.value import NO_BATTERY, PLAN, RULE, replay_or_raise, value_ways
+from vpp.schedule.value import NO_BATTERY, PLAN, RULE, Valuation, replay_or_raise, value_ways
 from vpp.storage.results import run_id
 
 SCHEDULE_COLUMNS = (
@@ -36,8 +37,8 @@ SCHEDULE_COLUMNS = (
 
 def schedule_frames(
     problem: Problem, result: Result, frame: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A schedule as rows of the tables `schedules` and `battery_states`.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A schedule as rows of the tables `schedules`, `battery_states` and `device_states`.
 
     Parameters
     ----------
@@ -47,11 +48,12 @@ def schedule_frames(
 
     Returns
     -------
-    One row an interval, and one row an interval of each battery.
+    One row an interval, one row an interval of each battery, and of each flexible load.
     """
     rows = schedule_frame(problem, result)
     rows["market_price_eur_per_mwh"] = frame["price_eur_per_mwh"]
-    return rows[list(SCHEDULE_COLUMNS)], battery_frame(problem, result)
+    frames = battery_frame(problem, result), device_rows(problem, result)
+    return rows[list(SCHEDULE_COLUMNS)], *frames
 
 
 def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
@@ -87,13 +89,15 @@ def stored_frame(schedule: pd.DataFrame) -> pd.DataFrame:
     return schedule.rename(columns=names)[columns].astype(float)
 
 
-def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) -> Schedule:
+def stored_schedule(
+    problem: Problem, rows: pd.DataFrame, states: pd.DataFrame, devices: pd.DataFrame
+) -> Schedule:
     """A schedule as it was before `schedule_frames` made rows of it.
 
     Parameters
     ----------
     problem : the problem of the run.
-    rows, states : its rows of `schedules` and of `battery_states`.
+    rows, states, devices : its rows of `schedules`, `battery_states` and `device_states`.
     """
     return Schedule(
         charge_kw=by_battery(states, problem, "charge_kw"),
@@ -102,6 +106,7 @@ def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) 
         grid_import_kw=rows["grid_import_kw"].to_numpy(float),
         grid_export_kw=rows["grid_export_kw"].to_numpy(float),
         soc=by_battery(states, problem, "soc"),
+        devices=stored_devices(problem, devices),
     )
 
 
@@ -117,10 +122,20 @@ def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarra
     Returns
     -------
     Its values (battery, interval).
+
+    Raises
+    ------
+    ValueError : a state is missing.
     """
-    names = [battery.battery_id for battery in problem.batteries]
-    own = (states.loc[states["battery_id"] == name, column] for name in names)
-    return np.array([part.to_numpy(float) for part in own]).reshape(len(names), problem.intervals)
+    shape = len(problem.batteries), problem.intervals
+    places = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
+    battery = states["battery_id"].map(places)
+    known = battery.notna().to_numpy()
+    if known.sum() != shape[0] * shape[1]:
+        raise ValueError(f"{known.sum()} states of {shape[0]} batteries x {shape[1]} intervals")
+    # the states of a battery are in the order of time, and those of all in that of their names
+    order = np.argsort(battery.to_numpy()[known], kind="stable")
+    return states[column].to_numpy(float)[known][order].reshape(shape)
 
 
 def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
@@ -136,6 +151,7 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
     -------
     `run_id`, which the other columns and the configuration give, `site_id`, `issue_time`, `kind`.
     """
+    flexible = filter(None, (config.vehicles, config.deferrable_loads, config.heat_stores))
     name = run_id(
         kind,
         config.site.site_id,
@@ -144,11 +160,35 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
         config.grid,
         config.optimization,
         config.batteries,
+        *flexible,
     )
     return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}
 
 
-def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, result: Result) -> dict:
+def valued_plan(problem: Problem, result: Result, rule: Schedule | None = None) -> Valuation:
+    """A result valued beside the rule and the site without batteries.
+
+    Parameters
+    ----------
+    problem : what was solved.
+    result : its schedule.
+    rule : what the rule does, where it is known already.
+
+    Raises
+    ------
+    BrokenScheduleError : the schedule breaks physics.
+    """
+    rule = self_consumption(problem) if rule is None else rule
+    return value_ways(problem, {RULE: rule, PLAN: result.found})
+
+
+def run_row(
+    key: Mapping[str, object],
+    basis: PlanBasis,
+    problem: Problem,
+    result: Result,
+    valued: Valuation | None = None,
+) -> dict:
     """A row of the table `schedule_runs`; a run with the same key replaces it.
 
     Parameters
@@ -157,12 +197,13 @@ def run_row(key: Mapping[str, object], basis: PlanBasis, problem: Problem, resul
     basis : what the run was made with.
     problem : what was solved.
     result : its schedule.
+    valued : the result as `valued_plan` gives it, where it is known already.
 
     Raises
     ------
     BrokenScheduleError : the schedule breaks physics.
     """
-    valued = value_ways(problem, {RULE: self_consumption(problem), PLAN: result.found})
+    valued = valued or valued_plan(problem, result)
     return dict(key) | {
         "status": result.status,
         "certificate": result.certificate.kind,

@@ -1,7 +1,7 @@
 """The series of the site: its sources, and their forecasts and actual values on one step.
 
 All solar, wind and load sources are summed behind one grid connection, and one market source gives
-the price, without fees; `vpp.schedule.basis.with_fees` adds them where a problem is made. Reads
+the price, without fees; `vpp.schedule.tariff` adds them where a problem is made. Reads
 sources, measurements and forecasts; writes nothing.
 
     python optimization.py --help
@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.connection import DataGapError
+from vpp.storage.currency import newest_ends, read_currency
 from vpp.storage.measurements import read_series, read_sources
-from vpp.storage.results import read_forecasts
+from vpp.storage.results import read_forecast_runs, read_forecasts
 
 logger = logging.getLogger("optimization")
 
@@ -31,16 +33,35 @@ logger = logging.getLogger("optimization")
 def site_sources(conn: connection, config: Config) -> list[Source]:
     """All solar, wind and load sources, and the market source of the site's price area.
 
+    No market is among them where no price of the tariff is the market's.
+    A source of which there is no measurement and no forecast yet is left out, where others have
+    some.
+
     Raises
     ------
-    DataGapError : there are no plants and loads, or there is no market.
+    DataGapError : there are no plants and loads, or there is no market that the tariff needs.
     """
-    sources = [source for source in read_sources(conn) if source.kind in (*PLANT_KINDS, "load")]
-    markets = read_sources(conn, "market")
-    if not sources or not markets:
+    measured, registered = newest_ends(conn), read_sources(conn)
+    known = [
+        source
+        for source in registered
+        if source.source_id in measured or len(read_forecast_runs(conn, source.source_id))
+    ]
+    known = known or registered
+    sources = [source for source in known if source.kind in (*PLANT_KINDS, "load")]
+    if sources and not config.tariff.needs_market:
+        return sources
+    markets = [source for source in known if source.kind == "market"]
+    if sources and not markets:
+        raise ConfigError(
+            f"{config.path}: [tariff] needs a market price, and the database has none; run python"
+            " communication.py with market.csv, or give import_eur_per_mwh and export_eur_per_mwh"
+            " prices of their own"
+        )
+    if not sources:
         raise DataGapError(
-            "the database has no plants and loads, or no market price; run python"
-            " communication.py (after python generation.py)"
+            "the database has no plants and loads; run python communication.py (after python"
+            " generation.py)"
         )
     area = config.site.price_area
     in_area = [market for market in markets if market.parameters.get("price_area") == area]
@@ -102,10 +123,11 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
     Returns
     -------
     Columns `load_kw`, `renewables_kw` [kW] and `price_eur_per_mwh`; NaN where a source has no
-    value.
+    value. Without a market the price is 0: no price of the tariff is the market's.
     """
+    price = np.nan if any(kind == "market" for kind, _ in series) else 0.0
     frame = pd.DataFrame(
-        {"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": np.nan}, index=index
+        {"load_kw": 0.0, "renewables_kw": 0.0, "price_eur_per_mwh": price}, index=index
     )
     for kind, values in series:
         if kind == "market":
@@ -133,7 +155,8 @@ def forecast_frame(
     Returns
     -------
     A `site_frame` and its step [min]; None where a source has no forecast for the issue time. It
-    ends with the shortest forecast; a warning says whose.
+    ends with the shortest forecast; a warning says whose. A plant or load that is not current and
+    has no forecast is left out, and named in a warning.
 
     Raises
     ------
@@ -144,9 +167,10 @@ def forecast_frame(
     found = []
     for source in sources:
         forecast = read_forecasts(conn, source.source_id, issue_time)
-        if forecast is None:
+        if forecast is not None:
+            found.append((source, forecast[1]["value"]))
+        elif source.kind == "market" or not _is_left_out(conn, config, source, issue_time):
             return None
-        found.append((source, forecast[1]["value"]))
     intervals = config.optimization.horizon_h * 60 // step
     index = pd.date_range(issue_time, periods=intervals, freq=f"{step}min", name="time")
     series = [
@@ -172,6 +196,17 @@ def forecast_frame(
         "the forecasts cover %g of the %g h to plan: that of %s ends first", *hours, ends[0]
     )
     return frame[:count], step
+
+
+def _is_left_out(
+    conn: connection, config: Config, source: Source, issue_time: pd.Timestamp
+) -> bool:
+    """Whether a plan does without a source's forecast: it is not current; a warning says so."""
+    behind = read_currency(conn, config.forecast.stale_after_h, issue_time).behind
+    if source.source_id not in behind:
+        return False
+    logger.warning("%s has no forecast and is left out of the plan", source.source_id)
+    return True
 
 
 def actual_frame(

@@ -7,8 +7,10 @@ Reads sources, measurements and battery states; writes nothing.
 Powers are means over [time, time + step) [kW], prices EUR/MWh, times UTC.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
@@ -20,10 +22,11 @@ from vpp.schedule.devices import ScheduledBattery
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.times import day_start, month_start
 from vpp.storage.measurements import read_resampled
-from vpp.storage.results import read_last_state, read_states
+from vpp.storage.results import read_all_states, read_last_states
 
 # The shortest step of any series. A battery state of a longer one holds in each of its parts.
 STATE_STEP_MIN = 5
+AT_ONCE = 100  # batteries whose month is in memory at the same time
 
 
 def site_basis(
@@ -52,32 +55,50 @@ def site_basis(
 
 
 def battery_powers(
-    conn: connection, battery_id: str, start: pd.Timestamp, end: pd.Timestamp
-) -> pd.DataFrame:
-    """Mean powers of a battery, by its states that are not planned.
+    conn: connection, battery_ids: Sequence[str], start: pd.Timestamp, end: pd.Timestamp
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean powers of batteries, by their states that are not planned.
 
-    A state holds as long as its like usually do: the median time to the next, at most an hour.
+    A state holds as long as its battery's usually do: the median time to the next, at most an hour.
 
     Parameters
     ----------
     conn : connection to the database.
-    battery_id : the battery.
+    battery_ids : the batteries.
     start, end : the span [UTC], without its end.
 
     Returns
     -------
-    Columns `charge_kw` and `discharge_kw` [kW] in steps of `STATE_STEP_MIN`; 0 where no state
-    holds.
+    Charging and discharging power [kW] in steps of `STATE_STEP_MIN` (battery, step); 0 where no
+    state holds.
     """
-    step, hour = pd.Timedelta(minutes=STATE_STEP_MIN), pd.Timedelta(hours=1)
-    states = read_states(conn, battery_id, start, end)
-    steps = pd.date_range(start, end, freq=step, inclusive="left", name="time")
-    usual = hour
-    if len(states) > 1:
-        usual = min(pd.Timedelta(pd.Series(states.index).diff().median()), hour)
-    parts = max(round(usual / step), 1)
-    means = states.resample(step, origin=start).mean().reindex(steps)
-    return (means.ffill(limit=parts - 1) if parts > 1 else means).fillna(0.0)
+    step, names = pd.Timedelta(minutes=STATE_STEP_MIN), list(battery_ids)
+    shape = len(names), len(pd.date_range(start, end, freq=step, inclusive="left"))
+    states = read_all_states(conn, names, start, end)
+    battery = pd.Categorical(states["battery_id"], names).codes.astype(int)
+    apart = (states["time"].diff() / step).where(np.diff(battery, prepend=-1) == 0)
+    usual = apart.groupby(battery).median().reindex(range(shape[0])).fillna(np.inf)
+    parts = np.rint(usual.clip(upper=60 / STATE_STEP_MIN)).clip(lower=1).to_numpy()
+    cells = battery * shape[1] + ((states["time"] - start) // step).to_numpy(int)
+    charge, discharge = (
+        _held(states[name].to_numpy(), cells, shape, parts)
+        for name in ("charge_kw", "discharge_kw")
+    )
+    return charge, discharge
+
+
+def _held(
+    values: np.ndarray, cells: np.ndarray, shape: tuple[int, int], parts: np.ndarray
+) -> np.ndarray:
+    """Means of the values of each cell, each held for the parts of its row; 0 elsewhere."""
+    known = ~np.isnan(values)
+    size = shape[0] * shape[1]
+    count = np.bincount(cells[known], minlength=size)
+    means = np.bincount(cells[known], values[known], size) / np.maximum(count, 1)
+    steps = np.arange(shape[1])
+    last = np.maximum.accumulate(np.where(count.reshape(shape) > 0, steps, -shape[1] - 1), axis=1)
+    holds = steps - last < parts[:, np.newaxis]
+    return np.where(holds, np.take_along_axis(means.reshape(shape), np.maximum(last, 0), 1), 0.0)
 
 
 def starting_batteries(
@@ -95,14 +116,16 @@ def starting_batteries(
     -------
     Each battery as its last state that is not planned says; without a state at `soc_initial`.
     """
-    midnight = day_start(at, config.site.time_zone)
+    names = [battery.battery_id for battery in config.batteries]
+    states = read_last_states(conn, names, at)
+    _, discharge = battery_powers(conn, names, day_start(at, config.site.time_zone), at)
+    discharged = energy_kwh(discharge.sum(axis=1), STATE_STEP_MIN / 60).tolist()
     batteries = []
-    for battery in config.batteries:
-        state = read_last_state(conn, battery.battery_id, at)
+    for battery, used_kwh in zip(config.batteries, discharged, strict=True):
+        state = states.get(battery.battery_id)
         soc = battery.soc_initial if state is None else min(max(state[1], 0.0), 1.0)
-        discharged = battery_powers(conn, battery.battery_id, midnight, at)["discharge_kw"].sum()
-        cycles = energy_kwh(float(discharged), STATE_STEP_MIN / 60) / battery.capacity_kwh
         values = asdict(replace(battery, soc_initial=soc))
+        cycles = used_kwh / battery.capacity_kwh
         batteries.append(ScheduledBattery(**values, cycles_so_far=cycles))
     return batteries
 
@@ -130,8 +153,11 @@ def peak_so_far(conn: connection, config: Config, issue_time: pd.Timestamp) -> f
     powers = read_resampled(conn, sources, month, issue_time, STATE_STEP_MIN)
     signs = [-1.0 if source.kind in PLANT_KINDS else 1.0 for source in sources]
     net = powers[[source.source_id for source in sources]].mul(signs).sum(axis=1, skipna=False)
-    for battery in config.batteries:
-        states = battery_powers(conn, battery.battery_id, month, issue_time)
-        net += (states["charge_kw"] - states["discharge_kw"]).reindex(net.index, fill_value=0.0)
+    steps = pd.date_range(month, issue_time, freq=f"{STATE_STEP_MIN}min", inclusive="left")
+    names = [battery.battery_id for battery in config.batteries]
+    for first in range(0, len(names), AT_ONCE):
+        charge, discharge = battery_powers(conn, names[first : first + AT_ONCE], month, issue_time)
+        taken = pd.Series((charge - discharge).sum(axis=0), steps)
+        net += taken.reindex(net.index, fill_value=0.0)
     means = net.resample(f"{config.grid.peak_interval_min}min", origin="epoch").mean()
     return max(0.0, float(means.max())) if means.notna().any() else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.report.frames import interval_length, times_of
-from vpp.report.words import clock, energy, joined, power
+from vpp.report.words import clock, energy, joined, power, price_unit
 from vpp.site.times import DAY
 
 IDLE = 0.005  # a power below this share of the strongest is no action
@@ -96,7 +96,9 @@ def actions_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
             )
             others = len(own) - len(main)
             more = f" (and {others} smaller)" if others else ""
-            words[what] = f"{spans}{more}: {energy(total_kwh)} at {price:,.0f} EUR/MWh on average"
+            words[what] = (
+                f"{spans}{more}: {energy(total_kwh)} at {price:,.0f} {price_unit()} on average"
+            )
     return words
 
 
@@ -138,7 +140,7 @@ def grid_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
             )
     price = day["import_price_eur_per_mwh"]
     low, high = (
-        f"{price.iloc[at]:,.0f} EUR/MWh at {clock(times[int(at)], zone, False)}"
+        f"{price.iloc[at]:,.0f} {price_unit()} at {clock(times[int(at)], zone, False)}"
         for at in (price.argmin(), price.argmax())
     )
     return words | {"Price": f"lowest {low}, highest {high}"}

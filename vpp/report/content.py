@@ -23,8 +23,9 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
-from vpp.storage import measurements
-from vpp.storage.connection import DataGapError, session
+from vpp.storage.connection import session
+from vpp.storage.currency import read_currency
+from vpp.storage.device_states import read_plan
 from vpp.storage.measurements import count_measurements, read_latest, read_series, read_sources
 from vpp.storage.results import check_run, read_forecasts, read_schedule
 from vpp.stream.status import status
@@ -84,11 +85,15 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
     conn : connection to the database.
     config : the configuration.
     run_id : the run; None takes the newest plan."""
-    try:
-        data_end = measurements.data_end(conn)
-    except DataGapError:
-        data_end = None
-    content = Content(config.site.name, config.site.time_zone, data_end, batteries=config.batteries)
+    currency = read_currency(conn, config.forecast.stale_after_h)
+    content = Content(
+        config.site.name,
+        config.site.time_zone,
+        currency.data_end,
+        currency.behind,
+        batteries=config.batteries,
+        currency=config.tariff.currency,
+    )
     found = read_schedule(conn, run_id)
     if found is None:
         return content
@@ -101,7 +106,9 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         run=run,
         schedule=schedule,
         states=states,
+        devices=read_plan(conn, run["run_id"]),
         batteries=basis.batteries if basis else config.batteries,
+        currency=(basis or config).tariff.currency,
         money=read_money(conn, run, schedule, states),
     )
 

@@ -13,11 +13,12 @@ import re
 from pathlib import Path
 
 from vpp.report.content import read_content
+from vpp.report.flexible import flexible_sections
 from vpp.report.frames import interval_length
 from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
 from vpp.report.views import Content
-from vpp.report.words import clock, escape, zone_name
+from vpp.report.words import clock, escape, shown_in, zone_name
 from vpp.runtime.files import replacing_file
 from vpp.runtime.settings import Config
 
@@ -33,13 +34,18 @@ ISSUED = {
 
 def render(content: Content) -> str:
     """The page as one HTML text that needs nothing else."""
-    sections = [part(content) for part in SECTIONS]
+    with shown_in(content.currency):
+        sections = [part(content) for part in SECTIONS]
+        sections[2:2] = flexible_sections(content)  # after the schedule that they are a part of
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections
         for name, figure in section.figures.items()
     }
     header = f"<h1>{escape(content.site)}</h1>\n{paragraph(issued_in_words(content), 'quiet')}"
+    header += "".join(
+        paragraph(f"{source_id}: {why}.", "warning") for source_id, why in content.behind.items()
+    )
     run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
     replacements = {
         "title": escape(content.site),

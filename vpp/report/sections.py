@@ -17,10 +17,20 @@ from vpp.report.figures.cost import cost_figure
 from vpp.report.figures.dispatch import dispatch_figure
 from vpp.report.figures.fan import fan_figure
 from vpp.report.figures.leaderboard import leaderboard_figure
+from vpp.report.flexible import with_flexible_loads
 from vpp.report.frames import fleet_soc, with_battery_power
 from vpp.report.markup import Section, card, key, missing, paragraph, table
 from vpp.report.views import Content, Money, SourceView
-from vpp.report.words import amount, clock, counted, energy, escape, euro, power_unit
+from vpp.report.words import (
+    amount,
+    clock,
+    counted,
+    energy,
+    escape,
+    money_text,
+    power_unit,
+    price_unit,
+)
 from vpp.site.times import DAY
 
 MOST_FANS = 12  # sources beyond these have a line in a table
@@ -64,13 +74,19 @@ def cards(money: Money, with_batteries: bool) -> list[str]:
     with_batteries : whether the site has any; without one all ways are the same."""
     total = money.total_eur
     none = total["no_battery"]
-    found = [card("Without battery", euro(none), "cost of the horizon")]
+    found = [card("Without battery", money_text(none), "cost of the horizon")]
     for name, label, *_ in money.ways:
         if name != "rule" and with_batteries:
             saved = none - total[name]
             share = f" ({saved / abs(none):.1%})" if abs(none) > CENT else ""
-            note = f"saves {euro(saved)}{share}" if saved > -CENT else f"costs {euro(-saved)} more"
-            found.append(card(label, euro(total[name]), note, "plan" if name == "plan" else ""))
+            note = (
+                f"saves {money_text(saved)}{share}"
+                if saved > -CENT
+                else f"costs {money_text(-saved)} more"
+            )
+            found.append(
+                card(label, money_text(total[name]), note, "plan" if name == "plan" else "")
+            )
     if money.captured_share is not None:
         share = f"{money.captured_share:.0%}".replace("-", "−")
         found.append(card("Captured share", share, "of what perfect foresight saves"))
@@ -84,12 +100,15 @@ def dispatch_section(content: Content) -> Section:
         return Section(
             "dispatch", title, missing("There is no plan to show.", "python optimization.py")
         )
-    figure = dispatch_figure(content.schedule, content.states, content.batteries, zone)
+    schedule = with_flexible_loads(content.schedule, content.devices)
+    figure = dispatch_figure(schedule, content.states, content.batteries, zone)
     values = "as forecast" if content.run["kind"] == "plan" else "actual values"
     lead = (
         "Above the line is where power comes from, below it where it goes; both are equally high. "
         f"Load and renewables are {values}. Point at an interval to see why."
     )
+    if len(content.devices):
+        lead += " The load has the vehicles and other flexible loads in it."
     schedule = with_battery_power(content.schedule, content.states)
     actions = battery_actions(schedule[schedule.index < schedule.index[0] + DAY])
     rows = [
@@ -97,7 +116,7 @@ def dispatch_section(content: Content) -> Section:
             f"{clock(action['start'], zone)}–{clock(action['end'], zone, False)}",
             action["what"],
             energy(action["energy_kwh"]),
-            amount(action["price_eur_per_mwh"], "EUR/MWh"),
+            amount(action["price_eur_per_mwh"], price_unit()),
             action["reason"] or "–",
         )
         for action in actions
@@ -197,7 +216,7 @@ def error_in_words(view: SourceView, zone: str) -> str:
         return "No forecast was stored for the last 24 h of measurements."
     divisor, unit = power_unit(max(error["mae"], capacity_kw or 0))
     if view.source.kind == "market":
-        divisor, unit = 1.0, "EUR/MWh"
+        divisor, unit = 1.0, price_unit()
     words = (
         f"Last 24 h, to {clock(error['end'], zone)}: mean absolute error "
         f"{amount(error['mae'] / divisor, unit)}"
@@ -217,9 +236,9 @@ def cost_section(content: Content) -> Section:
             "cost", title, missing("There is no plan to value.", "python optimization.py")
         )
     none = money.total_eur["no_battery"]
-    rows = [("Without battery", euro(none), "–")]
+    rows = [("Without battery", money_text(none), "–")]
     rows += [
-        (label, euro(money.total_eur[name]), euro(none - money.total_eur[name]))
+        (label, money_text(money.total_eur[name]), money_text(none - money.total_eur[name]))
         for name, label, *_ in money.ways
     ]
     listed = table(("Way", "Cost|", "Saved|"), rows)
@@ -245,7 +264,7 @@ def leaderboard_section(content: Content) -> Section:
         "The filled mark is the champion."
     )
     unit = {
-        view.source.source_id: "EUR/MWh" if view.source.kind == "market" else "kW"
+        view.source.source_id: price_unit() if view.source.kind == "market" else "kW"
         for view in content.views
     }
     rows = [

@@ -5,7 +5,7 @@ All amounts of money are costs, positive when paid.
     python -c "from vpp.report.views import Content; print(Content('Home', 'UTC'))"
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -75,24 +75,30 @@ class Content:
     ----------
     site, zone : name and time zone of the site.
     data_end : end of the measurements.
+    behind : sources that are not current, each with its reason.
     run, schedule, states : the run that is shown, empty without one.
+    devices : its rows of `device_states`, of vehicles and other flexible loads.
     batteries : as the run was made with them.
     money : the run's.
     views : one of each source.
     leaderboard : models of each source with their errors.
     stream : state of each topic.
     rows : rows stored of each kind of message.
+    currency : label of all money.
     """
 
     site: str
     zone: str
     data_end: pd.Timestamp | None = None
+    behind: Mapping[str, str] = field(default_factory=dict)
     run: dict = field(default_factory=dict)
     schedule: pd.DataFrame | None = None
     states: pd.DataFrame = field(default_factory=pd.DataFrame)
+    devices: pd.DataFrame = field(default_factory=pd.DataFrame)
     batteries: tuple[BatteryParameters, ...] = ()
     money: Money | None = None
     views: tuple[SourceView, ...] = ()
     leaderboard: Sequence[dict] = ()
     stream: Sequence[dict] = ()
     rows: dict[str, int] = field(default_factory=dict)
+    currency: str = "EUR"

@@ -6,12 +6,15 @@ Numbers have few digits: the page is for reading, the tables of the scripts have
 """
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import pandas as pd
 
 MW_FROM_KW = 10_000.0  # from here on powers are shown in MW
+_currency: ContextVar[str] = ContextVar("currency", default="EUR")
 
 
 def power_unit(largest_kw: float) -> tuple[float, str]:
@@ -43,11 +46,36 @@ def power(kw: float) -> str:
     return amount(kw / 1000, "MW") if abs(kw) >= 1000 else amount(kw, "kW")
 
 
-def euro(value: float | None) -> str:
-    """An amount of money [EUR], to the cent below a thousand; – for None."""
+def currency() -> str:
+    """The label of money on the page that is being written."""
+    return _currency.get()
+
+
+@contextmanager
+def shown_in(label: str) -> Iterator[None]:
+    """Label all money that is written inside with a currency.
+
+    Parameters
+    ----------
+    label : such as EUR."""
+    token = _currency.set(label)
+    try:
+        yield
+    finally:
+        _currency.reset(token)
+
+
+def money_text(value: float | None) -> str:
+    """An amount of money in the page's currency, to the cent below a thousand; – for None."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{'−' * (value <= -0.005)}{abs(value):,.{0 if abs(value) >= 1000 else 2}f} €"
+    label = "€" if currency() == "EUR" else currency()
+    return f"{'−' * (value <= -0.005)}{abs(value):,.{0 if abs(value) >= 1000 else 2}f} {label}"
+
+
+def price_unit() -> str:
+    """The unit of prices, such as EUR/MWh."""
+    return f"{currency()}/MWh"
 
 
 def clock(time: pd.Timestamp, zone: str, with_day: bool = True, with_year: bool = False) -> str:

@@ -9,6 +9,8 @@ import zoneinfo
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from vpp.runtime.errors import FieldError
 
 USUAL_COUNTRY = "LU"  # is not looked up: the library takes a while to import
@@ -57,7 +59,12 @@ class Section:
                 _check_bounds(item.name, value, meta["low"], meta["high"], meta["above"])
 
 
-def _check_bounds(key: str, value: float, low: float, high: float, above: float) -> None:
+def _check_bounds(key: str, value: Any, low: float, high: float, above: float) -> None:
+    if isinstance(value, np.ndarray):
+        wrong = np.flatnonzero((value < low) | (value > high) | (value <= above))
+        if len(wrong):
+            _check_bounds(f"{key}[{wrong[0]}]", value[wrong[0]].item(), low, high, above)
+        return
     if low <= value <= high and value > above:
         return
     expected = "a number"

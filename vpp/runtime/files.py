@@ -257,6 +257,36 @@ def replacing_files(folder: Path | str) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def locked_folder(folder: Path | str) -> Iterator[None]:
+    """Hold the lock of a folder while its files are changed; wait for it if another has it.
+
+    The kernel frees it when its holder dies. It leaves no file behind. A folder that is not there
+    is made.
+
+    Parameters
+    ----------
+    folder : to lock.
+
+    Raises
+    ------
+    DataFileError : it cannot be made or opened.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise DataFileError(
+            f"{shown(Path(folder))}: cannot be written: {error.strerror or error}; nothing was "
+            "changed, choose another folder"
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 class FileLock:
     """A lock that the kernel frees when its holder dies, so that none is left behind by a kill.
 

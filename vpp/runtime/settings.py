@@ -12,6 +12,12 @@ from pathlib import Path
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
+from vpp.runtime.flexible_settings import (
+    DeferrableParameters,
+    HeatParameters,
+    VehicleParameters,
+)
+from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
 
 EMBEDDED = "embedded"
 
@@ -41,14 +47,17 @@ class Database(Section):
     wait_s : how long a command waits for a server before it gives up.
     compress_after_days : TimescaleDB (Community build) only: chunks older than so many days are
         compressed.
-    retention_days : TimescaleDB (Community build) only: chunks older than so many days are dropped;
-        0: none.
+    retention_days : TimescaleDB (Community build) only: chunks of measurements older than so many
+        days are dropped; 0: none.
+    results_retention_days : forecasts, plans and battery states that are older than so many days
+        are deleted; 0: none.
     """
 
     url: str = EMBEDDED
     wait_s: float = number(30.0, 0, 3600)
     compress_after_days: int = number(7, 1)
     retention_days: int = number(0, 0)
+    results_retention_days: int = number(0, 0, 36525)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,8 @@ class Kafka(Section):
     latest_days_ahead : a record more days ahead of the clock is dead-lettered.
     price_min_eur_per_mwh : a lower price is dead-lettered.
     price_max_eur_per_mwh : a higher price is dead-lettered.
+    metrics_port : a sink serves metrics for Prometheus on this port; 0: none.
+    metrics_host : address of that port; 0.0.0.0 opens it to other machines.
     """
 
     bootstrap_servers: str = EMBEDDED
@@ -109,6 +120,8 @@ class Kafka(Section):
     latest_days_ahead: float = number(7.0, 0, 36525)
     price_min_eur_per_mwh: float = -1000.0
     price_max_eur_per_mwh: float = 10000.0
+    metrics_port: int = number(0, 0, 65535)
+    metrics_host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,8 @@ class Forecast(Section):
     Parameters
     ----------
     horizon_h : a forecast covers so many hours.
+    stale_after_h : a source whose newest value is so many hours older than the newest of the others
+        is not current: a stand-in forecasts it, and the others do not wait for it.
     measurement_delay_min : a measurement is known so long after its interval's end.
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.
@@ -186,6 +201,7 @@ class Forecast(Section):
     """
 
     horizon_h: int = number(48, 1, 24 * 14)
+    stale_after_h: float = number(6.0, above=0)
     measurement_delay_min: float = number(0.0, 0)
     price_publication: str = "13:00"
     price_publication_zone: str = "Europe/Brussels"
@@ -242,96 +258,29 @@ class Mlflow(Section):
 
 
 @dataclass(frozen=True)
-class Grid(Section):
-    """`[grid]`: limits and fees of the grid connection.
+class Connect(Section):
+    """`[connect]`: where `sources.py fetch` finds its providers.
 
     Parameters
     ----------
-    import_limit_kw : largest power from the grid; inf: no limit.
-    export_limit_kw : largest power to the grid; inf: no limit.
-    import_fee_eur_per_mwh : paid for each imported MWh on top of the day-ahead price.
-    export_fee_eur_per_mwh : kept back from the price of each exported MWh.
-    peak_price_eur_per_kw : on the highest mean import of an interval of the month; a plan across
-        its end, or a backtest, is billed as if it were one month.
-    peak_interval_min : length of those intervals.
+    cache_h : a raw answer in the state folder is used again for so many hours; 0: never.
+    open_meteo_url : base URL; {host} stands for archive-api, previous-runs-api and api.
+    energy_charts_url : base URL.
+    smard_url : base URL.
+    entsoe_url : base URL.
+    entsoe_key : key of one's own for ENTSO-E.
+    octopus_url : base URL.
+    pvgis_url : base URL.
     """
 
-    import_limit_kw: float = number(10_000.0, 0)
-    export_limit_kw: float = number(10_000.0, 0)
-    import_fee_eur_per_mwh: float = 10.0
-    export_fee_eur_per_mwh: float = 0.0
-    peak_price_eur_per_kw: float = number(0.0, 0)
-    peak_interval_min: int = number(60, 5)
-
-
-@dataclass(frozen=True)
-class Optimization(Section):
-    """`[optimization]`: solver, reach of a plan, and price of CO2.
-
-    Parameters
-    ----------
-    solver : highs or cbc.
-    time_limit_s : the solver stops after so many seconds; the plan then states its gap.
-    gap : relative gap at which a plan counts as optimal.
-    horizon_h : a plan covers so many hours, as far as there are forecasts.
-    co2_price_eur_per_t : price of the CO2 of imports.
-    co2_kg_per_mwh : CO2 of each imported MWh.
-    """
-
-    solver: str = choice("highs", "highs", "cbc")
-    time_limit_s: float = number(60.0, above=0)
-    gap: float = number(1e-6, 0, 1)
-    horizon_h: int = number(36, 1, 24 * 14)
-    co2_price_eur_per_t: float = number(0.0, 0)
-    co2_kg_per_mwh: float = number(0.0, 0)
-
-
-@dataclass(frozen=True)
-class BatteryParameters(Section):
-    """A battery as its data sheet states it.
-
-    Powers at the AC terminals [kW], capacity [kWh], efficiencies and SOC as fractions.
-
-    Parameters
-    ----------
-    battery_id : the NAME of its section.
-    capacity_kwh : energy between a state of charge of 0 and of 1.
-    charge_kw : largest charging power.
-    discharge_kw : largest discharging power.
-    eta_charge : stored energy over charged energy.
-    eta_discharge : delivered energy over energy taken from the store.
-    soc_min : lowest state of charge that plans use.
-    soc_max : highest state of charge that plans use.
-    soc_initial : state of charge where the database holds no measured or simulated one.
-    self_discharge_per_h : fraction of the stored energy lost in an hour.
-    wear_eur_per_mwh : cost of ageing for each MWh discharged.
-    cycles_per_day_max : most cycles of a local day; one cycle is capacity_kwh discharged; empty: no
-        limit.
-    """
-
-    battery_id: str
-    capacity_kwh: float = number(2000.0, above=0)
-    charge_kw: float = number(1000.0, 0)
-    discharge_kw: float = number(1000.0, 0)
-    eta_charge: float = number(0.95, high=1, above=0)
-    eta_discharge: float = number(0.95, high=1, above=0)
-    soc_min: float = number(0.05, 0, 1)
-    soc_max: float = number(0.95, 0, 1)
-    soc_initial: float = number(0.5, 0, 1)
-    self_discharge_per_h: float = number(0.0, 0, 1)
-    wear_eur_per_mwh: float = number(0.0, 0)
-    cycles_per_day_max: float | None = number(None, above=0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.soc_min > self.soc_max:
-            expected = f"a fraction not above soc_max = {self.soc_max:g}"
-            raise FieldError("soc_min", self.soc_min, expected)
-
-    @property
-    def round_trip_efficiency(self) -> float:
-        """Delivered over charged energy at the AC terminals."""
-        return self.eta_charge * self.eta_discharge
+    cache_h: float = number(1.0, 0)
+    open_meteo_url: str = "https://{host}.open-meteo.com"
+    energy_charts_url: str = "https://api.energy-charts.info"
+    smard_url: str = "https://www.smard.de/app/chart_data"
+    entsoe_url: str = "https://web-api.tp.entsoe.eu/api"
+    entsoe_key: str = ""
+    octopus_url: str = "https://api.octopus.energy"
+    pvgis_url: str = "https://re.jrc.ec.europa.eu/api/v5_3"
 
 
 @dataclass(frozen=True)
@@ -341,9 +290,11 @@ class Config:
     Parameters
     ----------
     path : the file that was read, or the one that would have been.
-    paths, database, kafka, site, generation, forecast, training, mlflow, grid, optimization : the
-        sections of these names.
+    paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
+    grid, tariff, connect, optimization : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
+    vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
+        `[heat:NAME]` sections.
     kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
     """
 
@@ -357,13 +308,27 @@ class Config:
     training: Training
     mlflow: Mlflow
     grid: Grid
+    tariff: Tariff
+    connect: Connect
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
+    vehicles: tuple[VehicleParameters, ...] = ()
+    deferrable_loads: tuple[DeferrableParameters, ...] = ()
+    heat_stores: tuple[HeatParameters, ...] = ()
     kafka_client: tuple[tuple[str, str], ...] = ()
 
 
+# Sections that have a name of their own: `[battery:NAME]`; word, attribute of `Config`, class, and
+# the field of the name.
+NAMED: dict[str, tuple[str, type[Section], str]] = {
+    "battery": ("batteries", BatteryParameters, "battery_id"),
+    "vehicle": ("vehicles", VehicleParameters, "vehicle_id"),
+    "deferrable": ("deferrable_loads", DeferrableParameters, "load_id"),
+    "heat": ("heat_stores", HeatParameters, "store_id"),
+}
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
-    if name not in ("path", "batteries", "kafka_client")
+    if name not in ("path", "kafka_client")
+    and name not in [attribute for attribute, *_ in NAMED.values()]
 }

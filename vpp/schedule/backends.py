@@ -1,21 +1,22 @@
-"""HiGHS and CBC: a schedule's model handed over and solved, and their answer in the model's order.
+"""HiGHS and CBC: a model handed over once, and solved for one objective after the other.
 
-HiGHS gets the model as matrices in one call, CBC by PuLP's own way. Pure: reads and writes nothing.
+HiGHS gets the model as matrices in one call and keeps it, with its basis; CBC gets the PuLP problem
+each time. Pure: reads and writes nothing.
 
     python optimization.py solve --input examples/problem.json --output result.json
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
+from typing import Protocol
 
 import highspy
 import numpy as np
 import pulp
 
-from vpp.schedule.columns import INFINITE
-from vpp.schedule.constraints import Model
-from vpp.schedule.programme import garbage_kept
+from vpp.schedule.draft import INFINITE, Matrices, Model
+from vpp.schedule.programme import Constraint, Terms
 
 # The relaxation is so tight that rounding it finds the optimum; other searches for schedules would
 # take most of the time.
@@ -23,6 +24,10 @@ HIGHS_SEARCHES = {
     f"mip_heuristic_run_{name}": False
     for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")
 }
+DUAL, PRIMAL = 1, 4  # HiGHS's simplex_strategy: a new objective leaves the basis feasible
+# A reduced cost or dual above this share of the largest coefficient holds its variable or
+# constraint; those of an optimal basis are exact but for rounding.
+DUAL_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,10 @@ class Outcome:
     ----------
     status : `optimal`, `limit` (of time) or `infeasible`.
     values : of the variables, if there are some.
-    objective, bound : cost of the values, and what nothing can cost less than [EUR/1000];
-        minus infinity where nothing is proven.
+    objective, bound : cost of the values, and what nothing can cost less than, in the unit of the
+        objective; minus infinity where nothing is proven.
     reduced_costs : of the variables; None after a mixed-integer solve.
     duals : of the constraints; None after a mixed-integer solve.
-    basis : where HiGHS can start from again.
     """
 
     status: str
@@ -46,7 +50,6 @@ class Outcome:
     bound: float = -INFINITE
     reduced_costs: np.ndarray | None = None
     duals: np.ndarray | None = None
-    basis: highspy.HighsBasis | None = None
 
     @property
     def found(self) -> np.ndarray:
@@ -61,63 +64,75 @@ class Outcome:
         return self.values
 
 
-@dataclass(frozen=True, eq=False)
-class Matrices:
-    """A model as numpy arrays, by rows, in the order of its variables and constraints.
+class Run(Protocol):
+    """A model in a solver, of which objective and limits change from solve to solve."""
 
-    Parameters
-    ----------
-    cost, lower, upper, integral : of the variables; `integral` is 1 for a binary.
-    row_lower, row_upper : bounds of the constraints.
-    starts, index, value : the matrix: where each row starts in `index` (columns) and `value`.
-    """
+    def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
+        """The least of an objective.
 
-    cost: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    integral: np.ndarray
-    row_lower: np.ndarray
-    row_upper: np.ndarray
-    starts: np.ndarray
-    index: np.ndarray
-    value: np.ndarray
+        Parameters
+        ----------
+        cost : of each variable.
+        limit_s : most time [s].
+        gap : relative gap at which a mixed-integer solve may stop.
+        """
 
+    def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
+        """Keep a linear programme at its optimum, whatever it is asked for next.
 
-@garbage_kept()
-def matrices(model: Model) -> Matrices:
-    """Read the PuLP model out in one go.
+        At the optimum every variable with a reduced cost stays where it is, and so does every
+        constraint with a dual (complementary slackness): what is left is all that is as good.
 
-    PuLP sorts variables by name, so each carries its column.
+        Parameters
+        ----------
+        outcome : the optimum, with duals.
+        cost : of each variable in it.
+        """
 
-    Parameters
-    ----------
-    model : the model.
+    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
+        """Whether no other values of a linear programme are as good.
 
-    Returns
-    -------
-    Its matrices.
-    """
-    variables, constraints = model.variables, model.lp.constraints()
-    count, rows = len(variables), len(constraints)
-    expressions = [constraint.expr for constraint in constraints]
-    lower = np.fromiter((variable.lowBound for variable in variables), float, count)
-    upper = np.array([variable.upBound for variable in variables], dtype=float)
-    upper[np.isnan(upper)] = INFINITE  # None
-    integral, cost = np.zeros(count, dtype=np.int32), np.zeros(count)
-    if "binaries" in model.columns:
-        binaries = model.columns["binaries"]
-        whole = [variable.cat == pulp.LpInteger for variable in binaries.variables]
-        integral[binaries.first :] = whole
-    objective = model.lp.objective
-    cost[[variable.column for variable in objective]] = list(objective.values())
-    right = -np.fromiter((constraint.constant for constraint in constraints), float, rows)
-    sense = np.fromiter((constraint.sense for constraint in constraints), np.int8, rows)
-    index = np.fromiter((variable.column for terms in expressions for variable in terms), np.int32)
-    value = np.fromiter(chain.from_iterable(terms.values() for terms in expressions), float)
-    starts = np.cumsum([0, *map(len, expressions)], dtype=np.int32)
-    row_lower = np.where(sense == pulp.LpConstraintLE, -INFINITE, right)
-    row_upper = np.where(sense == pulp.LpConstraintGE, INFINITE, right)
-    return Matrices(cost, lower, upper, integral, row_lower, row_upper, starts[:-1], index, value)
+        Parameters
+        ----------
+        outcome : the optimum that the solver has just found.
+        cost : of each variable in it.
+
+        Returns
+        -------
+        True where it is known.
+        """
+
+    def cap(self, cost: np.ndarray, most: float) -> int:
+        """Keep an objective at or below a number.
+
+        Parameters
+        ----------
+        cost : of each variable.
+        most : the number.
+
+        Returns
+        -------
+        Number of caps before it.
+        """
+
+    def uncap(self, count: int) -> None:
+        """Take out caps.
+
+        Parameters
+        ----------
+        count : how many stay.
+        """
+
+    def choose(self, values: np.ndarray) -> None:
+        """Make the linear programme of the choices that binaries made.
+
+        Parameters
+        ----------
+        values : of the variables.
+        """
+
+    def release(self) -> None:
+        """Make the mixed-integer model of it again, without what was held since."""
 
 
 def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
@@ -139,7 +154,8 @@ def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.High
         "threads": 1,
         "time_limit": max(time_limit_s, 0.0),
         "mip_rel_gap": gap,
-        "mip_abs_gap": 1e-6,
+        "mip_abs_gap": 1e-9,
+        "mip_feasibility_tolerance": 1e-9,
     }
     for name, value in (options | HIGHS_SEARCHES).items():
         highs.setOptionValue(name, value)
@@ -162,7 +178,7 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
     Parameters
     ----------
     highs : the solver after its run.
-    priced : whether duals, reduced costs and the basis are wanted.
+    priced : whether duals and reduced costs are wanted.
 
     Returns
     -------
@@ -188,68 +204,206 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
         bound=bound,
         reduced_costs=np.array(solution.col_dual) if priced else None,
         duals=np.array(solution.row_dual) if priced else None,
-        basis=highs.getBasis() if priced and optimal else None,
     )
 
 
-def run_highs(
-    model: Model, time_limit_s: float, basis: highspy.HighsBasis | None = None
-) -> Outcome:
-    """Solve a model with HiGHS.
+class _HighsRun:
+    """A model in HiGHS, as `Run` has it."""
 
-    Parameters
-    ----------
-    model : the model.
-    time_limit_s : most time of the solve [s].
-    basis : where to start from.
+    def __init__(self, model: Model, gap: float) -> None:
+        matrix = model.matrices
+        self.model, self.highs = model, new_highs(matrix, 0.0, gap)
+        self.every = np.arange(len(matrix.cost), dtype=np.int32)
+        self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
+        self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
+        self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
+        self.before: list[np.ndarray] = []
 
-    Returns
-    -------
-    The answer.
-    """
-    highs = new_highs(matrices(model), time_limit_s, model.problem.gap)
-    if basis is not None:
-        highs.setBasis(basis)
-    highs.run()
-    return highs_outcome(highs)
+    def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
+        """The least of an objective; see `Run`."""
+        if cost is not self.cost:
+            self.highs.changeColsCost(len(self.every), self.every, cost)
+            self.cost = cost
+        if self.integral:
+            # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
+            # worse one for the optimum, with a bound above the best
+            self.highs.setOptionValue("mip_rel_gap", gap)
+        else:
+            self.highs.setOptionValue("simplex_strategy", PRIMAL if self.based else DUAL)
+        # the clock of HiGHS runs on from one solve to the next
+        limit = self.highs.getRunTime() + max(limit_s, 0.0)
+        self.highs.setOptionValue("time_limit", limit)
+        self.highs.run()
+        self.based = not self.integral
+        return highs_outcome(self.highs)
+
+    def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
+        """Keep the optimum; see `Run`."""
+        if outcome.reduced_costs is None or outcome.duals is None:
+            raise ValueError("an optimum without duals")
+        least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
+        held = np.flatnonzero(np.abs(outcome.reduced_costs) > least).astype(np.int32)
+        values = np.where(outcome.reduced_costs[held] > 0, self.lower[held], self.upper[held])
+        held, values = held[np.isfinite(values)], values[np.isfinite(values)]
+        self.lower[held] = self.upper[held] = values
+        self.highs.changeColsBounds(len(held), held, values, values)
+        free = self.row_lower < self.row_upper
+        rows = np.flatnonzero(free & (np.abs(outcome.duals) > least)).astype(np.int32)
+        # a positive dual is that of the lower bound
+        right = np.where(outcome.duals[rows] > 0, self.row_lower[rows], self.row_upper[rows])
+        rows, right = rows[np.isfinite(right)], right[np.isfinite(right)]
+        self.row_lower[rows] = self.row_upper[rows] = right
+        self.highs.changeRowsBounds(len(rows), rows, right, right)  # type: ignore[attr-defined]
+
+    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
+        """Whether nothing outside the basis is free of cost; see `Run`."""
+        if outcome.reduced_costs is None or outcome.duals is None:
+            return False
+        least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
+        basis, basic = self.highs.getBasis(), highspy.HighsBasisStatus.kBasic
+        for statuses, costs, low, high in (
+            (basis.col_status, outcome.reduced_costs, self.lower, self.upper),
+            (basis.row_status, outcome.duals, self.row_lower, self.row_upper),
+        ):
+            could_move = np.flatnonzero((np.abs(costs) <= least) & (low < high)).tolist()
+            if any(statuses[j] != basic for j in could_move):
+                return False
+        return True
+
+    def cap(self, cost: np.ndarray, most: float) -> int:
+        """Keep an objective at or below a number; see `Run`."""
+        named, count = np.flatnonzero(cost).astype(np.int32), len(self.row_lower)
+        self.highs.addRow(-INFINITE, most, len(named), named, cost[named])
+        self.row_lower = np.append(self.row_lower, -INFINITE)
+        self.row_upper = np.append(self.row_upper, most)
+        return count - len(self.model.matrices.row_lower)
+
+    def uncap(self, count: int) -> None:
+        """Take out caps; see `Run`."""
+        first = len(self.model.matrices.row_lower) + count
+        rows = np.arange(first, len(self.row_lower), dtype=np.int32)
+        self.highs.deleteRows(len(rows), rows)
+        self.row_lower, self.row_upper = self.row_lower[:first], self.row_upper[:first]
+
+    def choose(self, values: np.ndarray) -> None:
+        """The linear programme of the binaries' choices; see `Run`."""
+        sides = (self.lower, self.upper, self.row_lower, self.row_upper)
+        self.before = [side.copy() for side in sides]
+        caps = np.arange(len(self.model.matrices.row_lower), len(self.row_upper), dtype=np.int32)
+        self._loosen(caps)
+        whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
+        chosen = np.clip(np.round(values[whole]), self.lower[whole], self.upper[whole])
+        self.lower[whole] = self.upper[whole] = chosen
+        continuous = np.full(len(whole), highspy.HighsVarType.kContinuous)
+        self.highs.changeColsIntegrality(len(whole), whole, continuous)
+        self.highs.changeColsBounds(len(whole), whole, chosen, chosen)
+        self.integral = False
+        for rows in self.model.rows.values():
+            if rows.implied:
+                self._loosen(np.arange(rows.first, rows.first + len(rows), dtype=np.int32))
+
+    def _loosen(self, rows: np.ndarray) -> None:
+        """Let constraints hold nothing."""
+        self.row_lower[rows], self.row_upper[rows] = -INFINITE, INFINITE
+        bounds = (self.row_lower[rows], self.row_upper[rows])
+        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
+
+    def release(self) -> None:
+        """The mixed-integer model again; see `Run`."""
+        self.lower, self.upper, self.row_lower, self.row_upper = self.before
+        every, rows = self.every, np.arange(len(self.row_lower), dtype=np.int32)
+        self.highs.changeColsBounds(len(every), every, self.lower, self.upper)
+        bounds = (self.row_lower, self.row_upper)
+        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
+        whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
+        kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
+        self.highs.changeColsIntegrality(len(whole), whole, kinds)
+        self.integral, self.based = True, False
 
 
-def run_cbc(model: Model, time_limit_s: float, basis: highspy.HighsBasis | None = None) -> Outcome:
-    """Solve a model with the CBC that PuLP brings along.
+class _CbcRun:
+    """A model in the CBC that PuLP brings along, as `Run` has it."""
 
-    Parameters
-    ----------
-    model : the model.
-    time_limit_s : most time of the solve [s].
-    basis : not used; CBC starts anew.
+    def __init__(self, model: Model, gap: float) -> None:
+        self.model, self.lp, self.caps = model, model.lp, 0
 
-    Returns
-    -------
-    The answer.
-    """
-    lp, gap, options = model.lp, model.problem.gap, ["primalT 1e-9", "dualT 1e-9"]
-    limit_s, started = max(time_limit_s, 1e-3), time.monotonic()
-    lp.solve(
-        pulp.PULP_CBC_CMD(msg=False, timeLimit=limit_s, gapRel=gap, gapAbs=1e-6, options=options)
-    )
-    if lp.status == pulp.LpStatusInfeasible:
-        # CBC now and then calls a model infeasible because its time ran out; a hard one is then
-        # solved with limits that bend, but after a soft one nothing is left
-        late = model.soft and time.monotonic() - started >= limit_s
-        return Outcome("limit" if late else "infeasible")
-    variables = model.variables
-    if lp.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
-        return Outcome("limit")
-    values = np.array([variable.varValue or 0.0 for variable in variables])
-    objective = pulp.value(lp.objective)
-    if lp.sol_status != pulp.LpSolutionOptimal:
-        return Outcome("limit", values, objective)
-    if any(variable.cat == pulp.LpInteger for variable in variables):
-        # CBC through PuLP does not tell its bound; an optimum is within the gap asked for
-        return Outcome("optimal", values, objective, objective - gap * abs(objective))
-    duals = np.array([constraint.pi or 0.0 for constraint in lp.constraints()])
-    reduced = np.array([variable.dj or 0.0 for variable in variables])
-    return Outcome("optimal", values, objective, objective, reduced, duals)
+    def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
+        """The least of an objective; see `Run`."""
+        lp, variables = self.lp, self.model.variables
+        named = np.flatnonzero(cost).tolist()
+        lp.setObjective(Terms((variables[j], float(cost[j])) for j in named))
+        options = ["primalT 1e-9", "dualT 1e-9"]
+        limit_s, started = max(limit_s, 1e-3), time.monotonic()
+        lp.solve(
+            pulp.PULP_CBC_CMD(
+                msg=False, timeLimit=limit_s, gapRel=gap, gapAbs=1e-6, options=options
+            )
+        )
+        if lp.status == pulp.LpStatusInfeasible:
+            # CBC now and then calls a model infeasible because its time ran out; a hard one is then
+            # solved with limits that bend, but after a soft one nothing is left
+            late = self.model.soft and time.monotonic() - started >= limit_s
+            return Outcome("limit" if late else "infeasible")
+        if lp.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+            return Outcome("limit")
+        values = np.array([variable.varValue or 0.0 for variable in variables])
+        objective = float(cost @ values)
+        if lp.sol_status != pulp.LpSolutionOptimal:
+            return Outcome("limit", values, objective)
+        if any(variable.cat == pulp.LpInteger for variable in variables):
+            # CBC through PuLP does not tell its bound; an optimum is within the gap asked for
+            return Outcome("optimal", values, objective, objective - gap * abs(objective))
+        duals = np.array([constraint.pi or 0.0 for constraint in lp.constraints()])
+        reduced = np.array([variable.dj or 0.0 for variable in variables])
+        return Outcome("optimal", values, objective, objective, reduced, duals)
+
+    def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
+        """Keep the optimum; see `Run`."""
+        if outcome.reduced_costs is None or outcome.duals is None:
+            raise ValueError("an optimum without duals")
+        # CBC writes its answer with few digits
+        least = 1e3 * DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
+        for j in np.flatnonzero(np.abs(outcome.reduced_costs) > least).tolist():
+            variable = self.model.variables[j]
+            bound = variable.lowBound if outcome.reduced_costs[j] > 0 else variable.upBound
+            if bound is not None:
+                variable.bounds(bound, bound)
+        constraints = list(self.lp.constraints())
+        for i in np.flatnonzero(np.abs(outcome.duals) > least).tolist():
+            constraints[i].sense = pulp.LpConstraintEQ
+
+    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
+        """Not known; see `Run`."""
+        return False
+
+    def cap(self, cost: np.ndarray, most: float) -> int:
+        """Keep an objective at or below a number; see `Run`."""
+        variables, self.caps = self.model.variables, self.caps + 1
+        terms = [(variables[j], float(cost[j])) for j in np.flatnonzero(cost).tolist()]
+        name, most = f"no_more_{self.caps}", most + 1e-6 + 1e-8 * abs(most)  # of its few digits
+        self.lp.addConstraint(Constraint(terms, pulp.LpConstraintLE, name, most))
+        return self.caps - 1
+
+    def uncap(self, count: int) -> None:
+        """Not done: choices are not searched for calm with CBC."""
+
+    def release(self) -> None:
+        """Not done: choices are not searched for calm with CBC."""
+
+    def choose(self, values: np.ndarray) -> None:
+        """The linear programme of the binaries' choices; see `Run`."""
+        for variable, value in zip(self.model.variables, values.tolist(), strict=True):
+            if variable.cat == pulp.LpInteger:
+                variable.cat = pulp.LpContinuous
+                variable.bounds(round(value), round(value))
+        constraints = list(self.lp.constraints())
+        for constraint in constraints[len(self.model.matrices.row_lower) :]:
+            constraint.constant = -1e12
+        for rows in self.model.rows.values():
+            for constraint in (
+                constraints[rows.first : rows.first + len(rows)] if rows.implied else ()
+            ):
+                constraint.constant, constraint.sense = -1e12, pulp.LpConstraintLE
 
 
-SOLVERS = {"highs": run_highs, "cbc": run_cbc}
+SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": _CbcRun}

@@ -11,17 +11,23 @@ Powers are kW, prices EUR/MWh.
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vpp.runtime.errors import ConfigError, VppError
-from vpp.runtime.settings import Config, Grid, Optimization
-from vpp.schedule.devices import ScheduledBattery, SocTarget
+from vpp.runtime.settings import Config, Grid, Optimization, Tariff
+from vpp.schedule.device import Device
+from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.problem import Problem
+from vpp.schedule.problem_file import read_object
+from vpp.schedule.tariff import LocalTariff
 
-VERSION = 1  # of the stored object; migrations/0004_plan_basis.sql describes it
+# of the stored object, which migrations/0004_plan_basis.sql describes; 2 brought the tariff
+VERSION = 2
 LIMITS = ("import_limit_kw", "export_limit_kw")  # may be infinite, which JSON has no number for
 
 
@@ -43,6 +49,10 @@ class PlanBasis:
     peak_so_far_kw : highest mean import of the month before the start [kW].
     terminal_price_eur_per_mwh : worth of energy left at the end, at the bus; None before it is set.
     source_ids : the plants, loads and market of the site.
+    tariff : what a MWh costs and earns.
+    holidays_country : ISO code of the country whose public holidays the tariff counts.
+    devices : flexible loads by the field of a problem, such as `vehicles`, as they are at the start
+        and over the plan's intervals.
     """
 
     step_min: int
@@ -53,6 +63,14 @@ class PlanBasis:
     peak_so_far_kw: float = 0.0
     terminal_price_eur_per_mwh: float | None = None
     source_ids: tuple[str, ...] = ()
+    tariff: Tariff = field(default_factory=Tariff)
+    holidays_country: str = ""
+    devices: Mapping[str, tuple[Device, ...]] = field(default_factory=dict)
+
+    @property
+    def local_tariff(self) -> LocalTariff:
+        """The tariff at its place, with the fees of the grid."""
+        return LocalTariff(self.tariff, self.grid, self.time_zone, self.holidays_country)
 
 
 def basis_of(
@@ -81,31 +99,33 @@ def basis_of(
             f" expected a multiple of the plan's step, {step_min} min"
         )
     grid = dataclasses.replace(config.grid, peak_interval_min=interval)
-    return PlanBasis(step_min, config.site.time_zone, grid, config.optimization, tuple(batteries))
-
-
-def with_fees(market_price: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """The prices of a market price: the one place where fees are added.
-
-    Parameters
-    ----------
-    market_price : prices [EUR/MWh].
-    grid : the fees.
-
-    Returns
-    -------
-    Import and export prices [EUR/MWh].
-    """
-    return market_price + grid.import_fee_eur_per_mwh, market_price - grid.export_fee_eur_per_mwh
+    return PlanBasis(
+        step_min,
+        config.site.time_zone,
+        grid,
+        config.optimization,
+        tuple(batteries),
+        tariff=config.tariff,
+        holidays_country=config.site.holidays_country,
+    )
 
 
 def basis_json(basis: PlanBasis) -> dict:
     """The object that is stored for a basis."""
-    raw = {"version": VERSION} | dataclasses.asdict(basis)
+    raw = {"version": VERSION} | _plain(dataclasses.asdict(basis))
     for name in LIMITS:
         if math.isinf(raw["grid"][name]):
             raw["grid"][name] = None
     return raw
+
+
+def _plain(value: Any) -> Any:
+    """Dicts, lists and numbers in place of tuples and arrays."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
@@ -126,7 +146,7 @@ def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
     raw = run.get("basis")
     if raw is None:
         return None
-    if raw["version"] != VERSION:
+    if raw["version"] > VERSION:
         raise BasisError(
             f"run {run['run_id']}: its basis has version {raw['version']}, this code knows"
             f" {VERSION}; update the code"
@@ -135,11 +155,12 @@ def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
     limits = {name: math.inf for name in LIMITS if values["grid"][name] is None}
     values["grid"] = Grid(**values["grid"] | limits)
     values["optimization"] = Optimization(**values["optimization"])
-    values["batteries"] = tuple(map(_battery, values["batteries"]))
+    values["tariff"] = Tariff(**values.get("tariff", {}))
+    values["batteries"] = tuple(read_object(ScheduledBattery, raw) for raw in values["batteries"])
     values["source_ids"] = tuple(values["source_ids"])
+    kinds = typing.get_type_hints(Problem)
+    values["devices"] = {
+        kind: tuple(read_object(typing.get_args(kinds[kind])[0], item) for item in items)
+        for kind, items in values.get("devices", {}).items()
+    }
     return PlanBasis(**values)
-
-
-def _battery(raw: Mapping[str, Any]) -> ScheduledBattery:
-    targets = tuple(SocTarget(**target) for target in raw["soc_targets"])
-    return ScheduledBattery(**{**raw, "soc_targets": targets})

@@ -8,36 +8,25 @@ once.
 """
 
 import math
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section
 from vpp.runtime.settings import BatteryParameters
+from vpp.schedule.curves import check_curve
+from vpp.schedule.peaks import Peak
+from vpp.schedule.stated import stated
+
+__all__ = ["GridConnection", "ScheduledBattery", "SocTarget", "stated"]
 
 
-def stated(about: str, default: Any = MISSING, **bounds: float) -> Any:
-    """A field of the problem file.
-
-    Parameters
-    ----------
-    about : its meaning, with the unit.
-    default : its value where the file has none; without it the file must have one.
-    bounds : `low`, `high` and `above` (more than) of a number, `least` of each value of a series,
-        and `least_length` of a text or a list.
-
-    Returns
-    -------
-    The field of a dataclass.
-    """
-    if bounds.keys() & {"low", "high", "above"}:
-        bounds = {"low": -math.inf, "high": math.inf, "above": -math.inf} | bounds
-    return field(default=default, metadata={"about": about} | bounds)
-
-
-def _of_battery(name: str, about: str, default: Any = MISSING) -> Any:
+def _of_battery(name: str, about: str, default: Any = MISSING, **more: Any) -> Any:
     """A field of `BatteryParameters` with its bounds, and the default that it has in a file."""
     bounds = BatteryParameters.__dataclass_fields__[name].metadata
-    return field(default=default, metadata={"about": about, **bounds})
+    return field(default=default, metadata={"about": about, **bounds, **more})
 
 
 @dataclass(frozen=True)
@@ -50,20 +39,30 @@ class SocTarget(Section):
 
 @dataclass(frozen=True)
 class ScheduledBattery(BatteryParameters):
-    """A battery and what is asked of it; its defaults are those of the problem file."""
+    """A battery and what is asked of it; its defaults are those of the problem file.
+
+    Powers and SOC bounds are numbers, or arrays of one an interval: `Problem.by_interval` gives
+    them as arrays, and `at` the battery of one interval.
+    """
 
     battery_id: str = stated("a name of its own", least_length=1)
     capacity_kwh: float = _of_battery("capacity_kwh", "energy between SOC 0 and 1 [kWh]")
-    charge_kw: float = _of_battery("charge_kw", "largest charging power at the AC terminals [kW]")
+    charge_kw: float = _of_battery(
+        "charge_kw", "largest charging power at the AC terminals [kW]", series=True
+    )
     discharge_kw: float = _of_battery(
-        "discharge_kw", "largest discharging power at the AC terminals [kW]"
+        "discharge_kw", "largest discharging power at the AC terminals [kW]", series=True
     )
     eta_charge: float = _of_battery("eta_charge", "stored over charged energy", 1.0)
     eta_discharge: float = _of_battery("eta_discharge", "delivered over taken energy", 1.0)
-    soc_min: float = _of_battery("soc_min", "lower bound of SOC; bends at a penalty", 0.0)
-    soc_max: float = _of_battery("soc_max", "upper bound of SOC; bends at a penalty", 1.0)
+    soc_min: float = _of_battery(
+        "soc_min", "lower bound of SOC at the end of an interval; bends", 0.0, series=True
+    )
+    soc_max: float = _of_battery(
+        "soc_max", "upper bound of SOC at the end of an interval; bends", 1.0, series=True
+    )
     soc_initial: float = _of_battery(
-        "soc_initial", "SOC at the start, also outside the bounds; default soc_min", None
+        "soc_initial", "SOC at the start, also outside the bounds; default the first soc_min", None
     )
     self_discharge_per_h: float = _of_battery(
         "self_discharge_per_h", "fraction of the stored energy lost in an hour", 0.0
@@ -82,25 +81,94 @@ class ScheduledBattery(BatteryParameters):
         "least SOC wanted at the end of single intervals", ()
     )
 
+    charge_min_kw: float = stated("charges at 0 or at least at this power", 0.0, low=0)
+    charge_curve: tuple[tuple[float, ...], ...] = stated(
+        "[soc, kW]: charging power by SOC at the start of the interval; linear between, concave", ()
+    )
+    discharge_curve: tuple[tuple[float, ...], ...] = stated("the same of discharging power", ())
+    grid_charging: bool = stated(
+        "false: such batteries together charge no more than the renewables that are used", True
+    )
+    grid_discharging: bool = stated(
+        "false: such batteries together discharge no more than is consumed", True
+    )
+    wear_curve: tuple[tuple[float, ...], ...] = stated(
+        "[depth, EUR/MWh]: bands of the capacity up to these depths, the last 1, and the wear of"
+        " each MWh discharged from each, which rises with depth; beside wear_eur_per_mwh",
+        (),
+    )
+
     def __post_init__(self) -> None:
         if vars(self)["soc_initial"] is None:  # a number from here on
-            object.__setattr__(self, "soc_initial", self.soc_min)
+            object.__setattr__(self, "soc_initial", float(np.ravel(self.soc_min)[0]))
         super().__post_init__()
+        check_curve("charge_curve", self.charge_curve)
+        check_curve("discharge_curve", self.discharge_curve)
+        self._check_wear_curve()
+
+    def _check_wear_curve(self) -> None:
+        if not self.wear_curve:
+            return
+        shown = str([list(point) for point in self.wear_curve])
+        if any(len(point) != 2 for point in self.wear_curve):
+            raise FieldError("wear_curve", shown, "a list of [depth, EUR/MWh]")
+        depths, prices = zip(*self.wear_curve, strict=True)
+        if min(np.diff(depths, prepend=0.0)) <= 0 or depths[-1] != 1:
+            raise FieldError("wear_curve", shown, "depths that ascend to 1")
+        if min(np.diff(prices, prepend=0.0)) < 0:
+            raise FieldError("wear_curve", shown, "prices of 0 or more that rise with depth")
+
+    @staticmethod
+    def _check_soc_bounds(low: float, high: float, place: str = "") -> None:
+        lows, highs = np.ravel(low), np.ravel(high)
+        if len({1, len(lows), len(highs)}) > 2:
+            return  # the problem says which list is too short
+        wrong = np.flatnonzero(lows > highs)
+        if len(wrong):
+            t = int(wrong[0])
+            place = f"[{t}]" if max(len(lows), len(highs)) > 1 else ""
+            low_then, high_then = (float(x[t] if len(x) > 1 else x[0]) for x in (lows, highs))
+            BatteryParameters._check_soc_bounds(low_then, high_then, place)
+
+    def at(self, t: int) -> "ScheduledBattery":
+        """The battery with the powers and SOC bounds of an interval.
+
+        Parameters
+        ----------
+        t : number of the interval.
+
+        Returns
+        -------
+        The battery, with numbers in place of arrays.
+        """
+        given = {name: vars(self)[name] for name in BY_INTERVAL}
+        numbers: dict[str, Any] = {
+            name: float(value[t]) for name, value in given.items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **numbers) if numbers else self
+
+
+BY_INTERVAL = ("charge_kw", "discharge_kw", "soc_min", "soc_max")
 
 
 @dataclass(frozen=True)
 class GridConnection(Section):
     """Limits of the connection, and the price of its highest mean import of a billing period."""
 
-    import_limit_kw: float = stated("bends at a penalty; none: unlimited", math.inf, low=0)
-    export_limit_kw: float = stated("bends at a penalty; none: unlimited", math.inf, low=0)
+    import_limit_kw: float = stated(
+        "bends; none: unlimited", math.inf, low=0, series=True, null=math.inf
+    )
+    export_limit_kw: float = stated(
+        "bends; none: unlimited", math.inf, low=0, series=True, null=math.inf
+    )
     peak_price_eur_per_kw: float = stated(
         "on the highest mean import of an interval of the billing period", 0.0, low=0
     )
     peak_so_far_kw: float = stated("highest mean import of the billing period so far", 0.0, low=0)
     peak_interval_min: int | None = stated(
-        "length of the intervals of the peak price, aligned to the clock; a multiple of step_min;"
-        " default step_min",
+        "length of the intervals of the peak price, aligned to the local clock; a multiple of"
+        " step_min; default step_min",
         None,
         low=1,
     )
+    peaks: tuple[Peak, ...] = stated("prices of peaks, of which each may have its own window", ())

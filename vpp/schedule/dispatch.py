@@ -4,12 +4,15 @@ cycles, and settled by the grid.
 Powers are means over an interval at the AC terminals [kW], positive where a battery charges.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from vpp.schedule.battery import Battery, energy_kwh, stored_kwh
+from vpp.schedule.bank import Bank
+from vpp.schedule.battery import Battery
+from vpp.schedule.checks import Arrays, rounding
 from vpp.schedule.problem import Problem, Schedule
 
 
@@ -18,6 +21,7 @@ def settle(
     charge_kw: np.ndarray,
     discharge_kw: np.ndarray,
     curtailed_kw: np.ndarray | None = None,
+    devices: Mapping[str, Arrays] | None = None,
 ) -> Schedule:
     """The schedule in which the batteries do this and the grid connection takes the rest.
 
@@ -27,42 +31,74 @@ def settle(
     charge_kw, discharge_kw : powers of the batteries [kW] (battery, interval).
     curtailed_kw : curtailed renewables [kW]; by default each interval curtails what is cheapest at
         its own prices and grid limits.
+    devices : arrays of each other device by its key; by default they do what they must.
 
     Returns
     -------
     The schedule; its balances hold exactly.
+
+    Raises
+    ------
+    ValueError : powers of more or fewer batteries or intervals than there are.
     """
+    if devices is None:
+        devices = idle_devices(problem)
     net = problem.load_kw + charge_kw.sum(axis=0) - discharge_kw.sum(axis=0) - problem.renewables_kw
+    for key, _, device in problem.devices:
+        net = net + device.net_kw(devices[key])
     if curtailed_kw is None:
-        curtailed_kw = np.zeros(problem.intervals)
-        if problem.curtailable:
-            grid = problem.grid
-            bends = (
-                -net,
-                problem.renewables_kw,
-                -net - grid.export_limit_kw,
-                grid.import_limit_kw - net,
-            )
-            choices = np.clip(np.stack((curtailed_kw, *bends)), 0.0, problem.renewables_kw)
-            imports, exports = np.maximum(net + choices, 0.0), np.maximum(-net - choices, 0.0)
-            over = np.maximum(imports - grid.import_limit_kw, 0.0) + np.maximum(
-                exports - grid.export_limit_kw, 0.0
-            )
-            costs = (
-                imports * problem.import_cost_eur_per_mwh
-                - exports * problem.export_price_eur_per_mwh
-            )
-            best = np.argmin(costs + over * problem.penalties.grid_eur_per_mwh, axis=0)
-            curtailed_kw = choices[best, np.arange(problem.intervals)]
+        curtailed_kw = _cheapest_curtailment(problem, net)
     net = net + curtailed_kw
-    socs = [
-        stored_kwh(battery, c, d, problem.hours) / battery.capacity_kwh
-        for battery, c, d in zip(problem.batteries, charge_kw, discharge_kw, strict=True)
-    ]
-    soc = np.array(socs).reshape(len(problem.batteries), problem.intervals)
-    return Schedule(
-        charge_kw, discharge_kw, curtailed_kw, np.maximum(net, 0.0), np.maximum(-net, 0.0), soc
-    )
+    stack, shape = problem.stack, (len(problem.batteries), problem.intervals)
+    if charge_kw.shape != shape or discharge_kw.shape != shape:
+        raise ValueError(
+            f"argument of shape {charge_kw.shape}; expected (battery, interval) {shape}"
+        )
+    soc = stack.stored_kwh(charge_kw, discharge_kw) / stack.capacity_kwh
+    powers = (np.maximum(net, 0.0), np.maximum(-net, 0.0))
+    return Schedule(charge_kw, discharge_kw, curtailed_kw, *powers, soc, dict(devices))
+
+
+def idle_devices(problem: Problem) -> dict[str, Arrays]:
+    """Arrays of all devices beside batteries, by their keys, in which they do what they must."""
+    return {key: device.idle(problem.horizon) for key, _, device in problem.devices}
+
+
+def with_load_of(problem: Problem, devices: Mapping[str, Arrays]) -> Problem:
+    """The problem in which devices beside batteries are a part of the load.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    devices : arrays of each by its key.
+
+    Returns
+    -------
+    The problem with batteries alone.
+    """
+    if not problem.devices:
+        return problem
+    load = problem.load_kw + sum(device.net_kw(devices[key]) for key, _, device in problem.devices)
+    kinds: dict[str, Any] = {path.partition("[")[0]: () for _, path, _ in problem.devices}
+    return replace(problem, load_kw=load, **kinds)
+
+
+def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
+    """Curtailed renewables [kW] that break grid limits least, and then cost least."""
+    none = np.zeros(problem.intervals)
+    if not problem.curtailable:
+        return none
+    most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
+    bends = [-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw]
+    if problem.settlement.position_kw is not None:
+        bends.append(problem.settlement.position_kw - net_kw)
+    choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
+    imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
+    over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
+    costs = problem.settlement.energy_eur(imports, exports)
+    least = over.min(axis=0)
+    costs = np.where(over <= least + rounding(least), costs, np.inf)
+    return choices[np.argmin(costs, axis=0), np.arange(problem.intervals)]
 
 
 def within_grid(
@@ -90,25 +126,64 @@ def within_grid(
         for battery, power in zip(batteries, wanted_kw, strict=True)
     ]
     charge, discharge = sum(power[0] for power in possible), sum(power[1] for power in possible)
-    load, renewables = float(problem.load_kw[t]), float(problem.renewables_kw[t])
-    over = max(0.0, load - renewables + charge - discharge - problem.grid.import_limit_kw)
-    under = max(
-        0.0,
-        (0.0 if problem.curtailable else renewables)
-        - load
-        - charge
-        + discharge
-        - problem.grid.export_limit_kw,
-    )
-    keep_charge = max(0.0, 1 - over / charge) if charge else 1.0
-    keep_discharge = max(0.0, 1 - under / discharge) if discharge else 1.0
+    keep_charge, keep_discharge = kept_shares(problem, t, charge, discharge)
     return [power[0] * keep_charge - power[1] * keep_discharge for power in possible]
 
 
+def kept_shares(
+    problem: Problem, t: int, charge_kw: float, discharge_kw: float
+) -> tuple[float, float]:
+    """Shares of all charging and discharging that the grid connection leaves, as `within_grid`.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    t : number of the interval.
+    charge_kw, discharge_kw : powers of all batteries together [kW].
+
+    Returns
+    -------
+    The shares, 0 to 1.
+    """
+    load, renewables = float(problem.load_kw[t]), float(problem.renewables_kw[t])
+    must_run = 0.0 if problem.curtailable else renewables
+    moved = charge_kw - discharge_kw
+    over = max(0.0, load - renewables + moved - float(problem.import_limit_kw[t]))
+    under = max(0.0, must_run - load - moved - float(problem.export_limit_kw[t]))
+    return (
+        max(0.0, 1 - over / charge_kw) if charge_kw else 1.0,
+        max(0.0, 1 - under / discharge_kw) if discharge_kw else 1.0,
+    )
+
+
+def carried(
+    problem: Problem, wanted_kw: Sequence[float] | np.ndarray, bank: Bank
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wanted powers carried out in an interval as far as batteries and grid connection allow.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    wanted_kw : power wanted of each battery [kW], positive where it charges.
+    bank : the batteries as they are, which go on to the next interval.
+
+    Returns
+    -------
+    Charging and discharging power of each battery [kW].
+    """
+    charge, discharge = bank.possible_kw(np.asarray(wanted_kw, dtype=float))
+    shares = kept_shares(problem, bank.t, float(charge.sum()), float(discharge.sum()))
+    charge, discharge = bank.at_least(charge * shares[0]), discharge * shares[1]
+    bank.move(charge, discharge)
+    return charge, discharge
+
+
 def carry_out(
-    problem: Problem, wanted_kw: Callable[[int, Sequence[Battery]], Sequence[float]]
+    problem: Problem,
+    wanted_kw: Callable[[int, Bank], Sequence[float] | np.ndarray],
+    devices: Mapping[str, Arrays] | None = None,
 ) -> Schedule:
-    """The schedule that results from wanted powers, interval by interval, through `Battery.step`.
+    """The schedule that results from wanted powers, interval by interval.
 
     A battery is not asked for a power that would break a limit of the grid connection, nor for more
     than its cycles of the local day leave.
@@ -117,27 +192,19 @@ def carry_out(
     ----------
     problem : what is scheduled.
     wanted_kw : gives the power wanted of each battery [kW], positive where it charges, from the
-        number of the interval and the batteries as they are, with the discharging power that their
-        cycles leave.
+        number of the interval and the batteries as they are.
+    devices : arrays of each other device by its key; by default they do what they must.
 
     Returns
     -------
     The schedule.
     """
-    batteries = [Battery.of(battery) for battery in problem.batteries]
-    charge, discharge = np.zeros((2, len(batteries), problem.intervals))
-    days = problem.local_days.tolist()
-    used = [battery.cycles_so_far * battery.capacity_kwh for battery in problem.batteries]
+    devices = idle_devices(problem) if devices is None else devices
+    bank, alone = Bank(problem), with_load_of(problem, devices)
+    charge, discharge = np.zeros((2, len(problem.batteries), problem.intervals))
     for t in range(problem.intervals):
-        if t and days[t] != days[t - 1]:
-            used = [0.0] * len(used)
-        able = tuple(map(within_cycles, batteries, used, [problem.hours] * len(used)))
-        for b, power_kw in enumerate(within_grid(problem, t, wanted_kw(t, able), able)):
-            done = able[b].step(power_kw, problem.hours)
-            batteries[b] = replace(batteries[b], energy_kwh=done.battery.energy_kwh)
-            charge[b, t], discharge[b, t] = done.charge_kw, done.discharge_kw
-            used[b] += energy_kwh(done.discharge_kw, problem.hours)
-    return settle(problem, charge, discharge)
+        charge[:, t], discharge[:, t] = carried(alone, wanted_kw(t, bank), bank)
+    return settle(problem, charge, discharge, devices=devices)
 
 
 def within_cycles(battery: Battery, used_kwh: float, hours: float) -> Battery:
@@ -187,14 +254,14 @@ def self_consumption(problem: Problem) -> Schedule:
     -------
     The schedule.
     """
-    deficit = (problem.load_kw - problem.renewables_kw).tolist()
+    devices = idle_devices(problem)
+    load = with_load_of(problem, devices).load_kw
+    surplus = (problem.renewables_kw - load).tolist()
 
-    def wanted(t: int, batteries: Sequence[Battery]) -> list[float]:
-        remaining, powers = deficit[t], []
-        for battery in batteries:
-            charge, discharge, _ = battery.possible(-remaining, problem.hours)
-            remaining += charge - discharge
-            powers.append(charge - discharge)
-        return powers
+    def wanted(t: int, bank: Bank) -> np.ndarray:
+        charge, discharge = bank.able_kw()
+        able, sign = (charge, 1.0) if surplus[t] > 0 else (discharge, -1.0)
+        others_before = np.cumsum(able) - able
+        return sign * np.clip(abs(surplus[t]) - others_before, 0.0, able)
 
-    return carry_out(problem, wanted)
+    return carry_out(problem, wanted, devices)

@@ -1,99 +1,172 @@
-"""Never two opposite powers at once: where binaries are needed, and what a solver's values mean.
+"""Demands that only binaries can state; they get them only where they are not kept without.
 
 A battery must not charge and discharge at once, nor the grid connection import and export. The
 linear programme does neither except where burning energy pays: where the price of taking it is
 below -wear * eta / (1 - eta) (eta: round trip), or where exporting pays more than importing costs.
-Only there binaries forbid it. Pure: reads and writes nothing.
+Only there binaries forbid it. A power of 0 or at least so much gets binaries only where the linear
+programme goes between. Pure: reads and writes nothing.
 
     python optimization.py solve --input examples/problem.json --output result.json
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from vpp.schedule.battery import TOLERANCE
-from vpp.schedule.constraints import Model
-from vpp.schedule.dispatch import settle
-from vpp.schedule.problem import Problem, Schedule
+from vpp.schedule.draft import GE, LE, Model
 
-Intervals = dict[str, np.ndarray]  # numbers of intervals, for `grid` and for each battery's number
+Intervals = dict[str, np.ndarray]  # numbers of intervals, for each condition's key
 
 
-def paying_intervals(problem: Problem) -> Intervals:
-    """Where a linear programme could gain by doing two opposite things at once.
+def _nothing() -> np.ndarray:
+    return np.zeros(0, dtype=int)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two opposite powers of which only one may be above zero.
 
     Parameters
     ----------
-    problem : what is to be scheduled.
+    first, second : names of their variables.
+    least_kw : power below which both at once are rounding [kW].
+    pays : intervals in which a linear programme could gain by doing both.
+    watched : intervals in which both at once count; default all.
+    fit : adds what whole binaries imply, and saves branching: from the model and the intervals.
+    """
+
+    first: str
+    second: str
+    least_kw: float
+    pays: np.ndarray = field(default_factory=_nothing)
+    watched: np.ndarray | None = None
+    fit: Callable[[Model, np.ndarray], None] | None = None
+
+    def expected(self) -> np.ndarray:
+        """Where doing both pays."""
+        return self.pays
+
+    def broken(self, model: Model, found: np.ndarray) -> np.ndarray:
+        """Where both are above zero.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+
+        Returns
+        -------
+        Numbers of the intervals.
+        """
+        both = np.minimum(model.values(found, self.first), model.values(found, self.second))
+        at_once = np.flatnonzero(both > self.least_kw)
+        return at_once if self.watched is None else np.intersect1d(at_once, self.watched)
+
+    def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
+        """A binary for each interval lets only one of both be above zero.
+
+        Parameters
+        ----------
+        model : the model that gets it.
+        key : start of the names.
+        intervals : numbers of the intervals.
+        """
+        only, count = f"only_{self.first}", len(intervals)
+        first_kw, second_kw = (model.columns[n].upper[intervals] for n in (self.first, self.second))
+        model.add(only, 0.0, 1.0, count=count, integral=True)
+        here = np.arange(count)
+        given = {"count": count, "numbers": intervals.tolist()}
+        one = ((self.first, 1.0, here, intervals), (only, -first_kw))
+        model.constrain(f"exclude_{key}_first", LE, 0.0, *one, **given)
+        other = ((self.second, 1.0, here, intervals), (only, second_kw))
+        model.constrain(f"exclude_{key}_second", LE, second_kw, *other, **given)
+        if self.fit is not None:
+            self.fit(model, intervals)
+
+
+@dataclass(frozen=True)
+class LeastPower:
+    """A power that is 0 or at least so much.
+
+    Parameters
+    ----------
+    power : name of its variables.
+    least_kw : the least power above 0 [kW].
+    rounding_kw : power that is rounding [kW].
+    """
+
+    power: str
+    least_kw: float
+    rounding_kw: float
+
+    def expected(self) -> np.ndarray:
+        """None: the linear programme may keep it by itself."""
+        return _nothing()
+
+    def broken(self, model: Model, found: np.ndarray) -> np.ndarray:
+        """Where the power is between.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+
+        Returns
+        -------
+        Numbers of the intervals.
+        """
+        power = model.values(found, self.power)
+        between = (power > self.rounding_kw) & (power < self.least_kw - self.rounding_kw)
+        return np.flatnonzero(between)
+
+    def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
+        """A binary for each interval says whether there is power.
+
+        Parameters
+        ----------
+        model : the model that gets it.
+        key : start of the names.
+        intervals : numbers of the intervals.
+        """
+        on, count = f"on_{self.power}", len(intervals)
+        most_kw, here = model.columns[self.power].upper[intervals], np.arange(count)
+        # where even the largest power is too small there is none
+        model.add(on, 0.0, (most_kw >= self.least_kw).astype(float), count=count, integral=True)
+        power, given = (self.power, 1.0, here, intervals), {"numbers": intervals.tolist()}
+        model.constrain(f"{key}_most", LE, 0.0, power, (on, -most_kw), count=count, **given)
+        model.constrain(f"{key}_least", GE, 0.0, power, (on, -self.least_kw), count=count, **given)
+
+
+def expected_intervals(model: Model) -> Intervals:
+    """Where conditions get binaries from the start.
+
+    Parameters
+    ----------
+    model : the model, without binaries.
 
     Returns
     -------
-    The intervals that get binaries at first.
+    The intervals, for each condition that has some.
     """
-    imports, exports = problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh
-    exclusive = {"grid": np.flatnonzero(exports > imports)}
-    # taken energy is imported, or is not exported; renewables that can be curtailed need nobody to
-    # burn them
-    taking = imports if problem.curtailable else np.minimum(imports, exports)
-    for b, battery in enumerate(problem.batteries):
-        eta = battery.eta_charge * battery.eta_discharge
-        if eta < 1 and battery.charge_kw and battery.discharge_kw:
-            pays = taking < -battery.wear_eur_per_mwh * eta / (1 - eta)
-            exclusive[str(b)] = np.flatnonzero(pays)
-    return {key: intervals for key, intervals in exclusive.items() if len(intervals)}
+    found = {key: condition.expected() for key, condition in model.conditions.items()}
+    return {key: intervals for key, intervals in found.items() if len(intervals)}
 
 
-def solution(model: Model, values: np.ndarray) -> tuple[Schedule, Intervals]:
-    """The schedule that a solver's values mean, and where it does two opposite things at once.
-
-    Values are put inside their bounds. Rounding that charges and discharges at once is taken out at
-    equal stored energy. Grid power and SOC follow from the powers, so that balances hold exactly;
-    import and export are netted.
+def broken_intervals(model: Model, found: np.ndarray) -> Intervals:
+    """Where a solver's values do not keep the conditions.
 
     Parameters
     ----------
     model : the model.
-    values : of its variables.
+    found : values of its variables.
 
     Returns
     -------
-    The schedule, and the intervals in which the values do two things at once.
+    The intervals, for each condition that has some.
     """
-    problem, count = model.problem, model.problem.intervals
-    charge, discharge = np.zeros((2, len(problem.batteries), count))
-    largest = max([1.0, *(max(problem.usable_kw(battery)) for battery in problem.batteries)])
-    both = {}
-    for b, battery in enumerate(problem.batteries):
-        c, d = _series(model, values, f"charge_kw_{b}"), _series(model, values, f"discharge_kw_{b}")
-        both[str(b)] = np.flatnonzero(np.minimum(c, d) > TOLERANCE * largest)
-        eta = battery.eta_charge * battery.eta_discharge
-        loop = np.minimum(c, d / eta)
-        charge[b] = np.where(loop < c, c - loop, 0.0)
-        discharge[b] = np.where(loop < c, 0.0, d - eta * loop)
-    both["grid"] = _through(model, values, largest)
-    curtailed = np.zeros(count)
-    if problem.curtailable:
-        curtailed = _series(model, values, "curtailed_kw")
-    found = {key: intervals for key, intervals in both.items() if len(intervals)}
-    return settle(problem, charge, discharge, curtailed), found
-
-
-def _series(model: Model, values: np.ndarray, name: str) -> np.ndarray:
-    """Values of a group of variables, inside their bounds."""
-    group = model.columns[name]
-    here = values[group.first : group.first + model.problem.intervals]
-    return np.clip(here, group.lower, group.upper)
-
-
-def _through(model: Model, values: np.ndarray, largest_kw: float) -> np.ndarray:
-    """Where importing and exporting at once pays, and is done."""
-    problem = model.problem
-    pays = problem.export_price_eur_per_mwh > problem.import_cost_eur_per_mwh
-    if not pays.any():
-        return np.zeros(0, dtype=int)
-    imports, exports = (_series(model, values, f"grid_{way}_kw") for way in ("import", "export"))
-    load, renewables = np.abs(problem.load_kw).max(), problem.renewables_kw.max()
-    least = TOLERANCE * max(largest_kw, float(load), float(renewables))
-    return np.flatnonzero((np.minimum(imports, exports) > least) & pays)
+    broken = {key: one.broken(model, found) for key, one in model.conditions.items()}
+    return {key: intervals for key, intervals in broken.items() if len(intervals)}
 
 
 def merged(first: Intervals, second: Intervals) -> Intervals:
@@ -107,7 +180,7 @@ def merged(first: Intervals, second: Intervals) -> Intervals:
     -------
     Their union, sorted, for each key of either.
     """
-    empty = np.zeros(0, dtype=int)
+    empty = _nothing()
     return {
         key: np.union1d(first.get(key, empty), second.get(key, empty))
         for key in {**first, **second}
@@ -125,6 +198,6 @@ def without(first: Intervals, second: Intervals) -> Intervals:
     -------
     The difference, sorted; a key without intervals is left out.
     """
-    empty = np.zeros(0, dtype=int)
+    empty = _nothing()
     left = {key: np.setdiff1d(found, second.get(key, empty)) for key, found in first.items()}
     return {key: intervals for key, intervals in left.items() if len(intervals)}

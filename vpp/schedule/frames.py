@@ -170,14 +170,13 @@ def battery_frame(problem: Problem, result: Result) -> pd.DataFrame:
     ValueError : the result has no schedule.
     """
     schedule, index = result.found, problem_index(problem)
-    states = [pd.DataFrame(columns=list(BATTERY_COLUMNS), index=index[:0])]
-    for b, battery in enumerate(problem.batteries):
-        energy_kwh = schedule.soc[b] * battery.capacity_kwh
-        powers = (schedule.charge_kw[b], schedule.discharge_kw[b])
-        values = (battery.battery_id, schedule.soc[b], energy_kwh, *powers)
-        columns = dict(zip(BATTERY_COLUMNS, values, strict=True))
-        states.append(pd.DataFrame(columns, index=index))
-    return pd.concat(states[1:] or states)
+    names = np.array([battery.battery_id for battery in problem.batteries], dtype=object)
+    capacity_kwh = np.array([[battery.capacity_kwh] for battery in problem.batteries])
+    energy_kwh = schedule.soc * capacity_kwh.reshape(-1, 1)
+    values = (schedule.soc, energy_kwh, schedule.charge_kw, schedule.discharge_kw)
+    columns = (np.repeat(names, problem.intervals), *(value.ravel() for value in values))
+    frame = pd.DataFrame(dict(zip(BATTERY_COLUMNS, columns, strict=True)))
+    return frame.set_axis(index.take(np.tile(np.arange(len(index)), len(names))))
 
 
 def plot_schedule(schedule: pd.DataFrame, path: Path | str) -> None:

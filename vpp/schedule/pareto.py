@@ -8,8 +8,7 @@ another beats in all aims is left out. Reads nothing; `plot_front` writes a pict
     python optimization.py pareto
 
 Cost is EUR with wear, less the value of the energy left; CO2 is kg; a cycle is the capacity of all
-batteries discharged once. Penalties of limits that bent are beside the cost, because nobody pays
-them; but a schedule that bends limits is no better for being cheaper.
+batteries discharged once. A schedule that bends limits more is no better for being cheaper.
 """
 
 import logging
@@ -19,12 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from vpp.runtime.errors import FieldError
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import Solution, solve_model
 from vpp.schedule.value import net_cost_eur, replay_or_raise
 
 logger = logging.getLogger("optimization")
+
+# Violation of each class, in their order of importance.
+BENT = ("over_grid_limits_kwh", "outside_soc_bounds_kwh_h", "short_of_targets_kwh")
 
 
 def aims(problem: Problem, schedule: Schedule) -> dict[str, float]:
@@ -74,6 +77,10 @@ def cleanest(problem: Problem, caps: dict[str, float], solver: str = "highs") ->
         problem,
         import_price_eur_per_mwh=nothing,
         export_price_eur_per_mwh=nothing,
+        position_kw=None,
+        position_price_eur_per_mwh=None,
+        deviation_short_eur_per_mwh=None,
+        deviation_long_eur_per_mwh=None,
         co2_price_eur_per_t=1000.0,
         batteries=batteries,
         grid=replace(problem.grid, peak_price_eur_per_kw=0.0),
@@ -92,9 +99,16 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
 
     Returns
     -------
-    A row for each, by cost: `cost_eur` [EUR], `co2_kg` [kg], `cycles`, `bent_limits`,
-    `penalty_eur` [EUR] and `status`, which is `feasible` where time ran out (a warning says so).
+    A row for each, by cost: `cost_eur` [EUR], `co2_kg` [kg], `cycles`, `bent_limits`, how much
+    bends as in `BENT`, and `status`, which is `feasible` where time ran out (a warning says so).
+
+    Raises
+    ------
+    FieldError : the problem has scenarios.
     """
+    if problem.scenarios:
+        expected = "none: a front is one of a single way in which it may come"
+        raise FieldError("scenarios", f"{len(problem.scenarios)} of them", expected)
     cheapest = solve_model(problem, solver, explain=False)
     rows = [_row(problem, cheapest)]
     if cheapest.soft or not problem.batteries:
@@ -115,12 +129,8 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
 
 def _row(problem: Problem, found: Solution) -> dict:
     money = replay_or_raise(problem, found.schedule, "a schedule of the front")
-    bent = {
-        "bent_limits": len(money.bends),
-        "penalty_eur": money.penalty_eur,
-        "status": found.status,
-    }
-    return aims(problem, found.schedule) | bent
+    bent = {"bent_limits": len(money.bends)} | dict(zip(BENT, money.bent, strict=True))
+    return aims(problem, found.schedule) | bent | {"status": found.status}
 
 
 def _told(rows: list[dict]) -> list[dict]:
@@ -137,16 +147,22 @@ def undominated(rows: Sequence[dict]) -> list[dict]:
 
     Parameters
     ----------
-    rows : schedules with their aims and `penalty_eur`, as `front` has them.
+    rows : schedules with their aims and what they bend, as `front` has them.
 
     Returns
     -------
-    Those rows, by cost with penalties; one of equal rows.
+    Those rows, by what they bend and then by cost; one of equal rows. A schedule that bends more is
+    worse, whatever it costs.
     """
-    points = np.array(
-        [(row["cost_eur"] + row["penalty_eur"], row["co2_kg"], row["cycles"]) for row in rows]
-    )
+    aims_of = ("cost_eur", "co2_kg", "cycles")
+    points = np.array([[row[name] for name in aims_of] for row in rows])
+    bent = np.array([[row[name] for name in BENT] for row in rows])
+    scale = 1e-5 * np.maximum(1.0, np.abs(bent).max(axis=0))
+    # what bends counts in its order: one number says which bends less
+    levels = np.unique(np.round(bent / scale), axis=0, return_inverse=True)[1].ravel()
+    points = np.column_stack((levels, points))
     scale = 1e-5 * np.maximum(1.0, np.abs(points).max(axis=0))
+    scale[0] = 0.0
     kept: list[int] = []
     for i in np.lexsort(points.T[::-1]).tolist():
         if not any((points[k] <= points[i] + scale).all() for k in kept):

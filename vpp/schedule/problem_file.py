@@ -14,14 +14,15 @@ import json
 import math
 import types
 import typing
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpp.runtime.errors import ConfigError, FieldError
-from vpp.schedule.problem import Problem, Result
+from vpp.runtime.errors import ConfigError, FieldError, shortened
+from vpp.schedule.problem import Problem, Result, Schedule, Violation
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"
 LARGEST = 1e15  # beyond this a number is a mistake, and no solver's tolerances mean anything
@@ -103,7 +104,8 @@ def parse_problem(raw: object) -> Problem:
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ProblemError(f"field {max(names, key=names.count)!r} is given twice")
+        twice = shortened(Counter(names).most_common(1)[0][0], 80)
+        raise ProblemError(f"field {twice!r} is given twice")
     return dict(pairs)
 
 
@@ -115,6 +117,8 @@ def _fields(cls: type) -> dict[str, tuple[type, bool, dataclasses.Field]]:
             kind = hints[item.name]
             if isinstance(kind, types.UnionType):  # X | None
                 kind = typing.get_args(kind)[0]
+            if item.metadata.get("series"):
+                kind = np.ndarray
             found[item.name] = (kind, item.default is dataclasses.MISSING, item)
     return found
 
@@ -152,9 +156,18 @@ def read_object(cls: type, raw: object, path: str = "") -> Any:
     try:
         return cls(**values)
     except FieldError as error:
-        written = raw.get(error.key)  # as written: 95, not 95.0
+        written = _written(raw, error.key)  # as written: 95, not 95.0
         shown = written if isinstance(written, (int, float)) else error.value
         raise FieldError(dot + error.key, shown, error.expected) from None
+
+
+def _written(raw: dict, key: str) -> object:
+    """The value that a file has for a field, or for a number of its list, such as `soc_min[3]`."""
+    name, _, place = key.partition("[")
+    value = raw.get(name)
+    if place and isinstance(value, list) and place[:-1].isdecimal():
+        return value[int(place[:-1])]
+    return value
 
 
 def _value(
@@ -166,44 +179,46 @@ def _value(
         return read_object(plain, raw, path)
     if plain in (float, int):
         return plain(_number(raw, path, whole=plain is int))
+    if plain is np.ndarray and type(raw) in (int, float):
+        return float(_number(raw, path))  # the same in all intervals
     accepted: Any = {np.ndarray: list, tuple: list, datetime: str}.get(plain, plain)
     if not isinstance(raw, accepted):
         raise _refused(path, raw, JSON_TYPES[plain][1])
-    least = meta.get("least_length", 0)
+    least = meta.get("least_length", 1 if meta.get("series") else 0)
     if isinstance(raw, (str, list)) and len(raw) < least:
         what = "character" if isinstance(raw, str) else "value"
         raise _refused(path, raw, f"at least {least} {what}")
     if plain is np.ndarray:
-        return _series(raw, path, meta.get("least", -math.inf))
+        return _series(raw, path, meta.get("null"))
     if plain is tuple:
         inner = typing.get_args(kind)[0]
         return tuple(_value(inner, item, f"{path}[{i}]") for i, item in enumerate(raw))
     return _time(raw, path) if plain is datetime else raw
 
 
-def _number(raw: Any, path: str, whole: bool = False, least: float = -math.inf) -> float:
+def _number(raw: Any, path: str, whole: bool = False, null: float | None = None) -> float:
     """A finite number; JSON takes 60.0 for an integer."""
+    if raw is None and null is not None:
+        return null
     broken = type(raw) is float and whole and raw % 1 and abs(raw) < LARGEST  # 7.5, but not NaN
     if type(raw) not in (int, float) or broken:
         raise _refused(path, raw, JSON_TYPES[int if whole else float][1])
     if not abs(raw) <= LARGEST:  # NaN, too
         shown = raw if isinstance(raw, float) else f"a number of {len(str(raw))} digits"
         raise FieldError(path, shown, f"a finite number of at most {LARGEST:g} in size")
-    if raw < least:
-        raise FieldError(path, raw, f"{least:g} or more")
     return raw
 
 
-def _series(raw: list, path: str, least: float) -> np.ndarray:
+def _series(raw: list, path: str, null: float | None) -> np.ndarray:
     """Numbers as an array, checked in one go; one by one only where that fails, to say where."""
     if set(map(type, raw)) <= {int, float}:
         try:
             values = np.array(raw, dtype=float)
         except OverflowError:
             values = np.array([math.inf])
-        if (np.abs(values) <= LARGEST).all() and (values >= least).all():
+        if (np.abs(values) <= LARGEST).all():
             return values
-    return np.array([_number(item, f"{path}[{i}]", least=least) for i, item in enumerate(raw)])
+    return np.array([_number(item, f"{path}[{i}]", null=null) for i, item in enumerate(raw)])
 
 
 def _time(text: str, path: str) -> datetime:
@@ -218,7 +233,10 @@ def _time(text: str, path: str) -> datetime:
 
 
 def _refused(path: str, raw: object, expected: str) -> FieldError:
-    shown = json.dumps(raw)
+    try:
+        shown = json.dumps(raw)
+    except RecursionError:  # what could just be read
+        shown = f"{JSON_TYPES[tuple][1]} nested too deeply"
     return FieldError(path, shown if len(shown) <= 60 else shown[:57] + "...", expected)
 
 
@@ -229,7 +247,7 @@ def problem_schema() -> dict:
         "title": "A scheduling problem of one grid connection",
         "description": "Input of `python optimization.py solve --input problem.json --output"
         " result.json`. Powers are means over an interval [kW], prices EUR/MWh. null stands for"
-        " the default. All arrays over time have as many values as load_kw.",
+        " the default. A list by interval has one value an interval; a number holds for all.",
         **object_schema(Problem),
     }
 
@@ -251,11 +269,16 @@ def _field_schema(kind: type, needed: bool, item: dataclasses.Field) -> dict:
         schema["type"] = [schema["type"], "null"]
         if item.default is not None:  # else it follows from other fields, or nothing is asked
             schema["default"] = _as_json(item.default)
+    if meta.get("series"):
+        schema["type"] = ["number", *np.atleast_1d(schema["type"]).tolist()]
+        schema["minItems"] = 1
+        if "null" in meta:
+            schema["items"]["type"] = ["number", "null"]
     for name, key in (("low", "minimum"), ("high", "maximum"), ("above", "exclusiveMinimum")):
         if math.isfinite(meta.get(name, math.inf)):
             schema[key] = meta[name]
-    if "least" in meta:
-        schema["items"]["minimum"] = meta["least"]
+            if meta.get("series"):
+                schema["items"][key] = meta[name]
     if "least_length" in meta:
         schema["minLength" if kind is str else "minItems"] = meta["least_length"]
     return schema | {"description": meta["about"]}
@@ -296,17 +319,41 @@ def result_json(problem: Problem, result: Result) -> dict:
     -------
     The content, ready for `json.dumps`; without a schedule it has the cause instead.
     """
-    raw = {
+    raw: dict[str, Any] = {
         "status": result.status,
         "cost_eur": result.cost_eur,
         "objective_eur": result.objective_eur,
         "certificate": dataclasses.asdict(result.certificate),
-        "violations": [dataclasses.asdict(violation) for violation in result.violations],
-        "penalties": dataclasses.asdict(problem.penalties),
+        "violations": [_violation_json(violation) for violation in result.violations],
     }
     if result.schedule is None:
         return raw | {"cause": result.cause}
-    schedule, stored = result.schedule, result.stored_value_eur_per_mwh.tolist()
+    if result.position_kw is not None:
+        raw["position_kw"] = result.position_kw.tolist()
+        raw["position_cost_eur"] = result.position_cost_eur
+        raw["deviation_cost_eur"] = result.deviation_cost_eur
+    raw |= {
+        "stored_value_eur_per_mwh": _values(result.stored_value_eur_per_mwh),
+        "reason": list(result.reason),
+    }
+    raw |= _schedule_json(problem, result.schedule)
+    if result.scenarios:
+        raw["scenarios"] = [
+            {"cost_eur": one.cost_eur, "objective_eur": one.objective_eur}
+            | _schedule_json(problem, one.found)
+            for one in result.scenarios
+        ]
+    return raw
+
+
+def _violation_json(violation: Violation) -> dict:
+    """A violation; the number of its scenario only where there are some."""
+    raw = dataclasses.asdict(violation)
+    return {name: value for name, value in raw.items() if value is not None}
+
+
+def _schedule_json(problem: Problem, schedule: Schedule) -> dict:
+    """The arrays of a schedule."""
     powers = zip(
         problem.batteries,
         schedule.charge_kw.tolist(),
@@ -314,17 +361,30 @@ def result_json(problem: Problem, result: Result) -> dict:
         schedule.soc.tolist(),
         strict=True,
     )
-    return raw | {
+    return {
         "grid_import_kw": schedule.grid_import_kw.tolist(),
         "grid_export_kw": schedule.grid_export_kw.tolist(),
         "curtailed_kw": schedule.curtailed_kw.tolist(),
-        "stored_value_eur_per_mwh": [None if math.isnan(value) else value for value in stored],
-        "reason": list(result.reason),
         "batteries": [
             {"battery_id": battery.battery_id, "charge_kw": c, "discharge_kw": d, "soc": s}
             for battery, c, d, s in powers
         ],
+        **_devices_json(problem, schedule),
     }
+
+
+def _devices_json(problem: Problem, schedule: Schedule) -> dict[str, list[dict]]:
+    """The arrays of all devices beside batteries, by the field that they are in."""
+    found: dict[str, list[dict]] = {}
+    for key, path, device in problem.devices:
+        arrays = {name: _values(array) for name, array in schedule.devices[key].items()}
+        found.setdefault(path.partition("[")[0], []).append({device.NAME: device.name} | arrays)
+    return found
+
+
+def _values(array: np.ndarray) -> list[float | None]:
+    """Numbers as JSON has them; NaN is null."""
+    return [None if math.isnan(value) else value for value in array.tolist()]
 
 
 def main() -> int:

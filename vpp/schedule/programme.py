@@ -9,10 +9,27 @@ PuLP has others.
 """
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
+from typing import Any
 
+import numpy as np
 import pulp
+
+INFINITE = float("inf")
+
+
+@contextmanager
+def garbage_kept() -> Iterator[None]:
+    """Hold the garbage collector while a model is built: it would walk through all variables."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Variable(pulp.LpVariable):
@@ -71,7 +88,14 @@ class Constraint(pulp.LpConstraint):
 
 
 class Programme(pulp.LpProblem):
-    """A PuLP problem that takes constraints as they are; `variables()` collects their variables."""
+    """A PuLP problem that takes constraints as they are; `variables()` collects their variables.
+
+    Attributes
+    ----------
+    in_order : the variables in the order of the model that it was made of.
+    """
+
+    in_order: list[Variable]
 
     def addConstraint(self, constraint: pulp.LpConstraint, name: str | None = None) -> None:
         """Add a constraint.
@@ -90,24 +114,39 @@ class Programme(pulp.LpProblem):
             raise pulp.PulpError(f"two constraints are named {name}")
         self._constraints[name] = constraint
 
-    def drop(self, start: str) -> None:
-        """Take out constraints.
 
-        Parameters
-        ----------
-        start : how their names begin.
-        """
-        for name in [name for name in self._constraints if name.startswith(start)]:
-            del self._constraints[name]
+@garbage_kept()
+def programme_of(matrix: Any, names: Sequence[tuple[str, int]], rows: Sequence[str]) -> Programme:
+    """The PuLP problem of matrices.
 
+    Parameters
+    ----------
+    matrix : as `vpp.schedule.draft.Matrices`.
+    names : kind and number of each variable.
+    rows : name of each constraint.
 
-@contextmanager
-def garbage_kept() -> Iterator[None]:
-    """Hold the garbage collector while a model is built: it would walk through all variables."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    Returns
+    -------
+    The problem.
+    """
+    lp, kinds, numbers = Programme("schedule", pulp.LpMinimize), *zip(*names, strict=True)
+    upper = [None if high == INFINITE else high for high in matrix.upper.tolist()]
+    lp.in_order = made = list(
+        map(Variable, kinds, numbers, range(len(kinds)), matrix.lower.tolist(), upper)
+    )
+    for column in np.flatnonzero(matrix.integral).tolist():
+        made[column].cat = pulp.LpInteger
+    costs = matrix.cost.tolist()
+    objective = Terms(zip(compress(made, costs), filter(None, costs), strict=True))
+    lp.setObjective(objective)
+    variables, values = [made[column] for column in matrix.index.tolist()], matrix.value.tolist()
+    low, high = matrix.row_lower, matrix.row_upper
+    right = np.where(np.isfinite(low), low, high).tolist()
+    senses = (np.isfinite(low).astype(int) - np.isfinite(high)).tolist()
+    ends = [*matrix.starts.tolist()[1:], len(values)]
+    for name, sense, number, start, end in zip(
+        rows, senses, right, matrix.starts.tolist(), ends, strict=True
+    ):
+        terms = zip(variables[start:end], values[start:end], strict=True)
+        lp.addConstraint(Constraint(terms, sense, name, number))
+    return lp

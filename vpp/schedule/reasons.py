@@ -11,7 +11,8 @@ nothing.
 
 import numpy as np
 
-from vpp.schedule.battery import TOLERANCE, keep_fraction
+from vpp.schedule.checks import rounding
+from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.problem import Problem, Result, Schedule
 
@@ -30,8 +31,7 @@ def least_kw(problem: Problem) -> float:
     -------
     The power [kW].
     """
-    largest_kw = [max(problem.usable_kw(battery)) for battery in problem.batteries]
-    return 10 * TOLERANCE * max([1.0, *largest_kw])
+    return 10 * rounding(*problem.stack.usable_kw)
 
 
 def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -73,11 +73,8 @@ def worth(problem: Problem, schedule: Schedule, value: np.ndarray) -> tuple[np.n
     Worth of a MWh stored at the end of each interval, and in the next one (battery, interval)
     [EUR/MWh].
     """
-    batteries, least = problem.batteries, least_kw(problem)
-    keep = np.array([[keep_fraction(battery, problem.hours)] for battery in batteries])
-    after = np.column_stack(
-        (keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries])
-    )
+    stack, least = problem.stack, least_kw(problem)
+    after = np.column_stack((stack.keep * value[:, 1:], stack.terminal_value_eur_per_mwh))
     empty, full = _at_bounds(problem, schedule)
     empty, full = empty & (schedule.charge_kw <= least), full & (schedule.discharge_kw <= least)
     worth_now = np.where(full, np.maximum(value, after), value)
@@ -91,7 +88,7 @@ def _column(problem: Problem, name: str) -> np.ndarray:
 
 def _at_bounds(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """Where each battery ends an interval at its lower and at its upper SOC bound, or outside."""
-    low, high = _column(problem, "soc_min"), _column(problem, "soc_max")
+    low, high = problem.stack.soc_min, problem.stack.soc_max
     return schedule.soc <= low + 1e-6, schedule.soc >= high - 1e-6
 
 
@@ -105,17 +102,13 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
 
     Returns
     -------
-    Texts that name the movement of the batteries and its cause, then curtailment, peak and limits
-    that bent.
+    Texts that name the movement of the batteries and its cause, that of other devices, then
+    curtailment, peak and limits that bent.
     """
-    schedule, grid, least = result.found, problem.grid, least_kw(problem)
+    schedule, least = result.found, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
-    blocks = problem.peak_blocks
-    means = (np.bincount(blocks, imports) / np.bincount(blocks))[blocks]
-    peak = means.max(initial=0.0)
-    paid = bool(grid.peak_price_eur_per_kw) and peak > grid.peak_so_far_kw + least
-    at_peak = (paid & (means >= peak - least) & (imports > least)).tolist()
-    at_limit = (imports >= grid.import_limit_kw - least).tolist()
+    at_peak = _at_peak(problem, imports, least)
+    at_limit = (imports >= problem.import_limit_kw - least).tolist()
     curtails = (schedule.curtailed_kw > least).tolist()
     bent: dict[int, list[str]] = {}
     for violation in result.violations:
@@ -124,11 +117,14 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     said: list[list[str]] = [[] for _ in range(problem.intervals)]
     if problem.batteries:
         said = _moves(problem, result, least)
+    for texts in device_reasons(problem, result).values():
+        for t, text in enumerate(texts):
+            said[t] += [text] if text else []
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
-        if at_peak[t]:
-            parts.append(f"peak held at {peak:,.0f} kW")
+        if not np.isnan(at_peak[t]):
+            parts.append(f"peak held at {at_peak[t]:,.0f} kW")
         elif at_limit[t]:
             parts.append("import at its limit")
         parts += bent.get(t, ())
@@ -138,13 +134,26 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     )
 
 
+def _at_peak(problem: Problem, imports: np.ndarray, least: float) -> list[float]:
+    """The paid peak [kW] that each interval makes; NaN where it makes none."""
+    found = np.full(problem.intervals, np.nan)
+    for one in problem.peaks:
+        means = one.means_kw(imports, problem.hours)
+        peak = means.max(initial=0.0)
+        if one.peak.price_eur_per_kw and peak > one.peak.so_far_kw + least:
+            here = (one.block >= 0) & (imports > least)
+            here[here] = means[one.block[here]] >= peak - least
+            found[here] = peak
+    return found.tolist()
+
+
 def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     """Movements and their causes: of the leading battery, then of those back in their bounds."""
     schedule, batteries = result.found, problem.batteries
     charges: np.ndarray = schedule.charge_kw > least
     discharges: np.ndarray = schedule.discharge_kw > least
     before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
-    low, high = _column(problem, "soc_min"), _column(problem, "soc_max")
+    low, high = problem.stack.soc_min, problem.stack.soc_max
     back_up: np.ndarray = charges & (before < low - 1e-6)
     back_down: np.ndarray = discharges & (before > high + 1e-6)
     lead, every = leading(problem, schedule), np.arange(problem.intervals)
@@ -189,7 +198,7 @@ def _figures(
     end = _column(problem, "terminal_value_eur_per_mwh")
     bus, price = (
         np.broadcast_to(x, value.shape)
-        for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
+        for x in (result.bus_price_eur_per_mwh, problem.settlement.taking[0])
     )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
     empty, full = _at_bounds(problem, result.found)
@@ -229,6 +238,8 @@ def _next(moves: np.ndarray) -> np.ndarray:
 def _charging(at: dict, surplus: bool, battery: ScheduledBattery) -> str:
     if np.isnan(at["value"]):
         return f"charge: {UNPRICED}"
+    if at["bus"] > at["stores"] + LEAST_EUR_PER_MWH:
+        return f"charge: brings a limit that bends nearer, at {_price(at['bus'])}"
     said = f"charge: {'surplus worth' if surplus else 'price'} {_stores(at, battery)}"
     # another MWh would only take the place of one that is charged at this price: say its use
     tie = abs(at["bus"] - at["stores"]) < LEAST_EUR_PER_MWH < at["used_later"] - at["bus"]
@@ -238,6 +249,8 @@ def _charging(at: dict, surplus: bool, battery: ScheduledBattery) -> str:
 def _discharging(at: dict, sells: bool, battery: ScheduledBattery) -> str:
     if np.isnan(at["value"]):
         return f"discharge: {UNPRICED}"
+    if at["bus"] < at["spends"] - LEAST_EUR_PER_MWH:
+        return f"discharge: brings a limit that bends nearer, at {_price(at['bus'])}"
     use = "sell" if sells else "serve load"
     if at["value"] < 0:
         use = "make room for energy that is paid for taking,"
@@ -253,7 +266,7 @@ def _holding(at: dict, battery: ScheduledBattery) -> str:
     bus, gain = at["bus"], LEAST_EUR_PER_MWH
     if np.isnan(at["value"]):
         return UNPRICED
-    wants = battery.charge_kw and not at["full"] and (at["empty"] or at["next"] > 0)
+    wants = np.any(battery.charge_kw) and not at["full"] and (at["empty"] or at["next"] > 0)
     if wants and at["price"] + gain < min(bus, at["stores"]):
         against = _against(at["price"], at["stores"])
         return f"no room to import below the limit or the peak, {against}"
@@ -269,7 +282,7 @@ def _holding(at: dict, battery: ScheduledBattery) -> str:
         lower = at["bought_later"] < bus - gain
         wait = "waits for a lower price" if lower else "charging later costs the same"
         return f"{wait}, {_stores(at, battery)}"
-    charger = "no charger; " if not battery.charge_kw and bus + gain < at["stores"] else ""
+    charger = "no charger; " if not np.any(battery.charge_kw) and bus + gain < at["stores"] else ""
     if not at["empty"]:
         if at["next"] < 0 and at["sold_later"] >= bus - gain:
             higher = at["sold_later"] > bus + gain
@@ -313,8 +326,9 @@ def _against(bus: float, worth: float, how: str = "") -> str:
 
 
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
-    if result.found.grid_export_kw[t] >= problem.grid.export_limit_kw - least:
+    if result.found.grid_export_kw[t] >= problem.export_limit_kw[t] - least:
         return "curtail: export limit"
-    if problem.import_cost_eur_per_mwh[t] < 0:
-        return f"curtail: importing is paid {_price(-problem.import_cost_eur_per_mwh[t])}"
-    return f"curtail: export price {_price(problem.export_price_eur_per_mwh[t])}"
+    imports, exports = (prices[t] for prices in problem.settlement.taking)
+    if imports < 0:
+        return f"curtail: importing is paid {_price(-imports)}"
+    return f"curtail: export price {_price(exports)}"

@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from vpp.runtime import terminal
-from vpp.schedule.battery import Battery, energy_kwh
-from vpp.schedule.columns import power_to_serve_kw
+from vpp.schedule.bank import Bank
+from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
-from vpp.schedule.dispatch import settle, within_grid
+from vpp.schedule.dispatch import carried, settle
 from vpp.schedule.held_model import Held, shape
+from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import solve_model
 
@@ -68,10 +69,11 @@ class Rolling:
 
     def _reuse(self, problem: Problem) -> Schedule | None:
         """The schedule that a kept model finds; None where a new model has to."""
-        key = shape(problem)
+        model = build(problem, soft=False, exclusive={})
+        key = shape(model)
         if key not in self.held:
-            self.held[key] = Held.of(problem)
-        return self.held[key].solve(problem)
+            self.held[key] = Held.of(problem, model)
+        return self.held[key].solve(problem, model)
 
 
 def roll(
@@ -116,41 +118,43 @@ class _Done:
 
     def __init__(self, actual: Problem) -> None:
         self.actual, self.count, self.peak_kw = actual, 0, actual.grid.peak_so_far_kw
-        self.net_kw = power_to_serve_kw(actual)
-        self.batteries = [Battery.of(battery) for battery in actual.batteries]
-        shape_of_powers = (len(self.batteries), actual.intervals)
+        self.net_kw = actual.load_kw - actual.renewables_kw
+        self.bank = Bank(actual)
+        shape_of_powers = (len(actual.batteries), actual.intervals)
         self.charge_kw, self.discharge_kw = np.zeros(shape_of_powers), np.zeros(shape_of_powers)
 
     def batteries_now(self) -> list[ScheduledBattery]:
         """The batteries at the start of the next interval, with their cycles of its local day."""
         days, t = self.actual.local_days, self.count
         today = slice(int(np.searchsorted(days, days[t])), t)
+        discharged = energy_kwh(self.discharge_kw[:, today].sum(axis=1), self.actual.hours)
+        cycles = (discharged / self.bank.capacity_kwh).tolist()
         now = []
-        for b, battery in enumerate(self.actual.batteries):
-            discharged = energy_kwh(float(self.discharge_kw[b, today].sum()), self.actual.hours)
-            cycles = discharged / battery.capacity_kwh
-            if days[t] == 0:
-                cycles += battery.cycles_so_far
-            now.append(replace(battery, soc_initial=self.batteries[b].soc, cycles_so_far=cycles))
+        for battery, soc, used in zip(
+            self.actual.batteries, self.bank.soc.tolist(), cycles, strict=True
+        ):
+            so_far = used + battery.cycles_so_far if days[t] == 0 else used
+            now.append(replace(battery, soc_initial=soc, cycles_so_far=so_far))
         return now
 
     def carry_out(self, plan: Schedule, end: int) -> None:
         """Do what a plan says, from the next interval up to `end`."""
         first = self.count
-        planned = (plan.charge_kw - plan.discharge_kw).T.tolist()
+        planned = plan.charge_kw - plan.discharge_kw
         for t in range(first, end):
-            powers = within_grid(self.actual, t, planned[t - first], self.batteries)
-            for b, power_kw in enumerate(powers):
-                step = self.batteries[b].step(power_kw, self.actual.hours)
-                self.batteries[b] = step.battery
-                self.charge_kw[b, t], self.discharge_kw[b, t] = step.charge_kw, step.discharge_kw
+            done = carried(self.actual, planned[:, t - first], self.bank)
+            self.charge_kw[:, t], self.discharge_kw[:, t] = done
         self.count = end
         if self.actual.grid.peak_price_eur_per_kw:
             self.peak_kw = max(self.peak_kw, self._peak_since(first))
 
     def _peak_since(self, first: int) -> float:
-        """Highest mean import of the peak intervals from that of interval `first` on [kW]."""
-        blocks = self.actual.peak_blocks
+        """Highest mean import of the peak intervals from that of interval `first` on [kW].
+
+        Of an interval that goes on, the mean is that of the part that is done.
+        """
+        (whole,) = self.actual.peaks[:1]
+        blocks = whole.block
         part = slice(int(np.searchsorted(blocks, blocks[first])), self.count)
         net = self.net_kw[part] + self.charge_kw[:, part].sum(axis=0)
         net = net - self.discharge_kw[:, part].sum(axis=0)

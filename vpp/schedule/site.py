@@ -9,12 +9,14 @@ Powers are kW, prices EUR/MWh, times UTC.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vpp.schedule.basis import PlanBasis, with_fees
+from vpp.schedule.basis import PlanBasis
 from vpp.schedule.devices import GridConnection
+from vpp.schedule.previous import NO_PLAN_BEFORE
 from vpp.schedule.problem import Problem
 
 
@@ -38,7 +40,7 @@ def site_problem(
     grid, optimization = basis.grid, basis.optimization
     names = ("load_kw", "renewables_kw", "price_eur_per_mwh")
     load, renewables, price = (np.asarray(values[name], dtype=float) for name in names)
-    import_price, export_price = with_fees(price, grid)
+    import_price, export_price = basis.local_tariff.prices(price, start, basis.step_min)
     problem = Problem(
         step_min=basis.step_min,
         start=start.to_pydatetime(),
@@ -60,6 +62,8 @@ def site_problem(
         time_limit_s=optimization.time_limit_s,
         gap=optimization.gap,
     )
+    if any(basis.devices.values()):
+        problem = replace(problem, **dict[str, Any](basis.devices))
     price_left = basis.terminal_price_eur_per_mwh
     return problem if price_left is None else with_terminal_value(problem, price_left)
 
@@ -109,5 +113,6 @@ def with_terminal_value(problem: Problem, price_eur_per_mwh: float | None = None
 
 
 def without_battery(problem: Problem) -> Problem:
-    """The same site without batteries; limits bend at the same penalties."""
-    return replace(problem, batteries=(), penalties_as=problem.penalties)
+    """The same site without batteries, and without what is said of them."""
+    inverters = tuple(replace(inverter, batteries=()) for inverter in problem.inverters)
+    return replace(problem, batteries=(), inverters=inverters, previous=NO_PLAN_BEFORE)

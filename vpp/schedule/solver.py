@@ -2,8 +2,8 @@
 
 The model is solved with binaries where burning energy pays (`vpp.schedule.exclusive`). Every
 solution is checked: where another interval does two opposite things at once, it gets its binaries
-and the model is solved again. Of schedules that cost the same, the one of least throughput is
-taken.
+and the model is solved again. Limits bend in strict order, and money comes after them
+(`vpp.schedule.stages`). Of schedules that cost the same, the calmest is taken.
 Pure: reads and writes nothing.
 
     python optimization.py solve --input examples/problem.json --output result.json
@@ -13,24 +13,33 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 
-import highspy
 import numpy as np
 
-from vpp.schedule.backends import SOLVERS, Outcome
+from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
-from vpp.schedule.certificate import certificate_of, loose_bound_eur
-from vpp.schedule.columns import INFINITE, MONEY_SCALE
-from vpp.schedule.constraints import Model
+from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
-from vpp.schedule.duals import fix_binaries, hold_cost, marginal_values
-from vpp.schedule.exclusive import Intervals, merged, paying_intervals, solution, without
+from vpp.schedule.draft import INFINITE, MONEY_SCALE, Model
+from vpp.schedule.duals import marginal_values, unknown_values
+from vpp.schedule.exclusive import Intervals, merged, without
+from vpp.schedule.fleet import FEWEST, Shared, expected_s, fleet_schedule
 from vpp.schedule.model import build
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
-from vpp.schedule.replay import replay
+from vpp.schedule.replay import Replay, replay
+from vpp.schedule.scenario_search import solve_scenarios
+from vpp.schedule.solution import solution
+from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
+
+# Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
+# HiGHS looks at its clock too seldom.
+MOST_BINARIES, MOST_VARIABLES = 200, 8000
+TAIL = 0.1  # of the time limit, for the check of a schedule and its reasons, and for
+CELL_S = 2e-6  # each interval of each battery [s]
+HOPELESS = 1.0  # time limits that a solver is expected to take, beyond which it is not started
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,41 +91,40 @@ def solve_model(
     ------
     InfeasibleScheduleError : no schedule keeps to physics.
     """
-    search, exclusive = _Search(problem, solver, caps or {}), paying_intervals(problem)
-    found = search.attempt(exclusive, explain)
-    while found.at_once:
-        count = sum(map(len, found.at_once.values()))
-        logger.info("binaries added in %d intervals that did two things at once", count)
-        exclusive = merged(exclusive, found.at_once)
-        found = search.attempt(exclusive, explain)
-    return search.certified(found)
+    return _solve_model(problem, solver, caps or {}, prepare=True)
+
+
+def _solve_model(
+    problem: Problem, solver: str, caps: dict[str, float], prepare: bool = False
+) -> Solution:
+    """The cheapest schedule; with `prepare` the solver starts with a good one where it is slow."""
+    search = _Search(problem, solver, caps)
+    if prepare and not search.prepared():
+        return _incumbent(search, None)
+    exclusive: Intervals | None = None
+    while True:
+        found = search.attempt(exclusive)
+        if not found.broken:
+            return search.certified(found)
+        count = sum(map(len, found.broken.values()))
+        logger.info("binaries added in %d intervals", count)
+        exclusive = merged(found.exclusive, found.broken)
 
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
     """A model solved once: its schedule, or none where time ran out first.
 
-    `fixed` is the linear programme of the binaries' choices, solved; `at_once` are intervals that
-    do two opposite things at once and have no binaries yet.
+    `exclusive` are the intervals with binaries, `broken` those that break a condition and have none
+    yet; `priced` is the outcome that may have duals.
     """
 
     model: Model
+    exclusive: Intervals
     outcome: Outcome
     schedule: Schedule | None = None
-    at_once: Intervals = field(default_factory=dict)
-    fixed: Outcome | None = None
-
-    @property
-    def priced(self) -> Outcome:
-        """The outcome that may have duals."""
-        return self.fixed or self.outcome
-
-    @property
-    def solved(self) -> Schedule:
-        """The schedule of an attempt that has one."""
-        if self.schedule is None:
-            raise ValueError("time ran out before there was a schedule")
-        return self.schedule
+    broken: Intervals = field(default_factory=dict)
+    priced: Outcome | None = None
 
 
 @dataclass
@@ -133,24 +141,105 @@ class _Search:
     soft: bool = False
     relaxed: float = -INFINITE
     known: list[Schedule] = field(default_factory=list)
+    shared: Shared | None = None
     started: float = field(default_factory=time.monotonic)
 
-    def attempt(self, exclusive: Intervals, explain: bool) -> _Attempt:
-        """Solve with these binaries, choose the calmest optimum, and see what is done at once."""
-        model, outcome = self._solved(exclusive)
+    @property
+    def until(self) -> float:
+        """When the solver's time is out [s]; the rest of the limit is for check and reasons."""
+        cells = len(self.problem.batteries) * self.problem.intervals
+        limit_s = self.problem.time_limit_s
+        return self.started + max(limit_s / 2, limit_s * (1 - TAIL) - cells * CELL_S)
+
+    def prepared(self) -> bool:
+        """Find a good schedule first, where the solver may not end in time.
+
+        Returns
+        -------
+        Whether the solver is worth starting.
+        """
+        problem, limit_s = self.problem, self.problem.time_limit_s
+        expected = expected_s(problem)
+        if self.caps or len(problem.batteries) <= FEWEST or expected < limit_s / 10:
+            return True
+        try:
+            self.shared = fleet_schedule(problem, lambda few: _solve_model(few, self.solver, {}))
+        except InfeasibleScheduleError:
+            return True
+        self.known.append(self.shared.schedule)
+        return expected < HOPELESS * limit_s and time.monotonic() < self.until
+
+    def eur(self, bound: float) -> float:
+        """Money of a bound of the model, which knows nothing of what a position costs [EUR]."""
+        return bound / MONEY_SCALE + float(self.problem.settlement.position_eur().sum())
+
+    def attempt(self, exclusive: Intervals | None) -> _Attempt:
+        """Solve with these binaries, choose the calmest optimum, and see what is broken."""
+        stages, outcome, exclusive = self._solved(exclusive)
+        model = stages.model
         if outcome.status == "limit":
-            return self._cut_short(model, outcome)
-        schedule, both = solution(model, outcome.found)
-        ties = any(not battery.wear_eur_per_mwh for battery in self.problem.batteries)
-        fixed = self._fixed(model, outcome) if model.binaries and (ties or explain) else None
-        found = _Attempt(model, outcome, schedule, both, fixed)
-        if ties and found.priced.duals is not None:
-            found = self._calmest(found)
-        found = replace(found, at_once=without(found.at_once, exclusive))
-        if found.at_once:
-            self.known.append(found.solved)
+            return self._cut_short(stages, outcome, exclusive)
+        priced = self._chosen(stages, outcome) if model.binaries else outcome
+        schedule, broken = solution(self.problem, model, priced.found)
+        broken = without(broken, exclusive)
+        if not broken and priced.duals is not None:
+            schedule, broken = self._calmest(stages, priced, schedule, exclusive)
+        if broken:
+            self.known.append(schedule)
             self.relaxed = outcome.bound
-        return found
+        return _Attempt(model, exclusive, outcome, schedule, broken, priced)
+
+    def _chosen(self, stages: Stages, outcome: Outcome) -> Outcome:
+        """The linear programme of the binaries' choices: of equal ones, those that are calmest."""
+        fixed = stages.fixed(outcome.found)
+        if fixed.status != "optimal" or fixed.objective is None:
+            return outcome
+        if self.solver != "highs" or not _worth_calming(stages, fixed):
+            return fixed
+        spent_s, bent = time.monotonic() - self.started, stages.least
+        stages.run.release()
+        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
+        least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
+        bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
+        if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
+            return calmer
+        stages.run.release()
+        return stages.fixed(outcome.found)
+
+    def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
+        """The hard model if its limits can be kept, else the soft one."""
+        for soft in (False, True)[self.soft :]:
+            model = build(self.problem, soft, exclusive, self.caps)
+            if soft and not self.soft:
+                # a bound of the hard model says nothing about the soft one
+                self.soft, self.relaxed = True, -INFINITE
+            if model.contradictory:
+                continue
+            stages = Stages(self.problem, model, self.solver, self.until)
+            outcome = stages.money()
+            if outcome.status != "infeasible":
+                given = exclusive
+                if given is None:
+                    given = {key: one.expected() for key, one in model.conditions.items()}
+                return stages, outcome, given
+        raise InfeasibleScheduleError(
+            "no schedule keeps to load, power ratings, capacity and daily cycles;"
+            " expected numbers of similar orders of magnitude"
+        )
+
+    def _calmest(
+        self, stages: Stages, priced: Outcome, schedule: Schedule, exclusive: Intervals
+    ) -> tuple[Schedule, Intervals]:
+        """The calmest schedule that costs the same."""
+        calm = stages.calm(priced)
+        if calm is priced:
+            return schedule, {}
+        calmer, broken = solution(self.problem, stages.model, calm.found)
+        cost = replay(self.problem, schedule).objective_eur
+        same = replay(self.problem, calmer).objective_eur
+        if same > cost + TOLERANCE * max(1.0, abs(cost)) * 1e-1:
+            return schedule, {}
+        return calmer, without(broken, exclusive)
 
     def certified(self, found: _Attempt) -> Solution:
         """The schedule with its certificate and marginal values."""
@@ -159,89 +248,84 @@ class _Search:
         objective = replay(self.problem, found.schedule).objective_eur
         bound = objective
         if found.model.binaries:
-            bound = min(found.outcome.bound / MONEY_SCALE, objective)
+            bound = min(self.eur(found.outcome.bound), objective)
         certificate = certificate_of(found.model, objective, bound, self.started)
-        values = marginal_values(found.model, found.priced.duals)
+        duals = found.priced.duals if found.priced else None
+        values = marginal_values(self.problem, found.model, duals)
         return Solution("optimal", certificate, found.schedule, found.model.soft, *values)
 
-    def _run(
-        self, model: Model, least_s: float = -INFINITE, basis: highspy.HighsBasis | None = None
-    ) -> Outcome:
-        """The solver's answer in the time that is left, but at least `least_s`."""
-        left_s = self.problem.time_limit_s - (time.monotonic() - self.started)
-        return SOLVERS[self.solver](model, max(left_s, least_s), basis)
-
-    def _solved(self, exclusive: Intervals) -> tuple[Model, Outcome]:
-        """The hard model if its limits can be kept, else the soft one."""
-        if not self.soft:
-            model = build(self.problem, False, exclusive, self.caps)
-            outcome = None if model.contradictory else self._run(model)
-            if outcome is not None and outcome.status != "infeasible":
-                return model, outcome
-            # a bound of the hard model says nothing about the soft one
-            self.soft, self.relaxed = True, -INFINITE
-        model = build(self.problem, True, exclusive, self.caps)
-        outcome = self._run(model)
-        if outcome.status == "infeasible":
-            raise InfeasibleScheduleError(
-                "no schedule keeps to load, power ratings, capacity and daily cycles;"
-                " expected numbers of similar orders of magnitude"
-            )
-        return model, outcome
-
-    def _fixed(self, model: Model, outcome: Outcome) -> Outcome:
-        """The linear programme of the choices that the binaries made."""
-        fix_binaries(model, outcome.found)
-        return self._run(model, least_s=1.0)
-
-    def _calmest(self, found: _Attempt) -> _Attempt:
-        """The schedule of least throughput that costs the same."""
-        hold_cost(found.model, found.priced)
-        calm = self._run(found.model, 1.0, found.priced.basis)
-        if calm.status != "optimal":
-            return found
-        schedule, both = solution(found.model, calm.found)
-        cost = replay(self.problem, found.solved).objective_eur
-        same = replay(self.problem, schedule).objective_eur
-        if same > cost + TOLERANCE * max(1.0, abs(cost)) * 1e-3:
-            return found
-        return replace(found, schedule=schedule, at_once=both)
-
-    def _cut_short(self, model: Model, outcome: Outcome) -> _Attempt:
+    def _cut_short(self, stages: Stages, outcome: Outcome, exclusive: Intervals) -> _Attempt:
         """An attempt without a schedule of its own; the incumbent is one of those known."""
-        fixed = None
+        fixed, model = None, stages.model
         if outcome.values is not None:
-            self.known.append(solution(model, outcome.values)[0])
-            fixed = self._fixed(model, outcome) if model.binaries else None
-        self.known.append(idle(self.problem))
-        if not self.caps:
-            self.known.append(self_consumption(self.problem))
-        return _Attempt(model, outcome, fixed=fixed)
+            self.known.append(solution(self.problem, model, outcome.values)[0])
+            fixed = stages.fixed(outcome.values) if model.binaries else None
+        return _Attempt(model, exclusive, outcome, priced=fixed)
 
 
-def _incumbent(search: _Search, found: _Attempt) -> Solution:
-    """The cheapest schedule known when time ran out.
+def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
+    """Whether other choices may be as cheap, and calmer.
 
-    It has marginal values where it is the optimum of the solver's choices.
+    Binaries that keep two powers apart leave little to choose where the rest is settled.
     """
-    problem, model, fixed = search.problem, found.model, found.fixed
-    checked = [(replay(problem, schedule), schedule) for schedule in search.known]
-    valid = [(money.objective_eur, schedule) for money, schedule in checked if not money.violations]
-    objective, best = min(valid, key=lambda pair: pair[0])
-    values = marginal_values(model, None)
-    if fixed is not None and fixed.status == "optimal":
-        schedule, both = solution(model, fixed.found)
-        money = replay(problem, schedule)
-        no_dearer = money.objective_eur <= objective + TOLERANCE * max(1.0, abs(objective))
-        if not both and not money.violations and no_dearer:
-            best, objective = schedule, money.objective_eur
-            values = marginal_values(model, fixed.duals)
-    bound = search.relaxed
-    if np.isfinite(found.outcome.bound):
+    model = stages.model
+    if model.width > MOST_VARIABLES:
+        return False
+    if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
+        return True
+    settled = stages.run.alone(fixed, model.matrices.cost)
+    return not settled and model.binaries <= MOST_BINARIES
+
+
+def rank(money: Replay) -> tuple[float, ...]:
+    """Numbers by which schedules are compared: less bends, class by class, then less money.
+
+    Parameters
+    ----------
+    money : replay of the schedule.
+
+    Returns
+    -------
+    Numbers to compare; violations but for rounding.
+    """
+    return (*(round(amount, 5) for amount in money.bent), money.objective_eur)
+
+
+def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
+    """The best schedule known when time ran out; of nothing solved, of what was prepared.
+
+    It has marginal values where it is the optimum of the solver's choices or was shared out.
+    """
+    problem, shared, known = search.problem, search.shared, [*search.known, idle(search.problem)]
+    if not search.caps:
+        known.append(self_consumption(problem))
+    checked = [(replay(problem, schedule), schedule) for schedule in known]
+    valid = [(money, schedule) for money, schedule in checked if not money.violations]
+    least, best = min(valid, key=lambda pair: rank(pair[0]))
+    values = unknown_values(problem)
+    if shared is not None and best is shared.schedule:
+        values = (shared.battery_value_eur_per_mwh, shared.bus_price_eur_per_mwh)
+    model, bound = None, search.relaxed
+    if found is not None:
+        model, fixed = found.model, found.priced
         bound = max(bound, found.outcome.bound)
-    bound_eur = max(loose_bound_eur(problem), bound / MONEY_SCALE)
-    certificate = certificate_of(model, objective, bound_eur, search.started, proven=False)
-    return Solution("feasible", certificate, best, model.soft, *values)
+        if fixed is not None and fixed.status == "optimal":
+            schedule, broken = solution(problem, model, fixed.found)
+            money = replay(problem, schedule)
+            slack = TOLERANCE * max(1.0, abs(least.objective_eur))
+            no_dearer = money.objective_eur <= least.objective_eur + slack
+            as_good = rank(money)[:-1] <= rank(least)[:-1]
+            if not broken and not money.violations and no_dearer and as_good:
+                best, least = schedule, money
+                values = marginal_values(problem, model, fixed.duals)
+    soft = search.soft or any(least.bent)
+    bounds = [loose_bound_eur(problem), search.eur(bound)]
+    if shared is not None:
+        prices = (shared.bus_price_eur_per_mwh, shared.battery_value_eur_per_mwh)
+        bounds.append(priced_bound_eur(problem, *prices, soft))
+    objective = least.objective_eur
+    certificate = certificate_of(model, objective, max(bounds), search.started, proven=False)
+    return Solution("feasible", certificate, best, soft, *values)
 
 
 def solve(problem: Problem, solver: str = "highs") -> Result:
@@ -257,6 +341,8 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     The schedule with its money, the limits that bent, and a reason for each interval; or the cause
     why there is none.
     """
+    if problem.scenarios:
+        return solve_scenarios(problem, solver)
     try:
         found = solve_model(problem, solver)
     except InfeasibleScheduleError as error:
@@ -281,4 +367,11 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
         battery_value_eur_per_mwh=found.battery_value_eur_per_mwh,
         bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
     )
+    if problem.settlement.position_kw is not None:
+        result = replace(
+            result,
+            position_kw=problem.settlement.position_kw,
+            position_cost_eur=checked.position_eur,
+            deviation_cost_eur=checked.deviation_eur,
+        )
     return replace(result, reason=reasons(problem, result))

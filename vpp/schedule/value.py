@@ -38,7 +38,7 @@ class BrokenScheduleError(VppError):
 def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
     """The cost of a schedule: energy, peak, CO2 and wear, less the value of energy that it adds.
 
-    Penalties of limits that bend are no money and are not in it; `bent_limits` counts these limits.
+    Limits that bend have no price; `bent_limits` counts them.
 
     Parameters
     ----------
@@ -49,12 +49,16 @@ def net_cost_eur(problem: Problem, schedule: Schedule) -> float:
     -------
     The cost [EUR].
     """
+    return _net_eur(problem, replay(problem, schedule))
+
+
+def _net_eur(problem: Problem, money: Replay) -> float:
+    """`net_cost_eur` of a schedule's replay."""
     start = sum(
         money_eur(b.soc_initial * b.capacity_kwh, b.terminal_value_eur_per_mwh or 0.0)
         for b in problem.batteries
     )
-    money = replay(problem, schedule)
-    return money.cost_eur + money.wear_eur - money.left_eur + start
+    return money.objective_eur + start
 
 
 def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -70,12 +74,7 @@ def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
     Costs [EUR], one an interval. Their sum is `net_cost_eur` but for the peak, which belongs to no
     interval.
     """
-    costs = money_eur(
-        energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh
-    )
-    costs -= money_eur(
-        energy_kwh(schedule.grid_export_kw, problem.hours), problem.export_price_eur_per_mwh
-    )
+    costs = problem.settlement.energy_eur(schedule.grid_import_kw, schedule.grid_export_kw)
     for battery, charge, discharge in zip(
         problem.batteries, schedule.charge_kw, schedule.discharge_kw, strict=True
     ):
@@ -117,25 +116,26 @@ def replay_or_raise(problem: Problem, schedule: Schedule, name: str) -> Replay:
 class Valuation:
     """Ways to run one site over the same intervals, and the cost of each.
 
-    Penalties of limits that bend are in no cost.
-
     Parameters
     ----------
     ways : problem and schedule by name: "no_battery", those that were given and, where it is known,
         "perfect_foresight".
+    replays : the replay of each.
     """
 
     ways: dict[str, tuple[Problem, Schedule]]
+    replays: dict[str, Replay]
 
     @cached_property
     def cost_eur(self) -> dict[str, float]:
         """`net_cost_eur` of each way [EUR]."""
-        return {name: net_cost_eur(*way) for name, way in self.ways.items()}
+        replays = self.replays
+        return {name: _net_eur(way[0], replays[name]) for name, way in self.ways.items()}
 
     @cached_property
     def bent_limits(self) -> dict[str, int]:
         """How many limits each way bends; each interval counts."""
-        return {name: len(replay(*way).bends) for name, way in self.ways.items()}
+        return {name: len(money.bends) for name, money in self.replays.items()}
 
     def captured_share(self, name: str) -> float | None:
         """Share of what perfect foresight saves that a way saves; None where that is not known."""
@@ -171,9 +171,8 @@ def value_ways(problem: Problem, schedules: Mapping[str, Schedule]) -> Valuation
     alone = without_battery(problem)
     ways = {NO_BATTERY: (alone, idle(alone))}
     ways |= {name: (problem, schedule) for name, schedule in schedules.items()}
-    for name, way in ways.items():
-        replay_or_raise(*way, name.replace("_", " "))
-    return Valuation(ways)
+    replays = {n: replay_or_raise(*way, n.replace("_", " ")) for n, way in ways.items()}
+    return Valuation(ways, replays)
 
 
 def bent_in_words(bent: Mapping[str, int]) -> str:
@@ -208,7 +207,7 @@ def captured_share(no_battery_eur: float, plan_eur: float, perfect_eur: float) -
 def compare(
     actual: Problem, schedules: dict[str, Schedule], counted: np.ndarray | None
 ) -> list[dict]:
-    """Compare schedules of one problem, perfect foresight among them; penalties are no cost.
+    """Compare schedules of one problem, perfect foresight among them.
 
     With counted intervals, `share_without_day` leaves out what the others cost, less the value of
     the energy that they add to the batteries at the terminal price; the peak stays. It may still be

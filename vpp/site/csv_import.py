@@ -1,319 +1,308 @@
-"""Brings a real CSV file in: its columns become sources with power [kW] or prices [EUR/MWh] in UTC.
+"""Brings real files in: their columns become sources with power [kW] or prices [EUR/MWh] in UTC.
 
     python sources.py import year.csv --time-column time --tz Europe/Berlin \\
         --load load:MW --price price:EUR/MWh --output data
 
-The order of calculation: text -> times (`import_times`: format found, local clock to UTC) -> one
-series a column (`import_columns`: numbers and units; here: step, grid, physical range) -> checks
-(`import_checks`: gaps, flat lines, outliers). Times label the START of an interval and values are
-means over it. Nothing is guessed silently: a cell that cannot be used is a reject with its line and
-reason.
+The order of the calculation: containers -> tables (`tables`: header, matrix) -> rows as numbers
+(`import_rows`: one decision over the whole file) -> UTC (`local_clock`) -> one series a column
+(`import_series`: one row a time, grid, physical range) -> checks (`import_checks`: gaps, flat
+lines, outliers). Times label the START of an interval and values are means over it. Where two
+readings fit, the file is refused; whatever is decided is told.
 """
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from vpp.runtime.errors import ConfigError, VppError
-from vpp.runtime.fields import is_time_zone
-from vpp.runtime.files import DataFileError, check_not_read
-from vpp.runtime.settings import Site
-from vpp.site.csv_files import series_frame
-from vpp.site.import_checks import Series, flat_lines, outliers
-from vpp.site.import_columns import Column, parse_column, parse_numbers, uses_decimal_comma
-from vpp.site.import_times import find_step, parse_times
-from vpp.site.kinds import KINDS
-from vpp.site.sources import IMPORTED, REJECTS_FILE, SOURCES_FILE, Source, SourceError
+from vpp.runtime.errors import VppError, one_of
+from vpp.runtime.files import DataFileError
+from vpp.runtime.tables import shown
+from vpp.site import meter_formats
+from vpp.site.containers import Content, contents_of, files_of
+from vpp.site.import_checks import Series
+from vpp.site.import_clock import lines_without_time, turn_rows
+from vpp.site.import_columns import Column, parse_column, with_capacity
+from vpp.site.import_decisions import (
+    in_force,
+    marks_of,
+    stamp_of,
+    style_of,
+    unit_notes,
+    zone_of,
+)
+from vpp.site.import_options import Asked, check_where
+from vpp.site.import_points import (
+    Points,
+    Rejects,
+    one_a_time,
+    sorted_points,
+    sum_parts,
+    without_codes,
+)
+from vpp.site.import_rows import Rows, Tables
+from vpp.site.import_series import make_series
+from vpp.site.sources import SourceError
+from vpp.site.tables import Table, find_tables, likely_header
+from vpp.site.time_columns import SAMPLE, TimeColumns, choose
+from vpp.site.time_shapes import INVALID
 
-# of capacity: a plant's own consumption at night, taken as zero; below it a negative power is
-# impossible
-OWN_USE = 0.01
-ABOVE_CAPACITY = 1.1  # of a stated capacity: more is impossible
-
-
-def read_text(path: Path) -> pd.DataFrame:
-    """Read the cells of a CSV file as text, indexed by line number.
-
-    Comma, semicolon, tab or bar may stand between them.
-
-    Raises
-    ------
-    DataFileError : it cannot be read, or its lines do not fit its header.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = path.read_text(encoding="cp1252", errors="replace")
-    except OSError as error:
-        raise DataFileError(
-            f"{path}: cannot be read: {error.strerror}; expected a CSV file"
-        ) from None
-    first, _, rest = text.partition("\n")
-    if not first.strip() or not rest.strip():
-        raise DataFileError(f"{path}: is empty; expected a line of column names and lines of data")
-    second = rest.partition("\n")[0]
-    delimiter = max(",;\t|", key=lambda mark: (first.count(mark), second.count(mark)))
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    header = [name.strip() for name in next(reader)]
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise DataFileError(f"{path}: column {twice[0]!r} comes twice; rename one")
-    lines, cells = [], []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row[len(header) :]):
-                more = "; numbers with a decimal comma need quotes or another delimiter"
-                raise DataFileError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but {len(header)} "
-                    f"column names{more if delimiter == ',' else ''}"
-                )
-            if any(cell.strip() for cell in row):
-                lines.append(reader.line_num)
-                cells.append((row + [""] * len(header))[: len(header)])
-    except csv.Error as error:
-        raise DataFileError(
-            f"{path}, line {reader.line_num}: {error}; expected a CSV file"
-        ) from None
-    if not cells:
-        raise DataFileError(f"{path}: has column names but no data")
-    frame = pd.DataFrame(cells, columns=header, index=pd.Index(lines, name="line"), dtype=str)
-    return frame.apply(lambda column: column.str.strip())
+WRONG_MAX = 0.05  # of the cells: with more that are no numbers the file is refused
+_NO_ROW = ", and no line has both a time and a number"
 
 
 @dataclass
-class _Rejects:
-    """Cells of a column that cannot be used, each with its line and reason."""
-
-    source_id: str
-    cells: pd.Series
-    times: pd.Series
-    rows: list[tuple[int, str, str, str, str]] = field(default_factory=list)
-
-    def add(self, lines: pd.Index, reason: str | Mapping[int, str]) -> None:
-        for line in lines:
-            why = reason if isinstance(reason, str) else reason[line]
-            time = f"{self.times[line]:%Y-%m-%dT%H:%M:%SZ}"
-            self.rows.append((line, self.source_id, time, self.cells[line], why))
-
-
-def read_column(
-    column: Column, cells: pd.Series, times: pd.Series, price_limits: tuple[float, float]
-) -> Series:
-    """Read one column as a regular series on the grid of its own step; the rest are rejects.
+class Imported:
+    """The series of a file, as it was understood; nothing is written yet.
 
     Parameters
     ----------
-    column : what the cells are.
-    cells : text by line.
-    times : UTC interval starts by line (NaT: a reject already).
-    price_limits : lowest and highest price [EUR/MWh] that is possible.
-
-    Raises
-    ------
-    DataFileError : no number in the column, or a step that is not 5, 15, 30 or 60 min.
+    series : one for each column that was asked for.
+    in_force : option, value and where it comes from.
+    notes : what else is told.
+    preview : the first rows as they were understood.
+    zone : of the place, where the clock is that of one.
     """
-    rejects = _Rejects(column.source_id, cells, times)
-    numbers, duplicates = _one_number_a_time(column, rejects)
-    at = times[numbers.index].sort_values()
-    step_min = find_step(at, column.name)
-    at = _on_the_grid(column, at, step_min, rejects)
-    values = numbers[at.index] * column.factor(step_min)
-    values, set_to_zero, impossible = _possible(column, values, price_limits, rejects)
-    if values.empty or (column.kind != "market" and not values.max() > 0):
-        raise DataFileError(
-            f"column {column.name}: no possible value is left; check its unit {column.unit} and "
-            "capacity"
-        )
-    index = pd.DatetimeIndex(at[values.index], name="time")
-    series = pd.Series(values.to_numpy(), index=index, name=column.source_id)
-    expected = round((index[-1] - index[0]) / pd.Timedelta(minutes=step_min)) + 1
-    return Series(
-        column=column,
-        values=series,
-        step_min=step_min,
-        duplicates=duplicates,
-        out_of_range=impossible,
-        set_to_zero=set_to_zero,
-        gaps=expected - len(series),
-        flat_lines=flat_lines(series, step_min, column.kind),
-        outliers=outliers(series),
-        rejects=rejects.rows,
-    )
+
+    series: list[Series]
+    in_force: list[tuple[str, str, str]]
+    notes: list[str] = field(default_factory=list)
+    preview: list[dict] = field(default_factory=list)
+    zone: str | None = None
+
+    def rejects(self, strict: str | None = None) -> list[tuple]:
+        """Give the cells of all series that cannot be used, in the order of their lines.
+
+        Parameters
+        ----------
+        strict : name of the file, where any such cell refuses it.
+
+        Raises
+        ------
+        DataFileError : there is one, and `strict` is given.
+        """
+        rejects = sorted(reject for series in self.series for reject in series.rejects)
+        if rejects and strict is not None:
+            line, source_id, _, value, reason = rejects[0]
+            raise DataFileError(
+                f"{strict}, line {line}: {value!r} of {source_id}: {reason}; {len(rejects)} such "
+                "cells, nothing was written (--strict)"
+            )
+        return rejects
 
 
-def _one_number_a_time(column: Column, rejects: _Rejects) -> tuple[pd.Series, int]:
-    """Numbers by line, the first of each time, and how many more there were."""
-    cells, times = rejects.cells, rejects.times
-    numbers, wrong = parse_numbers(cells, uses_decimal_comma(cells))
-    rejects.add(wrong.index[wrong & times.notna()], "is no number")
-    values = numbers[numbers.notna() & times.notna()]
-    if values.empty:
-        raise DataFileError(f"column {column.name}: no line has both a time and a number")
-    again = times[values.index].duplicated()
-    kept, duplicates = values[~again], values.index[again]
-    if len(duplicates):
-        line_of = dict(zip(times[kept.index], kept.index, strict=True))
-        reasons = {line: f"its time is that of line {line_of[times[line]]}" for line in duplicates}
-        rejects.add(duplicates, reasons)
-    return kept, len(duplicates)
-
-
-def _on_the_grid(column: Column, at: pd.Series, step_min: int, rejects: _Rejects) -> pd.Series:
-    """The times that are on the grid of the step; a column of mostly others is refused."""
-    off_grid = at != at.dt.floor(pd.Timedelta(minutes=step_min))
-    if off_grid.mean() > 0.5:
-        raise DataFileError(
-            f"column {column.name}: its times, such as {at.iloc[0]:%Y-%m-%dT%H:%MZ}, are not on "
-            f"the {step_min} min grid of UTC"
-        )
-    rejects.add(at.index[off_grid], f"its time is not on the {step_min} min grid of UTC")
-    return at[~off_grid]
-
-
-def _possible(
-    column: Column, values: pd.Series, price_limits: tuple[float, float], rejects: _Rejects
-) -> tuple[pd.Series, int, int]:
-    """Values that are possible [kW or EUR/MWh], how many became 0, and how many are impossible."""
-    set_to_zero = 0
-    if column.kind == "market":
-        low, high = price_limits
-        reason = f"a price outside {low:g} to {high:g} EUR/MWh"
-    else:
-        capacity_kw = column.capacity_kw or values.max()
-        own_use = (values < 0) & (values >= -OWN_USE * capacity_kw) & (column.kind != "load")
-        set_to_zero = int(own_use.sum())
-        values = values.mask(own_use, 0.0)
-        low, high = 0.0, ABOVE_CAPACITY * capacity_kw
-        allowed = f"0 to {ABOVE_CAPACITY:g} times the capacity of {capacity_kw:g} kW"
-        reason = f"a power outside {allowed}"
-    impossible = (values < low) | (values > high)
-    rejects.add(values.index[impossible], reason)
-    return values[~impossible], set_to_zero, int(impossible.sum())
-
-
-def check_import(path: Path, folder: Path, wanted: Sequence | None, zone: str | None) -> None:
-    """Refuse an import without a column, with an unknown zone, or over the file that it reads.
-
-    Parameters
-    ----------
-    path : of the file.
-    folder : that is written to.
-    wanted : kind and column of each series.
-    zone : of times without an offset.
-
-    Raises
-    ------
-    ConfigError : it is refused.
-    """
-    if not wanted:
-        raise ConfigError(
-            "import: no column named; say one or more of --solar, --wind, --load and --price "
-            "COLUMN:UNIT[:ID[:CAPACITY_KW]]"
-        )
-    if zone is not None and not is_time_zone(zone):
-        raise ConfigError(f"--tz {zone}: expected an IANA time zone such as Europe/Berlin")
-    for name in (*(kind.file for kind in KINDS.values()), SOURCES_FILE, REJECTS_FILE):
-        check_not_read(folder / name, "--output", path, "FILE")
-
-
-def load_file(
-    path: Path,
-    time_column: str,
-    time_zone: str | None,
-    wanted: Sequence[tuple[str, str]],
+def load_files(
+    paths: Sequence[Path],
+    asked: Asked,
     price_limits: tuple[float, float],
-) -> list[Series]:
-    """Read columns of a file as series; nothing is written.
+    capacity_kw: float | None = None,
+) -> Imported:
+    """Read columns of files as series; nothing is written.
 
     Parameters
     ----------
-    path : the file.
-    time_column : name of the column of the intervals' starts.
-    time_zone : the clock of times without an offset; UTC where the column's name ends so.
-    wanted : kind and COLUMN:UNIT[:ID[:CAPACITY_KW]] of each column.
-    price_limits : lowest and highest price [EUR/MWh] that is possible.
-
-    Returns
-    -------
-    A series for each column; lines without a usable time are among the rejects of the first.
+    paths : files and folders.
+    asked : the options.
+    price_limits : lowest and highest price that is possible [EUR/MWh].
+    capacity_kw : of the one plant or load, where it is stated [kW].
 
     Raises
     ------
     VppError : of the functions below; the message names the file.
     """
+    keep: list[tempfile._TemporaryFileWrapper] = []
+    label = shown(paths[0]) if len(paths) == 1 else f"{shown(paths[0])} and {len(paths) - 1} more"
     try:
-        cells = read_text(path)
-        if time_column not in cells.columns:
-            raise DataFileError(
-                f"no time column {time_column!r}; the file has {', '.join(cells.columns)}"
-            )
-        columns = [parse_column(kind, text, list(cells.columns)) for kind, text in wanted]
-        ids = [column.source_id for column in columns]
-        if len(set(ids)) < len(ids):
-            twice = next(name for name in ids if ids.count(name) > 1)
-            raise SourceError(f"source_id {twice} comes twice; name another as COLUMN:UNIT:ID")
-        if time_zone is None and time_column.lower().endswith("utc"):
-            time_zone = "UTC"
-        times, reasons = parse_times(cells[time_column], time_zone)
-        found = [read_column(column, cells[column.name], times, price_limits) for column in columns]
+        contents = [content for path in files_of(paths) for content in contents_of(path, keep)]
+        tables, asked = _tables(contents, asked)
+        return _read(tables, asked, price_limits, capacity_kw)
     except VppError as error:
-        message = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise type(error)(message) from None
-    found[0].rejects.extend(
-        (line, "", cells[time_column][line], "", reason) for line, reason in reasons.items()
-    )
-    return found
+        message = str(error)
+        named = any(shown(path) in message for path in paths)
+        raise type(error)(message if named else f"{label}: {message}") from None
+    finally:
+        for file in keep:
+            file.close()
 
 
-def rejects_of(found: Sequence[Series], strict: Path | None = None) -> list[tuple]:
-    """Give the cells of all series that cannot be used, in the order of their lines.
+def _tables(contents: list[Content], asked: Asked) -> tuple[list[Table], Asked]:
+    """The tables of all contents, and the options with those of the format."""
+    wanted = [text for _, text in asked.wanted]
+    tables: list[Table] = []
+    format_name = ""
+    for content in contents:
+        found, format_name = meter_formats.tables_of(content, wanted)
+        if not found:
+            times = tuple(filter(None, asked.time_columns))
+            found = find_tables(content, times, wanted) or _find_with_commas(content, asked, wanted)
+        if not found:
+            _refuse(content, asked)
+        tables += found
+    names = tables[0].names
+    asked = asked.with_profile(names, format_name)
+    if format_name:
+        asked = replace(asked, time_columns=(names[0],))
+    check_where(asked.where, names)
+    for table in tables[1:]:
+        lacking = [name for name in asked.where if name not in table.names]
+        if lacking:
+            raise DataFileError(f"{table.label}: has no column {lacking[0]}; import it apart")
+    return tables, asked
 
-    Parameters
-    ----------
-    found : of `load_file`.
-    strict : the file, where any such cell refuses it.
 
-    Raises
-    ------
-    DataFileError : there is one, and `strict` is given.
-    """
-    rejects = sorted(reject for series in found for reject in series.rejects)
-    if rejects and strict is not None:
-        line, source_id, _, value, reason = rejects[0]
+def _find_with_commas(content: Content, asked: Asked, wanted: list[str]) -> list[Table]:
+    """The tables whose time column has commas in its name."""
+    if len(asked.time_columns) < 2:
+        return []
+    return find_tables(content, (",".join(asked.time_columns),), wanted)
+
+
+def _refuse(content: Content, asked: Asked) -> None:
+    """Say which column is missing."""
+    count, names = likely_header(content)
+    if count < 2 or not names:
         raise DataFileError(
-            f"{strict}, line {line}: {value!r} of {source_id}: {reason}; {len(rejects)} such "
-            "cells, nothing was written (--strict)"
+            f"{content.label}: is empty; expected a line of column names and lines of data"
         )
-    return rejects
+    for name in asked.time_columns:
+        if name not in names:
+            raise DataFileError(
+                f"{content.label}: no time column {name!r}; the file has {', '.join(names)}"
+            )
+    for kind, text in asked.wanted:
+        parse_column(kind, text, names)
+    raise DataFileError(
+        f"{content.label}: no line names all columns that were asked for; "
+        f"{one_of(asked.wanted[0][1].partition(':')[0], names)}"
+    )
 
 
-def imported_sources(found: Sequence[Series], site: Site) -> list[tuple[Source, pd.DataFrame]]:
-    """Make each imported series a source of a site, with the rows of its file.
-
-    Parameters
-    ----------
-    found : of `load_file`.
-    site : gives place, time zone and price area. A plant whose capacity is not stated has its
-        largest power.
-    """
-    made = []
-    for series in found:
-        column, market = series.column, series.column.kind == "market"
-        source = Source(
-            source_id=column.source_id,
-            kind=column.kind,
-            name=column.name,
-            site_id=site.site_id,
-            capacity_kw=None if market else float(column.capacity_kw or series.values.max()),
-            step_min=series.step_min,
-            latitude=site.latitude,
-            longitude=site.longitude,
-            time_zone=site.time_zone,
-            parameters={"origin": IMPORTED} | ({"price_area": site.price_area} if market else {}),
+def _read(
+    tables: list[Table], asked: Asked, price_limits: tuple[float, float], capacity_kw: float | None
+) -> Imported:
+    names = list(tables[0].names)
+    columns = [parse_column(kind, _starless(text, names), names) for kind, text in asked.wanted]
+    columns = with_capacity(columns, capacity_kw)
+    ids = [column.source_id for column in columns]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise SourceError(f"source_id {twice} comes twice; name another as COLUMN:UNIT:ID")
+    sample = tables[0].sample(SAMPLE)
+    if not sample:
+        raise DataFileError(f"{tables[0].label}: is empty; it has column names but no data")
+    time = _time_columns(tables[0], sample, asked, columns)
+    reading = Tables(tables, columns, time, asked)
+    reading.survey()
+    if not asked.time_format:
+        reading.times.check()
+    zone, zone_why = zone_of(tables[0], time, asked, reading)
+    if zone is None and (reading.times.unzoned or reading.slot):
+        line, text = reading.times.unzoned or reading.times.first or (0, "")
+        raise DataFileError(
+            f"line {line}: {text!r} has no time zone; say which clock it is with --tz, such as "
+            "--tz UTC"
         )
-        made.append((source, series_frame(source, series.values)))
-    return made
+    asked = stamp_of(tables[0], time, asked, reading)
+    style, order = style_of(asked, reading, zone)
+    marks, found_by = marks_of(tables[0], asked, reading)
+    notes = unit_notes(tables[0], sample, columns, asked, reading)
+    rows = reading.read(style, marks)
+    no_time = lines_without_time(reading, rows, notes)
+    lost = turn_rows(reading, rows, zone, notes)
+    series = [_series(reading, rows, number, asked, price_limits) for number in range(len(columns))]
+    series[0].rejects.extend(no_time + lost)
+    told = in_force(asked, time, zone, zone_why, order, marks, found_by, reading)
+    place = zone if zone and "/" in zone and not zone.startswith("Etc/") else None
+    imported = Imported(series, told, notes, zone=place if asked.zone else None)
+    imported.preview = _preview(rows, series, place or "UTC")
+    return imported
+
+
+def _starless(text: str, names: Sequence[str]) -> str:
+    """`*` for the matrix is its first column, under which it was melted."""
+    return names[-1] + text[1:] if text.startswith("*:") else text
+
+
+def _time_columns(
+    table: Table, sample: list[list[str]], asked: Asked, columns: Sequence[Column]
+) -> TimeColumns:
+    names = table.names
+    times = asked.time_columns
+    if len(times) > 1 and not set(times) <= set(names) and ",".join(times) in names:
+        times = (",".join(times),)
+    if table.matrix is None:
+        return choose(names, sample, times, {column.name for column in columns})
+    clock = names[-2]
+    if not times:
+        times = choose(list(names[:-2]), [row[:-2] for row in sample], (), set()).names
+    if table.matrix.numbered:
+        return TimeColumns(tuple(times), clock)
+    return TimeColumns((*times, clock))
+
+
+def _series(
+    reading: Tables,
+    rows: Rows,
+    number: int,
+    asked: Asked,
+    price_limits: tuple[float, float],
+) -> Series:
+    column = reading.columns[number]
+    values, rejects = rows.values[number], Rejects(column.source_id)
+    wrong = [item for item in rows.wrong[number] if rows.local[item[0]] != INVALID]
+    count = int((~np.isnan(values)).sum())
+    if len(wrong) > WRONG_MAX * (count + len(wrong)) and (len(wrong) > 2 or not count):
+        row, cell = wrong[0]
+        raise DataFileError(
+            f"line {rows.lines[row]}, column {column.name}: {cell!r} is no number, as are "
+            f"{len(wrong):,} of {count + len(wrong):,} cells{'' if count else _NO_ROW}; say what "
+            "stands for no value with --missing, or the mark before decimals with --decimal"
+        )
+    for row, cell in wrong:
+        time = f"{np.datetime64(int(rows.local[row]), 's')}Z"
+        rejects.rows.append((int(rows.lines[row]), column.source_id, time, cell, "is no number"))
+    keep = (rows.local != INVALID) & ~np.isnan(values)
+    if rows.part is not None:
+        keep &= rows.part >= 0
+    places = np.arange(len(values), dtype=np.int32)
+    points = Points(rows.local, values, rows.lines, rows.offsets, places)
+    if not keep.all():
+        points = points.only(np.flatnonzero(keep))
+    points = without_codes(sorted_points(points), column, asked, rejects)
+    duplicates = 0
+    if rows.part is not None and len(reading.choices) > 1:
+        points = sum_parts(points, rows.part[points.rows], column, rejects)
+    else:
+        points, duplicates = one_a_time(
+            points, column, rejects, lambda pairs: reading.column_apart(rows, pairs)
+        )
+    broken = rows.local[rows.said_missing[number]]
+    series = make_series(points, broken[broken != INVALID], column, asked, price_limits, rejects)
+    series.duplicates = duplicates
+    return series
+
+
+def _preview(rows: Rows, series: Sequence[Series], zone: str) -> list[dict]:
+    """The first rows as they were understood."""
+    found = []
+    for line, text, cells in rows.first:
+        for column, cell in zip(series, cells, strict=True):
+            if line in column.preview:
+                start, end, value = column.preview[line]
+                begin = pd.Timestamp(start, unit="s", tz="UTC")
+                local = begin.tz_convert(zone)
+                found.append(
+                    {
+                        "line": line,
+                        "written": text,
+                        "local": f"{local:%Y-%m-%d %H:%M %Z}",
+                        "utc": f"{begin:%Y-%m-%dT%H:%M}Z to {pd.Timestamp(end, unit='s'):%H:%M}Z",
+                        "source_id": column.column.source_id,
+                        "cell": cell,
+                        "value": f"{value:,.6g} {column.column.result_unit}",
+                    }
+                )
+    return found

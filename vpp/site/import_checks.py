@@ -31,6 +31,8 @@ class Series:
     flat_lines : start, hours and value of each.
     outliers : time, value and median of its neighbours of each.
     rejects : line, source_id, time, value and reason of each cell that cannot be used.
+    notes : how the file was understood, in words.
+    preview : line -> start and end [s since 1970 UTC] and value of its interval.
     """
 
     column: Column
@@ -43,6 +45,8 @@ class Series:
     flat_lines: list = field(default_factory=list)
     outliers: list = field(default_factory=list)
     rejects: list = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    preview: dict[int, tuple[int, int, float]] = field(default_factory=dict)
 
 
 def flat_lines(

@@ -1,16 +1,14 @@
-"""Columns of an imported CSV file: which one is meant, in which unit, and the numbers in it.
+"""Columns of an imported file: which one is meant, in which unit, and whether its name agrees.
 
     python sources.py import year.csv --time-column time --tz UTC --load load:MW:load-1
 
-Power ends in kW and prices in EUR/MWh. Energies are per step and are divided by its hours.
+Power ends in kW and prices in EUR/MWh. Energies are divided by the hours of their interval.
 """
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
+from dataclasses import dataclass, replace
 
 from vpp.runtime.errors import ConfigError, one_of
 from vpp.site.sources import SourceError
@@ -21,8 +19,18 @@ ENERGY_UNITS = {"wh": 1e-3, "kwh": 1.0, "mwh": 1e3, "gwh": 1e6}
 PRICE_UNITS = {"eur/mwh": 1.0, "eur/kwh": 1e3, "ct/kwh": 10.0}
 SHOWN_POWER_UNITS = "W, kW, MW, GW, Wh, kWh, MWh, GWh"
 SHOWN_PRICE_UNITS = "EUR/MWh, EUR/kWh, ct/kWh"
-# of SMARD, ENTSO-E, pandas and databases
-MISSING = {"", "-", "–", "na", "n/a", "n/e", "nan", "null", "none"}
+_POWER_NAME = re.compile(r"(?<![a-z])([kmg]?wh?)(?![a-z]|/m)", re.IGNORECASE)
+_PRICE_NAME = re.compile(
+    r"(eur|€|ct|cents?|p|pence|\$|usd|aud|gbp|£|chf|sek|nok|dkk|pln)[ _]*(?:/|per)[ _]*([km])wh",
+    re.IGNORECASE,
+)
+_NOT_POWER = re.compile(
+    r"(?<![a-z])(ghi|dni|dhi|gti|poa)(?![a-z])|irradian|radiation|w/m", re.IGNORECASE
+)
+UNIT_COLUMNS = {
+    "unit", "units", "uom", "einheit", "eenheid", "måleenhed", "maleenhed", "enhet", "unité",
+    "unidad", "yksikkö", "unita", "unità", "unit_of_measurement",
+}  # fmt: skip
 
 
 class ColumnError(SourceError, ConfigError):
@@ -48,11 +56,25 @@ class Column:
     source_id: str
     capacity_kw: float | None
 
-    def factor(self, step_min: int) -> float:
-        """Give the factor from the column's numbers to kW or EUR/MWh, at a step [min]."""
-        if self.unit in ENERGY_UNITS:
-            return ENERGY_UNITS[self.unit] * 60 / step_min
-        return (POWER_UNITS | PRICE_UNITS)[self.unit]
+    @property
+    def is_energy(self) -> bool:
+        """Whether its numbers are energies."""
+        return self.unit in ENERGY_UNITS
+
+    @property
+    def factor(self) -> float:
+        """From its numbers to kW, kWh or EUR/MWh."""
+        return (POWER_UNITS | PRICE_UNITS | ENERGY_UNITS)[self.unit]
+
+    @property
+    def option(self) -> str:
+        """The option that named it."""
+        return "--price" if self.kind == "market" else f"--{self.kind}"
+
+    @property
+    def result_unit(self) -> str:
+        """The unit that its numbers end in."""
+        return "EUR/MWh" if self.kind == "market" else "kW"
 
 
 def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
@@ -90,38 +112,96 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
         capacity_kw = float(capacity) if capacity else None
     except ValueError:
         capacity_kw = -1.0
-    if capacity_kw is not None and not 0 < capacity_kw < np.inf:
+    if capacity_kw is not None and not 0 < capacity_kw < math.inf:
         raise ColumnError(f"--{option} {text}: capacity {capacity}: expected more than 0 kW")
     source_id = source_id or re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:63]
     return Column(kind, name, unit.lower(), source_id, capacity_kw)
 
 
-def parse_numbers(text: pd.Series, decimal_comma: bool) -> tuple[pd.Series, pd.Series]:
-    """Read numbers; thousands may be marked.
+def unit_of_text(text: str, kind: str) -> str:
+    """Find the unit that a name, a line of units or a cell states; empty where there is none.
 
     Parameters
     ----------
-    text : cells by line.
-    decimal_comma : whether 1.234,5 is meant, else 1,234.5.
+    text : such as `Netzlast [MWh]`, `load_mw`, `€/kWh`.
+    kind : of the source.
+    """
+    if kind == "market":
+        found = _PRICE_NAME.search(text)
+        if found is None:
+            return ""
+        small = found[1].lower() in ("ct", "cent", "cents", "p", "pence")
+        if small:
+            return "ct/kwh" if found[2].lower() == "k" else ""
+        return f"eur/{found[2].lower()}wh"
+    words = text.replace("_", " ")
+    units = [
+        unit.lower()
+        for unit in _POWER_NAME.findall(words)
+        if len(unit) > 1 or unit == "W" or words.lower().endswith(" w")
+    ]
+    return units[-1] if units else ""
+
+
+def check_unit(column: Column, text: str, where: str) -> str:
+    """Refuse a unit that contradicts what the file says.
+
+    Parameters
+    ----------
+    column : as it was asked for.
+    text : that may state a unit.
+    where : it stands, for the message.
 
     Returns
     -------
-    Numbers by line, NaN where one is missing or wrong, and which lines hold something that is no
-    finite number.
+    A warning where the file states another size of the same unit; else nothing.
+
+    Raises
+    ------
+    ColumnError : the file states another quantity, or another unit of a price.
     """
-    missing = text.str.lower().isin(MISSING)
-    if decimal_comma:
-        clean = text.str.replace(".", "").str.replace(",", ".")
-    else:
-        clean = text.str.replace(",", "")
-    numbers = pd.to_numeric(clean.where(~missing), errors="coerce")
-    wrong = ~missing & ~np.isfinite(numbers)
-    return numbers.where(~wrong), wrong
+    if column.kind != "market" and _NOT_POWER.search(text):
+        raise ColumnError(
+            f"{column.option} {column.name}: {where} says {text!r}, which is no power; expected "
+            "a column of power or energy (--unit-as-said if it is one)"
+        )
+    stated = unit_of_text(text, column.kind)
+    if not stated or stated == column.unit:
+        return ""
+    shown = next(
+        unit
+        for unit in (*SHOWN_POWER_UNITS.split(", "), *SHOWN_PRICE_UNITS.split(", "))
+        if unit.lower() == stated
+    )
+    if column.kind != "market" and (stated in ENERGY_UNITS) == column.is_energy:
+        return f"{column.name}: {where} says {shown}, taken as {column.unit} as you said"
+    raise ColumnError(
+        f"{column.option} {column.name}: its unit is {shown} by {where}, but {column.unit} was "
+        f"said; say {column.option} {column.name}:{shown} (--unit-as-said if yours is right)"
+    )
 
 
-def uses_decimal_comma(text: pd.Series) -> bool:
-    """Tell whether the last mark of the numbers is a comma, as in 1.234,5."""
-    with_comma = text[text.str.contains(",", regex=False)]
-    if with_comma.empty:
-        return False
-    return bool((with_comma.str.rfind(",") > with_comma.str.rfind(".")).all())
+def with_capacity(columns: Sequence[Column], capacity_kw: float | None) -> list[Column]:
+    """Give the one plant or load its capacity.
+
+    Parameters
+    ----------
+    columns : that are read.
+    capacity_kw : of `--capacity`; None leaves all as they are [kW].
+
+    Raises
+    ------
+    ColumnError : there is not one plant or load, or the capacity is not above zero.
+    """
+    if capacity_kw is None:
+        return list(columns)
+    if not 0 < capacity_kw < math.inf:
+        raise ColumnError(f"--capacity {capacity_kw:g}: expected more than 0 kW")
+    if sum(column.kind != "market" for column in columns) != 1:
+        raise ColumnError(
+            "--capacity: is of one plant or load; with several say COLUMN:UNIT:ID:CAPACITY_KW"
+        )
+    return [
+        column if column.kind == "market" else replace(column, capacity_kw=capacity_kw)
+        for column in columns
+    ]

@@ -4,8 +4,8 @@
 
 All else that depends on the kind of a series reads this table. A kind of message mostly has the
 name of the kind of its sources; measured and forecast weather are both of sources of the kind
-`weather`. Times are UTC and label the START of an interval. Nothing is read or written here, and
-this is not a script.
+`weather`. A source of the kind `forecast` is a forecast that others issue. Times are UTC and label
+the START of an interval. Nothing is read or written here, and this is not a script.
 """
 
 import math
@@ -67,7 +67,7 @@ class Kind:
     @property
     def file(self) -> str:
         """Name of its CSV file in the data folder."""
-        return f"{self.name.replace('-', '_')}.csv"
+        return f"{self.topic.removesuffix('-topic').replace('-', '_')}.csv"
 
     @property
     def value_names(self) -> tuple[str, ...]:
@@ -99,6 +99,8 @@ _POWER = (Column("power_kw", "kW", 3),)
 
 _PRICE = (Column("price_eur_per_mwh", "EUR/MWh", 3),)
 
+_VALUE = (Column("value", "as its source says", 3),)
+
 # A pyranometer shows a few W/m² below zero on a clear night, and 1,361 W/m² reach the atmosphere.
 # -89 and 57 °C are the extremes on record, and 113 m/s is that of a gust.
 _WEATHER = (
@@ -127,6 +129,14 @@ KINDS = {
             _WEATHER,
             times=("issue_time", "valid_time"),
         ),
+        Kind(
+            "forecast",
+            "forecast",
+            "external-forecast-topic",
+            "external_forecasts",
+            _VALUE,
+            times=("issue_time", "valid_time"),
+        ),
     )
 }
 
@@ -139,7 +149,9 @@ PLANT_KINDS = ("solar", "wind")
 
 POWER_KINDS = tuple(kind.name for kind in KINDS.values() if kind.values == _POWER)
 
-# kinds of one value, which forecasts are made of
-SERIES_KINDS = tuple(kind.name for kind in KINDS.values() if len(kind.values) == 1)
+# kinds of one measured value, which forecasts are made of
+SERIES_KINDS = tuple(
+    kind.name for kind in KINDS.values() if len(kind.values) == len(kind.times) == 1
+)
 
 WEATHER = tuple(column.name for column in _WEATHER)

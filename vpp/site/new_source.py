@@ -54,6 +54,11 @@ def new_source(
             "kind = weather: a site has one, which generation.py makes; expected solar, wind, "
             "load or market"
         )
+    if kind == "forecast":
+        raise SourceError(
+            "kind = forecast: others issue it, so that it cannot be made up; state it in "
+            "sources.csv; expected solar, wind, load or market"
+        )
     if kind == "wind":
         parameters.setdefault("turbine", config.generation.wind_turbine)
     if kind == "market":

@@ -1,4 +1,5 @@
-"""A source, which is a plant, a load, a market or the weather of a site, and `sources.csv`.
+"""A source, which is a plant, a load, a market, the weather of a site or a forecast that others
+issue, and `sources.csv`.
 
 A source's times label the start of its intervals of `step_min` [min]; power is what a plant
 delivers or a load takes [kW].
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpp.runtime.errors import VppError, check_known
 from vpp.runtime.fields import is_time_zone
-from vpp.runtime.files import DataFileError, replacing_files
+from vpp.runtime.files import DataFileError, locked_folder, replacing_files
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
@@ -41,7 +42,8 @@ class SourceError(VppError):
 
 @dataclass(frozen=True)
 class Source:
-    """A plant, a load, a market or the weather of a site: one row of `sources.csv`.
+    """A plant, a load, a market, the weather of a site, or a forecast that others issue: one row of
+    `sources.csv`.
 
     Parameters
     ----------
@@ -49,12 +51,14 @@ class Source:
     kind : one of `SOURCE_KINDS`.
     name : as the report calls it.
     site_id : of the site that it belongs to.
-    capacity_kw : largest power, the AC rating of a PV plant; None for market and weather [kW].
+    capacity_kw : largest power, the AC rating of a PV plant; None for others than plants and
+        loads [kW].
     step_min : step of its series [min].
     latitude, longitude : degrees north and east; None where unknown.
     time_zone : IANA time zone of its local days.
     parameters : of its kind alone: `tilt`, `azimuth`, `dc_ac_ratio` (solar), `turbine`,
-        `hub_height_m` (wind), `price_area` (market).
+        `hub_height_m` (wind), `price_area` (market); `quantity`, `unit` and `regressor_of`, a list
+        of source_ids (forecast).
 
     Raises
     ------
@@ -218,9 +222,11 @@ def add_to_registry(config: Config, source: Source) -> None:
     ------
     SourceError : there is one of this name.
     """
-    sources = registry(config)
-    if source.source_id in {other.source_id for other in sources}:
-        raise SourceError(
-            f"source {source.source_id} exists already; choose another name, or name it with --id"
-        )
-    write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])
+    with locked_folder(config.paths.data_dir):
+        sources = registry(config)
+        if source.source_id in {other.source_id for other in sources}:
+            raise SourceError(
+                f"source {source.source_id} exists already; choose another name, or name it with "
+                "--id"
+            )
+        write_sources(config.paths.data_dir / SOURCES_FILE, [*sources, source])

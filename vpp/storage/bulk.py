@@ -15,8 +15,8 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor, encodings
 
-from vpp.site.kinds import MEASUREMENTS, Kind
-from vpp.storage.rows import Query, names_of, one_row
+from vpp.site.kinds import MEASUREMENTS, SERIES_KINDS, Kind
+from vpp.storage.rows import Parameters, Query, names_of, one_row
 
 POSTGRES_EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -53,7 +53,7 @@ def _encode_rows(columns: Mapping[str, np.ndarray]) -> bytes:
 
 
 def copy_out(
-    conn: connection, query: Query, parameters: tuple, columns: Sequence[str]
+    conn: connection, query: Query, parameters: Parameters, columns: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The result of a query without NULLs, ten times faster than row by row.
 
@@ -84,7 +84,7 @@ def copy_out(
 def store_measurements(
     conn: connection, table: str, source_ids: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> int:
-    """Insert the rows whose key is new, and replace those that a newer message changes.
+    """Insert the rows whose key is new, and replace those whose values a newer message changes.
 
     The rows are copied straight into the table where it holds nothing between the first and the
     last time of each source, as when a stream goes on or is imported. This costs less than half.
@@ -209,27 +209,39 @@ def _copy_in(cur: cursor, table: str, columns: Sequence[str], payload: bytes) ->
 # newer is left out before: a stored row only ever becomes newer. LIMIT makes this look into the
 # key for each row, however large the table.
 UPSERT = """
+    WITH newer AS MATERIALIZED (
+        SELECT s.source_id, {incoming_names}, {known_names}
+        FROM {incoming} AS incoming
+        JOIN unnest(%s::text[]) WITH ORDINALITY AS s(source_id, place) ON place = source + 1
+        LEFT JOIN LATERAL (
+            SELECT * FROM {target} AS old
+            WHERE old.source_id = s.source_id AND {same_times} AND {within} LIMIT 1
+        ) AS known ON true
+        WHERE known.source_id IS NULL OR {newer_than_known}
+    ){kept}
     INSERT INTO {target} AS stored (source_id, {names})
-    SELECT s.source_id, {incoming_names}
-    FROM {incoming} AS incoming
-    JOIN unnest(%s::text[]) WITH ORDINALITY AS s(source_id, place) ON place = source + 1
-    LEFT JOIN LATERAL (
-        SELECT * FROM {target} AS old
-        WHERE old.source_id = s.source_id AND {same_times} AND {within} LIMIT 1
-    ) AS known ON true
-    WHERE known.source_id IS NULL OR {newer_than_known}
+    SELECT source_id, {names} FROM newer
     ON CONFLICT (source_id, {times}) DO UPDATE SET {sets} WHERE {newer_than_stored}"""
+# A value that is replaced stays, with the time in which it was the known one; one that was replaced
+# within the same millisecond never was.
+KEEP = """, kept AS (
+        INSERT INTO revisions (source_id, time, value, known_from, known_to)
+        SELECT source_id, time, known_value, known_sent_at, sent_at FROM newer
+        WHERE known_sent_at < sent_at AND known_value <> {value}
+        ON CONFLICT (source_id, time, known_from) DO NOTHING)"""
 # Two messages of one millisecond have the same sent_at: then the one that comes later in its
-# partition is the newer one.
+# partition is the newer one. A row that says the same again is not written: sending a file again
+# costs no write, and no decompression of an old chunk.
 NEWER = """
-    {new}.sent_at > {old}.sent_at OR (
-        {new}.sent_at = {old}.sent_at AND ({new_values}) IS DISTINCT FROM ({old_values}))"""
+    {new}.sent_at >= {old}.sent_at AND ({new_values}) IS DISTINCT FROM ({old_values})"""
 
 
 def upsert(
     cur: cursor, table: str, source_ids: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> int:
     """Copy rows into a temporary table, then insert or replace them in one statement.
+
+    A value of a plant, load or market that is replaced is kept in the table `revisions`.
 
     Parameters
     ----------
@@ -244,7 +256,15 @@ def upsert(
     shape, incoming = MEASUREMENTS[table], f"incoming_{table}"
     _copy_aside(cur, shape, incoming, columns)
     same_time, newer_value = sql.SQL("{} = {}"), sql.SQL("{0} = excluded.{0}")
+    known_names: sql.Composable = sql.SQL("known.sent_at AS known_sent_at")
+    kept: sql.Composable = sql.SQL("")
+    if shape.name in SERIES_KINDS:
+        value = sql.Identifier(shape.value)
+        known_names += sql.SQL(", known.{} AS known_value").format(value)
+        kept = sql.SQL(KEEP).format(value=value)
     statement = sql.SQL(UPSERT).format(
+        known_names=known_names,
+        kept=kept,
         target=sql.Identifier(table),
         incoming=sql.Identifier(incoming),
         names=names_of(shape.table_columns),
@@ -288,10 +308,11 @@ def _names_in(row: str, columns: Sequence[str]) -> sql.Composed:
 
 
 def _is_newer(shape: Kind, new: str, old: str) -> sql.Composed:
-    """The condition that one row of a statement is newer than another with its key."""
+    """The condition that one row of a statement is newer than another with its key, and differs."""
+    names = (*shape.value_names, *shape.derived)
     return sql.SQL(NEWER).format(
         new=sql.Identifier(new),
         old=sql.Identifier(old),
-        new_values=_names_in(new, shape.value_names),
-        old_values=_names_in(old, shape.value_names),
+        new_values=_names_in(new, names),
+        old_values=_names_in(old, names),
     )

@@ -14,12 +14,18 @@ import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from vpp.site.kinds import KINDS, MEASUREMENTS, SERIES_KINDS, WEATHER
+from vpp.site.kinds import KINDS, MEASUREMENTS, Kind
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
-from vpp.storage.connection import DataGapError
 from vpp.storage.errors import explained
-from vpp.storage.rows import Moment, between, names_of, select_rows, upsert_rows
+from vpp.storage.rows import (
+    Moment,
+    between,
+    names_of,
+    select_frame,
+    select_rows,
+    upsert_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +83,7 @@ def delete_source(conn: connection, source_id: str) -> int:
             (source_id,),
         )
         rows += cur.rowcount
-        for table in ("forecast_runs", *MEASUREMENTS):
+        for table in ("forecast_runs", "revisions", *MEASUREMENTS):
             statement = sql.SQL("DELETE FROM {} WHERE source_id = %s")
             cur.execute(statement.format(sql.Identifier(table)), (source_id,))
             rows += cur.rowcount
@@ -181,16 +187,60 @@ def read_weather_forecasts(
     -------
     Columns issue_time, valid_time, ghi, dni, dhi [W/m²], temp_air [°C] and wind_speed [m/s].
     """
+    return _read_issued(conn, KINDS["weather-forecast"], source_id, start, end)
+
+
+def read_external_forecasts(
+    conn: connection, source_id: str, start: Moment | None = None, end: Moment | None = None
+) -> pd.DataFrame:
+    """Forecasts of a quantity that others have issued.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : of a source of the kind forecast, which states quantity and unit.
+    start, end : of the valid times read, with a zone.
+
+    Returns
+    -------
+    Columns issue_time, valid_time and value, in the order of the first two.
+    """
+    return _read_issued(conn, KINDS["forecast"], source_id, start, end)
+
+
+def _read_issued(
+    conn: connection, kind: Kind, source_id: str, start: Moment | None, end: Moment | None
+) -> pd.DataFrame:
+    """The rows of a source of a kind that has an issue and a valid time."""
     import pandas as pd
 
     condition, values = between("valid_time", start, end)
-    columns = ("issue_time", "valid_time", *WEATHER)
-    query = sql.SQL("""
-        SELECT {} FROM weather_forecasts WHERE source_id = %s{}
-        ORDER BY issue_time, valid_time""").format(names_of(columns), condition)
+    columns = (*kind.times, *kind.value_names)
+    query = sql.SQL("SELECT {} FROM {} WHERE source_id = %s{} ORDER BY {}").format(
+        names_of(columns), sql.Identifier(kind.table), condition, names_of(kind.times)
+    )
     data = copy_out(conn, query, (source_id, *values), columns)
-    times = {name: _time_index(data[name], name) for name in columns[:2]}
-    return pd.DataFrame(times | {name: data[name] for name in WEATHER})
+    times = {name: _time_index(data[name], name) for name in kind.times}
+    return pd.DataFrame(times | {name: data[name] for name in kind.value_names})
+
+
+def read_revisions(conn: connection, source_id: str) -> pd.DataFrame:
+    """Values of a plant, load or market that a newer message replaced.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : its name.
+
+    Returns
+    -------
+    Columns time [UTC], value [kW or EUR/MWh], known_from and known_to [UTC], in the order of the
+    times: value was the known one from known_from until known_to.
+    """
+    query = """
+        SELECT time, value, known_from, known_to FROM revisions
+        WHERE source_id = %s ORDER BY time, known_from"""
+    return select_frame(conn, query, (source_id,))
 
 
 def read_resampled(
@@ -229,49 +279,8 @@ def read_resampled(
     return frame.rename_axis("time")
 
 
-def data_end(conn: connection) -> pd.Timestamp:
-    """End of the newest interval that every solar, wind and load source has [UTC].
-
-    It is the default "now" of forecasts and plans. Where steps differ it is that of the longest,
-    so that each forecast begins with an interval of its source.
-
-    Raises
-    ------
-    DataGapError : no such source is registered, or one of them has no measurement.
-    """
-    import pandas as pd
-
-    ends, empty = [], []
-    sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
-    for source in sources:
-        if source.kind != "market":
-            latest = read_latest(conn, source)
-            if latest:
-                ends.append(latest[0] + pd.Timedelta(minutes=source.step_min))
-            else:
-                empty.append(source.source_id)
-    if not ends and not empty and sources:
-        raise DataGapError(
-            "the database holds prices only, which have no data end; name a time with --issue-time"
-        )
-    if not ends:
-        raise DataGapError(
-            "the database holds no measurements yet; run python communication.py (after python "
-            "generation.py)"
-        )
-    if empty:
-        raise DataGapError(
-            f"no measurement of {', '.join(empty)} in the database; run python communication.py "
-            "with their data"
-        )
-    return min(ends).tz_convert("UTC").floor(f"{max(source.step_min for source in sources)}min")
-
-
 def count_measurements(conn: connection) -> dict[str, int]:
-    """Number of rows of each kind of measurement.
-
-    Solar, wind, load, market, weather and weather-forecast.
-    """
+    """Number of rows of each kind of message."""
     counts = dict.fromkeys(KINDS, 0)
     with conn.cursor() as cur:
         for table in MEASUREMENTS:

@@ -31,6 +31,9 @@ from vpp.storage.rows import (
 )
 from vpp.storage.schema import QUANTILES
 
+# `kind <> 'planned'` would read every plan that was ever made of a battery
+NOT_PLANNED = "('measured', 'simulated')"
+
 
 def run_id(*parts: object) -> str:
     """A stable identifier of what the parts say.
@@ -237,12 +240,35 @@ def read_last_state(
     Start of its interval [UTC], and the state of charge at its end [fraction]; None where there is
     none.
     """
-    query = """
-        SELECT time, soc FROM battery_states
-        WHERE battery_id = %s AND kind <> 'planned' AND time <= %s
-        ORDER BY time DESC LIMIT 1"""
-    rows = select_rows(conn, query, (battery_id, pd.Timestamp(at).to_pydatetime()))
-    return (pd.Timestamp(rows[0]["time"]).tz_convert("UTC"), rows[0]["soc"]) if rows else None
+    return read_last_states(conn, [battery_id], at).get(battery_id)
+
+
+def read_last_states(
+    conn: connection, battery_ids: Sequence[str], at: Moment
+) -> dict[str, tuple[pd.Timestamp, float]]:
+    """The last states of batteries that are not planned, by `battery_id`.
+
+    Parameters
+    ----------
+    conn : the connection.
+    battery_ids : their names.
+    at : states after this time do not count.
+
+    Returns
+    -------
+    Of each battery that has one the start of its interval [UTC], and the state of charge at its end
+    [fraction]; a measured state goes before a simulated one of the same time.
+    """
+    query = f"""
+        SELECT battery_id, time, soc FROM unnest(%s::text[]) AS battery (battery_id)
+        CROSS JOIN LATERAL (
+            SELECT time, soc FROM battery_states AS state
+            WHERE state.battery_id = battery.battery_id AND kind IN {NOT_PLANNED} AND time <= %s
+            ORDER BY time DESC, kind LIMIT 1) AS newest"""
+    rows = select_rows(conn, query, (list(battery_ids), pd.Timestamp(at).to_pydatetime()))
+    return {
+        row["battery_id"]: (pd.Timestamp(row["time"]).tz_convert("UTC"), row["soc"]) for row in rows
+    }
 
 
 def read_states(conn: connection, battery_id: str, start: Moment, end: Moment) -> pd.DataFrame:
@@ -258,18 +284,43 @@ def read_states(conn: connection, battery_id: str, start: Moment, end: Moment) -
     -------
     Columns charge_kw and discharge_kw [kW] by time.
     """
-    query = """
-        SELECT DISTINCT ON (time) time, charge_kw, discharge_kw FROM battery_states
-        WHERE battery_id = %s AND kind <> 'planned' AND time >= %s AND time < %s
-        ORDER BY time, kind, run_id DESC"""
+    states = read_all_states(conn, [battery_id], start, end)
+    return states.set_index("time")[["charge_kw", "discharge_kw"]]
+
+
+def read_all_states(
+    conn: connection, battery_ids: Sequence[str], start: Moment, end: Moment
+) -> pd.DataFrame:
+    """The powers of batteries as measured or simulated; a measured state goes before a simulated.
+
+    Parameters
+    ----------
+    conn : the connection.
+    battery_ids : their names.
+    start, end : the range `[start, end)` of times, with a zone.
+
+    Returns
+    -------
+    Columns battery_id, time, charge_kw and discharge_kw [kW], in the order of battery and time.
+    """
+    query = f"""
+        SELECT DISTINCT ON (battery_id, time) battery_id, time, charge_kw, discharge_kw
+        FROM battery_states
+        WHERE battery_id = ANY(%s) AND kind IN {NOT_PLANNED} AND time >= %s AND time < %s
+        ORDER BY battery_id, time, kind, run_id DESC"""
     times = (pd.Timestamp(moment).to_pydatetime() for moment in (start, end))
-    return select_frame(conn, query, (battery_id, *times), "time").astype(float)
+    frame = select_frame(conn, query, (list(battery_ids), *times))
+    return frame.astype({"charge_kw": float, "discharge_kw": float})
 
 
 def save_schedule(
-    conn: connection, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame
+    conn: connection,
+    run: Mapping[str, object],
+    schedule: pd.DataFrame,
+    states: pd.DataFrame,
+    devices: pd.DataFrame | None = None,
 ) -> None:
-    """Write a schedule with its battery states; a run with the same run_id is replaced.
+    """Write a schedule with its states; a run with the same run_id is replaced.
 
     Parameters
     ----------
@@ -278,6 +329,7 @@ def save_schedule(
     schedule : columns of `schedules` but run_id; time (UTC) as index or column.
     states : battery_id, soc [fraction], energy_kwh [kWh], charge_kw, discharge_kw [kW], kind
         ("planned" where missing); time (UTC) as index or column.
+    devices : columns of `device_states` but run_id; time (UTC) as index or column.
 
     Raises
     ------
@@ -291,12 +343,14 @@ def save_schedule(
         states = states.assign(kind="planned")
     with explained("schedules"), conn, conn.cursor() as cur:
         _one_at_a_time(cur, "schedules")
-        for table in ("schedules", "battery_states", "schedule_runs"):
+        for table in ("schedules", "battery_states", "device_states", "schedule_runs"):
             statement = sql.SQL("DELETE FROM {} WHERE run_id = %s")
             cur.execute(statement.format(sql.Identifier(table)), (identifier,))
         upsert_rows(cur, "schedule_runs", ["run_id"], [dict(run)])
         copy_frame(cur, "schedules", schedule)
         copy_frame(cur, "battery_states", states)
+        if devices is not None and len(devices):
+            copy_frame(cur, "device_states", _with_time_column(devices).assign(run_id=identifier))
 
 
 def check_run(conn: connection, run_id: str) -> None:

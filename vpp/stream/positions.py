@@ -60,6 +60,7 @@ class Positions:
         # that the broker has nothing at our position, or nothing that can be read
         self.notices: list[Message] = []
         self.reached: dict[Partition, int] = {}  # where the end of a partition was met
+        self.read_to: dict[Partition, int] = {}  # the offset after the last message read
         self.unreadable: dict[Partition, tuple[int, int]] = {}  # offset, and how often
         self.say = Seldom()
         self.held = False
@@ -216,9 +217,20 @@ class Positions:
         self.offsets.clear()
         self.notices.clear()
         self.reached.clear()
+        self.read_to.clear()
         self.unreadable.clear()
 
     # offsets
+
+    def take(self, generation: int, ends: Mapping[Partition, int]) -> None:
+        """Keep in mind what was read, whatever becomes of it, unless its assignment has ended.
+
+        Parameters
+        ----------
+        generation, ends : as of `keep`.
+        """
+        if generation == self.generation:
+            self.read_to |= ends
 
     def keep(self, generation: int, ends: Mapping[Partition, int]) -> None:
         """Move on to the ends of what was stored, unless its assignment has ended.
@@ -235,12 +247,13 @@ class Positions:
     def keep_ends(self) -> bool:
         """Move on to the ends of partitions that were met; returns whether anything moved.
 
-        A log may end in what is no message, such as the mark that a transaction is complete. All
-        that was read before must be stored.
+        A log may end in what is no message, such as the mark that a transaction is complete. It
+        stays where something was read and is not stored.
         """
         moved = False
         for place, end in self.reached.items():
-            if self.offsets.get(place, end) < end:
+            offset = self.offsets.get(place, end)
+            if self.read_to.get(place, 0) <= offset < end:
                 self.offsets[place], moved = end, True
         return moved
 
@@ -315,6 +328,7 @@ class Positions:
                 continue
             self.offsets[place] = item.offset
             self.reached.pop(place, None)
+            self.read_to.pop(place, None)
             self.unreadable.pop(place, None)
             self.member.seek(item)
 

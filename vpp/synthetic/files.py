@@ -43,7 +43,7 @@ class _SeriesWriter:
         self.times, self.schemas, self.writers = pa.array(times), {}, {}
         # pyarrow would put the header in quotes, so we write it ourselves
         options = csv.WriteOptions(include_header=False, quoting_style="none")
-        for kind in KINDS.values():
+        for kind in (kind for kind in KINDS.values() if kind.source_kind != "forecast"):
             columns = [
                 (name, pa.float64() if name in kind.value_names else pa.string())
                 for name in kind.file_columns

@@ -11,7 +11,7 @@ from vpp.report.colours import colour
 from vpp.report.figures.axes import axis, figure, plain_layout
 from vpp.report.figures.traces import rounded
 from vpp.report.views import Money
-from vpp.report.words import euro
+from vpp.report.words import currency, money_text
 
 
 def savings_figure(money: Money) -> dict:
@@ -19,7 +19,11 @@ def savings_figure(money: Money) -> dict:
     saved = [money.total_eur["no_battery"] - money.total_eur[name] for name, *_ in money.ways]
     labels, tints = ([way[place] for way in money.ways] for place in (1, 2))
     return bars_figure(
-        labels, saved, [euro(value) for value in saved], tints, "Saved against no battery [EUR]"
+        labels,
+        saved,
+        [money_text(value) for value in saved],
+        tints,
+        f"Saved against no battery [{currency()}]",
     )
 
 

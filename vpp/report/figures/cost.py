@@ -14,6 +14,7 @@ from vpp.report.colours import colour
 from vpp.report.figures.axes import axis, figure, moments, time_layout
 from vpp.report.figures.traces import rounded, times_trace, with_end
 from vpp.report.frames import MOST_INTERVALS, interval_length, times_of
+from vpp.report.words import currency
 
 
 def cost_figure(costs: pd.DataFrame, ways: Sequence[tuple[str, str, str, str]], zone: str) -> dict:
@@ -30,7 +31,7 @@ def cost_figure(costs: pd.DataFrame, ways: Sequence[tuple[str, str, str, str]], 
         saved = saved.iloc[:: -int(np.ceil(len(saved) / MOST_INTERVALS))][::-1]
     times = times_of(saved)
     layout = time_layout(times[0], times[-1] + step, zone, height=300, narrow_height=280)
-    layout["yaxis"] = axis("Saved so far [EUR]", tickformat=",.2~f", zeroline=True)
+    layout["yaxis"] = axis(f"Saved so far [{currency()}]", tickformat=",.2~f", zeroline=True)
     data = [times_trace(times, zone, step)]
     for name, label, tint, dash in ways:
         if name in saved:
@@ -43,7 +44,7 @@ def cost_figure(costs: pd.DataFrame, ways: Sequence[tuple[str, str, str, str]], 
                     "x": moments(with_end(times, step)),
                     "y": rounded([0.0, *saved[name]], 7),
                     "line": {"color": colour(tint), "width": width, "dash": dash},
-                    "hovertemplate": "%{y:,.2f} EUR",
+                    "hovertemplate": f"%{{y:,.2f}} {currency()}",
                 }
             )
     return figure(data, layout)

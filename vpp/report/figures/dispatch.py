@@ -20,7 +20,7 @@ from vpp.report.frames import (
     times_of,
     with_battery_power,
 )
-from vpp.report.words import power_unit
+from vpp.report.words import power_unit, price_unit
 from vpp.runtime.settings import BatteryParameters
 
 NOTHING = 1e-6  # a power below this share of the largest is not drawn
@@ -84,7 +84,7 @@ def dispatch_layout(
     layout |= {"barmode": "relative", "bargap": 0}
     layout["yaxis"] = axis(f"Power [{unit}]", domain=[0.5, 1], tickformat="~g")
     layout["yaxis2"] = axis(
-        "Price [EUR/MWh]", domain=[0.25, 0.46] if with_soc else [0, 0.46], tickformat="~g"
+        f"Price [{price_unit()}]", domain=[0.25, 0.46] if with_soc else [0, 0.46], tickformat="~g"
     )
     if with_soc:
         layout["yaxis3"] = axis("SOC [%]", domain=[0, 0.21], range=[-2, 102], tickvals=[0, 50, 100])
@@ -132,10 +132,10 @@ def price_lines(schedule: pd.DataFrame, step: pd.Timedelta) -> list[dict]:
     times = times_of(schedule)
     price, export = schedule["import_price_eur_per_mwh"], schedule["export_price_eur_per_mwh"]
     line: dict = {"color": colour("price")}
-    lines = [step_line(times, price, step, "Import price", "EUR/MWh", line, yaxis="y2")]
+    lines = [step_line(times, price, step, "Import price", price_unit(), line, yaxis="y2")]
     if not np.allclose(price, export, equal_nan=True):
         line = {"color": colour("price"), "dash": "dot", "width": 1.5}
-        lines.append(step_line(times, export, step, "Export price", "EUR/MWh", line, yaxis="y2"))
+        lines.append(step_line(times, export, step, "Export price", price_unit(), line, yaxis="y2"))
     return lines
 
 

@@ -14,7 +14,7 @@ from vpp.report.colours import BANDS, colour
 from vpp.report.figures.axes import axis, figure, moments, time_layout
 from vpp.report.figures.traces import step_line, times_trace
 from vpp.report.frames import times_of
-from vpp.report.words import power_unit
+from vpp.report.words import power_unit, price_unit
 from vpp.site.sources import Source
 
 HISTORY = pd.Timedelta(days=2)  # of actual values before a forecast
@@ -39,7 +39,7 @@ def fan_figure(source: Source, actual: pd.Series, forecast: pd.DataFrame, zone: 
         float(np.nanmax(np.abs(part), initial=0))
         for part in (actual.to_numpy(float), forecast.to_numpy(float))
     )
-    divisor, unit = (1.0, "EUR/MWh") if price else power_unit(largest)
+    divisor, unit = (1.0, price_unit()) if price else power_unit(largest)
     layout = time_layout(start, end, zone, height=270, narrow_height=250)
     layout["yaxis"] = axis(f"{'Price' if price else 'Power'} [{unit}]", tickformat="~g")
     at = moments(pd.DatetimeIndex([issue]))[0]

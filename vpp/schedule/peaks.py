@@ -1,0 +1,153 @@
+"""Peak prices: on the highest mean import of local clock intervals, also of some months, weekdays
+and hours only.
+
+    python optimization.py solve --input examples/problem.json --output result.json
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp.runtime.errors import FieldError
+from vpp.runtime.fields import Section
+from vpp.schedule.stated import stated
+
+
+@dataclass(frozen=True)
+class Window(Section):
+    """The local times at which a peak counts: those that are in all lists that there are."""
+
+    months: tuple[int, ...] | None = stated("1 to 12; default all", None)
+    weekdays: tuple[int, ...] | None = stated("1 to 7, Monday is 1; default all", None)
+    hours: tuple[int, ...] | None = stated("0 to 23; default all", None)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("months", 1, 12), ("weekdays", 1, 7), ("hours", 0, 23)):
+            for i, value in enumerate(getattr(self, name) or ()):
+                if not low <= value <= high:
+                    raise FieldError(f"{name}[{i}]", value, f"{low} to {high}")
+
+    def has(self, local_min: np.ndarray) -> np.ndarray:
+        """Whether local times are in the window.
+
+        Parameters
+        ----------
+        local_min : minutes since 1970 of the local clock [min].
+
+        Returns
+        -------
+        One truth a time.
+        """
+        inside = np.ones(len(local_min), dtype=bool)
+        if self.months is not None:
+            months = local_min.astype("datetime64[m]").astype("datetime64[M]").astype(int)
+            inside &= np.isin(months % 12 + 1, self.months)
+        if self.weekdays is not None:  # the first day of 1970 was a Thursday
+            inside &= np.isin((local_min // 1440 + 3) % 7 + 1, self.weekdays)
+        if self.hours is not None:
+            inside &= np.isin(local_min // 60 % 24, self.hours)
+        return inside
+
+
+ALWAYS = Window()
+
+
+@dataclass(frozen=True)
+class Peak(Section):
+    """The price of the highest mean import of a billing period."""
+
+    price_eur_per_kw: float = stated("on what the highest mean exceeds so_far_kw by", low=0)
+    interval_min: int = stated(
+        "length of the local clock intervals; divides 60, a multiple of step_min", low=1
+    )
+    so_far_kw: float = stated("highest mean import of the billing period so far", 0.0, low=0)
+    running_interval_kwh: float = stated(
+        "imported already in the interval that has begun before start", 0.0, low=0
+    )
+    window: Window = stated("local times at which it counts; default all", ALWAYS)
+
+
+@dataclass(frozen=True, eq=False)
+class Billed:
+    """The clock intervals of a peak price.
+
+    Parameters
+    ----------
+    peak : the price.
+    block : number of the clock interval that each interval lies in; -1 outside the window.
+    hours : time that each clock interval's energy is spread over [h].
+    before_kwh : imported in each clock interval before the start [kWh].
+    """
+
+    peak: Peak
+    block: np.ndarray
+    hours: np.ndarray
+    before_kwh: np.ndarray
+
+    def means_kw(self, grid_import_kw: np.ndarray, step_hours: float) -> np.ndarray:
+        """Mean import of each clock interval.
+
+        Parameters
+        ----------
+        grid_import_kw : imports [kW], one an interval.
+        step_hours : length of an interval [h].
+
+        Returns
+        -------
+        The means [kW].
+        """
+        inside = self.block >= 0
+        energy = np.bincount(
+            self.block[inside], grid_import_kw[inside] * step_hours, len(self.hours)
+        )
+        return (energy + self.before_kwh) / self.hours
+
+    def excess_kw(self, grid_import_kw: np.ndarray, step_hours: float) -> float:
+        """The peak to pay for: the highest mean less `so_far_kw`.
+
+        Parameters
+        ----------
+        grid_import_kw : imports [kW], one an interval.
+        step_hours : length of an interval [h].
+
+        Returns
+        -------
+        The excess [kW].
+        """
+        means = self.means_kw(grid_import_kw, step_hours)
+        return max(0.0, float(means.max(initial=0.0)) - self.peak.so_far_kw)
+
+
+def billed(peak: Peak, local_min: np.ndarray, offset_min: np.ndarray, step_min: int) -> Billed:
+    """The clock intervals of a peak price over the intervals of a problem.
+
+    An hour that comes twice is two. The mean of an interval that the end of the problem cuts is
+    that from its beginning to there.
+
+    Parameters
+    ----------
+    peak : the price.
+    local_min : local start of each interval, minutes since 1970 [min].
+    offset_min : local time less UTC there [min].
+    step_min : length of an interval [min].
+
+    Returns
+    -------
+    The clock intervals that are in the window.
+    """
+    length = peak.interval_min
+    if not len(local_min):
+        return Billed(peak, np.zeros(0, dtype=int), np.zeros(0), np.zeros(0))
+    # the day is divided from its midnight on, also where length does not divide it
+    into, day = local_min % 1440 // length, local_min // 1440
+    new = (np.diff(into, prepend=-1) != 0) | (np.diff(day, prepend=-1) != 0)
+    new |= np.diff(offset_min, prepend=offset_min[:1]) != 0
+    firsts = np.flatnonzero(new)
+    begin = day[firsts] * 1440 + into[firsts] * length
+    hours = np.full(len(firsts), length / 60)
+    hours[-1] = (local_min[-1] + step_min - begin[-1]) / 60  # as far as the problem goes
+    before = np.zeros(len(firsts))
+    before[0] = peak.running_interval_kwh if local_min[0] > begin[0] else 0.0
+    kept = peak.window.has(begin)
+    numbers = np.where(kept, np.cumsum(kept) - 1, -1)
+    return Billed(peak, numbers[np.cumsum(new) - 1], hours[kept], before[kept])

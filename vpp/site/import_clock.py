@@ -1,0 +1,142 @@
+"""The clock of an import's rows: lines without a time, slots of a day, local times to UTC.
+
+python sources.py import demand.csv --tz Europe/London --load ND:MW
+"""
+
+import numpy as np
+import pandas as pd
+
+from vpp.runtime.files import DataFileError
+from vpp.site.import_rows import NOTED, Rows, Tables
+from vpp.site.local_clock import to_utc, winter_clock
+from vpp.site.time_columns import Slots
+from vpp.site.time_shapes import INVALID
+
+NO_TIME_MAX = 0.05  # of the lines: with more without a time the file is refused
+BESIDE_MAX = 20  # lines before and after the data of a table that may be notes
+COPIED = 200_000  # rows whose local times are kept for messages
+
+
+def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tuple]:
+    """Give the rejects of lines without a time; a few lines before and after the data are notes.
+
+    Parameters
+    ----------
+    reading : of the tables.
+    rows : of it.
+    notes : gets how many lines were left out.
+
+    Raises
+    ------
+    DataFileError : many lines have no time.
+    """
+    valid = np.flatnonzero(rows.local != INVALID)
+    if not len(valid):
+        line, text = reading.times.first or (0, "")
+        raise DataFileError(f"line {line}: {text!r} is no time of the given form")
+    ends = np.append(rows.starts[1:], len(rows.local))
+    edges = []
+    for start, end in zip(rows.starts, ends, strict=True):
+        low, high = np.searchsorted(valid, [start, end])
+        edges.append((int(valid[low]), int(valid[high - 1])) if high > low else (end, end))
+    inside: list[tuple[int, str]] = []
+    outside: list[tuple[int, str]] = []
+    table = np.searchsorted(rows.starts, [row for row, _, _ in rows.no_time], side="right") - 1
+    for (row, line, text), number in zip(rows.no_time, table, strict=True):
+        first, last = edges[number]
+        (inside if first < row < last else outside).append((line, text))
+    count = rows.notes - min(len(outside), BESIDE_MAX * len(rows.starts))
+    if count > NO_TIME_MAX * len(rows.local) and count > 2:
+        line, text = (inside or outside)[0]
+        raise DataFileError(
+            f"line {line}: {text!r} is no time, as {count:,} of {len(rows.local):,} lines have "
+            "none; say the form with --time-format"
+        )
+    if outside:
+        line, text = outside[0]
+        notes.append(f"{len(outside)} lines beside the data were left out (line {line}: {text!r})")
+    return [(line, "", text, "", "no time of the file's format") for line, text in inside]
+
+
+def turn_rows(reading: Tables, rows: Rows, zone: str | None, notes: list[str]) -> list[tuple]:
+    """Turn local times into UTC, and give the rejects of those that cannot be.
+
+    Parameters
+    ----------
+    reading : of the tables.
+    rows : of it; their times are changed.
+    zone : of the clock of times without an offset.
+    notes : gets how many rows were left out.
+    """
+    rejects: list[tuple] = []
+    if reading.slot is not None and rows.slots is not None and zone is not None:
+        gone, day = _add_slots(reading.slot, rows.slots, rows, zone)
+        if len(gone):
+            reason = (
+                f"the clock changes on {np.datetime64(day, 'D')}, and {reading.slot.name} does not "
+                "tell whether it counts on"
+            )
+            _reject(rows, gone, rows.local[gone], reason, rejects)
+            rows.local[gone] = INVALID
+            notes.append(f"{len(gone)} rows left out: {reason}")
+    before = rows.local.copy() if len(rows.local) <= COPIED else rows.local
+    turned = to_utc(rows.local, rows.offsets, rows.folds, zone, rows.part)
+    for places, reason in (
+        (turned.skipped, f"does not exist in {zone}: the clock goes forward"),
+        (turned.alone, f"comes twice on the clock of {zone} but once in the file"),
+    ):
+        full = np.array(
+            [place for place in places if any(~np.isnan(v[place]) for v in rows.values)], int
+        )
+        if len(full) and zone:
+            _reject(rows, full, before[full], reason, rejects)
+            year = 1970 + int(turned.utc[turned.utc != INVALID][0]) // 31_556_952
+            notes.append(
+                f"{len(full)} rows left out: their time {reason} (line {rows.lines[full[0]]}); a "
+                f"meter that stays on winter time has --tz {winter_clock(zone, year)}"
+            )
+    return rejects
+
+
+def _reject(
+    rows: Rows, places: np.ndarray, times: np.ndarray, reason: str, rejects: list[tuple]
+) -> None:
+    for place, time in zip(places[:NOTED], times, strict=False):
+        text = "" if time == INVALID else f"{np.datetime64(int(time), 's').astype('M8[m]')}"
+        rejects.append((int(rows.lines[place]), "", text, "", reason))
+
+
+def _add_slots(slot: Slots, numbers: np.ndarray, rows: Rows, zone: str) -> tuple[np.ndarray, int]:
+    """Complete the times of days whose slots are counted; the rows that cannot be told, and a day.
+
+    Slots that count on when the clock changes are put after midnight in UTC; others are local
+    times, as if they were written so.
+    """
+    step = slot.step_min() * 60
+    there = np.flatnonzero(rows.local != INVALID)
+    days = np.unique(rows.local[there])
+    clock = pd.DatetimeIndex(days.astype("M8[s]"))
+    first = np.ones(len(days), bool)
+    midnights, nights = (
+        when.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").tz_convert("UTC")
+        for when in (clock, clock + pd.Timedelta(days=1))
+    )
+    lengths = ((nights - midnights).total_seconds().to_numpy() // step).astype(int)
+    usual, base = 86400 // step, 0 if slot.lowest == 0 else 1
+    changed = {
+        int(day // 86400): int(length)
+        for day, length in zip(days, lengths, strict=True)
+        if length != usual
+    }
+    through, unknown = slot.counted(changed)
+    gone = there[np.isin(rows.local[there] // 86400, list(unknown))]
+    there = np.setdiff1d(there, gone)
+    number = numbers[there] - base
+    length = np.full(len(there), usual)
+    if through:
+        place = np.searchsorted(days, rows.local[there])
+        seconds = midnights.tz_localize(None).to_numpy().astype("M8[s]").astype(np.int64)
+        rows.offsets[there] = ((days - seconds) // 60)[place]
+        length = lengths[place]
+    rows.local[there] = np.where(number < length, rows.local[there] + number * step, INVALID)
+    return gone, min(unknown, default=0)

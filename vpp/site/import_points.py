@@ -1,0 +1,193 @@
+"""The numbers of one column by time: one a time, without codes for no value, summed where asked.
+
+python sources.py import meters.csv --load kwh:kWh --where meter=m1 --where meter=m2
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vpp.runtime.files import DataFileError
+from vpp.site.import_columns import Column
+from vpp.site.import_options import Asked
+
+OTHERS_MAX = 0.05  # of the rows have another value for the same time: with more it is refused
+FAR = 3.0  # times the largest other value: 9999 is a code for no value
+_NINES = np.array([999, 9999, 99999, 999999, 9999999, 999.9, 9999.9, 999.99, 9999.99])
+
+
+@dataclass
+class Points:
+    """Numbers of one column by time, as they are in the file.
+
+    Parameters
+    ----------
+    utc : sorted seconds since 1970.
+    values : numbers of the file.
+    lines : of the file.
+    offsets : of the clock ahead of UTC [min].
+    rows : places among the rows of the file.
+    """
+
+    utc: np.ndarray
+    values: np.ndarray
+    lines: np.ndarray
+    offsets: np.ndarray
+    rows: np.ndarray
+
+    def only(self, keep: np.ndarray) -> "Points":
+        """Give some of them."""
+        if keep.dtype == bool and keep.all():
+            return self
+        return Points(
+            self.utc[keep], self.values[keep], self.lines[keep], self.offsets[keep], self.rows[keep]
+        )
+
+
+@dataclass
+class Rejects:
+    """Cells of a column that cannot be used, each with its line and reason."""
+
+    source_id: str
+    rows: list[tuple[int, str, str, str, str]] = field(default_factory=list)
+
+    def add(self, points: Points, places: np.ndarray, reason: str) -> None:
+        """Add cells of points.
+
+        Parameters
+        ----------
+        points : of the column.
+        places : of the cells among them.
+        reason : in words.
+        """
+        for place in places:
+            time = f"{np.datetime64(int(points.utc[place]), 's')}Z"
+            cell = f"{points.values[place]:.10g}"
+            self.rows.append((int(points.lines[place]), self.source_id, time, cell, reason))
+
+
+Separator = Callable[[Sequence[tuple[int, int]]], tuple[str, list[str]] | None]
+
+
+def sorted_points(points: Points) -> Points:
+    """Put points into the order of time; rows of one time stay in that of the file."""
+    if (np.diff(points.utc) >= 0).all():
+        return points
+    return points.only(np.argsort(points.utc, kind="stable"))
+
+
+def one_a_time(
+    points: Points, column: Column, rejects: Rejects, separator: Separator
+) -> tuple[Points, int]:
+    """Keep the first row of each time; refuse a file in which several series are mixed.
+
+    Parameters
+    ----------
+    points : in the order of time.
+    column : that they are of.
+    rejects : get the others.
+    separator : finds a column that tells rows of one time apart.
+
+    Returns
+    -------
+    The rows kept, and how many more there were.
+
+    Raises
+    ------
+    DataFileError : many times have several values, or a column tells them apart.
+    """
+    again = np.zeros(len(points.utc), bool)
+    again[1:] = points.utc[1:] == points.utc[:-1]
+    if not again.any():
+        return points, 0
+    groups = np.cumsum(~again) - 1
+    first = np.flatnonzero(~again)[groups]
+    other = again & (np.abs(points.values - points.values[first]) > 1e-9 * np.abs(points.values))
+    if other.any():
+        places = np.flatnonzero(other)
+        pairs = [(int(points.rows[first[place]]), int(points.rows[place])) for place in places]
+        apart = separator(pairs[:1000]) if len(pairs) > 2 else None
+        if apart is not None:
+            name, values = apart
+            shown = ", ".join(values[:8])
+            raise DataFileError(
+                f"line {points.lines[places[0]]}, column {column.name}: another value for the time "
+                f"of line {points.lines[first[places[0]]]}; column {name} tells them apart: say "
+                f'--where "{name}={values[0]}" (there are {shown}; several are summed)'
+            )
+        if len(places) > OTHERS_MAX * len(points.utc) and len(places) > 2:
+            raise DataFileError(
+                f"line {points.lines[places[0]]}, column {column.name}: {len(places):,} rows have "
+                "another value for the time of a row before, and no column tells them apart; "
+                "expected one row for each time"
+            )
+        for place in places:
+            line = points.lines[first[place]]
+            rejects.add(points, np.array([place]), f"its time is that of line {line}")
+    return points.only(~again), int(again.sum())
+
+
+def sum_parts(points: Points, parts: np.ndarray, column: Column, rejects: Rejects) -> Points:
+    """Sum the rows of one time that differ in `--where`; a time that lacks one of them is a gap.
+
+    Parameters
+    ----------
+    points : in the order of time.
+    parts : number of the combination of values that each row has.
+    column : that they are of.
+    rejects : get the rows that are left over.
+    """
+    twice = np.zeros(len(points.utc), bool)
+    order = np.lexsort((parts, points.utc))
+    same = (np.diff(points.utc[order]) == 0) & (np.diff(parts[order]) == 0)
+    twice[order[1:][same]] = True
+    if twice.any():
+        rejects.add(points, np.flatnonzero(twice), "its time comes twice")
+        points, parts = points.only(~twice), parts[~twice]
+    new = np.ones(len(points.utc), bool)
+    new[1:] = points.utc[1:] != points.utc[:-1]
+    starts = np.flatnonzero(new)
+    counts = np.diff(np.append(starts, len(points.utc)))
+    sums = np.add.reduceat(points.values, starts)
+    usual = int(np.bincount(counts).argmax())
+    lacking = counts < usual
+    if lacking.any():
+        rejects.add(points, starts[lacking], f"{usual} rows are summed, but here are fewer")
+    kept = points.only(starts)
+    kept.values = sums
+    return kept.only(~lacking)
+
+
+def without_codes(points: Points, column: Column, asked: Asked, rejects: Rejects) -> Points:
+    """Take out 9999 and the like, which many systems write for no value.
+
+    Parameters
+    ----------
+    points : of the column.
+    column : that they are of.
+    asked : the options; `--missing` replaces the usual codes.
+    rejects : get what is taken out.
+
+    Raises
+    ------
+    DataFileError : such a number comes several times and may be a value as well.
+    """
+    if asked.missing is not None or not len(points.values):
+        return points
+    size = np.abs(points.values)
+    code = np.isin(np.round(size, 6), _NINES)
+    if not code.any() or code.all():
+        return points
+    largest = float(size[~code].max())
+    far = code & (size > FAR * largest)
+    near = code & ~far & (size > largest)
+    if near.sum() > 1:
+        place = int(np.flatnonzero(near)[0])
+        value = points.values[place]
+        raise DataFileError(
+            f"line {points.lines[place]}, column {column.name}: {value:g} comes several times and "
+            f"may stand for no value; say --missing {value:g}, or --missing none if it is one"
+        )
+    rejects.add(points, np.flatnonzero(far), "a number that stands for no value (--missing)")
+    return points.only(~far)

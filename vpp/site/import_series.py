@@ -1,0 +1,283 @@
+"""One column of an import becomes a series: one number a time, on a grid, possible, in kW.
+
+    python sources.py import meter.csv --time-column time --tz UTC --load load:kW --dry-run
+
+Nothing is dropped in silence: a cell that cannot be used is a reject with its line and reason.
+"""
+
+import numpy as np
+import pandas as pd
+
+from vpp.runtime.files import DataFileError
+from vpp.site import intervals
+from vpp.site.import_checks import Series, flat_lines, outliers
+from vpp.site.import_columns import ENERGY_UNITS, PRICE_UNITS, Column
+from vpp.site.import_options import Asked
+from vpp.site.import_points import Points, Rejects, sorted_points
+from vpp.site.intervals import Gridded
+from vpp.site.kinds import PLANT_KINDS
+
+# of capacity: a plant's own consumption at night, taken as zero
+OWN_USE = 0.02
+ABOVE_CAPACITY = 1.1  # of a stated capacity: more is impossible
+IMPOSSIBLE_MAX = 0.05  # of the values: with more the file is refused
+NET_SHARE = 0.05  # of a load's values that are below zero: it is what a net meter counts
+
+
+def make_series(
+    points: Points,
+    broken: np.ndarray,
+    column: Column,
+    asked: Asked,
+    price_limits: tuple[float, float],
+    rejects: Rejects,
+) -> Series:
+    """Make the series of a column: kW or EUR/MWh on one grid of UTC.
+
+    Parameters
+    ----------
+    points : one a time, in the order of time.
+    broken : times at which a row says that there is no value [s].
+    column : that they are of.
+    asked : the options.
+    price_limits : lowest and highest price that is possible [EUR/MWh].
+    rejects : get what cannot be used.
+
+    Raises
+    ------
+    DataFileError : no grid, no possible value, or a register that was not said to be one.
+    """
+    if not len(points.values):
+        raise DataFileError(f"column {column.name}: no line has both a time and a number")
+    notes: list[str] = []
+    points = _turned(points, column, notes)
+    gridded, kept, power = _gridded(points, broken, column, asked, notes, rejects)
+    values, zeroed, impossible = _possible(gridded, kept, column, price_limits, notes, rejects)
+    index = pd.DatetimeIndex(values.index.to_numpy().astype("M8[s]").astype("M8[ns]"), tz="UTC")
+    series = pd.Series(values.to_numpy(), index=index.rename("time"), name=column.source_id)
+    step = gridded.step_min
+    expected = round((index[-1] - index[0]) / pd.Timedelta(minutes=step)) + 1
+    preview = {
+        int(line): (int(start), int(end), float(value))
+        for line, start, end, value in zip(*(item[:50] for item in (*kept[:3], power)), strict=True)
+    }
+    return Series(
+        column=column,
+        values=series,
+        step_min=step,
+        duplicates=0,
+        out_of_range=impossible,
+        set_to_zero=zeroed,
+        gaps=expected - len(series),
+        flat_lines=flat_lines(series, step, column.kind),
+        outliers=outliers(series),
+        rejects=rejects.rows,
+        notes=notes,
+        preview=preview,
+    )
+
+
+def _turned(points: Points, column: Column, notes: list[str]) -> Points:
+    """Generation that is written as a negative number, turned."""
+    values = points.values
+    if (
+        column.kind in PLANT_KINDS
+        and values.min() < 0
+        and -values.min() > 20 * max(values.max(), 0)
+    ):
+        notes.append("generation is written as negative numbers: the sign was turned")
+        points.values = -values
+    return points
+
+
+def _gridded(
+    points: Points,
+    broken: np.ndarray,
+    column: Column,
+    asked: Asked,
+    notes: list[str],
+    rejects: Rejects,
+) -> tuple[Gridded, tuple[np.ndarray, ...], np.ndarray]:
+    """Means on a grid; lines, starts, ends, numbers of the rows, and their kW or EUR/MWh."""
+    step = intervals.usual_step(points.utc, column.name)
+    if step is not None:
+        utc, off, told = intervals.to_grid(
+            points.utc, points.offsets, step, asked.stamp, column.name
+        )
+        notes += told
+        rejects.add(points, np.flatnonzero(off), f"its time is not on the {step / 60:g} min grid")
+        points = Points(utc, points.values, points.lines, points.offsets, points.rows).only(~off)
+        points = sorted_points(points)
+        twice = np.append(False, np.diff(points.utc) == 0)
+        rejects.add(points, np.flatnonzero(twice), "its interval is that of the row before")
+        points = points.only(~twice)
+        _check_stamp(points, step, asked, column)
+    cumulative = asked.cumulative and column.unit in ENERGY_UNITS
+    if column.is_energy and asked.cumulative is None and intervals.rises(points.values):
+        raise DataFileError(
+            f"column {column.name}: its values never fall ({points.values[0]:g} to "
+            f"{points.values[-1]:g}), as a register's do; say --cumulative, or --cumulative no if "
+            "they are energies of intervals"
+        )
+    lines = points.lines
+    if cumulative:
+        starts, ends, energies, reasons = intervals.register(points.utc, points.values, step)
+        for place, reason in reasons.items():
+            rejects.add(points, np.array([place]), reason)
+        values = energies * 3600 / (ends - starts)
+        lines = lines[np.searchsorted(points.utc, starts)]
+    elif step is not None:
+        sizes, told = intervals.lengths(points.utc, step, asked.stamp == "end")
+        notes += told
+        starts = points.utc - (sizes if asked.stamp == "end" else 0)
+        ends, values = starts + sizes, points.values
+        if column.is_energy:
+            values = values * 3600 / sizes
+    else:
+        starts, ends, values, lines = _now_and_then(points, broken, column, asked, notes)
+    if not len(starts):
+        raise DataFileError(f"column {column.name}: no interval is left")
+    power = values * column.factor
+    kept = (lines, starts, ends, values)
+    return _projected(starts, ends, power, step, asked, notes), kept, power
+
+
+def _check_stamp(points: Points, step: int, asked: Asked, column: Column) -> None:
+    """Refuse stamps that look like ends of intervals where nobody said what they are."""
+    if asked.stamp or len(points.utc) < 24 * 3600 / step or asked.cumulative:
+        return
+    local = points.utc + points.offsets.astype(np.int64) * 60
+    if local[0] % 86400 == step and local[-1] % 86400 == 0:
+        raise DataFileError(
+            f"column {column.name}: its first stamp of the day is {step // 60} min after midnight "
+            "and the last is midnight, as if stamps were ends of intervals; say --stamp end or "
+            "--stamp start"
+        )
+
+
+def _now_and_then(
+    points: Points, broken: np.ndarray, column: Column, asked: Asked, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Values that come now and then: each holds until the next."""
+    if column.is_energy:
+        raise DataFileError(
+            f"column {column.name}: its times have no usual step, so that the intervals of its "
+            "energies are unknown; say --cumulative if they are readings of a register"
+        )
+    if asked.stamp == "middle":
+        raise DataFileError(
+            f"column {column.name}: its times have no usual step for --stamp middle"
+        )
+    utc = np.concatenate([points.utc, np.setdiff1d(broken, points.utc)])
+    order = np.argsort(utc, kind="stable")
+    empty = np.full(len(utc) - len(points.utc), np.nan)
+    values = np.concatenate([points.values, empty])[order]
+    lines = np.concatenate([points.lines, np.zeros(len(empty), np.int32)])[order]
+    utc = utc[order]
+    if asked.stamp == "end":
+        starts, ends, values, lines = utc[:-1], utc[1:], values[1:], lines[1:]
+    else:
+        ends, late = intervals.holds(utc, values)
+        starts = utc
+        if late:
+            notes.append(f"{late} values end where no other came for long")
+    there = np.isfinite(values) & (ends > starts)
+    median = float(np.median(np.diff(utc)))
+    notes.append(f"rows come now and then (about every {median:g} s): means weighted by time")
+    return starts[there], ends[there], values[there], lines[there]
+
+
+def _projected(
+    starts: np.ndarray,
+    ends: np.ndarray,
+    values: np.ndarray,
+    step: int | None,
+    asked: Asked,
+    notes: list[str],
+) -> Gridded:
+    sizes = ends - starts
+    out = asked.step_min
+    if out is None:
+        out = 15 if step is None else intervals.output_step(starts, sizes)
+    nothing = np.zeros(0, np.int64)
+    if (sizes == out * 60).all() and (starts % (out * 60) == 0).all():
+        return Gridded(starts, values, out, nothing)
+    if step is not None:
+        notes.append(f"rows of {int(sizes.min()) / 60:g} min became means over {out} min")
+    grid, means = intervals.project(starts, ends, values, out)
+    return Gridded(grid, means, out, nothing)
+
+
+def _possible(
+    gridded: Gridded,
+    kept: tuple[np.ndarray, ...],
+    column: Column,
+    price_limits: tuple[float, float],
+    notes: list[str],
+    rejects: Rejects,
+) -> tuple[pd.Series, int, int]:
+    """Values that are possible, how many became 0, and how many are impossible."""
+    values = pd.Series(gridded.values, gridded.starts)
+    zeroed = 0
+    if column.kind == "market":
+        low, high = price_limits
+        reason = f"a price outside {low:g} to {high:g} EUR/MWh"
+    else:
+        capacity = column.capacity_kw or float(values.abs().max())
+        low, high = 0.0, ABOVE_CAPACITY * capacity
+        if column.kind in PLANT_KINDS:
+            own_use = (values < 0) & (values >= -OWN_USE * capacity)
+            zeroed = int(own_use.sum())
+            values = values.mask(own_use, 0.0)
+        elif _is_net(values.to_numpy()):
+            low = -high
+            notes.append(
+                f"{int((values < 0).sum()):,} values are below zero: a net meter's, which are kept"
+            )
+        reason = (
+            f"a power outside {low:g} to {ABOVE_CAPACITY:g} times the capacity of {capacity:g} kW"
+        )
+    impossible = (values < low) | (values > high)
+    count = int(impossible.sum())
+    if count > IMPOSSIBLE_MAX * len(values) and count > 2:
+        raise DataFileError(
+            f"column {column.name}: {count:,} of {len(values):,} values "
+            f"({count / len(values):.0%}) are impossible: {reason}; "
+            + _other_unit(column, values, low, high)
+        )
+    lines, starts, _, numbers = kept
+    places = np.searchsorted(starts, values.index[impossible].to_numpy(), side="right") - 1
+    for place, start in zip(np.maximum(places, 0), values.index[impossible], strict=True):
+        time = f"{np.datetime64(int(start), 's')}Z"
+        cell = f"{numbers[place]:.10g}"
+        rejects.rows.append((int(lines[place]), column.source_id, time, cell, reason))
+    values = values[~impossible]
+    if values.empty or (column.kind != "market" and not values.abs().max() > 0):
+        raise DataFileError(
+            f"column {column.name}: no possible value is left; check its unit {column.unit} and "
+            "capacity"
+        )
+    return values, zeroed, count
+
+
+def _is_net(values: np.ndarray) -> bool:
+    """Whether a load's negative values are those of a net meter, and no single faults."""
+    below = values < 0
+    return (
+        bool(below.mean() > NET_SHARE) and bool((below[1:] & below[:-1]).any()) and values.max() > 0
+    )
+
+
+def _other_unit(column: Column, values: pd.Series, low: float, high: float) -> str:
+    """Which unit would fit, in words."""
+    if column.kind == "market":
+        for unit, factor in PRICE_UNITS.items():
+            there = values / column.factor * factor
+            if unit != column.unit and ((there >= low) & (there <= high)).mean() > 0.99:
+                shown = {"eur/mwh": "EUR/MWh", "eur/kwh": "EUR/kWh", "ct/kwh": "ct/kWh"}[unit]
+                return f"all would fit as {shown}: say {column.option} {column.name}:{shown}"
+        return "check the column and its unit"
+    if (values < 0).mean() > IMPOSSIBLE_MAX:
+        kind = "--load" if column.kind in PLANT_KINDS else "--solar"
+        return f"values below zero are no {column.kind}; is it {kind}, or another column?"
+    return "check the unit, and the capacity (--capacity)"

@@ -1,0 +1,180 @@
+"""Imported series join those of the data folder: row by row, the newer value counts.
+
+    python sources.py import january.csv --time-column time --tz UTC --load kw:kW:mill
+    python sources.py import february.csv --time-column time --tz UTC --load kw:kW:mill
+
+This is the last step of an import, and of all that brings real series in. All files change
+together or not at all, under the lock of the folder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vpp.runtime.files import locked_folder
+from vpp.runtime.settings import Site
+from vpp.runtime.tables import shown
+from vpp.site.csv_files import read_series_file, save_series, series_frame
+from vpp.site.import_checks import Series
+from vpp.site.kinds import KINDS
+from vpp.site.sources import (
+    IMPORTED,
+    REJECTS_FILE,
+    SOURCES_FILE,
+    Source,
+    SourceError,
+    read_sources,
+)
+
+REJECT_COLUMNS = ["line", "source_id", "time", "value", "reason", "file"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sources are; None stands for what the site says.
+
+    Parameters
+    ----------
+    latitude, longitude : [degrees].
+    zone : IANA time zone.
+    """
+
+    latitude: float | None = None
+    longitude: float | None = None
+    zone: str | None = None
+
+
+def source_of(series: Series, site: Site, place: Place, parameters: dict | None = None) -> Source:
+    """Make an imported series a source of a site.
+
+    Parameters
+    ----------
+    series : as imported.
+    site : gives what `place` leaves open, and the price area.
+    place : of the source.
+    parameters : more of its parameters, such as a licence.
+    """
+    column, market = series.column, series.column.kind == "market"
+    largest = float(series.values.abs().max())
+    return Source(
+        source_id=column.source_id,
+        kind=column.kind,
+        name=column.name,
+        site_id=site.site_id,
+        capacity_kw=None if market else float(column.capacity_kw or largest),
+        step_min=series.step_min,
+        latitude=site.latitude if place.latitude is None else place.latitude,
+        longitude=site.longitude if place.longitude is None else place.longitude,
+        time_zone=place.zone or site.time_zone,
+        parameters={"origin": IMPORTED}
+        | ({"price_area": site.price_area} if market else {})
+        | (parameters or {}),
+    )
+
+
+def merge(
+    folder: Path,
+    added: Sequence[tuple[Source, Series]],
+    rejects: Sequence[tuple],
+    file: str,
+) -> list[dict]:
+    """Write series into a data folder; a new row counts more than one of its source that is there.
+
+    Parameters
+    ----------
+    folder : of the data.
+    added : sources, and the series of each.
+    rejects : line, source_id, time, value and reason of the cells that could not be used.
+    file : they come from; its earlier rejects are replaced, those of other files stay.
+
+    Returns
+    -------
+    Of each source how many rows are new, have another value than before, are as before, and are
+    kept from before.
+
+    Raises
+    ------
+    SourceError : a source of this name is of another kind or has another step.
+    DataFileError : the folder cannot be read or written.
+    """
+    with locked_folder(folder):
+        path = folder / SOURCES_FILE
+        there = {item.source_id: item for item in read_sources(path)} if path.exists() else {}
+        for source, _ in added:
+            _check_same(source, there.get(source.source_id), folder)
+        rows, told = [], []
+        for source, series in added:
+            before = there.get(source.source_id)
+            frame, counts = _joined(folder, source, series, before)
+            rows.append((_with_capacity(source, series, before), frame))
+            told.append({"source_id": source.source_id} | counts)
+        old = read_series_file(folder / REJECTS_FILE, ())
+        save_series(folder, rows, rejects=_rejects(old, rejects, file, [s for s, _ in added]))
+    return told
+
+
+def _check_same(source: Source, before: Source | None, folder: Path) -> None:
+    if before is None or before.parameters.get("origin") != IMPORTED:
+        return
+    if before.kind != source.kind:
+        raise SourceError(
+            f"source {source.source_id} of {shown(folder)} is of the kind {before.kind}, not "
+            f"{source.kind}; choose another ID, as in COLUMN:UNIT:ID"
+        )
+    if before.step_min != source.step_min:
+        raise SourceError(
+            f"source {source.source_id} of {shown(folder)} has a step of {before.step_min} min, "
+            f"the file {source.step_min} min; say --step {before.step_min}, or choose another ID"
+        )
+
+
+def _joined(
+    folder: Path, source: Source, series: Series, before: Source | None
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """All rows of a source, and what became of them."""
+    frame = series_frame(source, series.values)
+    counts = {"new": len(frame), "replaced": 0, "unchanged": 0, "kept": 0}
+    if before is None or before.parameters.get("origin") != IMPORTED:
+        return frame, counts
+    kind = KINDS[source.kind]
+    old = read_series_file(folder / kind.file, ("time", "source_id", kind.value))
+    old = old[old["source_id"] == source.source_id]
+    place = pd.Index(old["time"]).get_indexer(frame["time"])
+    known = place >= 0
+    earlier = pd.to_numeric(old[kind.value], errors="coerce").to_numpy()[place[known]]
+    same = np.isclose(earlier, frame[kind.value].to_numpy()[known], rtol=0, atol=1e-9)
+    counts = {
+        "new": int((~known).sum()),
+        "replaced": int((~same).sum()),
+        "unchanged": int(same.sum()),
+        "kept": len(old) - int(known.sum()),
+    }
+    kept = old[~old["time"].isin(set(frame["time"]))]
+    if not len(kept):
+        return frame, counts
+    return pd.concat([kept[frame.columns], frame]).sort_values("time", kind="stable"), counts
+
+
+def _with_capacity(source: Source, series: Series, before: Source | None) -> Source:
+    """A source whose capacity is the largest value that it ever had, unless it was stated."""
+    known = before is not None and before.parameters.get("origin") == IMPORTED
+    if not known or before is None or not source.capacity_kw or series.column.capacity_kw:
+        return source
+    return replace(source, capacity_kw=max(source.capacity_kw, before.capacity_kw or 0.0))
+
+
+def _rejects(
+    old: pd.DataFrame, rejects: Sequence[tuple], file: str, sources: Sequence[Source]
+) -> list[tuple]:
+    """Those of earlier imports, but for the same file and sources, and the new ones."""
+    kept: list[tuple] = []
+    if len(old) and set(REJECT_COLUMNS[:5]) <= set(old.columns):
+        if "file" not in old.columns:
+            old = old.assign(file="")
+        ids = {source.source_id for source in sources} | {""}
+        again = old["source_id"].isin(ids) & old["file"].isin({file, ""})
+        kept = list(old.loc[~again, REJECT_COLUMNS].itertuples(index=False, name=None))
+    return kept + [(*reject, file) for reject in rejects]

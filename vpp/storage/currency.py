@@ -1,0 +1,196 @@
+"""Which sources are current, and the data end: the default now of training, forecasts and plans.
+
+A solar, wind or load source is current while its newest interval ends at most `stale_after_h`
+before the newest of all of them. The data end is the end of the newest interval that every current
+one has. So a source that falls silent neither rewinds nor stops the others. A market is current in
+the same way, but does not move the data end: its prices mostly run ahead.
+
+    python -c "from vpp.storage import currency; print(currency.read_currency.__doc__)"
+
+All times are UTC.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from psycopg2 import sql
+from psycopg2.extensions import connection
+
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Config, Forecast
+from vpp.runtime.tables import shown
+from vpp.site.kinds import KINDS, SERIES_KINDS
+from vpp.site.sources import Source
+from vpp.storage.connection import DataGapError, session
+from vpp.storage.measurements import read_sources
+from vpp.storage.rows import Moment, select_rows
+
+STALE_AFTER_H = Forecast.stale_after_h
+
+
+class NotCurrentError(VppError):
+    """Sources are not current: stand-ins forecast them, or they are left out; all else is done."""
+
+
+@dataclass(frozen=True)
+class Currency:
+    """The data end, and the sources that are not current.
+
+    Parameters
+    ----------
+    data_end : end of the newest interval that every current plant and load has [UTC]; None where
+        nothing is measured.
+    behind : source_id -> why it is not current.
+    empty : those of them that have no measurement at all.
+    """
+
+    data_end: pd.Timestamp | None
+    behind: Mapping[str, str] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
+
+
+def read_currency(
+    conn: connection, stale_after_h: float = STALE_AFTER_H, at: Moment | None = None
+) -> Currency:
+    """Tell which sources are current.
+
+    A value of the future is no measurement: where a source has values that end after the server's
+    clock, and another has none, those do not count. So one wrong clock does not make all others
+    stale.
+
+    Parameters
+    ----------
+    conn : the connection.
+    stale_after_h : how far a source may be behind the newest of its siblings [h].
+    at : as of this time, with a zone; intervals that end later do not count. None for now.
+    """
+    sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
+    newest = newest_ends(conn, at)
+    if at is None:
+        clock = pd.Timestamp(select_rows(conn, "SELECT now() AS clock")[0]["clock"])
+        ends = _powers(newest, sources)
+        if any(end > clock for end in ends) and any(end <= clock for end in ends):
+            newest = newest_ends(conn, clock)
+    ends = _powers(newest, sources)
+    if not ends:
+        return Currency(None)
+    limit = max(ends) - pd.Timedelta(hours=stale_after_h)
+    behind = {
+        source.source_id: _why(source.source_id, newest.get(source.source_id), max(ends))
+        for source in sources
+        if source.source_id not in newest or newest[source.source_id] < limit
+    }
+    step_min = max(source.step_min for source in sources)
+    end = min(end for end in ends if end >= limit).floor(f"{step_min}min")
+    return Currency(end, behind, frozenset(behind) - frozenset(newest))
+
+
+def newest_ends(conn: connection, at: Moment | None = None) -> dict[str, pd.Timestamp]:
+    """The end of the newest interval of each source that has one [UTC].
+
+    Parameters
+    ----------
+    conn : the connection.
+    at : intervals that end later do not count; None for all.
+    """
+    ends: dict[str, pd.Timestamp] = {}
+    for table in dict.fromkeys(KINDS[kind].table for kind in SERIES_KINDS):
+        query = sql.SQL("""
+            SELECT source_id, latest.time + make_interval(mins => step_min) AS newest
+            FROM sources, LATERAL (
+                SELECT time FROM {table} AS stored
+                WHERE stored.source_id = sources.source_id AND (
+                    %(at)s::timestamptz IS NULL
+                    OR time <= %(at)s::timestamptz - make_interval(mins => step_min))
+                ORDER BY time DESC LIMIT 1
+            ) AS latest
+            WHERE kind = ANY(%(kinds)s)""").format(table=sql.Identifier(table))
+        kinds = [kind for kind in SERIES_KINDS if KINDS[kind].table == table]
+        moment = None if at is None else pd.Timestamp(at).to_pydatetime()
+        for row in select_rows(conn, query, {"at": moment, "kinds": kinds}):
+            ends[row["source_id"]] = pd.Timestamp(row["newest"]).tz_convert("UTC")
+    return ends
+
+
+def _powers(newest: Mapping[str, pd.Timestamp], sources: Iterable[Source]) -> list[pd.Timestamp]:
+    """The ends of plants and loads; prices may run ahead."""
+    return [
+        newest[source.source_id]
+        for source in sources
+        if source.kind != "market" and source.source_id in newest
+    ]
+
+
+def _why(source_id: str, end: pd.Timestamp | None, newest: pd.Timestamp) -> str:
+    """Why a source is not current, and the commands that help."""
+    why = "no measurement yet"
+    if end is not None:
+        hours = (newest - end) / pd.Timedelta(hours=1)
+        why = f"not current, its newest value ends {shown(end)}, {hours:g} h before the others'"
+    return (
+        f"{why}; run python communication.py with its data, or forget it with python sources.py "
+        f"remove {source_id} --with-data"
+    )
+
+
+def data_end(conn: connection, stale_after_h: float = STALE_AFTER_H) -> pd.Timestamp:
+    """End of the newest interval that every current solar, wind and load source has [UTC].
+
+    It is the default "now" of forecasts and plans. Where steps differ it is that of the longest,
+    so that each forecast begins with an interval of its source.
+
+    Parameters
+    ----------
+    conn : the connection.
+    stale_after_h : how far a source may be behind the newest of its siblings [h].
+
+    Raises
+    ------
+    DataGapError : no such source is registered, or none has a measurement.
+    """
+    end = read_currency(conn, stale_after_h).data_end
+    if end is not None:
+        return end
+    kinds = {source.kind for source in read_sources(conn)} & set(SERIES_KINDS)
+    if kinds == {"market"}:
+        raise DataGapError(
+            "the database holds prices only, which have no data end; name a time with --issue-time"
+        )
+    raise DataGapError(
+        "the database holds no measurements yet; run python communication.py (after python "
+        "generation.py)"
+    )
+
+
+def data_end_now(config: Config) -> pd.Timestamp:
+    """`data_end` of the configured database [UTC]."""
+    with session(config) as conn:
+        return data_end(conn, config.forecast.stale_after_h)
+
+
+def in_words(behind: Mapping[str, str]) -> str:
+    """Sources that are not current, each with its reason."""
+    return "; ".join(f"{source_id}: {reason}" for source_id, reason in behind.items())
+
+
+def check_current(
+    config: Config, at: pd.Timestamp | None = None, source_id: str | None = None
+) -> None:
+    """Complain of sources that are not current, once everything else is done and saved.
+
+    Parameters
+    ----------
+    config : the configuration.
+    at : as of this time [UTC]; None for now.
+    source_id : only this one counts; None for all.
+
+    Raises
+    ------
+    NotCurrentError : there are some.
+    """
+    with session(config) as conn:
+        behind = read_currency(conn, config.forecast.stale_after_h, at).behind
+    found = {name: why for name, why in behind.items() if source_id in (None, name)}
+    if found:
+        raise NotCurrentError(f"{in_words(found)}; all else is done and saved")

@@ -1,0 +1,104 @@
+"""Forecasts of many sources and issue times at once, added up in the database.
+
+A backtest of a year with 60 sources reads half a million forecasts; one query that adds them up
+by issue time and interval leaves some hundred thousand rows. Reads only. Times are UTC and label
+the start of their interval.
+
+    python optimization.py backtest --days 30
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from psycopg2.extensions import connection
+
+from vpp.site.kinds import PLANT_KINDS
+from vpp.site.sources import Source
+from vpp.storage.bulk import copy_out
+from vpp.storage.rows import Moment
+
+COLUMNS = ("issue_time", "valid_time", "step_min", "sources", "load_kw", "renewables_kw", "price")
+
+# The newest run of each source for every issue time that all sources have, from the last one that
+# `since` allows on.
+SHARED = """
+    WITH source AS (
+        SELECT * FROM unnest(%(ids)s::text[], %(kinds)s::text[], %(steps)s::int[])
+            AS source (source_id, kind, step_min)),
+    newest AS (
+        SELECT DISTINCT ON (source_id, issue_time) source_id, kind, step_min, issue_time, run_id
+        FROM forecast_runs JOIN source USING (source_id)
+        WHERE role = %(role)s AND issue_time < %(before)s
+        ORDER BY source_id, issue_time, created_at DESC),
+    issue AS (
+        SELECT issue_time FROM newest GROUP BY issue_time HAVING count(*) = cardinality(%(ids)s)),
+    shared AS (
+        SELECT newest.* FROM newest JOIN issue USING (issue_time)
+        WHERE issue_time >= coalesce(
+            (SELECT max(issue_time) FROM issue WHERE issue_time <= %(since)s), %(since)s))"""
+
+AS_ISSUED = """, value AS (
+        SELECT issue_time, kind, step_min, valid_time, value
+        FROM shared JOIN forecasts USING (run_id))"""
+
+# Means over the wanted step where that of the source is finer.
+AVERAGED = """, value AS (
+        SELECT issue_time, kind, greatest(step_min, %(step)s) AS step_min, avg(value) AS value,
+            CASE WHEN step_min >= %(step)s THEN valid_time
+                ELSE date_bin(%(step)s * interval '1 minute', valid_time, issue_time)
+            END AS valid_time
+        FROM shared JOIN forecasts USING (run_id) GROUP BY source_id, 1, 2, 3, 5)"""
+
+SUMS = """
+    SELECT issue_time, valid_time, step_min::float8, count(*)::float8,
+        sum(CASE WHEN kind = ANY(%(plants)s) THEN greatest(-value, 0)
+            WHEN kind = 'market' THEN 0 ELSE value END),
+        sum(CASE WHEN kind = ANY(%(plants)s) THEN greatest(value, 0) ELSE 0 END),
+        sum(CASE WHEN kind = 'market' THEN value ELSE 0 END)
+    FROM value GROUP BY issue_time, valid_time, step_min
+    ORDER BY issue_time, valid_time, step_min"""
+
+
+def read_issued(
+    conn: connection,
+    sources: Sequence[Source],
+    role: str,
+    since: Moment,
+    before: Moment,
+    step_min: int,
+) -> pd.DataFrame:
+    """The newest forecasts of a role for each issue time that all sources have, added up.
+
+    A plant's draw, below 0, counts as load.
+
+    Parameters
+    ----------
+    conn : the connection.
+    sources : plants, loads and one market.
+    role : of the runs that count.
+    since : the first issue time is the last one by then, if there is one.
+    before : issue times from this on do not count.
+    step_min : finest step wanted [min], from the issue time on; finer values are averaged.
+
+    Returns
+    -------
+    Columns issue_time, valid_time, step_min [min], sources (how many of that step have a value
+    there), load_kw, renewables_kw [kW] and price [EUR/MWh], 0 where no market is among them; a row
+    for each issue time, interval and step of the sources, in this order.
+    """
+    finer = any(source.step_min < step_min for source in sources)
+    wanted = {
+        "ids": [source.source_id for source in sources],
+        "kinds": [source.kind for source in sources],
+        "steps": [source.step_min for source in sources],
+        "plants": list(PLANT_KINDS),
+        "role": role,
+        "since": pd.Timestamp(since).to_pydatetime(),
+        "before": pd.Timestamp(before).to_pydatetime(),
+        "step": step_min,
+    }
+    query = SHARED + (AVERAGED if finer else AS_ISSUED) + SUMS
+    frame = pd.DataFrame(copy_out(conn, query, wanted, COLUMNS))
+    for name in ("issue_time", "valid_time"):
+        frame[name] = pd.to_datetime(frame[name], unit="us", utc=True)
+    return frame.astype({"step_min": int, "sources": int})
