@@ -9,9 +9,9 @@
         --load load:MW --price price:EUR/MWh --output data
 
 Sources live in `sources.csv` of the data folder; `communication.py` and `connect` register them in
-the database. `import` turns a CSV file into the project's files without a database: power in kW,
-prices in EUR/MWh, times in UTC that label the START of their interval. It reports what it found
-first; rows that cannot be used go to `rejects.csv` with their line and reason.
+the database. `import` turns files as people have them into the project's files without a database:
+power in kW, prices in EUR/MWh, times in UTC that label the START of their interval. It shows first
+how it understood them; rows that cannot be used go to `rejects.csv` with their line and reason.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def show_source(args: argparse.Namespace, config: Config) -> None:
 def add_source(args: argparse.Namespace, config: Config) -> None:
     names = ("name", "capacity_kw", "latitude", "longitude", *sum(OPTIONS.values(), ()))
     said = {name: getattr(args, name) for name in names}
-    source = new_source(config, args.kind, source_id=args.id, **said)
+    source = new_source(config, args.kind, source_id=args.id, time_zone=args.tz, **said)
     if source.kind == "wind":
         turbine_curve(source.parameters["turbine"])  # refuses an unknown type
     add_to_registry(config, source)
@@ -214,6 +214,7 @@ def add_options_of_add(command: argparse.ArgumentParser) -> None:
         ("hub-height", "M", "of a wind plant"),
     ):
         command.add_argument(f"--{name}", type=float, metavar=unit, help=about)
+    command.add_argument("--tz", metavar="ZONE", help="time zone of its local days")
     about = "generate, stream and store its series at once"
     command.add_argument("--connect", action="store_true", help=about)
 

@@ -195,9 +195,7 @@ def test_smard_joins_the_files_of_two_weeks(httpserver):
     # MWh of a quarter-hour become kW
     assert set(found["load-de", "load"].rows["power_kw"]) == {410 * 4000.0}
     assert set(found["wind-de", "wind"].rows["power_kw"]) == {(4067 + 1225) * 4000.0}
-    assert set(found["wind-forecast-de", "forecast"].rows["value"]) == {
-        (123 + 3791) * 4000.0
-    }
+    assert set(found["wind-forecast-de", "forecast"].rows["value"]) == {(123 + 3791) * 4000.0}
     assert found["wind-forecast-de", "forecast"].rows["issue_time"].nunique() == 2
     with pytest.raises(ProviderError, match="no area ATLANTIS; expected one of DE-LU, AT"):
         ask("smard", httpserver, "2025-03-29T23:00Z", "2025-03-31T22:00Z", area="ATLANTIS")
