@@ -121,9 +121,9 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
     world = make_world(config.generation, config.site.holidays_country)
     frame = series_frame(source, generate_one(world, source))
     with locked_folder(config.paths.data_dir):
-        save_series(config.paths.data_dir, [(source, frame)])
+        save_series(config.paths.data_dir, [(source, source.kind, frame)])
     with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone
-        save_series(Path(name), [(source, frame)])
+        save_series(Path(name), [(source, source.kind, frame)])
         paths = dataclasses.replace(config.paths, data_dir=Path(name))
         rows = communication.stream(dataclasses.replace(config, paths=paths))
     print_rows(rows, f"{source.source_id} connected", as_json)

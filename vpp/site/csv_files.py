@@ -73,7 +73,7 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def save_series(
     folder: Path,
-    added: Sequence[tuple[Source, pd.DataFrame]],
+    added: Sequence[tuple[Source, str, pd.DataFrame]],
     removed: Sequence[str] = (),
     rejects: Sequence[tuple] | None = None,
 ) -> None:
@@ -82,7 +82,8 @@ def save_series(
     Parameters
     ----------
     folder : of the data.
-    added : sources and the rows of their series, which take the place of those of the same name.
+    added : sources, the kind of rows and these rows, which take the place of those of the same
+        source and kind.
     removed : ids of sources that go, with their rows.
     rejects : line, source_id, time, value, reason and file of each row of `rejects.csv`; None
         leaves that file alone.
@@ -92,12 +93,15 @@ def save_series(
     DataFileError : a file there cannot be read, or the folder cannot be written.
     """
     path = folder / SOURCES_FILE
-    gone = {source.source_id for source, _ in added} | set(removed)
+    new = {source.source_id: source for source, _, _ in added}
     before = read_sources(path) if os.path.exists(path) else []
-    kept = [source for source in before if source.source_id not in gone]
+    kept = [item for item in before if item.source_id not in {*new, *removed}]
+    other = {item.source_id for item in before if item.kind != new.get(item.source_id, item).kind}
     with replacing_files(folder) as temporary:
         for kind in KINDS.values():
-            frames = [frame for source, frame in added if source.kind == kind.name]
+            frames = [frame for _, name, frame in added if name == kind.name]
+            gone = {source.source_id for source, name, _ in added if name == kind.name}
+            gone |= other | set(removed)
             rows = read_series_file(folder / kind.file, ("source_id", kind.value))
             stay = rows[~rows["source_id"].isin(gone)]
             if frames or len(stay) < len(rows):
@@ -108,7 +112,7 @@ def save_series(
             pd.DataFrame(rejects, columns=columns).to_csv(
                 temporary / REJECTS_FILE, index=False, lineterminator="\n"
             )
-        sources_table([*kept, *(source for source, _ in added)]).to_csv(
+        sources_table([*kept, *new.values()]).to_csv(
             temporary / SOURCES_FILE, index=False, lineterminator="\n"
         )
 
