@@ -256,6 +256,20 @@ def _spawn_daemon(places: Places) -> subprocess.Popen | None:
     return daemon
 
 
+def running(state_dir: Path) -> Addresses | None:
+    """Addresses of the servers of a state folder, where they run; nothing is started.
+
+    Parameters
+    ----------
+    state_dir : holds what the servers keep.
+    """
+    places = find_places(state_dir)
+    if not places.lock.exists() or not _is_locked(places):
+        return None
+    found = _read_runtime(places)
+    return found[0] if found else None
+
+
 def describe(places: Places) -> list[dict]:
     """Describe each server in a row.
 

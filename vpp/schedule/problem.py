@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.errors import FieldError, VppError
+from vpp.runtime.errors import FieldError, VppError, one_of
 from vpp.runtime.fields import Section, check_zone
 from vpp.schedule.checks import Violation
 from vpp.schedule.clock import local_minutes, offsets_min
@@ -175,7 +175,7 @@ class Problem(Section):
         for i, name in enumerate(before):
             if name not in known:
                 key = f"previous.batteries[{i}].battery_id"
-                raise FieldError(key, name, f"one of {', '.join(names) or 'no battery'}")
+                raise FieldError(key, name, one_of(name, names).removeprefix("expected "))
 
     def _fill_series(self) -> None:
         """Put arrays in place of series that are numbers or not given; refuse another length."""

@@ -55,6 +55,11 @@ class Count:
     dead_lettered: int = 0
     lost: int = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of them are in the database."""
+        return not self.dead_lettered and not self.lost
+
 
 @dataclass
 class Sink:
@@ -108,7 +113,10 @@ class Sink:
                     if self.positions.broker_error is not None or self.positions.has_failed:
                         self.complete()
                         self.retry("Kafka", self.reach_broker)
-                    elif rows < POLL_ROWS and self._is_imported():
+                        continue
+                    if self.pending is None:  # else its database is at work
+                        self.retry("database", self.store.beat)
+                    if rows < POLL_ROWS and self._is_imported():
                         self.retry("database", self.store.end_import)
                         self.imported = True
                         if self.until_drained:
