@@ -26,6 +26,7 @@ from psycopg2.extensions import connection
 
 from forecast_and_save import forecast_all
 from vpp.planning import plans
+from vpp.planning.flexible import device_lines
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
 from vpp.planning.settlements import settle_past
@@ -155,6 +156,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     run = plan(config, args.issue_time)
     with session(config) as conn:
         _, schedule, states = read_schedule(conn, run["run_id"])
+        devices = device_lines(conn, run["run_id"])
     rows = plan_rows(schedule, states, sum(battery.capacity_kwh for battery in config.batteries))
     actual = note = None
     try:
@@ -162,7 +164,8 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     except DataGapError as error:
         note = str(error)
     if args.json:
-        print(json_text({"run": run, "value": actual, "schedule": rows}))
+        told = {"run": run, "value": actual, "schedule": rows, "devices": devices}
+        print(json_text(told))
         return
     found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
     print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
@@ -180,9 +183,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
 def run_value(args: argparse.Namespace, config: Config) -> None:
     """Value a stored plan and print what it costs."""
     value = value_plan(config, args.run_id)
-    bent = value["bent_limits"]
-    if not args.json:
-        del value["bent_limits"]
+    bent = value["bent_limits"] if args.json else value.pop("bent_limits")
     print_rows([value], f"{config.tariff.currency} at actual values", args.json)
     if any(bent.values()) and not args.json:
         print(bent_in_words(bent))

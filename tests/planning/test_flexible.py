@@ -153,7 +153,10 @@ def test_what_a_plan_of_devices_prints_is_json(home, capsys):
     path, issue = str(home.path), ISSUE.isoformat()
     assert optimization.main(["--config", path, "--issue-time", issue, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert "car charges" in json.dumps(told)
+    assert "car charges" in json.dumps(told["schedule"])
+    names = [one["device_id"] for one in told["devices"]]
+    assert names == ["car"] * 24 + ["dishwasher"] * 24 + ["tank"] * 24
+    assert told["devices"][0]["soc"] is None  # away
 
 
 def span(start, hours=24, step_min=60):

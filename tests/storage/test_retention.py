@@ -46,7 +46,7 @@ def test_what_is_older_than_the_newest_run_by_more_days_is_deleted(filled, monke
     monkeypatch.setattr(retention, "BATCH_RUNS", batch)
     assert retention.prune_results(filled, 0) == 0
     assert counts(filled) == ALL | {"battery_states": 20}
-    # a run and two rows of a forecast; of a plan a run, a row, a state, a device; a measured state
+    # a run and two rows of a forecast; a run, a row, a state, a device of a plan; a measured state
     assert retention.prune_results(filled, 3) == 6 * (3 + 4 + 1)
     left = {name: number * 4 // 10 for name, number in ALL.items()}
     assert counts(filled) == left | {"battery_states": 8}

@@ -25,7 +25,7 @@ from vpp.schedule.device import Device
 from vpp.schedule.heat import HeatStore
 from vpp.schedule.vehicles import Session, Vehicle
 from vpp.site.times import from_local
-from vpp.storage.device_states import read_followed, read_rest
+from vpp.storage.device_states import read_followed, read_plan, read_rest
 from vpp.storage.results import read_last_state
 
 DONE_KWH = 1e-6  # energy that is no longer missing
@@ -123,6 +123,21 @@ def site_devices(conn: connection, config: Config, span: Span) -> Devices:
         "deferrable_loads": tuple(load for found in loads for load in found),
         "heat_stores": tuple(_store(conn, store, span) for store in config.heat_stores),
     }
+
+
+def device_lines(conn: connection, run_id: str) -> list[dict]:
+    """The flexible loads of a stored plan as lines of JSON.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    run_id : the plan.
+
+    Returns
+    -------
+    device_id, kind, time, powers [kW], SOC, energy [kWh] and reason of each interval.
+    """
+    return read_plan(conn, run_id).reset_index().to_dict("records")
 
 
 def _vehicle(conn: connection, vehicle: VehicleParameters, span: Span) -> Vehicle:
