@@ -126,8 +126,11 @@ def run_solve(args: argparse.Namespace, config: Config) -> None:
     """Solve a problem file and write the result file."""
     problem = read_problem(args.input)
     check_writable(args.output, "--output")
+    from vpp.schedule.hints import hints
     from vpp.schedule.solver import solve
 
+    for hint in hints(problem):
+        logger.warning("%s: %s; planned as it is", args.input, hint)
     result = solve(problem, config.optimization.solver)
     text = json.dumps(result_json(problem, result), indent=1, allow_nan=False)
     with replacing_file(args.output, "--output") as partial:

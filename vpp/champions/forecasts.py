@@ -41,6 +41,7 @@ from vpp.runtime.words import in_words
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
 from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
+from vpp.storage.retention import prune_results
 
 PLANNED_ROLES = ("champion", "fallback")
 
@@ -207,6 +208,7 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     with session(config) as conn:
         runs = [run for each in answers for run in each.runs]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
+        prune_results(conn, config.database.results_retention_days)
         return [summary_row(conn, config, each, issue_time) for each in answers]
 
 

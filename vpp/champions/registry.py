@@ -27,6 +27,7 @@ from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime.errors import VppError
 from vpp.runtime.files import FileLock
+from vpp.runtime.places import make_private
 from vpp.runtime.settings import EMBEDDED, Config
 from vpp.runtime.words import in_words
 
@@ -85,7 +86,7 @@ def open_store(config: Config) -> "MlflowClient":
 
     embedded = config.mlflow.tracking_uri == EMBEDDED
     folder = config.paths.state_dir.resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     uri = f"sqlite:///{folder / 'mlflow.db'}" if embedded else config.mlflow.tracking_uri
     artifacts = (folder / "mlartifacts").as_uri() if embedded else None
     try:

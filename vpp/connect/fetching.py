@@ -19,7 +19,7 @@ from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.files import locked_folder
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
-from vpp.site.csv_files import read_series_file, save_rows, time_text
+from vpp.site.csv_files import read_series_file, save_series, time_text
 from vpp.site.kinds import KINDS, Kind
 from vpp.site.sources import SOURCES_FILE, Source, SourceError, read_sources
 
@@ -138,7 +138,7 @@ def save(folder: Path, found: Sequence[Fetched]) -> list[dict]:
             added.append((source, item.kind, rows))
             terms = {name: source.parameters[name] for name in ("licence", "attribution")}
             told.append({"source_id": source.source_id, "kind": item.kind} | counts | terms)
-        save_rows(folder, added)
+        save_series(folder, added)
     return told
 
 

@@ -14,13 +14,14 @@ import json
 import math
 import types
 import typing
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpp.runtime.errors import ConfigError, FieldError
+from vpp.runtime.errors import ConfigError, FieldError, shortened
 from vpp.schedule.problem import Problem, Result, Schedule, Violation
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"
@@ -103,7 +104,8 @@ def parse_problem(raw: object) -> Problem:
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ProblemError(f"field {max(names, key=names.count)!r} is given twice")
+        twice = shortened(Counter(names).most_common(1)[0][0], 80)
+        raise ProblemError(f"field {twice!r} is given twice")
     return dict(pairs)
 
 
@@ -231,7 +233,10 @@ def _time(text: str, path: str) -> datetime:
 
 
 def _refused(path: str, raw: object, expected: str) -> FieldError:
-    shown = json.dumps(raw)
+    try:
+        shown = json.dumps(raw)
+    except RecursionError:  # what could just be read
+        shown = f"{JSON_TYPES[tuple][1]} nested too deeply"
     return FieldError(path, shown if len(shown) <= 60 else shown[:57] + "...", expected)
 
 

@@ -11,10 +11,10 @@ nothing.
 
 import numpy as np
 
-from vpp.schedule.battery import keep_fraction
 from vpp.schedule.checks import rounding
 from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.limit_reasons import limit_reasons
 from vpp.schedule.problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
@@ -32,8 +32,7 @@ def least_kw(problem: Problem) -> float:
     -------
     The power [kW].
     """
-    ratings = [power for battery in problem.batteries for power in problem.usable_kw(battery)]
-    return 10 * rounding(*ratings)
+    return 10 * rounding(*problem.stack.usable_kw)
 
 
 def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -75,11 +74,8 @@ def worth(problem: Problem, schedule: Schedule, value: np.ndarray) -> tuple[np.n
     Worth of a MWh stored at the end of each interval, and in the next one (battery, interval)
     [EUR/MWh].
     """
-    batteries, least = problem.batteries, least_kw(problem)
-    keep = np.array([[keep_fraction(battery, problem.hours)] for battery in batteries])
-    after = np.column_stack(
-        (keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries])
-    )
+    stack, least = problem.stack, least_kw(problem)
+    after = np.column_stack((stack.keep * value[:, 1:], stack.terminal_value_eur_per_mwh))
     empty, full = _at_bounds(problem, schedule)
     empty, full = empty & (schedule.charge_kw <= least), full & (schedule.discharge_kw <= least)
     worth_now = np.where(full, np.maximum(value, after), value)
@@ -91,15 +87,9 @@ def _column(problem: Problem, name: str) -> np.ndarray:
     return np.array([[getattr(battery, name) or 0.0] for battery in problem.batteries])
 
 
-def _rows(problem: Problem, name: str) -> np.ndarray:
-    """A power or SOC bound of all batteries (battery, interval)."""
-    rows = [problem.by_interval(battery, name) for battery in problem.batteries]
-    return np.reshape(rows, (len(rows), problem.intervals))
-
-
 def _at_bounds(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """Where each battery ends an interval at its lower and at its upper SOC bound, or outside."""
-    low, high = _rows(problem, "soc_min"), _rows(problem, "soc_max")
+    low, high = problem.stack.soc_min, problem.stack.soc_max
     return schedule.soc <= low + 1e-6, schedule.soc >= high - 1e-6
 
 
@@ -131,6 +121,9 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     for texts in device_reasons(problem, result).values():
         for t, text in enumerate(texts):
             said[t] += [text] if text else []
+    for places, text in limit_reasons(problem, schedule):
+        for t in places.tolist():
+            said[t].append(text)
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
@@ -164,7 +157,7 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     charges: np.ndarray = schedule.charge_kw > least
     discharges: np.ndarray = schedule.discharge_kw > least
     before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
-    low, high = _rows(problem, "soc_min"), _rows(problem, "soc_max")
+    low, high = problem.stack.soc_min, problem.stack.soc_max
     back_up: np.ndarray = charges & (before < low - 1e-6)
     back_down: np.ndarray = discharges & (before > high + 1e-6)
     lead, every = leading(problem, schedule), np.arange(problem.intervals)

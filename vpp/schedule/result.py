@@ -42,7 +42,8 @@ class Certificate:
 
     Parameters
     ----------
-    kind : `lp-exact` for a linear programme, or `milp`.
+    kind : `lp-exact` for the optimum of a linear programme, `lp-unproven` where time ran out, or
+        `milp`.
     binaries : number of binary variables of the last model.
     gap : distance of objective and bound as a fraction; 1 where nothing is proven.
     bound_eur : cost that no schedule can fall below [EUR].

@@ -17,11 +17,12 @@ import numpy as np
 
 from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
-from vpp.schedule.certificate import certificate_of, loose_bound_eur
+from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
 from vpp.schedule.draft import INFINITE, MONEY_SCALE, Model
-from vpp.schedule.duals import marginal_values
+from vpp.schedule.duals import marginal_values, unknown_values
 from vpp.schedule.exclusive import Intervals, merged, without
+from vpp.schedule.fleet import FEWEST, Shared, expected_s, fleet_schedule
 from vpp.schedule.model import build
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.programme import garbage_kept
@@ -36,6 +37,9 @@ logger = logging.getLogger("optimization")
 # Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
 # HiGHS looks at its clock too seldom.
 MOST_BINARIES, MOST_VARIABLES = 200, 8000
+TAIL = 0.1  # of the time limit, for the check of a schedule and its reasons, and for
+CELL_S = 2e-6  # each interval of each battery [s]
+HOPELESS = 1.0  # time limits that a solver is expected to take, beyond which it is not started
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,16 @@ def solve_model(
     ------
     InfeasibleScheduleError : no schedule keeps to physics.
     """
-    search = _Search(problem, solver, caps or {})
+    return _solve_model(problem, solver, caps or {}, prepare=True)
+
+
+def _solve_model(
+    problem: Problem, solver: str, caps: dict[str, float], prepare: bool = False
+) -> Solution:
+    """The cheapest schedule; with `prepare` the solver starts with a good one where it is slow."""
+    search = _Search(problem, solver, caps)
+    if prepare and not search.prepared():
+        return _incumbent(search, None)
     exclusive: Intervals | None = None
     while True:
         found = search.attempt(exclusive)
@@ -128,12 +141,33 @@ class _Search:
     soft: bool = False
     relaxed: float = -INFINITE
     known: list[Schedule] = field(default_factory=list)
+    shared: Shared | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property
     def until(self) -> float:
-        """When time is out [s]."""
-        return self.started + self.problem.time_limit_s
+        """When the solver's time is out [s]; the rest of the limit is for check and reasons."""
+        cells = len(self.problem.batteries) * self.problem.intervals
+        limit_s = self.problem.time_limit_s
+        return self.started + max(limit_s / 2, limit_s * (1 - TAIL) - cells * CELL_S)
+
+    def prepared(self) -> bool:
+        """Find a good schedule first, where the solver may not end in time.
+
+        Returns
+        -------
+        Whether the solver is worth starting.
+        """
+        problem, limit_s = self.problem, self.problem.time_limit_s
+        expected = expected_s(problem)
+        if self.caps or len(problem.batteries) <= FEWEST or expected < limit_s / 10:
+            return True
+        try:
+            self.shared = fleet_schedule(problem, lambda few: _solve_model(few, self.solver, {}))
+        except InfeasibleScheduleError:
+            return True
+        self.known.append(self.shared.schedule)
+        return expected < HOPELESS * limit_s and time.monotonic() < self.until
 
     def eur(self, bound: float) -> float:
         """Money of a bound of the model, which knows nothing of what a position costs [EUR]."""
@@ -145,9 +179,13 @@ class _Search:
         model = stages.model
         if outcome.status == "limit":
             return self._cut_short(stages, outcome, exclusive)
-        priced = self._chosen(stages, outcome) if model.binaries else outcome
-        schedule, broken = solution(self.problem, model, priced.found)
-        broken = without(broken, exclusive)
+        # calm comes after all conditions hold: it takes longer than to see that they do not
+        schedule, broken = solution(self.problem, model, outcome.found)
+        broken, priced = without(broken, exclusive), outcome
+        if model.binaries and not broken:
+            priced = self._chosen(stages, outcome)
+            schedule, broken = solution(self.problem, model, priced.found)
+            broken = without(broken, exclusive)
         if not broken and priced.duals is not None:
             schedule, broken = self._calmest(stages, priced, schedule, exclusive)
         if broken:
@@ -164,13 +202,14 @@ class _Search:
             return fixed
         spent_s, bent = time.monotonic() - self.started, stages.least
         stages.run.release()
-        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
+        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s / 3)))
         least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
         bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
         if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
             return calmer
         stages.run.release()
-        return stages.fixed(outcome.found)
+        again = stages.fixed(outcome.found)
+        return outcome if again.values is None else again
 
     def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
         """The hard model if its limits can be kept, else the soft one."""
@@ -226,9 +265,6 @@ class _Search:
         if outcome.values is not None:
             self.known.append(solution(self.problem, model, outcome.values)[0])
             fixed = stages.fixed(outcome.values) if model.binaries else None
-        self.known.append(idle(self.problem))
-        if not self.caps:
-            self.known.append(self_consumption(self.problem))
         return _Attempt(model, exclusive, outcome, priced=fixed)
 
 
@@ -260,34 +296,46 @@ def rank(money: Replay) -> tuple[float, ...]:
     return (*(round(amount, 5) for amount in money.bent), money.objective_eur)
 
 
-def _incumbent(search: _Search, found: _Attempt) -> Solution:
-    """The best schedule known when time ran out.
+def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
+    """The best schedule known when time ran out; of nothing solved, of what was prepared.
 
-    It has marginal values where it is the optimum of the solver's choices.
+    It has marginal values where it is the optimum of the solver's choices or was shared out.
     """
-    problem, model, fixed = search.problem, found.model, found.priced
-    checked = [(replay(problem, schedule), schedule) for schedule in search.known]
+    problem, shared, known = search.problem, search.shared, [*search.known, idle(search.problem)]
+    if not search.caps:
+        known.append(self_consumption(problem))
+    checked = [(replay(problem, schedule), schedule) for schedule in known]
     valid = [(money, schedule) for money, schedule in checked if not money.violations]
-    least, best = min(valid, key=lambda pair: rank(pair[0]))
-    values = marginal_values(problem, model, None)
-    if fixed is not None and fixed.status == "optimal":
-        schedule, broken = solution(problem, model, fixed.found)
-        money = replay(problem, schedule)
-        no_dearer = money.objective_eur <= least.objective_eur + TOLERANCE * max(
-            1.0, abs(least.objective_eur)
+    if not valid:
+        raise InfeasibleScheduleError(
+            "no schedule was found in time; expected a time_limit_s of more than"
+            f" {problem.time_limit_s:g} s"
         )
-        as_good = rank(money)[:-1] <= rank(least)[:-1]
-        if not broken and not money.violations and no_dearer and as_good:
-            best, least = schedule, money
-            values = marginal_values(problem, model, fixed.duals)
-    bound = search.relaxed
-    if np.isfinite(found.outcome.bound):
+    least, best = min(valid, key=lambda pair: rank(pair[0]))
+    values = unknown_values(problem)
+    if shared is not None and best is shared.schedule:
+        values = (shared.battery_value_eur_per_mwh, shared.bus_price_eur_per_mwh)
+    model, bound = None, search.relaxed
+    if found is not None:
+        model, fixed = found.model, found.priced
         bound = max(bound, found.outcome.bound)
-    bound_eur = max(loose_bound_eur(problem), search.eur(bound))
-    certificate = certificate_of(
-        model, least.objective_eur, bound_eur, search.started, proven=False
-    )
-    return Solution("feasible", certificate, best, model.soft, *values)
+        if fixed is not None and fixed.status == "optimal":
+            schedule, broken = solution(problem, model, fixed.found)
+            money = replay(problem, schedule)
+            slack = TOLERANCE * max(1.0, abs(least.objective_eur))
+            no_dearer = money.objective_eur <= least.objective_eur + slack
+            as_good = rank(money)[:-1] <= rank(least)[:-1]
+            if not broken and not money.violations and no_dearer and as_good:
+                best, least = schedule, money
+                values = marginal_values(problem, model, fixed.duals)
+    soft = search.soft or any(least.bent)
+    bounds = [loose_bound_eur(problem), search.eur(bound)]
+    if shared is not None:
+        prices = (shared.bus_price_eur_per_mwh, shared.battery_value_eur_per_mwh)
+        bounds.append(priced_bound_eur(problem, *prices, soft))
+    objective = least.objective_eur
+    certificate = certificate_of(model, objective, max(bounds), search.started, proven=False)
+    return Solution("feasible", certificate, best, soft, *values)
 
 
 def solve(problem: Problem, solver: str = "highs") -> Result:

@@ -47,6 +47,15 @@ class Stack:
     soc_max: np.ndarray
 
     @property
+    def usable_kw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Charging and discharging power, as `Problem.usable_kw` of each battery [kW]."""
+        most_kw = self.capacity_kwh / self.hours
+        return (
+            np.minimum(self.charge_kw, most_kw / self.eta_charge),
+            np.minimum(self.discharge_kw, most_kw * self.eta_discharge),
+        )
+
+    @property
     def power_rounding_kw(self) -> np.ndarray:
         """Deviation of a battery's powers that is rounding [kW], as `checks.rounding`."""
         largest = np.maximum(

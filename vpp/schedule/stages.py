@@ -22,6 +22,7 @@ CLASS_GAP = 1e-9  # relative gap of a class: money must not hide in it
 # A mixed-integer class is held at its least and this much more [kWh, kWh h], which is the solvers'
 # tolerance; and at so much more of it.
 CLASS_SLACK, CLASS_SHARE = 1e-7, 1e-9
+LITTLE = 0.02  # of the time limit, which a linear programme gets when time is out
 # The same of money, in EUR/1000.
 MONEY_SLACK, MONEY_SHARE = 1e-6, 1e-9
 
@@ -53,6 +54,11 @@ class Stages:
     def left_s(self) -> float:
         """Time that is left [s]."""
         return self.until - time.monotonic()
+
+    def _at_least(self, least_s: float | None) -> float:
+        """Time that is left, or a little more than that [s]."""
+        little = LITTLE * self.problem.time_limit_s if least_s is None else least_s
+        return max(self.left_s(), little)
 
     def money(self) -> Outcome:
         """The least money with which the least bends.
@@ -108,7 +114,7 @@ class Stages:
         else:
             self.run.cap(cost, _a_little_above(cost, outcome.found, slack, share))
 
-    def fixed(self, values: np.ndarray, least_s: float = 1.0) -> Outcome:
+    def fixed(self, values: np.ndarray, least_s: float | None = None) -> Outcome:
         """The linear programme of the choices that the binaries made, in the same strict order.
 
         Rounding has no part in it, which a mixed-integer solve held by constraints leaves room for.
@@ -116,14 +122,14 @@ class Stages:
         Parameters
         ----------
         values : of the variables in the solution.
-        least_s : time that it gets at least [s].
+        least_s : time that it gets at least [s]; default a little of the limit.
 
         Returns
         -------
         Its least money.
         """
         self.run.choose(values)
-        return self._in_order(True, least_s)
+        return self._in_order(True, self._at_least(least_s))
 
     def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
         """Of all choices of the same money, those with which the schedule can be calmest.
@@ -151,7 +157,7 @@ class Stages:
         self.run.uncap(count)
         return values
 
-    def calm(self, outcome: Outcome, least_s: float = 1.0) -> Outcome:
+    def calm(self, outcome: Outcome, least_s: float | None = None) -> Outcome:
         """Of all schedules of the same money, the one that moves least.
 
         Least throughput, then least change from the plan before, then earliest.
@@ -159,7 +165,7 @@ class Stages:
         Parameters
         ----------
         outcome : the least money, with duals.
-        least_s : time that each objective gets at least [s].
+        least_s : time that each objective gets at least [s]; default a little of the limit.
 
         Returns
         -------
@@ -170,7 +176,7 @@ class Stages:
             if self.run.alone(outcome, cost):
                 break
             self.run.hold(outcome, cost)
-            calmer = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
+            calmer = self.run.minimise(objective, self._at_least(least_s), CLASS_GAP)
             if calmer.status != "optimal" or calmer.duals is None:
                 break
             outcome, cost = calmer, objective
