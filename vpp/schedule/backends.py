@@ -89,6 +89,14 @@ class Run(Protocol):
         cost : of each variable in it.
         """
 
+    def forbid(self, columns: np.ndarray) -> None:
+        """Keep variables at nothing.
+
+        Parameters
+        ----------
+        columns : their numbers.
+        """
+
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether no other values of a linear programme are as good.
 
@@ -255,6 +263,12 @@ class _HighsRun:
         self.row_lower[rows] = self.row_upper[rows] = right
         self.highs.changeRowsBounds(len(rows), rows, right, right)  # type: ignore[attr-defined]
 
+    def forbid(self, columns: np.ndarray) -> None:
+        """Keep variables at nothing; see `Run`."""
+        named, zeros = columns.astype(np.int32), np.zeros(len(columns))
+        self.lower[named] = self.upper[named] = zeros
+        self.highs.changeColsBounds(len(named), named, zeros, zeros)
+
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether nothing outside the basis is free of cost; see `Run`."""
         if outcome.reduced_costs is None or outcome.duals is None:
@@ -371,6 +385,11 @@ class _CbcRun:
         constraints = list(self.lp.constraints())
         for i in np.flatnonzero(np.abs(outcome.duals) > least).tolist():
             constraints[i].sense = pulp.LpConstraintEQ
+
+    def forbid(self, columns: np.ndarray) -> None:
+        """Keep variables at nothing; see `Run`."""
+        for column in columns.tolist():
+            self.model.variables[column].bounds(0.0, 0.0)
 
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Not known; see `Run`."""

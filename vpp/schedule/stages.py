@@ -18,6 +18,7 @@ from vpp.schedule.draft import CLASSES, INFINITE, Model
 from vpp.schedule.problem import Problem
 
 STEP = 10.0  # from the price of one class to that of the one before it, where a search starts
+NOTHING = 1e-9  # of a class, below which nothing bends [kWh, kWh h]
 CLASS_GAP = 1e-9  # relative gap of a class: money must not hide in it
 # A mixed-integer class is held at its least and this much more [kWh, kWh h], which is the solvers'
 # tolerance; and at so much more of it.
@@ -80,6 +81,10 @@ class Stages:
             if outcome.status != "optimal":
                 return _unproven(outcome)
         for weights in weighed.values():
+            if linear and not float(weights @ outcome.found) > NOTHING:
+                self.run.forbid(np.flatnonzero(weights))  # nothing is the least there is
+                self.least.append(0.0)
+                continue
             outcome = self.run.minimise(weights, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
