@@ -32,6 +32,7 @@ from vpp.stream.data_set import register_sources
 from vpp.stream.files import count_lines
 from vpp.stream.health import health
 from vpp.stream.kafka import topic_names
+from vpp.stream.metrics import served
 from vpp.stream.producer import produce, produce_aside
 from vpp.stream.replay import list_dead_letters, replay_dead_letters
 from vpp.stream.sent import Ledger
@@ -101,7 +102,8 @@ def consume(config: Config, until_drained: bool) -> list[dict]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sink.stop.set())
     began = time.monotonic()
-    run_sink(sink)
+    with served(sink):
+        run_sink(sink)
     rows_of = summary if until_drained else outcome_rows
     return rows_of(config, sink.counts, {}, time.monotonic() - began)
 

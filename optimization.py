@@ -195,13 +195,13 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     money = f"{config.tariff.currency} at actual values"
     if args.settlement == "two":
         rows = settle_past(config, args.days, args.deviation_prices, args.step_min)
-        title = f"two settlements, {args.days} local days, {money}"
-    else:
-        horizon_h = args.horizon_h or 36
-        often = (args.days, args.every_h or 1, horizon_h, args.step_min)
-        rows = roll_past(config, *often, args.without_day, args.issue_local)
-        title = f"rolling horizon, {args.days} days, {horizon_h} h ahead, {money}"
-    print_rows(rows, title, args.json)
+        print_rows(rows, f"two settlements, {args.days} local days, {money}", args.json)
+        return
+    horizon_h = args.horizon_h or 36
+    often = (args.days, args.every_h or 1, horizon_h, args.step_min)
+    rows = roll_past(config, *often, args.without_day, args.issue_local)
+    span = f"{args.days} days, {horizon_h} h ahead"
+    print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> None:

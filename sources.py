@@ -10,9 +10,9 @@
     python sources.py fetch open-meteo --from 2025-01-01 --to 2025-01-31
 
 Sources live in `sources.csv` of the data folder; `communication.py` and `connect` register them in
-the database. `import` turns a CSV file into the project's files without a database: power in kW,
-prices in EUR/MWh, times in UTC that label the START of their interval. It reports what it found
-first; rows that cannot be used go to `rejects.csv` with their line and reason.
+the database. `import` turns files as people have them into the project's files without a database:
+power in kW, prices in EUR/MWh, times in UTC that label the START of their interval. It shows first
+how it understood them; rows that cannot be used go to `rejects.csv` with their line and reason.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def show_source(args: argparse.Namespace, config: Config) -> None:
 def add_source(args: argparse.Namespace, config: Config) -> None:
     names = ("name", "capacity_kw", "latitude", "longitude", *sum(OPTIONS.values(), ()))
     said = {name: getattr(args, name) for name in names}
-    source = new_source(config, args.kind, source_id=args.id, **said)
+    source = new_source(config, args.kind, source_id=args.id, time_zone=args.tz, **said)
     if source.kind == "wind":
         turbine_curve(source.parameters["turbine"])  # refuses an unknown type
     add_to_registry(config, source)
@@ -123,9 +123,9 @@ def connect(source: Source, config: Config, as_json: bool) -> None:
     world = make_world(config.generation, config.site.holidays_country)
     frame = series_frame(source, generate_one(world, source))
     with locked_folder(config.paths.data_dir):
-        save_series(config.paths.data_dir, [(source, frame)])
+        save_series(config.paths.data_dir, [(source, source.kind, frame)])
     with tempfile.TemporaryDirectory() as name:  # a data folder that holds this source alone
-        save_series(Path(name), [(source, frame)])
+        save_series(Path(name), [(source, source.kind, frame)])
         paths = dataclasses.replace(config.paths, data_dir=Path(name))
         rows = communication.stream(dataclasses.replace(config, paths=paths))
     print_rows(rows, f"{source.source_id} connected", as_json)
@@ -228,6 +228,7 @@ def add_options_of_add(command: argparse.ArgumentParser) -> None:
         ("hub-height", "M", "of a wind plant"),
     ):
         command.add_argument(f"--{name}", type=float, metavar=unit, help=about)
+    command.add_argument("--tz", metavar="ZONE", help="time zone of its local days")
     about = "generate, stream and store its series at once"
     command.add_argument("--connect", action="store_true", help=about)
 

@@ -8,39 +8,12 @@ import re
 import pandas as pd
 import pytest
 from small_dashboards import DASHBOARDS, expand
-from small_storage import make_source
+from small_length import SOURCES, START, fill
 
 import db
-from vpp.runtime.settings import BatteryParameters
 from vpp.storage import results
 
-START, RUNS = pd.Timestamp("2025-01-01T00:00Z"), 1042  # hourly: until 13 February
-SOURCES = ("load-1", "market-1", "solar-1", "wind-1")
 LONG = ("forecasts", "schedules", "battery_states", "renewables", "load", "market_prices")
-FILL = """
-INSERT INTO forecast_runs (run_id, source_id, model, issue_time, role)
-    SELECT source_id || n, source_id, 'arima', %(start)s + n * interval '1 hour', 'champion'
-    FROM generate_series(1, %(runs)s) AS n, unnest(%(sources)s) AS source_id;
-INSERT INTO forecasts
-    SELECT run_id, issue_time + h * interval '1 hour', h, h, h, h, h, h, h, h, false
-    FROM forecast_runs, generate_series(0, 47) AS h;
-INSERT INTO schedule_runs (run_id, site_id, issue_time, kind)
-    SELECT 'p' || n, 'site-1', %(start)s + n * interval '1 hour', 'plan'
-    FROM generate_series(1, 4 * %(runs)s) AS n;
-INSERT INTO schedules (run_id, time, load_kw)
-    SELECT run_id, issue_time + h * interval '1 hour', h
-    FROM schedule_runs, generate_series(0, 47) AS h;
-INSERT INTO battery_states (battery_id, kind, run_id, time, soc)
-    SELECT 'battery-1', 'planned', run_id, time, 0.5 FROM schedules;
-INSERT INTO battery_states (battery_id, kind, time, soc)
-    SELECT 'battery-1', 'measured', %(start)s + n * interval '1 hour', 0.5
-    FROM generate_series(1, 100) AS n;
-INSERT INTO renewables SELECT %(start)s + n * interval '5 min', source_id, 1, %(start)s + n
-    * interval '5 min' FROM unnest('{solar-1,wind-1}'::text[]) AS source_id,
-    generate_series(1, 50000) AS n;
-INSERT INTO load SELECT time, 'load-1', 1, sent_at FROM renewables WHERE source_id = 'wind-1';
-INSERT INTO market_prices SELECT time, 'market-1', 1, time, sent_at FROM load;
-"""
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +29,7 @@ def conn(servers):
     url = urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
     connection = db.connect_url(url, 20)
     try:
-        db.upsert_sources(connection, [make_source(s, s.split("-")[0], 5) for s in SOURCES])
-        db.upsert_batteries(connection, [BatteryParameters("battery-1")])
-        with connection.cursor() as cursor:
-            cursor.execute(FILL, {"start": START, "runs": RUNS, "sources": list(SOURCES)})
-            connection.commit()
-            connection.autocommit = True
-            cursor.execute("VACUUM ANALYZE")
-            connection.autocommit = False
+        fill(connection, 1042, 4168)  # 200,064 rows each
         yield connection
     finally:
         connection.close()

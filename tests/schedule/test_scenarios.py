@@ -126,6 +126,12 @@ def test_the_objective_is_that_of_a_second_model(seed, common, risk):
         assert np.allclose(other[:, :shared], powers[0][:, :shared], atol=1e-6)
 
 
+def test_cbc_finds_the_same_objective():
+    raw = random_problem(3, "first", 0.5)
+    result = solve(parse_problem(raw), "cbc")
+    assert result.objective_eur == pytest.approx(least_objective_eur(raw), abs=1e-5)
+
+
 def test_one_scenario_is_the_problem_alone():
     raw = random_problem(7, "first", 0.0)
     [one, *_] = raw.pop("scenarios")

@@ -234,3 +234,30 @@ def test_a_reachable_target_beside_an_impossible_one_is_reached():
     assert [v.field for v in result.violations] == ["batteries[0].soc_targets[0]"]
     assert result.violations[0].amount == pytest.approx(8)
     assert result.found.charge_kw[0].tolist() == pytest.approx([1, 1, 1, 1])
+
+
+def test_a_person_reads_which_limit_holds():
+    curve = [[0, 5], [0.4, 5], [1, 0]]
+    tapers = {"charge_curve": curve, "soc_initial": 0.4, "terminal_value_eur_per_mwh": 50}
+    reasons = planned([10, 10], tapers).reason
+    assert "charge_curve" not in reasons[0] and reasons[1].endswith(
+        "; home as fast as its charge_curve lets it"
+    )
+    sun = planned([10, 300], {"grid_charging": False}, load_kw=[1, 5], renewables_kw=[2, 0])
+    assert sun.reason[0].endswith("; charges from renewables only, and takes all")
+    fields = {"load_kw": [1], "export_price_eur_per_mwh": [200]}
+    load = planned([50], {"grid_discharging": False, "soc_initial": 1}, **fields)
+    assert load.reason[0].endswith("; discharges into consumption only, and serves all")
+    inverter = {"inverter_id": "hybrid", "ac_kw": 3, "batteries": ["home"]}
+    shared = planned([10, 300], {}, load_kw=[0, 5], inverters=[inverter])
+    assert all(reason.endswith("; inverter hybrid at its 3 kW") for reason in shared.reason)
+    least = planned([50, 100], {"charge_min_kw": 2, "discharge_kw": 0, "soc_final_min": 0.15})
+    assert least.reason[0].endswith("; home at its least power")
+
+
+def test_a_plan_that_changes_says_what_it_was():
+    prices = [50, 40, 50, 50]
+    changed = planned(prices, TARGET, previous={"batteries": [PREVIOUS]}).reason
+    assert changed[1].endswith("; home planned before: hold")
+    assert changed[2].endswith("; home planned before: charge 3.0 kW")
+    assert "before" not in changed[0] + changed[3]

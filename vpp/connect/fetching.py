@@ -6,22 +6,20 @@ python sources.py fetch open-meteo --from 2025-01-01 --to 2025-01-31 --output da
 import argparse
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vpp.connect.answers import FETCHED, Fetched, Wanted
+from vpp.connect.answers import Fetched, Wanted
 from vpp.connect.catalogue import PROVIDERS, Provider
 from vpp.connect.web import ProviderError, Web
 from vpp.runtime.errors import ConfigError, check_known
-from vpp.runtime.files import locked_folder
 from vpp.runtime.settings import Config
-from vpp.runtime.tables import shown
-from vpp.site.csv_files import read_series_file, save_rows, time_text
-from vpp.site.kinds import KINDS, Kind
-from vpp.site.sources import SOURCES_FILE, Source, SourceError, read_sources
+from vpp.site.csv_files import time_text
+from vpp.site.kinds import KINDS
+from vpp.site.merge import merge_rows
 
 logger = logging.getLogger("sources")
 IMPOSSIBLE_SHARE = 0.05  # more impossible values than these are no faults of single intervals
@@ -125,70 +123,28 @@ def save(folder: Path, found: Sequence[Fetched]) -> list[dict]:
 
     Raises
     ------
-    SourceError : a source of this name is there that was not fetched, or has another step.
+    SourceError : a source of this name is of another kind or has another step.
     DataFileError : the folder cannot be read or written.
     """
-    with locked_folder(folder):
-        path = folder / SOURCES_FILE
-        there = {item.source_id: item for item in read_sources(path)} if path.exists() else {}
-        added, told = [], []
-        for item in found:
-            source = _same(item.source, there.get(item.source.source_id), folder)
-            rows, counts = _joined(folder, source, KINDS[item.kind], item.rows)
-            added.append((source, item.kind, rows))
-            terms = {name: source.parameters[name] for name in ("licence", "attribution")}
-            told.append({"source_id": source.source_id, "kind": item.kind} | counts | terms)
-        save_rows(folder, added)
+    rows = [(item.source, item.kind, _file_rows(item)) for item in found]
+    told = []
+    for item, counts in zip(found, merge_rows(folder, rows), strict=True):
+        terms = {name: item.source.parameters[name] for name in ("licence", "attribution")}
+        told.append({"source_id": counts.pop("source_id"), "kind": item.kind} | counts | terms)
     return told
 
 
-def _same(source: Source, before: Source | None, folder: Path) -> Source:
-    """The source with the larger of both capacities; refuses one that is another's."""
-    if before is None:
-        return source
-    if before.parameters.get("origin") != FETCHED or before.kind != source.kind:
-        raise SourceError(
-            f"{shown(folder)} has a {before.kind} source {source.source_id} already, which was not"
-            " fetched; python sources.py remove takes it out, --output names another folder"
-        )
-    if before.step_min != source.step_min:
-        raise SourceError(
-            f"source {source.source_id} of {shown(folder)} has a step of {before.step_min} min, the"
-            f" answer {source.step_min} min; fetch the whole span again into another --output"
-        )
-    if source.capacity_kw is None:
-        return source
-    capacity = max(source.capacity_kw, before.capacity_kw or 0.0)
-    return Source(**{**vars(source), "capacity_kw": capacity})
-
-
-def _joined(
-    folder: Path, source: Source, kind: Kind, rows: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """All rows of a source and kind as its file has them, and what became of them."""
-    columns: dict[str, Iterable] = {
-        name: time_text(pd.DatetimeIndex(rows[name])) for name in kind.times
+def _file_rows(item: Fetched) -> pd.DataFrame:
+    """Rows as the file of their kind has them."""
+    kind, source_id = KINDS[item.kind], item.source.source_id
+    columns: dict[str, object] = {
+        name: time_text(pd.DatetimeIndex(item.rows[name])) for name in kind.times
     }
-    columns |= {"source_id": np.full(len(rows), source.source_id)}
-    columns |= {item.name: rows[item.name].round(item.decimals).to_numpy() for item in kind.values}
-    new = pd.DataFrame(columns)[list(kind.file_columns)]
-    old = read_series_file(folder / kind.file, kind.file_columns)
-    old = old.loc[old["source_id"] == source.source_id, list(kind.file_columns)]
-    keys = list(kind.times)
-    place = pd.MultiIndex.from_frame(old[keys]).get_indexer(pd.MultiIndex.from_frame(new[keys]))
-    known = place >= 0
-    names = list(kind.value_names)
-    earlier = old[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)[place[known]]
-    same = np.isclose(earlier, new.loc[known, names].to_numpy(float), rtol=0, atol=1e-9).all(axis=1)
-    kept = old[~np.isin(np.arange(len(old)), place[known])]
-    counts = {
-        "new": int((~known).sum()),
-        "replaced": int((~same).sum()),
-        "unchanged": int(same.sum()),
-        "kept": len(kept),
+    columns |= {"source_id": np.full(len(item.rows), source_id)}
+    columns |= {
+        value.name: item.rows[value.name].round(value.decimals).to_numpy() for value in kind.values
     }
-    joined = pd.concat([kept, new]) if len(kept) else new
-    return joined.sort_values(keys, kind="stable"), counts
+    return pd.DataFrame(columns)[list(kind.file_columns)]
 
 
 def span(first: str, last: str) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -167,7 +167,18 @@ def plan(
 
 
 def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float) -> list[dict]:
-    """The plan as rows to print; battery and grid power are positive where they take and import."""
+    """The plan as rows to print; battery and grid power are positive where they take and import.
+
+    Parameters
+    ----------
+    schedule : intervals of a stored plan.
+    states : planned states of its batteries, by time.
+    capacity_kwh : of all batteries [kWh].
+
+    Returns
+    -------
+    A row for each interval.
+    """
     powers = states.groupby(level=0)[["energy_kwh", "charge_kw", "discharge_kw"]].sum()
     totals = powers.reindex(schedule.index, fill_value=0.0)
     return [
@@ -186,7 +197,17 @@ def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float)
 
 
 def cost_rows(run: Mapping, actual: Mapping | None) -> list[dict]:
-    """The cost of a plan beside its alternatives, at forecast and at actual values if known."""
+    """The cost of a plan beside its alternatives, at forecast and at actual values if known.
+
+    Parameters
+    ----------
+    run : a stored plan.
+    actual : its value at actual values, if known.
+
+    Returns
+    -------
+    Rows to print.
+    """
     ways: tuple[str, ...] = ("no_battery", "rule", "plan")
     expected = (run["cost_no_battery_eur"], run["cost_rule_eur"], run["cost_eur"])
     rows = [{"cost at": "forecast values"} | dict(zip(ways, expected, strict=True))]

@@ -8,7 +8,7 @@ Powers are means over [time, time + step) [kW]; money is EUR, positive where it 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from psycopg2.extensions import connection
 from vpp.forecast.gaps import forecast_gaps
 from vpp.planning.site_series import actual_frame, on_steps
 from vpp.planning.site_state import starting_batteries
-from vpp.runtime.errors import ConfigError
+from vpp.runtime.errors import ConfigError, one_of
+from vpp.runtime.plant_settings import Tariff
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import basis_of
@@ -36,7 +37,7 @@ MOST_FILLED = 12  # intervals in a row without a day-ahead price, which lie on a
 def settle_past(
     config: Config, days: int, deviation_prices: str, step_min: int | None = None
 ) -> list[dict]:
-    """What a position and departing from it earned over the last days of the data.
+    """Earnings of a position, and of departing from it, over the last days of the data.
 
     Parameters
     ----------
@@ -56,15 +57,33 @@ def settle_past(
     """
     if not config.batteries:
         raise ConfigError(f"{config.path}: no [battery:NAME]; expected one, which departs")
+    _check_known(config)
+    with session(config) as conn:
+        span = read_span(conn, config, days, deviation_prices, step_min)
+    return compared(run_span(span, config.optimization.solver))
+
+
+def _check_known(config: Config) -> None:
+    """Refuse prices and devices that two settlements do not know."""
+    plain = Tariff(currency=config.tariff.currency)
+    for item in fields(plain):
+        value, usual = getattr(config.tariff, item.name), getattr(plain, item.name)
+        if value != usual:
+            raise ConfigError(
+                f"{config.path}: [tariff] {item.name} = {value}: expected {usual}: with two"
+                " settlements energy settles at the prices of both markets"
+            )
     for name in ("export_fee_eur_per_mwh", "peak_price_eur_per_kw"):
         if getattr(config.grid, name):
             raise ConfigError(
                 f"{config.path}: [grid] {name} = {getattr(config.grid, name)}: expected 0: a"
                 " backtest with two settlements knows import_fee_eur_per_mwh alone"
             )
-    with session(config) as conn:
-        span = read_span(conn, config, days, deviation_prices, step_min)
-    return compared(run_span(span, config.optimization.solver))
+    if config.vehicles or config.deferrable_loads or config.heat_stores:
+        raise ConfigError(
+            f"{config.path}: expected no [vehicle:], [deferrable:] and [heat:]: a backtest with two"
+            " settlements knows batteries alone"
+        )
 
 
 def settling_sources(
@@ -86,8 +105,8 @@ def settling_sources(
     markets = {source.source_id: source for source in registered if source.kind == "market"}
     if deviation_prices not in markets:
         raise ConfigError(
-            f"--deviation-prices {deviation_prices}: expected a market source, one of"
-            f" {', '.join(markets) or 'none in the database'}"
+            f"--deviation-prices {deviation_prices}: expected a market source,"
+            f" {one_of(deviation_prices, markets)}"
         )
     deviating = markets.pop(deviation_prices)
     if not markets:

@@ -93,6 +93,8 @@ class Kafka(Section):
     latest_days_ahead : a record more days ahead of the clock is dead-lettered.
     price_min_eur_per_mwh : a lower price is dead-lettered.
     price_max_eur_per_mwh : a higher price is dead-lettered.
+    metrics_port : a sink serves metrics for Prometheus on this port; 0: none.
+    metrics_host : address of that port; 0.0.0.0 opens it to other machines.
     """
 
     bootstrap_servers: str = EMBEDDED
@@ -118,6 +120,8 @@ class Kafka(Section):
     latest_days_ahead: float = number(7.0, 0, 36525)
     price_min_eur_per_mwh: float = -1000.0
     price_max_eur_per_mwh: float = 10000.0
+    metrics_port: int = number(0, 0, 65535)
+    metrics_host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)

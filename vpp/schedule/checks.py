@@ -45,7 +45,13 @@ def rounding(*quantities: float | np.ndarray) -> float:
     -------
     `TOLERANCE` of the largest of them, and of 1 at least [kW, kWh].
     """
-    return TOLERANCE * max([1.0, *(float(np.abs(one).max(initial=0.0)) for one in quantities)])
+    return TOLERANCE * max([1.0, *map(_largest, quantities)])
+
+
+def _largest(quantity: float | np.ndarray) -> float:
+    if isinstance(quantity, np.ndarray):
+        return float(np.abs(quantity).max(initial=0.0))
+    return abs(quantity)
 
 
 @dataclass

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp.schedule.bank import Bank
-from vpp.schedule.battery import keep_fraction
 from vpp.schedule.dispatch import carry_out
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.recourse import Chain, Grid
@@ -71,8 +70,6 @@ class _Trader:
         self.problem, self.price, self.gaps = problem, price, gaps
         fee = float(problem.settlement.fee.mean())
         self.grids = [Grid(battery, problem.hours, fee) for battery in problem.batteries]
-        self.used = [b.cycles_so_far * b.capacity_kwh for b in problem.batteries]
-        self.stored: list[float] = []
         self.first, self.size = 0, LEAST_SIZE
         self.chain, self.chain_days = Chain.unseen(), -1
         self.after: list[list[np.ndarray]] = []
@@ -80,28 +77,16 @@ class _Trader:
     def wanted_kw(self, t: int, bank: Bank) -> list[float]:
         """Power wanted of each battery [kW], positive where it charges."""
         days = self.problem.local_days
-        if self.stored:
-            self._note_cycles(bank)
         if not t or days[t] != days[t - 1]:
-            self.used = [0.0] * len(self.used) if t else self.used
             self._begin_day(t)
-        self.stored = bank.energy_kwh.tolist()
         expected = float(self.gaps.expected[self.gaps.before + t])
         state = int(np.searchsorted(self.chain.edges, expected / self.size))
         price, wanted = float(self.price[t]) + expected, []
-        for grid, after, used, energy in zip(
-            self.grids, self.after, self.used, self.stored, strict=True
-        ):
-            left = (grid.battery.cycles_per_day_max or 0.0) * grid.battery.capacity_kwh - used
+        energies, leaves = bank.energy_kwh.tolist(), bank.left_kwh.tolist()
+        for grid, after, energy, left in zip(self.grids, self.after, energies, leaves, strict=True):
             worth = after[t - self.first][:, state]
             wanted.append(-grid.best_kw(worth, energy, left, price))
         return wanted
-
-    def _note_cycles(self, bank: Bank) -> None:
-        """Count what each battery has discharged since the interval before."""
-        for b, (battery, before) in enumerate(zip(bank.batteries, self.stored, strict=True)):
-            kept = before * keep_fraction(battery, self.problem.hours)
-            self.used[b] += max(0.0, kept - bank.energy_kwh[b]) * battery.eta_discharge
 
     def _begin_day(self, t: int) -> None:
         """Compute what energy and cycles are worth on the local day that begins."""

@@ -47,7 +47,7 @@ def settle(
     for key, _, device in problem.devices:
         net = net + device.net_kw(devices[key])
     if curtailed_kw is None:
-        curtailed_kw = _cheapest_curtailment(problem, net)
+        curtailed_kw = _cheapest_curtailment(problem, net, discharge_kw - charge_kw)
     net = net + curtailed_kw
     stack, shape = problem.stack, (len(problem.batteries), problem.intervals)
     if charge_kw.shape != shape or discharge_kw.shape != shape:
@@ -83,16 +83,41 @@ def with_load_of(problem: Problem, devices: Mapping[str, Arrays]) -> Problem:
     return replace(problem, load_kw=load, **kinds)
 
 
-def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
-    """Curtailed renewables [kW] that break grid limits least, and then cost least."""
-    none = np.zeros(problem.intervals)
+def clipped_kw(problem: Problem, given_kw: np.ndarray) -> np.ndarray:
+    """Renewables that their inverters cannot let through.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    given_kw : discharging less charging power of the batteries [kW] (battery, interval).
+
+    Returns
+    -------
+    Powers [kW], one an interval.
+    """
+    clipped = np.zeros(problem.intervals)
+    places = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
+    for inverter in problem.inverters:
+        batteries = given_kw[[places[name] for name in inverter.batteries]].sum(axis=0)
+        flow = inverter.renewables_share * problem.renewables_kw + batteries
+        clipped = clipped + np.maximum(flow - inverter.ac_kw, 0.0)
+    return clipped
+
+
+def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray, given_kw: np.ndarray) -> np.ndarray:
+    """Curtailed renewables [kW] that break grid limits least, and then cost least.
+
+    Renewables beyond the AC limit of their inverter are curtailed, whatever it costs.
+    """
+    clipped = clipped_kw(problem, given_kw)
     if not problem.curtailable:
-        return none
+        return clipped
     most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
     bends = [-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw]
     if problem.settlement.position_kw is not None:
         bends.append(problem.settlement.position_kw - net_kw)
-    choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
+    most = np.maximum(problem.renewables_kw, clipped)
+    choices = np.clip(np.stack((clipped, *bends)), clipped, most)
     imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
     over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
     costs = problem.settlement.energy_eur(imports, exports)

@@ -18,14 +18,14 @@ import numpy as np
 from vpp.schedule.bank import Bank
 from vpp.schedule.curves import power_at
 from vpp.schedule.devices import ScheduledBattery
-from vpp.schedule.dispatch import carried, settle
+from vpp.schedule.dispatch import carried, clipped_kw, settle
 from vpp.schedule.previous import NO_PLAN_BEFORE
 from vpp.schedule.problem import Problem, Schedule
 
 FEWEST, MOST = 8, 128  # groups
 # Intervals of all groups that HiGHS solves in a second, on a machine that does much else.
-CELLS_A_SECOND = 10_000
-SHARE = 0.2  # of the time limit that the groups may take
+CELLS_A_SECOND = 15_000
+SHARE = 0.3  # of the time limit that the groups may take
 # HiGHS takes some 11 s for a thousand batteries of 144 intervals, and more than twice as long for
 # twice as many.
 KNOWN_CELLS, KNOWN_S, POWER = 144_000, 11.0, 1.4
@@ -72,7 +72,8 @@ def fleet_schedule(problem: Problem, solve: Callable[[Problem], Any]) -> Shared:
     """
     limit_s = SHARE * problem.time_limit_s
     most = int(limit_s * CELLS_A_SECOND / problem.intervals)
-    for count in (min(max(most, FEWEST), MOST), FEWEST, 1):
+    most = min(max(most, FEWEST), MOST)
+    for count in (most, FEWEST, 1):
         groups = groups_of(problem, count)
         found = solve(replace(grouped(problem, groups), time_limit_s=limit_s))
         if found.status == "optimal":
@@ -277,10 +278,13 @@ def shared_out(problem: Problem, groups: list[np.ndarray], plan: Schedule) -> Sc
         if free.any() and abs(missing) > 1e-9:
             power[free] += _helped(bank, able, free, power, missing)
         charge[:, t], discharge[:, t] = carried(alone, power, bank)
-    tied = bool(problem.inverters) or not all(
-        b.grid_charging and b.grid_discharging for b in problem.batteries
-    )
-    return settle(problem, charge, discharge, plan.curtailed_kw if tied else None, devices)
+    curtailed = None
+    sides = (b.grid_charging and b.grid_discharging for b in problem.batteries)
+    if problem.inverters or not all(sides):
+        curtailed = clipped_kw(problem, discharge - charge)
+        if problem.curtailable:  # what is not curtailed may be charged
+            curtailed = np.maximum(curtailed, plan.curtailed_kw)
+    return settle(problem, charge, discharge, curtailed, devices)
 
 
 def _may_help(problem: Problem) -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp.runtime.errors import FieldError
+from vpp.runtime.errors import ConfigError
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import Solution, solve_model
@@ -104,11 +104,10 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
 
     Raises
     ------
-    FieldError : the problem has scenarios.
+    ConfigError : the problem has scenarios.
     """
     if problem.scenarios:
-        expected = "none: a front is one of a single way in which it may come"
-        raise FieldError("scenarios", f"{len(problem.scenarios)} of them", expected)
+        raise ConfigError("scenarios: expected none: a front is of one way in which it may come")
     cheapest = solve_model(problem, solver, explain=False)
     rows = [_row(problem, cheapest)]
     if cheapest.soft or not problem.batteries:

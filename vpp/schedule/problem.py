@@ -10,7 +10,7 @@ describes.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -31,7 +31,7 @@ from vpp.schedule.position import Settlement, settlement_of
 from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
 from vpp.schedule.result import Certificate, Result, Schedule
 from vpp.schedule.scenarios import Scenario, check_scenarios
-from vpp.schedule.series import common_length, part_of
+from vpp.schedule.series import by_interval, common_length, part_of
 from vpp.schedule.stack import Stack, stack_of
 from vpp.schedule.vehicles import Vehicle
 
@@ -188,15 +188,15 @@ class Problem(Section):
                 continue
             if values is None:
                 values = 0.0
-            full = np.broadcast_to(np.asarray(values, dtype=float), (count,))
-            object.__setattr__(self, name, full)
+            if not isinstance(values, np.ndarray) or values.dtype != float:
+                values = np.broadcast_to(np.asarray(values, dtype=float), (count,))
+            object.__setattr__(self, name, values)
 
     def _kinds(self) -> Iterator[tuple[str, tuple[Device, ...]]]:
         """Each field with devices beside batteries, and the devices."""
-        for item in fields(self):
-            value = getattr(self, item.name)
+        for name, value in vars(self).items():
             if isinstance(value, tuple) and value and isinstance(value[0], Device):
-                yield item.name, value
+                yield name, value
 
     @cached_property
     def devices(self) -> list[tuple[str, str, Device]]:
@@ -252,12 +252,12 @@ class Problem(Section):
     @cached_property
     def import_limit_kw(self) -> np.ndarray:
         """Most import of each interval [kW]."""
-        return np.broadcast_to(np.asarray(self.grid.import_limit_kw, float), (self.intervals,))
+        return by_interval(self.grid.import_limit_kw, self.intervals)
 
     @cached_property
     def export_limit_kw(self) -> np.ndarray:
         """Most export of each interval [kW]."""
-        return np.broadcast_to(np.asarray(self.grid.export_limit_kw, float), (self.intervals,))
+        return by_interval(self.grid.export_limit_kw, self.intervals)
 
     @cached_property
     def local_min(self) -> np.ndarray:
@@ -307,7 +307,7 @@ class Problem(Section):
         -------
         The numbers.
         """
-        return np.broadcast_to(np.asarray(getattr(battery, name), float), (self.intervals,))
+        return by_interval(getattr(battery, name), self.intervals)
 
     def usable_kw(self, battery: ScheduledBattery) -> tuple[np.ndarray, np.ndarray]:
         """The most that a battery can charge and discharge in each interval.
@@ -340,7 +340,7 @@ class Problem(Section):
         if plan is None:
             return np.full(self.intervals, np.nan)
         both = plan.charge_kw - plan.discharge_kw
-        return np.broadcast_to(np.asarray(both, float), (self.intervals,))
+        return by_interval(both, self.intervals)
 
     @cached_property
     def _plans_before(self) -> dict[str, PreviousBattery]:

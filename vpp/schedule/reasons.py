@@ -14,6 +14,7 @@ import numpy as np
 from vpp.schedule.checks import rounding
 from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.limit_reasons import limit_reasons
 from vpp.schedule.problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
@@ -120,6 +121,9 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     for texts in device_reasons(problem, result).values():
         for t, text in enumerate(texts):
             said[t] += [text] if text else []
+    for places, text in limit_reasons(problem, schedule):
+        for t in places.tolist():
+            said[t].append(text)
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))

@@ -208,7 +208,8 @@ class _Search:
         if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
             return calmer
         stages.run.release()
-        return stages.fixed(outcome.found)
+        again = stages.fixed(outcome.found)
+        return outcome if again.values is None else again
 
     def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
         """The hard model if its limits can be kept, else the soft one."""
@@ -305,6 +306,11 @@ def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
         known.append(self_consumption(problem))
     checked = [(replay(problem, schedule), schedule) for schedule in known]
     valid = [(money, schedule) for money, schedule in checked if not money.violations]
+    if not valid:
+        raise InfeasibleScheduleError(
+            "no schedule was found in time; expected a time_limit_s of more than"
+            f" {problem.time_limit_s:g} s"
+        )
     least, best = min(valid, key=lambda pair: rank(pair[0]))
     values = unknown_values(problem)
     if shared is not None and best is shared.schedule:

@@ -102,7 +102,7 @@ class Stages:
 
     def _largest_price(self) -> float:
         """The largest price of a kWh through the connection [EUR/1000]; 1 where there is none."""
-        ways = ("grid_import_kw", "grid_export_kw")
+        ways = ("grid_import_kw", "grid_export_kw", "short_kw", "long_kw")
         groups = [group for name, group in self.model.columns.items() if name.startswith(ways)]
         costs = [float(np.abs(group.cost).max(initial=0.0)) for group in groups]
         return max(costs) / self.problem.hours or 1.0

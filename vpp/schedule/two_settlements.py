@@ -20,9 +20,7 @@ from vpp.schedule.bank import Bank
 from vpp.schedule.deviations import Gaps, trade
 from vpp.schedule.dispatch import carry_out, idle
 from vpp.schedule.problem import Problem, Schedule
-from vpp.schedule.rolling import Rolling
 from vpp.schedule.site import without_battery
-from vpp.schedule.solver import solve_model
 from vpp.schedule.value import captured_share, interval_costs_eur, replay_or_raise
 
 NO_BATTERY, DAY_AHEAD = "no battery", "day-ahead plan"
@@ -49,12 +47,31 @@ class Span:
     gaps: Gaps
 
     def planned(self, batteries: bool = True) -> Problem:
-        """The site as it was expected a day ahead, with or without batteries."""
+        """The site as it was expected a day ahead.
+
+        Parameters
+        ----------
+        batteries : whether it has its batteries.
+
+        Returns
+        -------
+        The problem.
+        """
         site = self.actual if batteries else without_battery(self.actual)
         return replace(site, load_kw=self.load_kw, renewables_kw=self.renewables_kw)
 
     def settled(self, plan: Schedule, batteries: bool = True) -> Problem:
-        """The actual site with a plan as its position, settled twice."""
+        """The actual site with a plan as its position, settled twice.
+
+        Parameters
+        ----------
+        plan : made a day ahead.
+        batteries : whether the site has its batteries.
+
+        Returns
+        -------
+        The problem.
+        """
         site = self.actual if batteries else without_battery(self.actual)
         return replace(
             site,
@@ -77,6 +94,8 @@ def day_ahead(problem: Problem, solver: str = "highs") -> Schedule:
     -------
     The plans one after the other.
     """
+    from vpp.schedule.rolling import Rolling
+
     rolling, plans, soc = Rolling(solver), [], None
     for day in range(problem.local_days[-1] + 1):
         first, end = np.searchsorted(problem.local_days, [day, day + 1]).tolist()
@@ -99,6 +118,8 @@ def foreseen(problem: Problem, solver: str = "highs") -> Schedule:
     -------
     The schedule; a year at once would take the solver many times longer.
     """
+    from vpp.schedule.solver import solve_model
+
     power, days, soc = [], problem.local_days, None
     first, last = 0, int(days[-1])
     while first <= last:
@@ -130,8 +151,8 @@ def _part(problem: Problem, first: int, end: int, soc: np.ndarray | None) -> Pro
 def _as_planned(problem: Problem, power_kw: np.ndarray) -> Schedule:
     """The schedule of planned powers [kW], positive where a battery charges."""
 
-    def wanted(t: int, bank: Bank) -> list[float]:
-        return power_kw[:, t].tolist()
+    def wanted(t: int, bank: Bank) -> np.ndarray:
+        return power_kw[:, t]
 
     return carry_out(problem, wanted)
 

@@ -7,7 +7,7 @@ start of an interval.
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def save_series(
     folder: Path,
-    added: Sequence[tuple[Source, pd.DataFrame]],
+    added: Sequence[tuple[Source, str, pd.DataFrame]],
     removed: Sequence[str] = (),
     rejects: Sequence[tuple] | None = None,
 ) -> None:
@@ -82,7 +82,8 @@ def save_series(
     Parameters
     ----------
     folder : of the data.
-    added : sources and the rows of their series, which take the place of those of the same name.
+    added : sources, the kind of rows and these rows, which take the place of those of the same
+        source and kind.
     removed : ids of sources that go, with their rows.
     rejects : line, source_id, time, value, reason and file of each row of `rejects.csv`; None
         leaves that file alone.
@@ -91,41 +92,20 @@ def save_series(
     ------
     DataFileError : a file there cannot be read, or the folder cannot be written.
     """
-    gone = {source.source_id for source, _ in added} | set(removed)
-    save_rows(folder, [(source, source.kind, frame) for source, frame in added], gone, rejects)
-
-
-def save_rows(
-    folder: Path,
-    added: Sequence[tuple[Source, str, pd.DataFrame]],
-    removed: Collection[str] = (),
-    rejects: Sequence[tuple] | None = None,
-) -> None:
-    """Add and remove sources and their rows of some kinds in a data folder, all or nothing.
-
-    Parameters
-    ----------
-    folder : of the data.
-    added : sources, the kind of the rows of each, and the rows, which take the place of those of
-        the same source and kind.
-    removed : ids of sources of which no other rows stay.
-    rejects : as of `save_series`.
-
-    Raises
-    ------
-    DataFileError : a file there cannot be read, or the folder cannot be written.
-    """
     path = folder / SOURCES_FILE
     new = {source.source_id: source for source, _, _ in added}
     before = read_sources(path) if os.path.exists(path) else []
-    kept = [source for source in before if source.source_id not in {*new, *removed}]
+    kept = [item for item in before if item.source_id not in {*new, *removed}]
+    other = {item.source_id for item in before if item.kind != new.get(item.source_id, item).kind}
     with replacing_files(folder) as temporary:
         for kind in KINDS.values():
-            mine = {source.source_id: frame for source, name, frame in added if name == kind.name}
+            frames = [frame for _, name, frame in added if name == kind.name]
+            gone = {source.source_id for source, name, _ in added if name == kind.name}
+            gone |= other | set(removed)
             rows = read_series_file(folder / kind.file, ("source_id", kind.value))
-            stay = rows[~rows["source_id"].isin({*mine, *removed})]
-            if mine or len(stay) < len(rows):
-                parts = [part for part in (stay, *mine.values()) if len(part)] or [stay]
+            stay = rows[~rows["source_id"].isin(gone)]
+            if frames or len(stay) < len(rows):
+                parts = [part for part in (stay, *frames) if len(part)] or [stay]
                 pd.concat(parts).to_csv(temporary / kind.file, index=False, lineterminator="\n")
         if rejects is not None:
             columns = ["line", "source_id", "time", "value", "reason", "file"]

@@ -36,9 +36,9 @@ from vpp.site.import_decisions import (
 )
 from vpp.site.import_options import Asked, check_where
 from vpp.site.import_points import (
-    Points,
     Rejects,
     one_a_time,
+    points_of,
     sorted_points,
     sum_parts,
     without_codes,
@@ -253,7 +253,7 @@ def _series(
     column = reading.columns[number]
     values, rejects = rows.values[number], Rejects(column.source_id)
     wrong = [item for item in rows.wrong[number] if rows.local[item[0]] != INVALID]
-    count = int((~np.isnan(values)).sum())
+    count = len(values) - int(np.isnan(values).sum())
     if len(wrong) > WRONG_MAX * (count + len(wrong)) and (len(wrong) > 2 or not count):
         row, cell = wrong[0]
         raise DataFileError(
@@ -261,16 +261,12 @@ def _series(
             f"{len(wrong):,} of {count + len(wrong):,} cells{'' if count else _NO_ROW}; say what "
             "stands for no value with --missing, or the mark before decimals with --decimal"
         )
+    broken = rows.local[rows.said_missing[number]]
     for row, cell in wrong:
         time = f"{np.datetime64(int(rows.local[row]), 's')}Z"
         rejects.rows.append((int(rows.lines[row]), column.source_id, time, cell, "is no number"))
-    keep = (rows.local != INVALID) & ~np.isnan(values)
-    if rows.part is not None:
-        keep &= rows.part >= 0
-    places = np.arange(len(values), dtype=np.int32)
-    points = Points(rows.local, values, rows.lines, rows.offsets, places)
-    if not keep.all():
-        points = points.only(np.flatnonzero(keep))
+    del values
+    points = points_of(rows, number, number == len(reading.columns) - 1)
     points = without_codes(sorted_points(points), column, asked, rejects)
     duplicates = 0
     if rows.part is not None and len(reading.choices) > 1:
@@ -279,7 +275,6 @@ def _series(
         points, duplicates = one_a_time(
             points, column, rejects, lambda pairs: reading.column_apart(rows, pairs)
         )
-    broken = rows.local[rows.said_missing[number]]
     series = make_series(points, broken[broken != INVALID], column, asked, price_limits, rejects)
     series.duplicates = duplicates
     return series

@@ -30,15 +30,17 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
     ------
     DataFileError : many lines have no time.
     """
-    valid = np.flatnonzero(rows.local != INVALID)
-    if not len(valid):
-        line, text = reading.times.first or (0, "")
-        raise DataFileError(f"line {line}: {text!r} is no time of the given form")
-    ends = np.append(rows.starts[1:], len(rows.local))
+    ends = [*rows.starts[1:], len(rows.local)]
     edges = []
     for start, end in zip(rows.starts, ends, strict=True):
-        low, high = np.searchsorted(valid, [start, end])
-        edges.append((int(valid[low]), int(valid[high - 1])) if high > low else (end, end))
+        there = rows.local[start:end] != INVALID
+        if there.any():
+            edges.append((start + int(there.argmax()), end - 1 - int(there[::-1].argmax())))
+        else:
+            edges.append((end, end))
+    if all(first == last for first, last in edges) and not (rows.local != INVALID).any():
+        line, text = reading.times.first or (0, "")
+        raise DataFileError(f"line {line}: {text!r} is no time of the given form")
     inside: list[tuple[int, str]] = []
     outside: list[tuple[int, str]] = []
     table = np.searchsorted(rows.starts, [row for row, _, _ in rows.no_time], side="right") - 1

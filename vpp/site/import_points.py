@@ -11,6 +11,9 @@ import numpy as np
 from vpp.runtime.files import DataFileError
 from vpp.site.import_columns import Column
 from vpp.site.import_options import Asked
+from vpp.site.import_rows import Rows
+from vpp.site.intervals import PART
+from vpp.site.time_shapes import INVALID
 
 OTHERS_MAX = 0.05  # of the rows have another value for the same time: with more it is refused
 FAR = 3.0  # times the largest other value: 9999 is a code for no value
@@ -25,24 +28,69 @@ class Points:
     ----------
     utc : sorted seconds since 1970.
     values : numbers of the file.
-    lines : of the file.
-    offsets : of the clock ahead of UTC [min].
     rows : places among the rows of the file.
+    file : the rows of the file, which know their lines and clocks.
     """
 
     utc: np.ndarray
     values: np.ndarray
-    lines: np.ndarray
-    offsets: np.ndarray
     rows: np.ndarray
+    file: Rows
 
     def only(self, keep: np.ndarray) -> "Points":
         """Give some of them."""
         if keep.dtype == bool and keep.all():
             return self
-        return Points(
-            self.utc[keep], self.values[keep], self.lines[keep], self.offsets[keep], self.rows[keep]
-        )
+        return Points(self.utc[keep], self.values[keep], self.rows[keep], self.file)
+
+    def line(self, place: int) -> int:
+        """Give the line of the file of one of them."""
+        return int(self.file.lines[self.rows[place]])
+
+    def local(self, place: int) -> int:
+        """Give the time of one of them on its clock, seconds since 1970."""
+        return int(self.utc[place]) + 60 * int(self.file.offsets[self.rows[place]])
+
+
+def points_of(file: Rows, number: int, last: bool) -> Points:
+    """Give the numbers of a column that have a time.
+
+    Parameters
+    ----------
+    file : the rows.
+    number : of the column; its numbers are taken out of the rows.
+    last : whether no column comes after it, so that the times are taken out, too.
+    """
+    values, utc = file.values[number], file.local
+    keep = (utc != INVALID) & ~np.isnan(values)
+    if file.part is not None:
+        keep &= file.part >= 0
+    file.values[number] = np.zeros(0)
+    if last:
+        file.local = np.zeros(0, np.int64)
+    if keep.all():
+        return Points(utc, values, np.arange(len(values), dtype=np.int32), file)
+    utc = utc if last else utc.copy()
+    rows = np.empty(int(keep.sum()), np.int32)
+    end = 0
+    for start in range(0, len(keep), PART):  # in place, so that large files fit
+        some = np.flatnonzero(keep[start : start + PART]) + start
+        place = slice(end, end + len(some))
+        rows[place], utc[place], values[place] = some, utc[some], values[some]
+        end += len(some)
+    return Points(utc[:end], values[:end], rows, file)
+
+
+def rising(utc: np.ndarray, least: int = 0) -> bool:
+    """Tell whether times rise by at least so much everywhere [s].
+
+    Parameters
+    ----------
+    utc : seconds.
+    least : distance.
+    """
+    starts = range(0, len(utc), PART)
+    return all((np.diff(utc[start : start + PART + 1]) >= least).all() for start in starts)
 
 
 @dataclass
@@ -64,7 +112,7 @@ class Rejects:
         for place in places:
             time = f"{np.datetime64(int(points.utc[place]), 's')}Z"
             cell = f"{points.values[place]:.10g}"
-            self.rows.append((int(points.lines[place]), self.source_id, time, cell, reason))
+            self.rows.append((points.line(place), self.source_id, time, cell, reason))
 
 
 Separator = Callable[[Sequence[tuple[int, int]]], tuple[str, list[str]] | None]
@@ -72,7 +120,7 @@ Separator = Callable[[Sequence[tuple[int, int]]], tuple[str, list[str]] | None]
 
 def sorted_points(points: Points) -> Points:
     """Put points into the order of time; rows of one time stay in that of the file."""
-    if (np.diff(points.utc) >= 0).all():
+    if rising(points.utc):
         return points
     return points.only(np.argsort(points.utc, kind="stable"))
 
@@ -97,10 +145,10 @@ def one_a_time(
     ------
     DataFileError : many times have several values, or a column tells them apart.
     """
+    if rising(points.utc, 1):
+        return points, 0
     again = np.zeros(len(points.utc), bool)
     again[1:] = points.utc[1:] == points.utc[:-1]
-    if not again.any():
-        return points, 0
     groups = np.cumsum(~again) - 1
     first = np.flatnonzero(~again)[groups]
     other = again & (np.abs(points.values - points.values[first]) > 1e-9 * np.abs(points.values))
@@ -112,18 +160,18 @@ def one_a_time(
             name, values = apart
             shown = ", ".join(values[:8])
             raise DataFileError(
-                f"line {points.lines[places[0]]}, column {column.name}: another value for the time "
-                f"of line {points.lines[first[places[0]]]}; column {name} tells them apart: say "
+                f"line {points.line(places[0])}, column {column.name}: another value for the time "
+                f"of line {points.line(first[places[0]])}; column {name} tells them apart: say "
                 f'--where "{name}={values[0]}" (there are {shown}; several are summed)'
             )
         if len(places) > OTHERS_MAX * len(points.utc) and len(places) > 2:
             raise DataFileError(
-                f"line {points.lines[places[0]]}, column {column.name}: {len(places):,} rows have "
+                f"line {points.line(places[0])}, column {column.name}: {len(places):,} rows have "
                 "another value for the time of a row before, and no column tells them apart; "
                 "expected one row for each time"
             )
         for place in places:
-            line = points.lines[first[place]]
+            line = points.line(first[place])
             rejects.add(points, np.array([place]), f"its time is that of line {line}")
     return points.only(~again), int(again.sum())
 
@@ -173,12 +221,15 @@ def without_codes(points: Points, column: Column, asked: Asked, rejects: Rejects
     ------
     DataFileError : such a number comes several times and may be a value as well.
     """
-    if asked.missing is not None or not len(points.values):
+    if asked.missing is not None:
         return points
-    size = np.abs(points.values)
-    code = np.isin(np.round(size, 6), _NINES)
+    code = np.zeros(len(points.values), bool)
+    for start in range(0, len(code), PART):
+        some = np.abs(points.values[start : start + PART])
+        code[start : start + PART] = np.isin(np.round(some, 6), _NINES)
     if not code.any() or code.all():
         return points
+    size = np.abs(points.values)
     largest = float(size[~code].max())
     far = code & (size > FAR * largest)
     near = code & ~far & (size > largest)
@@ -186,7 +237,7 @@ def without_codes(points: Points, column: Column, asked: Asked, rejects: Rejects
         place = int(np.flatnonzero(near)[0])
         value = points.values[place]
         raise DataFileError(
-            f"line {points.lines[place]}, column {column.name}: {value:g} comes several times and "
+            f"line {points.line(place)}, column {column.name}: {value:g} comes several times and "
             f"may stand for no value; say --missing {value:g}, or --missing none if it is one"
         )
     rejects.add(points, np.flatnonzero(far), "a number that stands for no value (--missing)")

@@ -358,7 +358,7 @@ class Tables:
         """
         wanted = {row for pair in pairs for row in pair}
         cells: dict[int, list[str]] = {}
-        ends = [*rows.starts[1:], len(rows.local)]
+        ends = [*rows.starts[1:], len(rows.lines)]
         for table, start, end in zip(self.tables, rows.starts, ends, strict=True):
             lines = {int(rows.lines[row]): row for row in wanted if start <= row < end}
             for there, columns in table.parts(table.names) if lines else ():

@@ -5,6 +5,8 @@
 Nothing is dropped in silence: a cell that cannot be used is a reject with its line and reason.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,8 @@ from vpp.site import intervals
 from vpp.site.import_checks import Series, flat_lines, outliers
 from vpp.site.import_columns import ENERGY_UNITS, PRICE_UNITS, Column
 from vpp.site.import_options import Asked
-from vpp.site.import_points import Points, Rejects, sorted_points
+from vpp.site.import_points import Points, Rejects, rising, sorted_points
+from vpp.site.import_rows import Rows
 from vpp.site.intervals import Gridded
 from vpp.site.kinds import PLANT_KINDS
 
@@ -22,6 +25,56 @@ OWN_USE = 0.02
 ABOVE_CAPACITY = 1.1  # of a stated capacity: more is impossible
 IMPOSSIBLE_MAX = 0.05  # of the values: with more the file is refused
 NET_SHARE = 0.05  # of a load's values that are below zero: it is what a net meter counts
+
+
+@dataclass
+class Kept:
+    """The rows that a series is made of.
+
+    Parameters
+    ----------
+    file : all rows.
+    rows : places among them.
+    starts : of their intervals, seconds since 1970 UTC.
+    sizes : lengths of them; one for all or one of each [s].
+    values : kW or EUR/MWh.
+    factor : from the numbers of the file to these; one for all or one of each.
+    """
+
+    file: Rows
+    rows: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    values: np.ndarray
+    factor: np.ndarray | float
+
+    def reject(self, start: int, source_id: str, reason: str) -> tuple[int, str, str, str, str]:
+        """Give the reject of the row in whose interval a time lies.
+
+        Parameters
+        ----------
+        start : seconds since 1970 UTC.
+        source_id : of the series.
+        reason : in words.
+        """
+        place = max(int(np.searchsorted(self.starts, start, side="right")) - 1, 0)
+        factor = self.factor[place] if isinstance(self.factor, np.ndarray) else self.factor
+        cell = f"{self.values[place] / factor:.10g}"
+        line = int(self.file.lines[self.rows[place]])
+        return line, source_id, f"{np.datetime64(start, 's')}Z", cell, reason
+
+    def preview(self) -> dict[int, tuple[int, int, float]]:
+        """Give start, end and value by line of the first rows."""
+        wanted = [line for line, _, _ in self.file.first]
+        sizes = np.broadcast_to(self.sizes, self.starts.shape)
+        found: dict[int, tuple[int, int, float]] = {}
+        for begin in range(0, len(self.rows), intervals.PART):
+            lines = self.file.lines[self.rows[begin : begin + intervals.PART]]
+            for place in begin + np.flatnonzero(np.isin(lines, wanted)):
+                start, end = int(self.starts[place]), int(self.starts[place] + sizes[place])
+                line = int(lines[place - begin])
+                found.setdefault(line, (start, end, float(self.values[place])))
+        return found
 
 
 def make_series(
@@ -51,16 +104,12 @@ def make_series(
         raise DataFileError(f"column {column.name}: no line has both a time and a number")
     notes: list[str] = []
     points = _turned(points, column, notes)
-    gridded, kept, power = _gridded(points, broken, column, asked, notes, rejects)
+    gridded, kept = _gridded(points, broken, column, asked, notes, rejects)
     values, zeroed, impossible = _possible(gridded, kept, column, price_limits, notes, rejects)
     index = pd.DatetimeIndex(values.index.to_numpy().astype("M8[s]").astype("M8[ns]"), tz="UTC")
     series = pd.Series(values.to_numpy(), index=index.rename("time"), name=column.source_id)
     step = gridded.step_min
     expected = round((index[-1] - index[0]) / pd.Timedelta(minutes=step)) + 1
-    preview = {
-        int(line): (int(start), int(end), float(value))
-        for line, start, end, value in zip(*(item[:50] for item in (*kept[:3], power)), strict=True)
-    }
     return Series(
         column=column,
         values=series,
@@ -73,7 +122,7 @@ def make_series(
         outliers=outliers(series),
         rejects=rejects.rows,
         notes=notes,
-        preview=preview,
+        preview=kept.preview(),
     )
 
 
@@ -97,20 +146,11 @@ def _gridded(
     asked: Asked,
     notes: list[str],
     rejects: Rejects,
-) -> tuple[Gridded, tuple[np.ndarray, ...], np.ndarray]:
-    """Means on a grid; lines, starts, ends, numbers of the rows, and their kW or EUR/MWh."""
+) -> tuple[Gridded, Kept]:
+    """Means on a grid, and the rows that they are of."""
     step = intervals.usual_step(points.utc, column.name)
     if step is not None:
-        utc, off, told = intervals.to_grid(
-            points.utc, points.offsets, step, asked.stamp, column.name
-        )
-        notes += told
-        rejects.add(points, np.flatnonzero(off), f"its time is not on the {step / 60:g} min grid")
-        points = Points(utc, points.values, points.lines, points.offsets, points.rows).only(~off)
-        points = sorted_points(points)
-        twice = np.append(False, np.diff(points.utc) == 0)
-        rejects.add(points, np.flatnonzero(twice), "its interval is that of the row before")
-        points = points.only(~twice)
+        points = _on_grid(points, step, column, asked, notes, rejects)
         _check_stamp(points, step, asked, column)
     cumulative = asked.cumulative and column.unit in ENERGY_UNITS
     if column.is_energy and asked.cumulative is None and intervals.rises(points.values):
@@ -119,35 +159,53 @@ def _gridded(
             f"{points.values[-1]:g}), as a register's do; say --cumulative, or --cumulative no if "
             "they are energies of intervals"
         )
-    lines = points.lines
+    rows, values = points.rows, points.values
+    sizes: np.ndarray
     if cumulative:
-        starts, ends, energies, reasons = intervals.register(points.utc, points.values, step)
+        starts, ends, values, reasons = intervals.register(points.utc, points.values, step)
         for place, reason in reasons.items():
             rejects.add(points, np.array([place]), reason)
-        values = energies * 3600 / (ends - starts)
-        lines = lines[np.searchsorted(points.utc, starts)]
+        sizes, rows = ends - starts, rows[np.searchsorted(points.utc, starts)]
     elif step is not None:
         sizes, told = intervals.lengths(points.utc, step, asked.stamp == "end")
         notes += told
-        starts = points.utc - (sizes if asked.stamp == "end" else 0)
-        ends, values = starts + sizes, points.values
-        if column.is_energy:
-            values = values * 3600 / sizes
+        starts = points.utc - sizes if asked.stamp == "end" else points.utc
     else:
-        starts, ends, values, lines = _now_and_then(points, broken, column, asked, notes)
+        starts, sizes, values, rows = _now_and_then(points, broken, column, asked, notes)
     if not len(starts):
         raise DataFileError(f"column {column.name}: no interval is left")
-    power = values * column.factor
-    kept = (lines, starts, ends, values)
-    return _projected(starts, ends, power, step, asked, notes), kept, power
+    factor = column.factor * 3600 / sizes if column.is_energy else column.factor
+    if np.ndim(factor) or factor != 1:
+        values = values * factor
+    kept = Kept(points.file, rows, starts, sizes, values, factor)
+    return _projected(kept, step, asked, notes), kept
+
+
+def _on_grid(
+    points: Points, step: int, column: Column, asked: Asked, notes: list[str], rejects: Rejects
+) -> Points:
+    """Points on the grid of the clock on which they were written; one in each interval."""
+    ahead = points.file.offsets % 60
+    beside = ahead[points.rows] if ahead.any() else np.zeros(1, np.int16)
+    utc, off, told = intervals.to_grid(points.utc, beside, step, asked.stamp, column.name)
+    notes += told
+    if off.any():
+        rejects.add(points, np.flatnonzero(off), f"its time is not on the {step / 60:g} min grid")
+    if utc is points.utc and not off.any():
+        return points
+    points = sorted_points(Points(utc, points.values, points.rows, points.file).only(~off))
+    if not rising(points.utc, 1):
+        twice = np.append(False, np.diff(points.utc) == 0)
+        rejects.add(points, np.flatnonzero(twice), "its interval is that of the row before")
+        points = points.only(~twice)
+    return points
 
 
 def _check_stamp(points: Points, step: int, asked: Asked, column: Column) -> None:
     """Refuse stamps that look like ends of intervals where nobody said what they are."""
     if asked.stamp or len(points.utc) < 24 * 3600 / step or asked.cumulative:
         return
-    local = points.utc + points.offsets.astype(np.int64) * 60
-    if local[0] % 86400 == step and local[-1] % 86400 == 0:
+    if points.local(0) % 86400 == step and points.local(-1) % 86400 == 0:
         raise DataFileError(
             f"column {column.name}: its first stamp of the day is {step // 60} min after midnight "
             "and the last is midnight, as if stamps were ends of intervals; say --stamp end or "
@@ -172,10 +230,10 @@ def _now_and_then(
     order = np.argsort(utc, kind="stable")
     empty = np.full(len(utc) - len(points.utc), np.nan)
     values = np.concatenate([points.values, empty])[order]
-    lines = np.concatenate([points.lines, np.zeros(len(empty), np.int32)])[order]
+    rows = np.concatenate([points.rows, np.zeros(len(empty), np.int32)])[order]
     utc = utc[order]
     if asked.stamp == "end":
-        starts, ends, values, lines = utc[:-1], utc[1:], values[1:], lines[1:]
+        starts, ends, values, rows = utc[:-1], utc[1:], values[1:], rows[1:]
     else:
         ends, late = intervals.holds(utc, values)
         starts = utc
@@ -184,33 +242,24 @@ def _now_and_then(
     there = np.isfinite(values) & (ends > starts)
     median = float(np.median(np.diff(utc)))
     notes.append(f"rows come now and then (about every {median:g} s): means weighted by time")
-    return starts[there], ends[there], values[there], lines[there]
+    return starts[there], (ends - starts)[there], values[there], rows[there]
 
 
-def _projected(
-    starts: np.ndarray,
-    ends: np.ndarray,
-    values: np.ndarray,
-    step: int | None,
-    asked: Asked,
-    notes: list[str],
-) -> Gridded:
-    sizes = ends - starts
+def _projected(kept: Kept, step: int | None, asked: Asked, notes: list[str]) -> Gridded:
+    starts, sizes = kept.starts, kept.sizes
     out = asked.step_min
     if out is None:
         out = 15 if step is None else intervals.output_step(starts, sizes)
-    nothing = np.zeros(0, np.int64)
-    if (sizes == out * 60).all() and (starts % (out * 60) == 0).all():
-        return Gridded(starts, values, out, nothing)
+    if (sizes == out * 60).all() and intervals.on_grid(starts, out * 60):
+        return Gridded(starts, kept.values, out)
     if step is not None:
         notes.append(f"rows of {int(sizes.min()) / 60:g} min became means over {out} min")
-    grid, means = intervals.project(starts, ends, values, out)
-    return Gridded(grid, means, out, nothing)
+    return Gridded(*intervals.project(starts, sizes, kept.values, out), out)
 
 
 def _possible(
     gridded: Gridded,
-    kept: tuple[np.ndarray, ...],
+    kept: Kept,
     column: Column,
     price_limits: tuple[float, float],
     notes: list[str],
@@ -245,12 +294,8 @@ def _possible(
             f"({count / len(values):.0%}) are impossible: {reason}; "
             + _other_unit(column, values, low, high)
         )
-    lines, starts, _, numbers = kept
-    places = np.searchsorted(starts, values.index[impossible].to_numpy(), side="right") - 1
-    for place, start in zip(np.maximum(places, 0), values.index[impossible], strict=True):
-        time = f"{np.datetime64(int(start), 's')}Z"
-        cell = f"{numbers[place]:.10g}"
-        rejects.rows.append((int(lines[place]), column.source_id, time, cell, reason))
+    for start in values.index[impossible]:
+        rejects.rows.append(kept.reject(int(start), column.source_id, reason))
     values = values[~impossible]
     if values.empty or (column.kind != "market" and not values.abs().max() > 0):
         raise DataFileError(

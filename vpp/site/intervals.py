@@ -8,7 +8,7 @@ interval, prices are held over it. Rows that come now and then hold until the ne
 means are weighted by time.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +21,7 @@ JITTER_S = 60  # a stamp so near to the grid, and within a tenth of the step, is
 RUN = 12  # steps of one length that make a change of the step
 COVERED = 2 / 3  # of an interval: less than that is a gap
 HOLD_MIN_S = 900  # a value that comes now and then holds at least so long
-PART = 1_000_000
+PART = 250_000  # rows that are worked on at once
 MOST_USUAL = 0.5  # of the distances are one step: the series is regular
 
 
@@ -34,17 +34,11 @@ class Gridded:
     starts : of the intervals, seconds since 1970 UTC.
     values : means over them.
     step_min : length of the intervals [min].
-    off_grid : places of the rows whose time is beside the grid.
-    notes : that are told, such as a step that changes.
-    intervals : start and end of the row at each place, for the preview.
     """
 
     starts: np.ndarray
     values: np.ndarray
     step_min: int
-    off_grid: np.ndarray
-    notes: list[str] = field(default_factory=list)
-    intervals: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def time_of(second: float) -> str:
@@ -66,14 +60,16 @@ def usual_step(times: np.ndarray, name: str) -> int | None:
     """
     if len(times) < 2:
         raise DataFileError(f"column {name}: one time only; expected a series")
-    distances = np.diff(times)
-    counts = np.bincount(np.minimum(distances, 2 * DAY_S))
+    counts = np.zeros(2 * DAY_S + 1, np.int64)
+    for start in range(0, len(times) - 1, PART):
+        distances = np.minimum(np.diff(times[start : start + PART + 1]), 2 * DAY_S)
+        counts += np.bincount(distances, minlength=len(counts))
     step = int(counts.argmax())
-    usual = counts[step] / len(distances)
+    usual = counts[step] / (len(times) - 1)
     if usual < MOST_USUAL:
         for candidate in (60, 300, 600, 900, 1800, 3600):
-            near = np.abs(distances - candidate) <= tolerance(candidate)
-            if near.mean() >= 0.7:
+            near = int(tolerance(candidate))
+            if counts[candidate - near : candidate + near + 1].sum() >= 0.7 * (len(times) - 1):
                 return candidate
         return None
     for candidate in (60, 300, 600, 900, 1800, 3600):
@@ -115,24 +111,28 @@ def to_grid(
     ------
     DataFileError : most stamps are beside the grid, so that it must be said what they are.
     """
-    beside = (times + offsets_min.astype(np.int64) * 60) % step
-    if stamp == "middle":
-        return times - beside, np.zeros(len(times), bool), []
-    beside = np.where(beside > step / 2, beside - step, beside)
-    off = np.abs(beside) > tolerance(step)
+    off, found, most, moved = np.zeros(len(times), bool), times, 0, 0
+    for start in range(0, len(times), PART):
+        rows = slice(start, start + PART)
+        ahead = offsets_min if len(offsets_min) == 1 else offsets_min[rows]
+        beside = (times[rows] + ahead.astype(np.int64) * 60) % step
+        if stamp != "middle":
+            beside = np.where(beside > step / 2, beside - step, beside)
+            off[rows] = np.abs(beside) > tolerance(step)
+            beside = np.where(off[rows], 0, beside)
+            most, moved = max(most, int(np.abs(beside).max())), moved + int((beside != 0).sum())
+        if beside.any():
+            found = times.copy() if found is times else found
+            found[rows] = times[rows] - beside
     if off.mean() > 0.5:
-        place = int(np.flatnonzero(off)[0])
+        place = int(off.argmax())
         raise DataFileError(
             f"column {name}: its times, such as {time_of(times[place])}, are not on the "
             f"{step / 60:g} min grid of UTC or of their clock; say --stamp middle if they lie "
             "within their intervals"
         )
-    moved = (beside != 0) & ~off
-    notes = []
-    if moved.any():
-        most = int(np.abs(beside[moved]).max())
-        notes = [f"{int(moved.sum()):,} stamps up to {most} s beside the grid were put on it"]
-    return np.where(off, times, times - beside), off, notes
+    notes = [f"{moved:,} stamps up to {most} s beside the grid were put on it"] if moved else []
+    return found, off, notes
 
 
 def lengths(times: np.ndarray, step: int, backwards: bool) -> tuple[np.ndarray, list[str]]:
@@ -146,18 +146,13 @@ def lengths(times: np.ndarray, step: int, backwards: bool) -> tuple[np.ndarray, 
 
     Returns
     -------
-    Lengths [s], and what is told.
+    Lengths, or the one length [s], and what is told.
     """
-    distances = np.diff(times)
-    if backwards:
-        distances = distances[::-1]
-    changes = np.flatnonzero(np.diff(distances)) + 1
-    edges = np.concatenate([[0], changes, [len(distances)]])
+    edges, heads = _runs(times, backwards)
     sizes = np.diff(edges)
-    heads = distances[edges[:-1]]
     good = (sizes >= RUN) & (HOUR_S % np.maximum(heads, 1) == 0) & (heads >= 60)
     if len(np.unique(heads[good])) < 2:
-        return np.full(len(times), step), []
+        return np.array([step]), []
     known = np.repeat(np.where(good, heads, 0), sizes)
     known = np.append(known, 0)
     places = np.where(known > 0, np.arange(len(known)), -1)
@@ -170,6 +165,32 @@ def lengths(times: np.ndarray, step: int, backwards: bool) -> tuple[np.ndarray, 
     words = [f"{found[0] // 60} min"]
     words += [f"{found[turn] // 60} min from {time_of(times[turn])}" for turn in turns[:3]]
     return found, [f"the step changes: {', '.join(words)}"]
+
+
+def _runs(times: np.ndarray, backwards: bool) -> tuple[np.ndarray, np.ndarray]:
+    """First places of the runs of equal distances and the end of the last, and the distances."""
+    count = len(times) - 1
+    edges = [np.zeros(1, np.int64)]
+    for start in range(0, count, PART):
+        distances = np.diff(times[start : start + PART + 2])
+        edges.append(start + 1 + np.flatnonzero(np.diff(distances)))
+    places = np.unique(np.concatenate(edges))
+    places = places[places < max(count, 1)]
+    heads = times[places + 1] - times[places]
+    places = np.append(places, count)
+    return (count - places[::-1], heads[::-1]) if backwards else (places, heads)
+
+
+def on_grid(starts: np.ndarray, size: int) -> bool:
+    """Tell whether all times are multiples of a length.
+
+    Parameters
+    ----------
+    starts : seconds.
+    size : the length [s].
+    """
+    places = range(0, len(starts), PART)
+    return all((starts[place : place + PART] % size == 0).all() for place in places)
 
 
 def output_step(starts: np.ndarray, sizes: np.ndarray) -> int:
@@ -185,19 +206,21 @@ def output_step(starts: np.ndarray, sizes: np.ndarray) -> int:
         return next((step for step in (15, 30, 60) if step * 60 % own == 0), 60)
     fitting = [step for step in STEPS_MIN if step <= own // 60]
     for step in reversed(fitting):  # an hour of a clock half an hour beside UTC is two half hours
-        if (starts % (step * 60) == 0).mean() > 0.99:
+        some = starts[:: max(1, len(starts) // PART)]
+        if (some % (step * 60) == 0).mean() > 0.99:
             return step
     return fitting[0]
 
 
 def project(
-    starts: np.ndarray, ends: np.ndarray, values: np.ndarray, step_min: int
+    starts: np.ndarray, sizes: np.ndarray, values: np.ndarray, step_min: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Average values over the intervals of a grid, weighted by time.
 
     Parameters
     ----------
-    starts, ends : of the rows' intervals, sorted, which do not overlap [s].
+    starts : of the rows' intervals, sorted, which do not overlap [s].
+    sizes : lengths of them; one for all or one of each [s].
     values : means over them.
     step_min : of the grid [min].
 
@@ -207,13 +230,14 @@ def project(
     """
     size = step_min * 60
     first = int(starts.min() // size)
-    count = int(-(-ends.max() // size)) - first
+    count = int(-(-(starts.max() + sizes.max()) // size)) - first
     if count > 50_000_000:
         raise DataFileError("the times span more than 50,000,000 intervals; check their format")
     sums, covered = np.zeros(count), np.zeros(count)
     for begin in range(0, len(starts), PART):
         rows = slice(begin, begin + PART)
-        low, high, value = starts[rows], ends[rows], values[rows]
+        low, value = starts[rows], values[rows]
+        high = low + (sizes if len(sizes) == 1 else sizes[rows])
         spans = (high - 1) // size - low // size + 1
         if (spans > 1).any():
             low, high, value = _split(low, high, value, spans, size)
@@ -266,7 +290,7 @@ def rises(readings: np.ndarray) -> bool:
     """
     if len(readings) < 24:
         return False
-    steps = np.diff(readings)
+    steps = np.diff(readings[:PART])
     return bool((steps < 0).mean() <= 0.025 and (steps > 0).mean() >= 0.25)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from vpp.site.time_shapes import INVALID, NO_OFFSET
 
-PART = 1_000_000  # rows that are turned at once
+PART = 250_000  # rows that are turned at once
 SKIPPED, ALONE = "skipped", "alone"
 _FIXED = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d\d))?")
 

@@ -7,7 +7,7 @@ This is the last step of an import, and of all that brings real series in. All f
 together or not at all, under the lock of the folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from vpp.runtime.settings import Site
 from vpp.runtime.tables import shown
 from vpp.site.csv_files import read_series_file, save_series, series_frame
 from vpp.site.import_checks import Series
-from vpp.site.kinds import KINDS
+from vpp.site.kinds import KINDS, Kind
 from vpp.site.sources import (
     IMPORTED,
+    MEASURED,
     REJECTS_FILE,
     SOURCES_FILE,
     Source,
@@ -78,17 +79,40 @@ def source_of(series: Series, site: Site, place: Place, parameters: dict | None 
 def merge(
     folder: Path,
     added: Sequence[tuple[Source, Series]],
-    rejects: Sequence[tuple],
-    file: str,
+    rejects: Sequence[tuple] = (),
+    file: str = "",
 ) -> list[dict]:
-    """Write series into a data folder; a new row counts more than one of its source that is there.
+    """Write imported series into a data folder (`merge_rows`).
 
     Parameters
     ----------
     folder : of the data.
     added : sources, and the series of each.
     rejects : line, source_id, time, value and reason of the cells that could not be used.
+    file : they come from.
+    """
+    rows = [(source, source.kind, series_frame(source, series.values)) for source, series in added]
+    stated = {series.column.source_id for _, series in added if series.column.capacity_kw}
+    return merge_rows(folder, rows, rejects, file, stated)
+
+
+def merge_rows(
+    folder: Path,
+    added: Sequence[tuple[Source, str, pd.DataFrame]],
+    rejects: Sequence[tuple] = (),
+    file: str = "",
+    stated: Collection[str] = (),
+) -> list[dict]:
+    """Write rows of any kind into a data folder; a new row counts more than one that is there.
+
+    Parameters
+    ----------
+    folder : of the data.
+    added : sources, the kind of rows and these rows, with the columns of the kind's file; times are
+        text such as 2025-01-01T00:00:00Z.
+    rejects : line, source_id, time, value and reason of the cells that could not be used.
     file : they come from; its earlier rejects are replaced, those of other files stay.
+    stated : ids of sources whose capacity was stated.
 
     Returns
     -------
@@ -103,21 +127,24 @@ def merge(
     with locked_folder(folder):
         path = folder / SOURCES_FILE
         there = {item.source_id: item for item in read_sources(path)} if path.exists() else {}
-        for source, _ in added:
-            _check_same(source, there.get(source.source_id), folder)
         rows, told = [], []
-        for source, series in added:
+        for source, kind, frame in added:
             before = there.get(source.source_id)
-            frame, counts = _joined(folder, source, series, before)
-            rows.append((_with_capacity(source, series, before), frame))
+            if before is not None and before.parameters.get("origin") not in MEASURED:
+                before = None  # generated: it goes as a whole
+            _check_same(source, before, folder)
+            joined, counts = _joined(folder / KINDS[kind].file, KINDS[kind], frame, before)
+            source = source if source.source_id in stated else _with_capacity(source, before)
+            rows.append((source, kind, joined))
             told.append({"source_id": source.source_id} | counts)
         old = read_series_file(folder / REJECTS_FILE, ())
-        save_series(folder, rows, rejects=_rejects(old, rejects, file, [s for s, _ in added]))
+        sources = [source for source, _, _ in added]
+        save_series(folder, rows, rejects=_rejects(old, rejects, file, sources))
     return told
 
 
 def _check_same(source: Source, before: Source | None, folder: Path) -> None:
-    if before is None or before.parameters.get("origin") != IMPORTED:
+    if before is None:
         return
     if before.kind != source.kind:
         raise SourceError(
@@ -132,36 +159,38 @@ def _check_same(source: Source, before: Source | None, folder: Path) -> None:
 
 
 def _joined(
-    folder: Path, source: Source, series: Series, before: Source | None
+    path: Path, kind: Kind, frame: pd.DataFrame, before: Source | None
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """All rows of a source, and what became of them."""
-    frame = series_frame(source, series.values)
     counts = {"new": len(frame), "replaced": 0, "unchanged": 0, "kept": 0}
-    if before is None or before.parameters.get("origin") != IMPORTED:
+    if before is None:
         return frame, counts
-    kind = KINDS[source.kind]
-    old = read_series_file(folder / kind.file, ("time", "source_id", kind.value))
-    old = old[old["source_id"] == source.source_id]
-    place = pd.Index(old["time"]).get_indexer(frame["time"])
+    old = read_series_file(path, kind.file_columns)
+    old = old[old["source_id"] == before.source_id]
+    times = list(kind.times)
+    keys, new = pd.MultiIndex.from_frame(old[times]), pd.MultiIndex.from_frame(frame[times])
+    place = keys.get_indexer(new)
     known = place >= 0
-    earlier = pd.to_numeric(old[kind.value], errors="coerce").to_numpy()[place[known]]
-    same = np.isclose(earlier, frame[kind.value].to_numpy()[known], rtol=0, atol=1e-9)
+    same = np.ones(int(known.sum()), bool)
+    for name in kind.value_names:
+        earlier = pd.to_numeric(old[name], errors="coerce").to_numpy()[place[known]]
+        later = frame[name].to_numpy(float)[known]
+        same &= np.isclose(earlier, later, rtol=0, atol=1e-9, equal_nan=True)
+    kept = old[~keys.isin(new)]
     counts = {
         "new": int((~known).sum()),
         "replaced": int((~same).sum()),
         "unchanged": int(same.sum()),
-        "kept": len(old) - int(known.sum()),
+        "kept": len(kept),
     }
-    kept = old[~old["time"].isin(set(frame["time"]))]
     if not len(kept):
         return frame, counts
-    return pd.concat([kept[frame.columns], frame]).sort_values("time", kind="stable"), counts
+    return pd.concat([kept[frame.columns], frame]).sort_values(times, kind="stable"), counts
 
 
-def _with_capacity(source: Source, series: Series, before: Source | None) -> Source:
-    """A source whose capacity is the largest value that it ever had, unless it was stated."""
-    known = before is not None and before.parameters.get("origin") == IMPORTED
-    if not known or before is None or not source.capacity_kw or series.column.capacity_kw:
+def _with_capacity(source: Source, before: Source | None) -> Source:
+    """A source whose capacity is the largest value that it ever had."""
+    if before is None or not source.capacity_kw:
         return source
     return replace(source, capacity_kw=max(source.capacity_kw, before.capacity_kw or 0.0))
 

@@ -25,6 +25,7 @@ def new_source(
     capacity_kw: float | None = None,
     latitude: float | None = None,
     longitude: float | None = None,
+    time_zone: str | None = None,
     **options: float | str | None,
 ) -> Source:
     """Make a source of the site; place, time zone and step are the configuration's.
@@ -36,6 +37,7 @@ def new_source(
     source_id : default: from the name.
     capacity_kw : largest power, the AC rating of a solar plant; none for a market [kW].
     latitude, longitude : default: the site's [degrees].
+    time_zone : IANA time zone; default: the site's.
     **options : of its kind: `tilt`, `azimuth` [degrees], `hub_height` [m] and `turbine`, a type of
         windpowerlib (default: that of `[generation]`); None stands for one that is not given.
 
@@ -72,7 +74,7 @@ def new_source(
         step_min=config.generation.step_min,
         latitude=config.site.latitude if latitude is None else latitude,
         longitude=config.site.longitude if longitude is None else longitude,
-        time_zone=config.site.time_zone,
+        time_zone=time_zone or config.site.time_zone,
         parameters=parameters,
     )
 

@@ -20,8 +20,8 @@ from vpp.site.time_shapes import TO_SHAPE
 # of SMARD, ENTSO-E, pandas, Excel in several languages, databases, SCADA and Home Assistant
 MISSING_WORDS = (
     "- – — -- --- na n/a n/e n.a. n.v. k.a. nan null none nil ? ?? #n/a #nv #n/v #value! #wert! "
-    "#div/0! #ref! #bezug! bad error unavailable unknown missing invalid offline void nodata . * "
-    "x <null> (null) \\n n/d s/d nd n.d. no-data"
+    "#div/0! #ref! #bezug! bad error unavailable unknown missing invalid offline void nodata . "
+    "<null> (null) \\n n/d s/d nd n.d. no-data"
 )
 MISSING = {"", "no data", "not available", "no value", "bad input", *MISSING_WORDS.split(" ")}
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 STEPS_MIN = (5, 15, 30, 60)
 # the parameter `origin` of sources that generation.py did not make
-ADDED, IMPORTED = "added", "imported"
+ADDED, IMPORTED, FETCHED = "added", "imported", "fetched"
+MEASURED = (IMPORTED, FETCHED)  # of these a new series joins what is there
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
