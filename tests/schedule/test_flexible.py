@@ -98,6 +98,14 @@ def test_a_car_below_its_bound_comes_back_into_it():
     assert result.objective_eur == pytest.approx(1.5)
 
 
+def test_sessions_may_stand_in_any_order():
+    late = {"arrival": 4, "departure": 6, "soc_arrival": 0.3, "soc_departure_min": 0.4}
+    # 20 kWh for 3.0 as alone, and 5 kWh at 0.05 in interval 4
+    result, file = solved(vehicles=[CAR | {"sessions": [late, STAY]}])
+    assert result.objective_eur == pytest.approx(3.25)
+    assert file["vehicles"][0]["soc"][3:] == pytest.approx([0.8, 0.4, 0.4])
+
+
 def test_a_session_after_the_horizon_plays_no_part():
     later = {"arrival": 6, "departure": 9, "soc_arrival": 0.1, "soc_departure_min": 1}
     result, file = solved(vehicles=[CAR | {"sessions": [STAY, later]}])

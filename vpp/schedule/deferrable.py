@@ -57,7 +57,7 @@ class DeferrableLoad(Device):
             name = "min_power_kw" if self.min_power_kw else "contiguous"
             raise FieldError(name, getattr(self, name), "nothing beside profile_kw")
         if not self.profile_kw or not max(self.profile_kw) > 0:
-            raise FieldError("profile_kw", self.profile_kw, "a power above 0")
+            raise FieldError("profile_kw", list(self.profile_kw or ()), "a power above 0")
         if min(self.profile_kw) < 0:
             raise FieldError("profile_kw", min(self.profile_kw), "powers of 0 or more")
 

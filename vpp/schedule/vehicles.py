@@ -9,6 +9,7 @@ and writes nothing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Vehicle(Device):
     vehicle_id: str = stated("a name of its own", least_length=1)
     capacity_kwh: float = stated("energy between SOC 0 and 1 [kWh]", above=0)
     charge_kw: float = stated("largest charging power at the AC terminals [kW]", low=0)
-    sessions: tuple[Session, ...] = stated("its stays, in order of time")
+    sessions: tuple[Session, ...] = stated("its stays, of which no two overlap")
     discharge_kw: float = stated("largest power that it gives [kW]; 0: none", 0.0, low=0)
     charge_min_kw: float = stated("it charges at 0 or at least this [kW]", 0.0, low=0)
     charge_curve: tuple[tuple[float, ...], ...] = stated(
@@ -71,10 +72,12 @@ class Vehicle(Device):
         if self.soc_min > self.soc_max:
             raise FieldError("soc_min", self.soc_min, f"at most soc_max = {self.soc_max:g}")
         check_curve("charge_curve", self.charge_curve)
-        for j, (before, after) in enumerate(zip(self.sessions, self.sessions[1:], strict=False)):
+        in_order = sorted(range(len(self.sessions)), key=lambda j: self.sessions[j].arrival)
+        for earlier, later in pairwise(in_order):
+            before, after = self.sessions[earlier], self.sessions[later]
             if after.arrival < before.departure:
-                expected = f"{before.departure} or more, when the session before it has ended"
-                raise FieldError(f"sessions[{j + 1}].arrival", after.arrival, expected)
+                expected = f"{before.departure} or more, when sessions[{earlier}] has ended"
+                raise FieldError(f"sessions[{later}].arrival", after.arrival, expected)
 
     def stays(self, intervals: int) -> Iterator[tuple[int, Session, int]]:
         """Number of each session that begins within the horizon, the session, and its end there."""
