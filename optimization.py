@@ -28,6 +28,7 @@ from forecast_and_save import forecast_all
 from vpp.planning import plans
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
+from vpp.planning.previous import changes_in_words
 from vpp.planning.settlements import settle_past
 from vpp.planning.valuation import value_plan
 from vpp.runtime import terminal
@@ -160,7 +161,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     try:
         actual = value_plan(config, run["run_id"])
     except DataGapError as error:
-        note = str(error)
+        note = f"no value at actual values: {printable(str(error))}"
     if args.json:
         print(json_text({"run": run, "value": actual, "schedule": rows}))
         return
@@ -173,8 +174,8 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     for when, counts in bent.items():
         if any(counts.values()):
             print(f"at {when} values: {bent_in_words(counts)}")
-    if note:
-        print(f"\nno value at actual values: {printable(note)}")
+    for text in [*changes_in_words(run["changes"]), *([note] if note else [])]:
+        print(f"\n{text}")
 
 
 def run_value(args: argparse.Namespace, config: Config) -> None:
