@@ -29,6 +29,7 @@ from vpp.planning import plans
 from vpp.planning.flexible import device_lines
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
+from vpp.planning.previous import changes_in_words
 from vpp.planning.settlements import settle_past
 from vpp.planning.valuation import value_plan
 from vpp.runtime import terminal
@@ -162,7 +163,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     try:
         actual = value_plan(config, run["run_id"])
     except DataGapError as error:
-        note = str(error)
+        note = f"no value at actual values: {printable(str(error))}"
     if args.json:
         told = {"run": run, "value": actual, "schedule": rows, "devices": devices}
         print(json_text(told))
@@ -176,8 +177,8 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     for when, counts in bent.items():
         if any(counts.values()):
             print(f"at {when} values: {bent_in_words(counts)}")
-    if note:
-        print(f"\nno value at actual values: {printable(note)}")
+    for text in [*changes_in_words(run["changes"]), *([note] if note else [])]:
+        print(f"\n{text}")
 
 
 def run_value(args: argparse.Namespace, config: Config) -> None:

@@ -84,8 +84,7 @@ def forecast_all(
     backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
     times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
     champions, trouble = read_champions(config, stored)
-    answers: list[Answer] = []
-    to_fit: list[Request] = []
+    answers, to_fit = list[Answer](), list[Request]()
     for data in stored:
         name, problem = data.source.source_id, None
         if not backfill_days:  # which looks at the history of each of its issue times

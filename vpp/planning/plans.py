@@ -14,6 +14,7 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.planning.flexible import Span, site_devices
+from vpp.planning.previous import changes, close_to, read_plan_before
 from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
 from vpp.planning.site_series import forecast_frame
 from vpp.planning.site_state import site_basis
@@ -142,7 +143,8 @@ def plan(
 
     Returns
     -------
-    The row of `schedule_runs`, and `bent_limits` of each way. Its costs are those at forecast
+    The row of `schedule_runs`, `bent_limits` of each way, and `changes` from the plan before, each
+    with its cause. Its costs are those at forecast
     values, energy left at the end valued at one price; no penalty of a limit that bends is in them.
 
     Raises
@@ -153,6 +155,8 @@ def plan(
         logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
     with session(config) as conn:
         basis, frame, problem = plan_problem(conn, config, issue_time, forecaster)
+        before = read_plan_before(conn, config.site.site_id, problem)
+        problem = close_to(problem, before)
         result = solve_or_raise(problem, config.optimization.solver)
         key, valued = run_key(config, "plan", frame.index[0]), valued_plan(problem, result)
         row = run_row(key, basis, problem, result, valued)
@@ -163,7 +167,8 @@ def plan(
         *(result.status, problem.intervals, result.certificate.seconds, result.certificate.kind),
     )
     valued.warn_of_bent_limits()
-    return row | {"bent_limits": valued.bent_limits}
+    told = changes(problem, result.found, before)
+    return row | {"bent_limits": valued.bent_limits, "changes": told}
 
 
 def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float) -> list[dict]:
