@@ -708,3 +708,57 @@ def green_button():
         Case("green_kwh.xml", text, ["--load", "value:kWh:l"], None, "--load value:Wh"),
         Case("green_cut.xml", text[:-30], ["--load", "value:Wh:l"], None, "no whole XML"),
     ]
+
+
+def workbook(rows: list[list[object]]) -> bytes:
+    """A spreadsheet with one sheet; a Timestamp becomes a cell of Excel's days with a date style."""
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        cells = []
+        for place, value in enumerate(row):
+            name = f"{chr(65 + place)}{number}"
+            if isinstance(value, pd.Timestamp):
+                days = (value - pd.Timestamp("1899-12-30")) / pd.Timedelta(days=1)
+                cells.append(f'<c r="{name}" s="1"><v>{days!r}</v></c>')
+            elif isinstance(value, str):
+                cells.append(f'<c r="{name}" t="inlineStr"><is><t>{value}</t></is></c>')
+            else:
+                cells.append(f'<c r="{name}"><v>{value!r}</v></c>')
+        lines.append(f'<row r="{number}">{"".join(cells)}</row>')
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    packages = "http://schemas.openxmlformats.org/package/2006"
+    return zipped(
+        {
+            "[Content_Types].xml": f'{head}<Types xmlns="{packages}/content-types"/>',
+            "_rels/.rels": f'{head}<Relationships xmlns="{packages}/relationships"><Relationship '
+            f'Id="r1" Type="{office}/officeDocument" Target="xl/workbook.xml"/>'
+            "</Relationships>",
+            "xl/_rels/workbook.xml.rels": f"{head}<Relationships "
+            f'xmlns="{packages}/relationships"><Relationship Id="r1" Type="{office}/worksheet" '
+            f'Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{office}/styles" '
+            'Target="styles.xml"/></Relationships>',
+            "xl/workbook.xml": f'{head}<workbook {main} xmlns:r="{office}"><sheets><sheet '
+            'name="Data" sheetId="1" r:id="r1"/></sheets></workbook>',
+            "xl/styles.xml": f'{head}<styleSheet {main}><cellXfs count="2"><xf numFmtId="0"/>'
+            '<xf numFmtId="22"/></cellXfs></styleSheet>',
+            "xl/worksheets/sheet1.xml": f"{head}<worksheet {main}><sheetData>{''.join(lines)}"
+            "</sheetData></worksheet>",
+        }
+    )
+
+
+@shape
+def spreadsheet():
+    s = series("2025-01-06T23:00", 96, 15, 1, 9)
+    s += 0.004  # three decimals in each cell: no thousands
+    local = s.index.tz_convert("Europe/Berlin").tz_localize(None)
+    rows = [["Plant", "East"], [], ["Zeit", "Leistung"], ["", "kW"]]
+    rows += [[t, float(round(v, 3))] for t, v in zip(local, s, strict=True)]
+    return Case(
+        "meter.xlsx",
+        workbook([*rows, ["Summe", 480.0]]),
+        ["--tz", "Europe/Berlin", "--load", "Leistung:kW:l"],
+        {"l": s},
+    )
