@@ -711,7 +711,7 @@ def green_button():
 
 
 def workbook(rows: list[list[object]]) -> bytes:
-    """A spreadsheet with one sheet; a Timestamp becomes a cell of Excel's days with a date style."""
+    """A spreadsheet with one sheet; a Timestamp becomes a day of Excel with a date style."""
     lines = []
     for number, row in enumerate(rows, start=1):
         cells = []
