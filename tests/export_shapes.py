@@ -762,3 +762,17 @@ def spreadsheet():
         ["--tz", "Europe/Berlin", "--load", "Leistung:kW:l"],
         {"l": s},
     )
+
+
+@shape
+def years_of_two_digits_that_stand_first():
+    s = series("2025-01-07T00:00", 48, 60)
+    first = [f"{t:%y-%m-%d %H:%M},{v}" for t, v in s.items()]
+    last = [f"{t:%d-%m-%y %H:%M},{v}" for t, v in series("2025-01-26T00:00", 48, 60).items()]
+    ask = ["--tz", "UTC", "--load", "v:kW:l"]
+    form = ["--time-format", "%y-%m-%d %H:%M"]
+    return [
+        Case("year_first.csv", table("t,v", first), ask, None, "--time-format"),
+        Case("year_first_said.csv", table("t,v", first), [*ask, *form], {"l": s}),
+        Case("year_last.csv", table("t,v", last), ask, {"l": series("2025-01-26T00:00", 48, 60)}),
+    ]
