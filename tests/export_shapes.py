@@ -776,3 +776,14 @@ def years_of_two_digits_that_stand_first():
         Case("year_first_said.csv", table("t,v", first), [*ask, *form], {"l": s}),
         Case("year_last.csv", table("t,v", last), ask, {"l": series("2025-01-26T00:00", 48, 60)}),
     ]
+
+
+@shape
+def shares_are_no_power():
+    s = series("2025-01-07T00:00", 24, 60)
+    rows = [f"{t:%Y-%m-%dT%H:%MZ};{german(v)}" for t, v in s.items()]
+    cells = [f"{row} %" for row in rows]
+    return [
+        Case("share.csv", table("t;Last [%]", rows), ["--load", "Last [%]:kW:l"], None, "share"),
+        Case("share_cells.csv", table("t;v", cells), ["--load", "v:kW:l"], None, "share"),
+    ]

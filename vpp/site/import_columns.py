@@ -166,6 +166,11 @@ def check_unit(column: Column, text: str, where: str, scaled: bool = False) -> s
             f"{column.option} {column.name}: {where} says {text!r}, which is no power; expected "
             "a column of power or energy (--unit-as-said if it is one)"
         )
+    if re.search(r"(^|[\s(\[])%[)\]]?$", text):
+        raise ColumnError(
+            f"{column.option} {column.name}: {where} says {text!r}, which is a share; expected a "
+            f"column in {column.unit} (--unit-as-said if it is one)"
+        )
     stated = unit_of_text(text, column.kind)
     if not stated or stated == column.unit:
         return ""
