@@ -7,11 +7,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q install
 # Linux gets 5 GB of CUDA with the ordinary PyTorch, which serves nobody here
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+IMAGES ?= sink planner models
+ENGINE ?= $(shell command -v podman || echo docker)
+# podman lends the build this machine's authorities, where a company's proxy signs what comes
+BUILD_FLAGS ?= $(if $(findstring podman,$(ENGINE)),--volume /etc/ssl/certs:/etc/ssl/certs:ro)
+
 .DELETE_ON_ERROR:
-.PHONY: help run test lint docs bench mutants schema lock up down clean
+.PHONY: help run test test-kafka lint docs bench mutants schema lock image up down clean
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z.]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z.-]+: .*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/run.done ## set up, then run the whole pipeline
 	$(BIN)/python pipeline.py
@@ -19,9 +24,13 @@ run: $(VENV)/run.done ## set up, then run the whole pipeline
 test: $(VENV)/dev.done ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-kafka: $(VENV)/dev.done ## run the tests of the stream on Apache Kafka, fetched by Maven
+	$(BIN)/python tests/kafka_server.py
+
 lint: $(VENV)/dev.done ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m mypy
 
 docs: $(VENV)/dev.done ## build the pages of docs/ into site/
@@ -39,13 +48,18 @@ schema: $(VENV)/run.done ## write the JSON schema of problem files from the code
 # Without NVIDIA's packages: an ordinary PyTorch names them itself, its CPU build needs none.
 lock: | $(BIN)/python ## renew requirements.lock from the ranges in requirements*.txt
 	$(PIP) uv
-	$(BIN)/python -m uv pip compile requirements-dev.txt --universal --python-version 3.11 -q \
+	$(BIN)/python -m uv pip compile requirements-dev.txt requirements-models.txt --universal --python-version 3.11 -q \
 		--no-annotate --no-header --strip-extras --no-emit-index-url --no-emit-find-links > requirements.lock.new
 	{ echo '# Exact versions for Linux and macOS, Python 3.11 and newer; `make lock` renews them.'; \
 		grep -Ev '^(nvidia-|cuda-|triton=)' requirements.lock.new; } > requirements.lock
 	rm requirements.lock.new
 
+image: ## build the images of Docker: make image IMAGES=sink builds that one only
+	@$(ENGINE) --version >/dev/null || { echo 'no podman and no docker; install one of them' >&2; exit 1; }
+	for image in $(IMAGES); do $(ENGINE) build $(BUILD_FLAGS) --target $$image --tag localhost/vpp-$$image:latest . || exit 1; done
+
 up: .env ## start Kafka and TimescaleDB in Docker, with passwords of their own
+	"$(PYTHON)" deploy/docker/write_secrets.py
 	docker compose up -d --wait
 
 down: ## stop the containers; their volumes stay

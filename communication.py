@@ -1,10 +1,12 @@
 """The stream: CSV files -> Kafka topics -> database, every invalid message to a dead-letter topic.
 
-    python communication.py                   produce every CSV of the data folder, and store all
+    python communication.py                   produce the CSV files of the data folder, store all
+    python communication.py --all             also the lines that were sent and stored before
     python communication.py produce --topic solar-topic --speed 3600
     python communication.py consume           store what arrives, until Ctrl-C or SIGTERM
     python communication.py consume --until-drained
     python communication.py status            lag of each topic, rows stored, dead letters
+    python communication.py status --health   exit code 1 if the sink does not do its work
     python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
 
@@ -28,12 +30,16 @@ from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements
 from vpp.stream.data_set import register_sources
 from vpp.stream.files import count_lines
+from vpp.stream.health import health
 from vpp.stream.kafka import topic_names
+from vpp.stream.metrics import served
 from vpp.stream.producer import produce, produce_aside
 from vpp.stream.replay import list_dead_letters, replay_dead_letters
+from vpp.stream.sent import Ledger
 from vpp.stream.sink import Count, Sink, run_sink
 from vpp.stream.status import outcome_rows, status
 
+ALL = "also the lines of files that were sent before"
 __all__ = [
     "consume",
     "list_dead_letters",
@@ -44,8 +50,13 @@ __all__ = [
 ]
 
 
-def stream(config: Config) -> list[dict]:
-    """Register the sources, produce every CSV of the data folder, and store all of it.
+def stream(config: Config, everything: bool = False) -> list[dict]:
+    """Register the sources, produce the CSV files of the data folder, and store all of it.
+
+    Parameters
+    ----------
+    config : names data folder and servers.
+    everything : also the lines that were sent and stored before.
 
     Returns
     -------
@@ -58,12 +69,21 @@ def stream(config: Config) -> list[dict]:
     StreamError, DatabaseError : there is no file, or a server is away.
     """
     register_sources(config)
-    kinds, produced = list(KINDS), {}
-    began = time.monotonic()
-    with terminal.progress("storing", count_lines(config, kinds)) as advance:
+    kinds, began = list(KINDS), time.monotonic()
+    ledger = Ledger(config, kinds, everything)
+    starts, produced = ledger.starts, dict.fromkeys(ledger.kinds, 0)
+
+    def send() -> None:
+        produced.update(produce_aside(config, kinds, sink.stop.is_set, starts))
+
+    with terminal.progress("storing", count_lines(config, kinds, starts)) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
-        run_sink(sink, lambda: produced.update(produce_aside(config, kinds, sink.stop.is_set)))
-    return summary(config, sink.counts, produced, time.monotonic() - began)
+        run_sink(sink, send)
+    rows = summary(config, sink.counts, produced, time.monotonic() - began)
+    stored = {row["topic"]: row["in_database"] for row in rows}
+    whole = [kind for kind in produced if sink.counts[kind].is_whole]
+    ledger.save(whole, {kind: stored[sink.topics[kind]] for kind in whole})
+    return rows
 
 
 def consume(config: Config, until_drained: bool) -> list[dict]:
@@ -82,7 +102,8 @@ def consume(config: Config, until_drained: bool) -> list[dict]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sink.stop.set())
     began = time.monotonic()
-    run_sink(sink)
+    with served(sink):
+        run_sink(sink)
     rows_of = summary if until_drained else outcome_rows
     return rows_of(config, sink.counts, {}, time.monotonic() - began)
 
@@ -109,6 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of this script."""
     parser = terminal.new_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--all", action="store_true", help=ALL)
+    parser.read_by["--all"] = ()  # produce has its own
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     send_files = commands.add_parser("produce", help="send CSV files to their topics")
     send_files.add_argument(
@@ -121,10 +144,15 @@ def build_parser() -> argparse.ArgumentParser:
     send_files.add_argument(
         "--speed", type=float, metavar="X", help="X times real time (default: as fast as possible)"
     )
+    send_files.add_argument("--all", action="store_true", help=ALL)
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
     look = commands.add_parser("status", help="lag of each topic, rows stored, dead letters")
-    look.add_argument("--partitions", action="store_true", help="a row for each partition")
+    only = look.add_mutually_exclusive_group()
+    only.add_argument("--partitions", action="store_true", help="a row for each partition")
+    only.add_argument(
+        "--health", action="store_true", help="only tell whether the sink does its work"
+    )
     dead = commands.add_parser("dlq", help="dead letters: messages that could not be stored")
     dead.add_argument(
         "action",
@@ -141,19 +169,22 @@ def run(args: argparse.Namespace, config: Config) -> None:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")
         register_sources(config)
         kinds = [kind.name for kind in KINDS.values() if not args.topic or kind.topic in args.topic]
-        with terminal.progress("producing", count_lines(config, kinds)) as advance:
-            sent = produce(config, kinds, args.speed, advance=advance)
+        ledger = Ledger(config, kinds, args.all or bool(args.speed))
+        starts = ledger.starts
+        with terminal.progress("producing", count_lines(config, kinds, starts)) as advance:
+            sent = produce(config, kinds, args.speed, advance=advance, starts=starts)
+        ledger.save(sent)
         rows = [
             {"topic": topic_names(config)[kind], "produced": count} for kind, count in sent.items()
         ]
     elif args.command == "consume":
         rows = consume(config, args.until_drained)
     elif args.command == "status":
-        rows = status(config, args.partitions)
+        rows = [health(config)] if args.health else status(config, args.partitions)
     elif args.command == "dlq":
         rows = list_dead_letters(config) if args.action == "list" else replay_dead_letters(config)
     else:
-        rows = stream(config)
+        rows = stream(config, args.all)
     print_rows(rows, as_json=args.json)
 
 

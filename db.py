@@ -8,6 +8,7 @@ UTC; a time labels the start of its interval. Ranges are `[start, end)`; None le
 
     python db.py                          # the state: server, tables, rows, times, sizes
     python db.py init                     # make or migrate the schema
+    python db.py prune                    # delete old results ([database] results_retention_days)
     python db.py reset --yes              # drop everything and make the schema anew
     python db.py reset --table load --yes # empty one table, and those whose rows hang on it
 """
@@ -54,6 +55,7 @@ from vpp.storage.results import (
     save_schedule,
     upsert_batteries,
 )
+from vpp.storage.retention import prune_results
 from vpp.storage.schema import TABLES, emptied_with, empty_table, reset
 from vpp.storage.timescale import after_import, is_compressing
 
@@ -105,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("init", help="make or migrate the schema")
+    commands.add_parser("prune", help="delete results older than results_retention_days")
     again = commands.add_parser("reset", help="drop everything and make the schema anew")
     again.add_argument(
         "--table",
@@ -133,6 +136,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
                 log.info("emptied: %s", emptied_with(args.table))
             else:
                 reset(conn)
+        if args.command == "prune":
+            prune_results(conn, config.database.results_retention_days)
         rows = table_rows(conn)
         print_rows(rows, None if args.json else server_name(conn), as_json=args.json)
     return 0

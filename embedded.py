@@ -9,8 +9,8 @@ topics. Linux only.
     python embedded.py status
 
 Reads and writes `<state_dir>/embedded` (0700): `lock`, `servers.json`, `servers.log` and, for an
-ordinary user, PostgreSQL's data and log. As root PostgreSQL runs as the user nobody, who cannot
-reach that folder: its files then lie in `/var/lib/vpp/<hash of state_dir>` (0700, nobody's) with a
+ordinary user, PostgreSQL's data and log. As root PostgreSQL runs as the user vpp-postgres, who
+cannot reach that folder: its files then lie in `/var/lib/vpp/<hash of state_dir>` (0700) with a
 copy of the binaries; `status` shows where.
 
 Locks that the processes hold tell which of them run, never a process id in a file: the daemon

@@ -18,7 +18,7 @@ positive where it is paid."""
 import argparse
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,9 +26,13 @@ from psycopg2.extensions import connection
 
 from forecast_and_save import forecast_all
 from vpp.planning import plans
+from vpp.planning.flexible import device_lines
 from vpp.planning.past import roll_past
+from vpp.planning.plans import cost_rows, plan_rows
+from vpp.planning.settlements import settle_past
 from vpp.planning.valuation import value_plan
 from vpp.runtime import terminal
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
@@ -41,7 +45,7 @@ from vpp.storage.connection import DataGapError, session
 from vpp.storage.currency import check_current
 from vpp.storage.results import read_schedule
 
-__all__ = ["plan", "plan_problem", "value_plan"]
+__all__ = ["cost_rows", "plan", "plan_problem", "plan_rows", "value_plan"]
 
 logger = logging.getLogger("optimization")
 
@@ -56,37 +60,6 @@ def plan_problem(
 ) -> tuple[PlanBasis, pd.DataFrame, Problem]:
     """`vpp.planning.plans.plan_problem`; forecasts that are missing are made first."""
     return plans.plan_problem(conn, config, issue_time, forecast_all)
-
-
-def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float) -> list[dict]:
-    """The plan as rows to print; battery and grid power are positive where they take and import."""
-    powers = states.groupby(level=0)[["energy_kwh", "charge_kw", "discharge_kw"]].sum()
-    totals = powers.reindex(schedule.index, fill_value=0.0)
-    return [
-        {
-            "time": row.Index,
-            "price": row.import_price_eur_per_mwh,
-            "load_kw": row.load_kw,
-            "renewables_kw": row.renewables_kw,
-            "battery_kw": total.charge_kw - total.discharge_kw,
-            "soc": total.energy_kwh / capacity_kwh if capacity_kwh else None,
-            "grid_kw": row.grid_import_kw - row.grid_export_kw,
-            "reason": row.reason,
-        }
-        for row, total in zip(schedule.itertuples(), totals.itertuples(), strict=True)
-    ]
-
-
-def cost_rows(run: Mapping, actual: Mapping | None) -> list[dict]:
-    """The cost of a plan beside its alternatives, at forecast and at actual values if known."""
-    ways = ("no_battery", "rule", "plan")
-    expected = (run["cost_no_battery_eur"], run["cost_rule_eur"], run["cost_eur"])
-    rows = [{"cost at": "forecast values"} | dict(zip(ways, expected, strict=True))]
-    if actual is not None:
-        ways += ("perfect_foresight", "captured_share")
-        rows.append({"cost at": "actual values"} | {name: actual[name] for name in ways})
-    names = ("cost at", *ways)
-    return [{name.replace("_", " "): row.get(name) for name in names} for row in rows]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,23 +94,44 @@ def add_backtest_options(past: argparse.ArgumentParser) -> None:
     whole, about = terminal.whole, "the last N days of the data"
     past.add_argument("--days", type=whole, required=True, metavar="N", help=about)
     often, about = past.add_mutually_exclusive_group(), "hours carried out of each plan (default 1)"
-    often.add_argument("--every-h", type=whole, default=1, metavar="H", help=about)
+    often.add_argument("--every-h", type=whole, metavar="H", help=about)
     about = "plan whole local days at this time the day before"
     often.add_argument("--issue-local", type=terminal.local_time, metavar="HH:MM", help=about)
     about = "hours planned ahead (default: 36)"
-    past.add_argument("--horizon-h", type=whole, default=36, metavar="H", help=about)
+    past.add_argument("--horizon-h", type=whole, metavar="H", help=about)
     about = "step of the plans (default: the finest of the sources)"
     past.add_argument("--step-min", type=whole, metavar="M", help=about)
     about = "also the shares without this local day"
     past.add_argument("--without-day", type=terminal.local_day, metavar="DATE", help=about)
+    about = "one price for all, or a day-ahead position and its deviations (default: one)"
+    past.add_argument("--settlement", choices=("one", "two"), default="one", help=about)
+    about = "market source of the price of deviations, for --settlement two"
+    past.add_argument("--deviation-prices", metavar="ID", help=about)
+
+
+def check_settlement(args: argparse.Namespace) -> None:
+    """Refuse options that the chosen settlement does not read, and those that it lacks."""
+    two, given = args.settlement == "two", args.deviation_prices is not None
+    if two != given:
+        known = "--deviation-prices ID" if two else "--settlement two"
+        lacking = "--settlement two" if two else "--deviation-prices"
+        raise ConfigError(f"{lacking}: expected {known} beside it")
+    rolling = {"--every-h": args.every_h, "--horizon-h": args.horizon_h}
+    rolling |= {"--issue-local": args.issue_local, "--without-day": args.without_day}
+    unread = [flag for flag, value in rolling.items() if value is not None]
+    if two and unread:
+        raise ConfigError(f"{unread[0]}: --settlement two plans whole local days; leave it out")
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> None:
     """Solve a problem file and write the result file."""
     problem = read_problem(args.input)
     check_writable(args.output, "--output")
+    from vpp.schedule.hints import hints
     from vpp.schedule.solver import solve
 
+    for hint in hints(problem):
+        logger.warning("%s: %s; planned as it is", args.input, hint)
     result = solve(problem, config.optimization.solver)
     text = json.dumps(result_json(problem, result), indent=1, allow_nan=False)
     with replacing_file(args.output, "--output") as partial:
@@ -162,6 +156,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     run = plan(config, args.issue_time)
     with session(config) as conn:
         _, schedule, states = read_schedule(conn, run["run_id"])
+        devices = device_lines(conn, run["run_id"])
     rows = plan_rows(schedule, states, sum(battery.capacity_kwh for battery in config.batteries))
     actual = note = None
     try:
@@ -169,7 +164,8 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     except DataGapError as error:
         note = str(error)
     if args.json:
-        print(json_text({"run": run, "value": actual, "schedule": rows}))
+        told = {"run": run, "value": actual, "schedule": rows, "devices": devices}
+        print(json_text(told))
         return
     found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
     print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
@@ -187,9 +183,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
 def run_value(args: argparse.Namespace, config: Config) -> None:
     """Value a stored plan and print what it costs."""
     value = value_plan(config, args.run_id)
-    bent = value["bent_limits"]
-    if not args.json:
-        del value["bent_limits"]
+    bent = value["bent_limits"] if args.json else value.pop("bent_limits")
     print_rows([value], f"{config.tariff.currency} at actual values", args.json)
     if any(bent.values()) and not args.json:
         print(bent_in_words(bent))
@@ -197,11 +191,17 @@ def run_value(args: argparse.Namespace, config: Config) -> None:
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:
     """Roll over the past and print what each way costs."""
-    often = (args.days, args.every_h, args.horizon_h, args.step_min)
+    check_settlement(args)
+    money = f"{config.tariff.currency} at actual values"
+    if args.settlement == "two":
+        rows = settle_past(config, args.days, args.deviation_prices, args.step_min)
+        print_rows(rows, f"two settlements, {args.days} local days, {money}", args.json)
+        return
+    horizon_h = args.horizon_h or 36
+    often = (args.days, args.every_h or 1, horizon_h, args.step_min)
     rows = roll_past(config, *often, args.without_day, args.issue_local)
-    span = f"{args.days} days, {args.horizon_h} h ahead"
-    money = config.tariff.currency
-    print_rows(rows, f"rolling horizon, {span}, {money} at actual values", args.json)
+    span = f"{args.days} days, {horizon_h} h ahead"
+    print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> None:

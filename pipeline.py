@@ -84,7 +84,7 @@ def run_stages(config: Config, generate: bool) -> dict:
         with stage(stages, "generate"):
             generate_files(config, config.paths.data_dir)
     with stage(stages, "stream"):
-        rows = communication.stream(config)
+        rows = communication.stream(config, everything=True)
         check_stored(config, rows)
     issue_time = data_end_now(config) - pd.Timedelta(hours=HELD_BACK_H)
     with stage(stages, "train"):

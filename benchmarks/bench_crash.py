@@ -1,11 +1,14 @@
 """Kill -9 in the middle of the stream, round after round; then count rows and dead letters.
 
     python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5]
-                                     [--pair 5] [--poison 1]
+                                     [--pair 5] [--host 5] [--power 5] [--stop 2] [--disk 5]
+                                     [--slots 5] [--poison 1] [--fuzz 1]
 
 Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py
-produce` killed and run again; one of two sinks killed; and without a kill, 100,000 messages of
-which 1,000 are bad in all ways of `POISON`, each to be dead-lettered with its reason. Each prints
+produce` killed and run again; one of two sinks killed; the broker's host killed; everything killed
+at once; one of two sinks stopped for a minute; a database without room on its disk, or without a
+free connection; and without a kill, 100,000 messages of which 1,000 are bad in all ways of
+`POISON`, each to be dead-lettered with its reason, and 200,000 random ones (fuzz.py). Each prints
 its seed. After each, the rows must be the distinct keys with their newest values, and the dead
 letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder;
 exit 1 if a round fails.
@@ -28,11 +31,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import psycopg2
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 import db
 import embedded
+from benchmarks import fuzz
 from sources import Source, write_sources
 from vpp.runtime.config import load_config
 from vpp.runtime.settings import EMBEDDED, Config
@@ -110,6 +115,7 @@ class Round:
         # topic, partition, offset -> part of the reason
         self.invalid: dict[tuple[str, int, int], str] = {}
         self.sequence = 0
+        self.log: list[tuple] = []  # of `send`, as `produce` takes them
         self.processes: list[subprocess.Popen] = []
         with db.session(config) as conn:
             db.upsert_sources(conn, SOURCES)
@@ -137,7 +143,8 @@ class Round:
             message, part, row = json.dumps(record).encode(), None, (kind, name, hour, value)
             if self.random.random() < 0.02:
                 message, part, row = self.random.choice(spoilt(message)), "", None
-            self.produce(kind, message, name, part, sent, row)
+            self.log.append((kind, message, name, part, sent, row))
+            self.produce(*self.log[-1])
         assert self.producer.flush(30) == 0
 
     def produce(
@@ -175,6 +182,30 @@ class Round:
             except BufferError:
                 self.producer.poll(0.01)
         self.producer.poll(0)
+
+    def send_again(self) -> None:
+        """All messages of `send` so far, each with the time at which it was sent first."""
+        for message in list(self.log):
+            self.sequence += 1
+            self.produce(*message)
+        assert self.producer.flush(30) == 0
+
+    def wait_for_all(self, seconds: float = 90) -> None:
+        """Wait until there are as many rows as keys, and the group is at the ends of its topics.
+
+        So all dead letters have arrived, too: they do before the offsets of their batch.
+        """
+        until = time.monotonic() + seconds
+        settings, names = kafka.kafka_settings(self.config), kafka.topic_names(self.config)
+        observer = kafka.new_consumer(settings, self.config.kafka.group_id)
+        known = observer.list_topics(timeout=5).topics
+        partitions = {name: sorted(known[name].partitions) for name in names.values()}
+        while self.count_rows() < len(self.newest) or any(
+            item.unread for item in kafka.lags(observer, partitions)
+        ):
+            assert time.monotonic() < until, f"not all is stored in {seconds} s"
+            time.sleep(0.05)
+        kafka.close(observer)
 
     def send_for(self, seconds: float) -> None:
         """Small lots of messages, one after the other."""
@@ -310,6 +341,98 @@ def poison(test: Round, good: int = 99_000, bad: int = 1_000) -> None:
     assert test.producer.flush(60) == 0
 
 
+def stop_sink(test: Round, seconds: float = 60) -> None:
+    """One of two sinks is stopped for a minute, longer than its group waits, and goes on."""
+    running = [test.start_sink() for _ in range(2)]
+    test.send_and_wait(500)
+    running[0].send_signal(signal.SIGSTOP)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        test.send_for(0.3)
+        time.sleep(0.5)
+    running[0].send_signal(signal.SIGCONT)
+    test.send_for(1.0)
+
+
+def kill_host(test: Round) -> None:
+    """The broker's host is killed once all is stored; the embedded broker forgets its messages."""
+    test.start_sink()
+    test.send_and_wait(500)
+    test.wait_for_all()
+    kill_servers(test)
+    test.invalid.clear()  # their dead letters are forgotten with the broker
+    test.send_and_wait(500)
+
+
+def cut_power(test: Round) -> None:
+    """All is killed at a random moment, started again, and the producer sends its data again."""
+    test.start_sink()
+    test.send_and_wait(500)
+    test.send_for(test.random.uniform(0, 1.0))
+    test.processes[0].kill()
+    kill_servers(test)
+    test.start_sink()
+    test.invalid.clear()
+    test.send_again()
+    test.send_and_wait(500)
+
+
+def fill_disk(test: Round) -> None:
+    """The database refuses rows for some seconds as it does on a full disk, by a trigger."""
+    test.start_sink()
+    test.send_and_wait(500)
+    with db.session(test.config) as conn, conn.cursor() as cursor:
+        cursor.execute("""
+            CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE 'could not extend file: No space left on device'
+                USING ERRCODE = 'disk_full'; END $$""")
+        for table in ("renewables", "load", "market_prices"):
+            cursor.execute(
+                f"CREATE TRIGGER disk_full BEFORE INSERT ON {table} "
+                "FOR EACH ROW EXECUTE FUNCTION disk_full()"
+            )
+    test.send_for(test.random.uniform(1, 4))
+    with db.session(test.config) as conn, conn.cursor() as cursor:
+        cursor.execute("DROP FUNCTION disk_full() CASCADE")
+    test.send_for(0.5)
+    test.wait_for_all()
+
+
+def take_slots(test: Round) -> None:
+    """Others have all connections of the database while a sink is started, for some seconds."""
+    url, held = embedded.ensure_running(test.config.paths.state_dir, 60).database_url, []
+    try:
+        while len(held) < 2_000:
+            try:
+                held.append(psycopg2.connect(url))
+            except psycopg2.OperationalError:
+                break
+        test.start_sink()
+        test.send_for(test.random.uniform(1, 4))
+    finally:
+        for conn in held:
+            conn.close()
+    test.wait_for_all()
+
+
+def kill_servers(test: Round) -> None:
+    """The daemon of the embedded servers is killed, and comes back at another address."""
+    state = test.config.paths.state_dir
+    before = embedded.ensure_running(state, 60)
+    os.kill(int(embedded.find_places(state).lock.read_text()), signal.SIGKILL)
+    while embedded.ensure_running(state, 60) == before:
+        time.sleep(0.05)
+    test.connect()
+
+
+def fuzz_all(test: Round, count: int = 200_000) -> None:
+    """Random bytes, keys, headers, times and codecs beside a sink; then nothing is left to do."""
+    print(fuzz.run(test.config, SOURCES, test.random.randrange(10**6), count), flush=True)
+    with db.session(test.config) as conn:
+        db.reset(conn)  # the counts were compared; the round's own messages are none
+        db.upsert_sources(conn, SOURCES)
+
+
 def kill_each(test: Round) -> None:
     """The producer, one of two sinks and PostgreSQL are killed, one after the other."""
     kill_producer(test, sinks=2)
@@ -334,6 +457,21 @@ def postgres_answers(config: Config) -> bool:
     except db.DatabaseError:
         return False
     return True
+
+
+SCENARIOS = {  # flag -> rounds by default, title, function and its arguments
+    "sink": (20, "sink killed", kill_sink, {}),
+    "postgres": (5, "PostgreSQL killed", kill_postgres, {}),
+    "producer": (5, "producer killed", kill_producer, {}),
+    "pair": (5, "one of two sinks killed", kill_sink, {"sinks": 2}),
+    "host": (5, "broker's host killed", kill_host, {}),
+    "power": (5, "power cut", cut_power, {}),
+    "stop": (2, "sink stopped for a minute", stop_sink, {}),
+    "disk": (5, "disk full", fill_disk, {}),
+    "slots": (5, "no free connection", take_slots, {}),
+    "poison": (1, "poison", poison, {}),
+    "fuzz": (1, "fuzz", fuzz_all, {}),
+}
 
 
 def run_round(config: Config, seed: int, scenario, **arguments) -> str:
@@ -383,14 +521,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    for name, count in (("sink", 20), ("postgres", 5), ("producer", 5), ("pair", 5), ("poison", 1)):
+    for name, (count, *_) in SCENARIOS.items():
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
     args = parser.parse_args(argv)
-    plan = [("sink killed", kill_sink, {})] * args.sink
-    plan += [("PostgreSQL killed", kill_postgres, {})] * args.postgres
-    plan += [("producer killed", kill_producer, {})] * args.producer
-    plan += [("one of two sinks killed", kill_sink, {"sinks": 2})] * args.pair
-    plan += [("poison", poison, {})] * args.poison
+    plan = [
+        (title, scenario, arguments)
+        for name, (_, title, scenario, arguments) in SCENARIOS.items()
+        for _ in range(getattr(args, name))
+    ]
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         try:

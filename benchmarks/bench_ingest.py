@@ -2,12 +2,13 @@
 
     python benchmarks/bench_ingest.py [--rows 200000] [--stream-rows 2000000] [--config FILE]
 
-Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit;
-`db.store_measurements`, which spares new rows the upsert; the sink alone on a filled topic, for new
-rows and reading them again; end to end from CSV by one `communication.py`, with the memory of its
-sink, the CPU of all processes together and what others had of the machine meanwhile; and the
-seconds to read a year of ten sources at 15 minutes. Runs on embedded servers in a temporary folder,
-or those of a configuration, whose tables it empties.
+Prints rows/s of: bare COPY into the table; COPY into a temporary table + upsert, the limit, and of
+corrections with and without their revisions; `db.store_measurements`, which spares new rows the
+upsert; the sink alone on a filled topic, for new rows and reading them again; end to end from CSV
+by one `communication.py`, with the memory of its sink, the CPU of all processes together and what
+others had of the machine meanwhile; and the seconds to read a year of ten sources at 15 minutes.
+Runs on embedded servers in a temporary folder, or those of a configuration, whose tables it
+empties.
 """
 
 import argparse
@@ -105,9 +106,11 @@ def bare_copy(config: Config, rows: int, batch: int) -> float:
         return rows / timed(copy)
 
 
-def store(config: Config, rows: int, batch: int, write: Callable) -> float:
-    """Rows/s of a way to write ready columns."""
+def store(config: Config, rows: int, batch: int, write: Callable, more: float = 0.0) -> float:
+    """Rows/s of a way to write ready columns; `more` is added to values and times of sending."""
     columns, source_ids = make_columns(rows), [source.source_id for source in SOURCES]
+    columns["power_kw"] = columns["power_kw"] + more
+    columns["sent_at"] = columns["sent_at"] + int(more * 1000)
     with db.session(config) as conn:
 
         def store() -> None:
@@ -272,6 +275,16 @@ def measure(config: Config, rows: int, stream_rows: int) -> None:
     limit = store(config, rows, batch, upsert)
     show("COPY + upsert (the limit)", limit, f", batches of {batch:,}")
     show("  the same rows again", store(config, rows, batch, upsert))
+    kept = store(config, rows, batch, upsert, 1.0)
+    with db.session(config) as conn:
+        count = db.count_rows(conn)["revisions"]
+    show("  other values, each kept", kept, f", {count:,} revisions")
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("TRUNCATE revisions")
+    bulk.KEEP, keep = "", bulk.KEEP
+    bare = store(config, rows, batch, upsert, 2.0)
+    bulk.KEEP = keep
+    show("  other values, none kept", bare, f", revisions cost {bare / kept - 1:.0%} more time")
     empty()
     show("store_measurements", store(config, rows, batch, db.store_measurements))
     held = fill(config, rows)

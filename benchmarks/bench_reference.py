@@ -55,7 +55,7 @@ def main() -> int:
         if found:
             wrong += 1
             counts.update(f"{kind}, wrong" for kind in KINDS if raw.get(kind))
-            print(f"seed {seed}: {'; '.join(found[:3])}", flush=True)
+            print(f"seed {seed}: {found[0][:200]}", flush=True)
             if args.keep:
                 args.keep.mkdir(parents=True, exist_ok=True)
                 text = json.dumps({"seed": seed, "faults": found, "problem": raw}, indent=1)

@@ -28,20 +28,24 @@ KINDS = {
     str: "text",
     date: "date",
     Path: "path",
-    tuple: "names",
+    tuple: "list",
 }
 
 
 def read_comments(path: Path) -> dict[str, dict[str, str]]:
-    """The comment lines above each section and key of config.ini: {section: {key or "": text}}."""
+    """The comment lines above each section and key of config.ini: {section: {key or "": text}}.
+
+    Sections that are commented out count, too; their own comments begin with two signs.
+    """
     found: dict[str, dict[str, str]] = {}
     section, lines = "", []
     for line in path.read_text(encoding="utf-8").splitlines():
+        line = re.sub(r"^#(?=[#\[]|\w+ =)", "", line)  # as if it were not commented out
         if line.startswith("#"):
             lines.append(line[1:].strip())
             continue
         if line.startswith("["):
-            section = re.sub(r"\[battery:.*\]", "battery:NAME", line).strip("[]")
+            section = re.sub(r":.*\]", ":NAME", line).strip("[]")
             found[section] = {"": " ".join(lines)}
         elif "=" in line and section:
             found[section][line.partition("=")[0].strip()] = " ".join(lines)
@@ -93,11 +97,13 @@ def configuration_tables(path: Path = ROOT / "config.ini") -> str:
     comments = read_comments(path)
     variables = {place: name for name, place in config.ENVIRONMENT.items()}
     text = []
-    for section, cls in (config.SECTIONS | {"battery:NAME": config.BatteryParameters}).items():
+    named = {f"{word}:NAME": cls for word, (_, cls, _) in config.NAMED.items()}
+    names = {name for *_, name in config.NAMED.values()}
+    for section, cls in (config.SECTIONS | named).items():
         text += [f"## `[{section}]`", "", comments.get(section, {}).get("", ""), ""]
         text += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
         for item in dataclasses.fields(cls):
-            if item.name == "battery_id":
+            if item.name in names:
                 continue
             meaning = comments.get(section, {}).get(item.name)
             if not meaning:

@@ -60,9 +60,15 @@ def faults(raw: dict) -> list[str]:
     ):
         if abs(got - want) > ENERGY_KWH + MONEY * want:
             found.append(f"{kind} {got:.8g} for {want:.8g}")
-    want = expected["objective_eur"]
-    if abs(file["objective_eur"] - want) > MONEY * max(1.0, abs(want)):
-        found.append(f"objective_eur {file['objective_eur']:.9g} for {want:.9g}")
+    want, got = expected["objective_eur"], file["objective_eur"]
+    tolerance = MONEY * max(1.0, abs(want))
+    if got < want - tolerance and not found:
+        # a class held so tightly hides solutions from a mixed-integer solver: what the replay finds
+        # right is right if no solution of a little more slack costs less
+        looser = reference.solve(raw, held=reference.HELD[-1:])
+        want = max(got, looser["objective_eur"])
+    if abs(got - want) > tolerance:
+        found.append(f"objective_eur {got:.9g} for {want:.9g}")
     bound = file["certificate"]["bound_eur"]
     if bound > want + 2 * MONEY * max(1.0, abs(want)):
         found.append(f"bound_eur {bound:.9g} above {want:.9g}")

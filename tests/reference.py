@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass, field
 
 import reference_devices as devices
-from reference_programme import BOUND, GRID, Expression, Programme
+from reference_programme import GRID, Expression, Programme
 
 # By how much a class may exceed its least value [kWh] for the solver's rounding, the first that it
-# needs: what is left to one class the next ones turn into energy and money.
+# lets pass: what is left to one class the next ones turn into energy and money.
 HELD = (1e-10, 1e-9, 1e-8, 1e-7)
 LIMIT_NAMES = ("import_limit_kw", "export_limit_kw")
 
@@ -54,17 +54,19 @@ class Side:
         self.bends[kind].plus(over, factor)
 
 
-def solve(problem: dict) -> dict:
-    """Least violations, money and throughput of a problem file.
+def solve(problem: dict, calm: bool = False, held: tuple = HELD) -> dict:
+    """Least violations and money of a problem file.
 
     Parameters
     ----------
     problem : the content of the file.
+    calm : whether to look for the least throughput, too.
+    held : slacks of a class that is held, tried in their order [kWh].
 
     Returns
     -------
     `violations` [kWh, kWh h, kWh] over grid limits, outside bounds and missing to targets,
-    `objective_eur`, and the least `throughput_kwh` at that money.
+    `objective_eur`, and where asked for the least `throughput_kwh` at that money.
     """
     programme, times = Programme(), devices.clock(problem)
     scenarios = problem.get("scenarios") or [{"probability": 1.0}]
@@ -84,7 +86,7 @@ def solve(problem: dict) -> dict:
     chances = [scenario["probability"] for scenario in scenarios]
     bends = [_expected(chances, [side.bends[kind] for side in sides]) for kind in range(3)]
     throughput = _expected(chances, [side.throughput for side in sides])
-    return _in_order(programme, bends, money, throughput)
+    return _in_order(programme, bends, money, throughput if calm else None, held)
 
 
 def _expected(chances: list, expressions: list) -> Expression:
@@ -94,37 +96,40 @@ def _expected(chances: list, expressions: list) -> Expression:
     return total
 
 
-def _in_order(programme, bends, money, throughput) -> dict:
+def _in_order(programme, bends, money, throughput, slacks) -> dict:
     """Violations class by class, then money, then throughput; each held for the next."""
     rows = len(programme.rows)
     for bend in bends:
         programme.most(bend, 0.0)
-    found, least = programme.least(money), [0.0, 0.0, 0.0]
-    if found is None:
-        del programme.rows[rows:]
-        least[GRID], _ = programme.least(bends[GRID])
-        for kind, goal in enumerate((*bends[BOUND:], money)):
-            found = _held(programme, bends[kind], least[kind], goal)
-            if kind + 1 < len(bends):
-                least[kind + 1] = found[0]
-    programme.most(money, found[0] + 1e-7 * max(1.0, abs(found[0])))
-    moved = programme.least(throughput)
-    return {
-        "violations": [max(0.0, value) for value in least],
-        "objective_eur": found[0],
-        "throughput_kwh": moved[0],
-    }
+    found = programme.least(money)
+    if found is not None:
+        values = [0.0, 0.0, 0.0, found[0]]
+    else:
+        for slack in slacks:
+            del programme.rows[rows:]
+            values = _held(programme, (*bends, money), slack)
+            if values is not None:
+                break
+        else:
+            raise ArithmeticError(f"classes cannot be held within {slacks}")
+    result = {"violations": [max(0.0, x) for x in values[:3]], "objective_eur": values[3]}
+    if throughput is not None:
+        programme.most(money, values[3] + 1e-7 * max(1.0, abs(values[3])))
+        result["throughput_kwh"], _ = programme.least(throughput)
+    return result
 
 
-def _held(programme, bend, least: float, goal) -> tuple:
-    """The next goal's optimum with a class held at its least value."""
-    for slack in HELD:
-        programme.most(bend, least + slack)
+def _held(programme, goals, slack: float) -> list | None:
+    """The least of each goal with those before it held; None where rounding lets nothing fit."""
+    values = []
+    for goal in goals:
         found = programme.least(goal)
-        if found is not None:
-            return found
-        programme.rows.pop()
-    raise ArithmeticError(f"a class cannot be held at {least}")
+        if found is None:
+            return None
+        values.append(found[0])
+        programme.most(goal, found[0] + slack)
+    programme.rows.pop()  # money is held with a slack of its own
+    return values
 
 
 def _position(programme, problem: dict, count: int) -> list:

@@ -96,13 +96,18 @@ class Programme:
             "mip_feasibility_tolerance": 1e-9,
         }.items():
             solver.setOptionValue(name, value)
-        solver.passModel(lp)
-        solver.run()
-        status = solver.getModelStatus()
-        if status in (
+        infeasible = (
             highspy.HighsModelStatus.kInfeasible,
             highspy.HighsModelStatus.kUnboundedOrInfeasible,
-        ):
+        )
+        for presolve in ("on", "off"):  # presolve at times cuts off all of a thin programme
+            solver.setOptionValue("presolve", presolve)
+            solver.passModel(lp)
+            solver.run()
+            status = solver.getModelStatus()
+            if status not in infeasible:
+                break
+        if status in infeasible:
             return None
         if status != highspy.HighsModelStatus.kOptimal:
             raise ArithmeticError(f"HiGHS ends with {status.name}")

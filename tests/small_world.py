@@ -4,6 +4,7 @@
 """
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import db
 import forecasting
 from sources import Source
 from vpp.champions import registry
+from vpp.champions.training import keep_digest
 from vpp.forecast.known import known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.site.kinds import KINDS
@@ -98,5 +100,6 @@ def crown(config, source: Source, model: str, issue_time=END, **parameters):
         known_at(data, issue_time)
     )
     with mlflow.start_run():
-        registry.register(client, data, fitted, {})
+        keep = partial(keep_digest, config, source.source_id)
+        registry.register(client, data, fitted, {}, keep)
     return fitted

@@ -1,7 +1,12 @@
 #!/bin/sh
 # Runs once, when the database's volume is new: the scripts' role owns just its schema, Grafana's role only reads it.
-# docker-compose.yml hands over POSTGRES_USER, POSTGRES_DB, VPP_APP_PASSWORD and VPP_READ_PASSWORD.
+# docker-compose.yml hands over POSTGRES_USER, POSTGRES_DB, and in files VPP_APP_PASSWORD and VPP_READ_PASSWORD.
 set -e
+if [ -n "$VPP_APP_PASSWORD_FILE" ]; then VPP_APP_PASSWORD=$(cat "$VPP_APP_PASSWORD_FILE"); fi
+if [ -n "$VPP_READ_PASSWORD_FILE" ]; then VPP_READ_PASSWORD=$(cat "$VPP_READ_PASSWORD_FILE"); fi
+: "${VPP_APP_PASSWORD:?expected a password in it, or in the file of VPP_APP_PASSWORD_FILE}"
+: "${VPP_READ_PASSWORD:?expected a password in it, or in the file of VPP_READ_PASSWORD_FILE}"
+export VPP_APP_PASSWORD VPP_READ_PASSWORD
 psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" <<'SQL'
 \getenv app_password VPP_APP_PASSWORD
 \getenv read_password VPP_READ_PASSWORD

@@ -44,21 +44,35 @@ ACTUALS = " UNION ALL ".join(
         ("market_prices", "price_eur_per_mwh"),
     )
 )
+# Runs that may reach into the chosen time: a forecast or plan covers 14 days at most. Their rows
+# are found by run and time, so that a panel touches no others, however many there are; OFFSET 0
+# keeps the server from reading a whole table instead where it takes that for cheaper.
+REACHING = (
+    "issue_time BETWEEN CAST($__timeFrom() AS timestamptz) - interval '14 days'"
+    " AND CAST($__timeTo() AS timestamptz)"
+)
+FORECAST_RUNS = f"SELECT * FROM forecast_runs WHERE {SOURCES} AND {REACHING}"
+FORECAST_ROWS = """
+    LATERAL (SELECT * FROM forecasts WHERE forecasts.run_id = runs.run_id
+    AND $__timeFilter(valid_time) OFFSET 0) AS rows ON true"""
+PLANS = f"SELECT * FROM schedule_runs WHERE kind = 'plan' AND {REACHING}"
 # forecasts of the chosen sources beside what came, of every run that was used or backtested; a
 # published price is no forecast
 JUDGED = f"""
-    SELECT source_id, valid_time, issue_time, forecasts.value, q05, q10, q90, q95,
+    SELECT source_id, valid_time, issue_time, rows.value, q05, q10, q90, q95,
     actuals.value AS actual
-    FROM forecasts JOIN forecast_runs USING (run_id) JOIN ({ACTUALS}) AS actuals USING (source_id)
+    FROM ({FORECAST_RUNS}) AS runs JOIN {FORECAST_ROWS}
+    JOIN ({ACTUALS}) AS actuals USING (source_id)
     WHERE actuals.time = valid_time AND NOT published
     AND role IN ('champion', 'fallback', 'backtest')"""
 # the newest plan of each interval: its schedule, its run, and the length of its intervals
-PLANNED = """
-    SELECT DISTINCT ON (time) schedules.*, issue_time, step FROM schedules
-    JOIN schedule_runs USING (run_id)
-    JOIN (SELECT run_id, (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step
-    FROM schedules GROUP BY run_id) AS lengths USING (run_id)
-    WHERE kind = 'plan' AND $__timeFilter(time) ORDER BY time, issue_time DESC, created_at DESC"""
+PLANNED = f"""
+    SELECT DISTINCT ON (time) rows.*, issue_time, step FROM ({PLANS}) AS plans
+    JOIN LATERAL (SELECT * FROM schedules WHERE schedules.run_id = plans.run_id
+    AND $__timeFilter(time) OFFSET 0) AS rows ON true
+    JOIN LATERAL (SELECT (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step
+    FROM schedules AS whole WHERE whole.run_id = plans.run_id) AS lengths ON true
+    ORDER BY time, issue_time DESC, created_at DESC"""
 NEWEST_PLAN = (
     "(SELECT run_id FROM schedule_runs WHERE kind = 'plan'"
     " ORDER BY issue_time DESC, created_at DESC LIMIT 1)"
@@ -199,8 +213,10 @@ def newest_data(dashboard: Dashboard) -> None:
         """SELECT max(time) AS "newest",
             (extract(epoch FROM max(time) - interval '7 days') * 1000)::bigint AS begins,
            (extract(epoch FROM max(time) + interval '2 days') * 1000)::bigint AS ends
-           FROM (SELECT max(time) AS time FROM renewables
-           UNION ALL SELECT max(time) FROM load) AS times""",
+           FROM sources, LATERAL ((SELECT time FROM renewables
+           WHERE renewables.source_id = sources.source_id ORDER BY time DESC LIMIT 1)
+           UNION ALL (SELECT time FROM load
+           WHERE load.source_id = sources.source_id ORDER BY time DESC LIMIT 1)) AS times""",
         unit="dateTimeAsIso",
         description="Click it for the last week of data and the two days after.",
         options={
@@ -263,7 +279,10 @@ def operations() -> Dashboard:
         f"""SELECT {BIN.format("time")} AS time, avg(net_kw) AS "without battery" FROM (
             SELECT time, sum(power_kw) AS net_kw FROM (
             SELECT time, power_kw FROM load WHERE $__timeFilter(time)
-            UNION ALL SELECT time, -power_kw FROM renewables WHERE $__timeFilter(time)) AS signed
+            AND source_id IN (SELECT source_id FROM sources WHERE kind = 'load')
+            UNION ALL SELECT time, -power_kw FROM renewables WHERE $__timeFilter(time)
+            AND source_id IN (SELECT source_id FROM sources WHERE kind IN ('solar', 'wind'))
+            ) AS signed
             GROUP BY time
             ) AS sums GROUP BY 1 ORDER BY 1""",
         f"""SELECT {BIN.format("time")} AS time, avg(grid_import_kw - grid_export_kw) AS planned
@@ -283,13 +302,16 @@ def operations() -> Dashboard:
         "timeseries",
         12,
         8,
-        f"""SELECT DISTINCT ON (battery_states.time, battery_id) battery_states.time,
-            battery_id || ' (' || battery_states.kind || ')' AS metric, soc FROM battery_states
-            LEFT JOIN schedule_runs USING (run_id)
-            WHERE $__timeFilter(battery_states.time) AND {BATTERIES}
-            AND coalesce(schedule_runs.kind, 'plan') = 'plan'
-            ORDER BY battery_states.time, battery_id, battery_states.kind <> 'planned' DESC,
-            issue_time DESC, created_at DESC""",
+        f"""SELECT DISTINCT ON (time, battery_id) time,
+            battery_id || ' (' || kind || ')' AS metric, soc FROM (
+            SELECT time, battery_id, kind, soc, NULL::timestamptz AS issue_time,
+            NULL::timestamptz AS created_at FROM battery_states
+            WHERE kind <> 'planned' AND $__timeFilter(time) AND {BATTERIES}
+            UNION ALL SELECT time, battery_id, rows.kind, soc, issue_time, created_at
+            FROM ({PLANS}) AS plans JOIN LATERAL (SELECT * FROM battery_states
+            WHERE battery_states.run_id = plans.run_id AND $__timeFilter(time)
+            AND {BATTERIES} OFFSET 0) AS rows ON true) AS states
+            ORDER BY time, battery_id, kind <> 'planned' DESC, issue_time DESC, created_at DESC""",
         unit="percentunit",
         limits={"min": 0, "max": 1},
         fields={"fillOpacity": 10},
@@ -318,9 +340,10 @@ def operations() -> Dashboard:
             discharge_kw AS "discharge", grid_import_kw AS "import",
             grid_export_kw AS "export",
             curtailed_kw AS "curtailed", reason FROM schedules
-            LEFT JOIN (SELECT run_id, time, sum(charge_kw) AS charge_kw,
+            LEFT JOIN LATERAL (SELECT sum(charge_kw) AS charge_kw,
             sum(discharge_kw) AS discharge_kw FROM battery_states
-            WHERE {BATTERIES} GROUP BY run_id, time) AS powers USING (run_id, time)
+            WHERE battery_states.run_id = schedules.run_id
+            AND battery_states.time = schedules.time AND {BATTERIES}) AS powers ON true
             WHERE run_id = {NEWEST_PLAN} ORDER BY time""",
         unit="kwatt",
         overrides=[in_unit("price", "suffix: EUR/MWh"), in_unit("reason", "string", width=420)],
@@ -364,8 +387,8 @@ def forecasts() -> Dashboard:
         9,
         f"""SELECT DISTINCT ON (valid_time) valid_time AS time, q05, q10, q25, value AS forecast,
             q75, q90, q95
-            FROM forecasts JOIN forecast_runs USING (run_id)
-            WHERE $__timeFilter(valid_time) AND {SOURCES} AND role IN ('champion', 'fallback')
+            FROM ({FORECAST_RUNS}) AS runs JOIN {FORECAST_ROWS}
+            WHERE role IN ('champion', 'fallback')
             ORDER BY valid_time, issue_time DESC, created_at DESC""",
         f"SELECT {BIN.format('time')} AS time, avg(value) AS actual FROM ({ACTUALS}) AS actuals "
         "GROUP BY 1 ORDER BY 1",
@@ -420,7 +443,12 @@ def stream() -> Dashboard:
         for table in tables
     )
     newest = " UNION ALL ".join(
-        f"SELECT max(sent_at) AS sent_at, count(*) AS stored FROM {table} WHERE {SOURCES}"
+        f"(SELECT sent_at FROM {table} WHERE {table}.source_id = s.source_id "
+        f"ORDER BY {'issue_time' if 'forecasts' in table else 'time'} DESC LIMIT 1)"
+        for table in tables
+    )
+    counted = " UNION ALL ".join(
+        f"SELECT count(*) AS stored FROM {table} WHERE $__timeFilter(sent_at) AND {SOURCES}"
         for table in tables
     )
     board.add(
@@ -428,26 +456,28 @@ def stream() -> Dashboard:
         "stat",
         8,
         4,
-        f"SELECT max(sent_at) AS sent_at FROM ({newest}) AS tables",
+        f"SELECT max(sent_at) AS sent_at FROM sources AS s, LATERAL ({newest}) AS newest "
+        f"WHERE s.{SOURCES}",
         unit="dateTimeFromNow",
         options={
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
             "graphMode": "none",
             "colorMode": "none",
         },
-        description="When the newest stored message was sent.",
+        description="When the message of the newest interval of any source was sent.",
     )
     board.add(
         "Rows stored",
         "stat",
         8,
         4,
-        f"SELECT sum(stored) AS stored FROM ({newest}) AS tables",
+        f"SELECT sum(stored) AS stored FROM ({counted}) AS tables",
         options={
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
             "graphMode": "none",
             "colorMode": "none",
         },
+        description="Whose messages were sent in the chosen time.",
     )
     board.add(
         "Rows stored per second",
@@ -479,7 +509,8 @@ def stream() -> Dashboard:
         description="Messages that were not stored; python communication.py dlq list tells why.",
     )
     latest = " UNION ALL ".join(
-        f"(SELECT time, sent_at FROM {table} WHERE {table}.source_id = s.source_id)"
+        f"(SELECT time, sent_at FROM {table} WHERE {table}.source_id = s.source_id "
+        "ORDER BY time DESC LIMIT 1)"
         for table in tables[:4]
     )
     board.add(

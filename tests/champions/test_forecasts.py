@@ -1,6 +1,8 @@
+import pickle
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -113,6 +115,43 @@ def test_a_champion_that_cannot_be_loaded_is_replaced_and_named(world, quick_sta
     (row,) = forecast_all(world)
     assert (row["model"], row["role"]) == ("prophet", "fallback")
     assert "cannot be loaded" in row["note"]
+
+
+class Payload:
+    """A pickle of it writes a file when it is loaded, as one that somebody has put there may."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "run")
+
+
+@pytest.mark.parametrize("change", ["payload", "other model", "no digest"])
+def test_a_champion_that_was_not_registered_so_is_not_opened(
+    world, quick_stand_in, tmp_path, change
+):
+    """Its file was changed in the store, or the database knows nothing of it."""
+    crown(world, LOAD, "daily_naive")
+    [file] = (world.paths.state_dir / "mlartifacts").rglob("model.pkl")
+    if change == "payload":
+        file.write_bytes(pickle.dumps(Payload(tmp_path / "was-run")))
+    elif change == "other model":
+        with db.session(world) as conn, conn.cursor() as cursor:
+            cursor.execute("UPDATE model_digests SET sha256 = repeat('0', 64)")
+    else:
+        with db.session(world) as conn, conn.cursor() as cursor:
+            cursor.execute("DELETE FROM model_digests")
+    (row,) = forecast_all(world)
+    assert not (tmp_path / "was-run").exists()
+    assert (row["model"], row["role"]) == ("prophet", "fallback")
+    expected = "the database has no digest" if change == "no digest" else "is not the one that was"
+    assert expected in row["note"] and "run python train_forecast.py" in row["note"]
+
+
+def test_the_payload_of_these_tests_would_run(tmp_path):
+    pickle.loads(pickle.dumps(Payload(tmp_path / "was-run")))
+    assert (tmp_path / "was-run").read_text() == "run"
 
 
 def test_seasonal_naive_stands_in_for_prophet(world, monkeypatch):

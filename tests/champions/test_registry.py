@@ -1,5 +1,6 @@
 """Champions in MLflow: saved, loaded and served."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -108,13 +109,15 @@ def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, na
     }
     fitted = MODELS[name](horizon_h=24, **parameters).fit(known)
     fitted.calibration = Calibration(np.arange(24.0 * 7).reshape(1, 24, 7))
-    expected = fitted.predict(known, 24)
+    expected, digests = fitted.predict(known, 24), []
     with mlflow.start_run():
-        version = registry.register(model_store, data, fitted, {})
+        version = registry.register(model_store, data, fitted, {}, lambda *new: digests.append(new))
+    [(noted, sha256)] = digests
     champion = registry.read_champion(model_store, source.source_id)
-    assert (champion.model, champion.version) == (name, version)
+    assert (champion.model, champion.version, noted) == (name, version, version)
     assert champion.parameters == fitted.parameters
-    pd.testing.assert_frame_equal(registry.load_champion(champion).predict(known, 24), expected)
+    loaded = registry.load_champion(champion, sha256)
+    pd.testing.assert_frame_equal(loaded.predict(known, 24), expected)
     served = mlflow.pyfunc.load_model(f"models:/vpp-{source.source_id}@champion")
     answer = served.predict(
         model_input(data, END), params={"steps": 24, "issue_time": END.isoformat()}
@@ -127,14 +130,15 @@ def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, na
     pinned = served.metadata.get_output_schema(), registry.requirements(MODELS[name])
     assert pinned[0].input_names()[0] == "valid_time"
     assert all("==" in item for item in pinned[1])
-    store_as_before_the_package(champion)
-    pd.testing.assert_frame_equal(registry.load_champion(champion).predict(known, 24), expected)
+    loaded = registry.load_champion(champion, store_as_before_the_package(champion))
+    pd.testing.assert_frame_equal(loaded.predict(known, 24), expected)
 
 
 def store_as_before_the_package(champion):
     """Rewrite a stored champion as a version whose modules lay side by side has stored it.
 
     Of pickle's second protocol each class is a line with its module and a line with its name.
+    Returns the digest of the file.
     """
     import mlflow
 
@@ -148,6 +152,7 @@ def store_as_before_the_package(champion):
     notes = (folder / "MLmodel").read_text()
     assert "loader_module: vpp.champions.served" in notes
     (folder / "MLmodel").write_text(notes.replace("vpp.champions.served", "model_registry"))
+    return hashlib.sha256(content).hexdigest()
 
 
 def test_a_champion_of_a_module_that_never_was_is_refused_with_the_way_out(model_store):
@@ -158,9 +163,10 @@ def test_a_champion_of_a_module_that_never_was_is_refused_with_the_way_out(model
         registry.register(model_store, data, MODELS["daily_naive"]().fit(known_at(data, END)), {})
     champion = registry.read_champion(model_store, "load-1")
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/vpp-load-1/{champion.version}"))
-    (folder / "data" / "model.pkl").write_bytes(b"cforecast_models\nMagic\n.")
+    content = b"cforecast_models\nMagic\n."
+    (folder / "data" / "model.pkl").write_bytes(content)
     with pytest.raises(registry.ModelNotFoundError, match=r"run python train_forecast\.py$"):
-        registry.load_champion(champion)
+        registry.load_champion(champion, hashlib.sha256(content).hexdigest())
 
 
 def test_a_champion_is_served_in_another_process(model_store, tmp_path):

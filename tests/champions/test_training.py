@@ -10,7 +10,8 @@ from small_world import END, LOAD, MARKET, START, crown, fill, make_store, serie
 
 import db
 import train_forecast
-from vpp.champions import contest, logbook, registry
+from vpp.champions import contest, logbook, registry, requests
+from vpp.champions.forecasts import forecast_all
 from vpp.champions.origins import split_origins
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.naive import DailyNaive
@@ -110,6 +111,27 @@ def test_a_champion_that_stays_is_registered_as_fitted_now(quick_world):
     assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "2", END)
     train_forecast.train(quick_world, END - DAY)  # the past is no reason to go back
     assert registry.read_champion(client, "load-1") == champion
+
+
+@pytest.mark.parametrize("change", ["file", "digest"])
+def test_a_champion_that_was_changed_in_the_store_is_registered_anew(
+    quick_world, change, monkeypatch
+):
+    """The same data, so that it would stay as it is otherwise."""
+    monkeypatch.setattr(requests, "STAND_INS", ("seasonal_naive",))  # a quick one
+    train_forecast.train(quick_world)
+    if change == "file":
+        [file] = (quick_world.paths.state_dir / "mlartifacts").rglob("model.pkl")
+        file.write_bytes(b"another")
+    else:  # as of a champion that an earlier version has registered
+        with db.session(quick_world) as conn, conn.cursor() as cursor:
+            cursor.execute("DELETE FROM model_digests")
+    assert forecast_all(quick_world)[0]["role"] == "fallback"
+    train_forecast.train(quick_world)
+    champion = registry.read_champion(registry.open_store(quick_world), "load-1")
+    assert (champion.model, champion.version) == ("daily_naive", "2")
+    (row,) = forecast_all(quick_world)
+    assert (row["role"], row["version"], row["note"]) == ("champion", "2", "")
 
 
 def test_a_better_challenger_takes_the_alias(quick_world):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pytest_httpserver.httpserver import QueryMatcher
+from small_providers import NAMES, seconds
 
 from vpp.connect import web as asking
 from vpp.connect.answers import Wanted
@@ -45,10 +46,6 @@ class Asked(QueryMatcher):
 
     def get_comparing_values(self, request_query_string):
         return request_query_string, self.pattern
-
-
-def seconds(times):
-    return (times.asi8 // 10**9).tolist()
 
 
 # ---- Energy-Charts --------------------------------------------------------------------------
@@ -261,14 +258,6 @@ def test_pvgis_stamps_inside_the_hour(httpserver):
 
 
 # ---- Open-Meteo -----------------------------------------------------------------------------
-
-NAMES = {
-    "shortwave_radiation": "W/m²",
-    "direct_normal_irradiance": "W/m²",
-    "diffuse_radiation": "W/m²",
-    "temperature_2m": "°C",
-    "wind_speed_10m": "m/s",
-}
 
 
 def serve_open_meteo(httpserver, path, start, days, leads=(None,), missing=()):

@@ -4,7 +4,6 @@ The files are what the code makes.
 """
 
 import importlib.util
-import json
 import re
 
 import numpy as np
@@ -13,17 +12,14 @@ import psycopg2
 import pytest
 import yaml
 from conftest import PROJECT
+from small_dashboards import DASHBOARDS, FOLDER
+from small_dashboards import expand as expand_for
 
 import db
 from sources import Source
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.kinds import KINDS, SERIES_KINDS
 
-FOLDER = PROJECT / "deploy" / "grafana"
-DASHBOARDS = {
-    path.stem: json.loads(path.read_text())
-    for path in sorted((FOLDER / "dashboards").glob("*.json"))
-}
 ISSUE_TIME = pd.Timestamp("2025-03-29T00:00Z")
 HOURS = pd.date_range(ISSUE_TIME - pd.Timedelta("24h"), periods=48, freq="h")
 CAPACITY_KW = {"solar": 1000.0, "wind": 1000.0, "load": 1000.0, "market": None, "weather": None}
@@ -43,6 +39,10 @@ SOURCES = [
     for kind, capacity in CAPACITY_KW.items()
 ]
 BATTERY = BatteryParameters("battery-1", capacity_kwh=200.0)
+
+
+def expand(query: str, board: dict) -> str:
+    return expand_for(query, board, [source.source_id for source in SOURCES])
 
 
 def microseconds(time: pd.Timestamp) -> int:
@@ -154,28 +154,6 @@ def fill(conn) -> None:
     measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
     db.save_battery_states(conn, measured)
     conn.commit()
-
-
-def expand(
-    query: str, board: dict, start: str = "2025-03-28T00:00:00Z", end: str = "2025-03-30T00:00:00Z"
-) -> str:
-    """A query as Grafana sends it: macros and variables replaced."""
-    if board["time"]["from"].startswith("now"):
-        start, end = "now() - interval '1 day'", "now() + interval '1 minute'"
-    else:
-        start, end = f"'{start}'", f"'{end}'"
-    query = re.sub(r"\$__timeFilter\(([\w.]+)\)", rf"\1 BETWEEN {start} AND {end}", query)
-    query = (
-        query.replace("$__timeFrom()", start)
-        .replace("$__timeTo()", end)
-        .replace("$__interval", "30m")
-    )
-    query = query.replace(
-        "${source:sqlstring}", ",".join(f"'{source.source_id}'" for source in SOURCES)
-    )
-    query = query.replace("${battery:sqlstring}", "'battery-1'")
-    assert "$" not in query, query
-    return query
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import configparser
 import dataclasses
 import inspect
+import re
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import pytest
 from vpp.runtime import config, terminal
 from vpp.runtime.config import load_config
 from vpp.runtime.errors import ConfigError
-from vpp.runtime.settings import SECTIONS, BatteryParameters
+from vpp.runtime.flexible_settings import (
+    DeferrableParameters,
+    HeatParameters,
+    VehicleParameters,
+)
+from vpp.runtime.settings import NAMED, SECTIONS, BatteryParameters
 
 
 def write(tmp_path, text):
@@ -25,26 +31,49 @@ def test_the_file_shows_every_key_with_its_default():
             assert getattr(loaded, name) == cls(), name
     assert loaded.batteries == (BatteryParameters("battery-1"),)
     raw = configparser.ConfigParser(interpolation=None)
-    raw.read(config.DEFAULT_PATH)
+    raw.read_string(uncommented())
     for name, cls in SECTIONS.items():
         assert list(raw[name]) == [item.name for item in dataclasses.fields(cls)], name
-    assert {"battery_id", *raw["battery:battery-1"]} == {
-        item.name for item in dataclasses.fields(BatteryParameters)
-    }
+    for section, (_, cls, key) in named_sections(raw).items():
+        assert {key, *raw[section]} == {item.name for item in dataclasses.fields(cls)}
+
+
+def uncommented() -> str:
+    """The text of config.ini with its flexible loads taken out of comments."""
+    text = config.DEFAULT_PATH.read_text(encoding="utf-8")
+    return re.sub(r"^#(?=[#\[]|\w+ =)", "", text, flags=re.MULTILINE)
+
+
+def named_sections(parser: configparser.ConfigParser) -> dict:
+    """Name of a section -> its line of NAMED, one of each kind."""
+    sections = [name for name in parser.sections() if ":" in name]
+    assert [name.partition(":")[0] for name in sections] == list(NAMED)
+    return {name: NAMED[name.partition(":")[0]] for name in sections}
+
+
+def test_flexible_loads_of_the_file_have_their_defaults(tmp_path):
+    loaded = load_config(write(tmp_path, uncommented()), environment={})
+    assert loaded.vehicles == (VehicleParameters("car"),)
+    assert loaded.deferrable_loads == (DeferrableParameters("dishwasher"),)
+    assert loaded.heat_stores == (HeatParameters("tank"),)
 
 
 def test_the_file_tells_of_each_key_what_its_field_tells():
     comments, lines, section = {}, [], ""
-    for line in config.DEFAULT_PATH.read_text(encoding="utf-8").splitlines():
+    for line in uncommented().splitlines():
         if line.startswith("["):
             section = line.strip("[]")
         elif not line.startswith("#") and "=" in line:
             comments[section, line.partition("=")[0].strip()] = " ".join(lines)
         lines = [*lines, line[1:].strip()] if line.startswith("#") else []
-    for section, cls in {**SECTIONS, "battery:battery-1": BatteryParameters}.items():
+    raw = configparser.ConfigParser(interpolation=None)
+    raw.read_string(uncommented())
+    named = {section: cls for section, (_, cls, _) in named_sections(raw).items()}
+    names = {key for *_, key in NAMED.values()}
+    for section, cls in {**SECTIONS, **named}.items():
         text = " ".join(inspect.getdoc(cls).split())
         for item in dataclasses.fields(cls):
-            if item.name != "battery_id":
+            if item.name not in names:
                 assert f" {item.name} : {comments[section, item.name]}." in text
 
 
@@ -105,6 +134,19 @@ def test_environment_wins(tmp_path):
             ["[battery:A]", "cycles_per_day_max", "inf", "number"],
         ),
         ("[grid]\nimport_fee_eur_per_mwh = 1e999", ["[grid]", "import_fee_eur_per_mwh", "finite"]),
+        ("[battery:a]\n[vehicle:a]", ["[battery:a] and [vehicle:a]", "name of its own"]),
+        ("[vehicle:a]\nstays = Mon 25:00-7:00", ["[vehicle:a]", "stays", "Mon 25:00-7:00"]),
+        ("[vehicle:a]\nstays =", ["[vehicle:a]", "stays", "18:00-07:00"]),
+        ("[vehicle:a]\nsoc_min = 0.9\nsoc_max = 0.5", ["[vehicle:a]", "soc_min", "0.5"]),
+        ("[deferrable:a]\nwindow = Mo 8:00-9:00", ["window", "Mo 8:00-9:00"]),
+        ("[deferrable:a]\nprofile_kw = 1, x", ["profile_kw", "1, x", "numbers"]),
+        ("[deferrable:a]\nprofile_kw = 0, 0", ["profile_kw", "0, 0", "above 0"]),
+        ("[deferrable:a]\ncontiguous = yes", ["min_power_kw", "contiguous"]),
+        ("[deferrable:a]\ncontiguous = true", ["contiguous", "true", "no, yes"]),
+        ("[deferrable:a]\nmin_power_kw = 3", ["min_power_kw", "3", "power_kw = 2"]),
+        ("[heat:a]\ndemand_kw = 1, 2", ["demand_kw", "1, 2", "1 or 24"]),
+        ("[heat:a]\ncop = -1", ["cop", "-1"]),
+        ("[heat:a]\nenergy_initial_kwh = 30", ["energy_initial_kwh", "30", "capacity_kwh = 20"]),
         ("[battery:a]\n[battery: a]", ["[battery:a]", "name of its own"]),
         ("[battery:a]\n[batteries]", ["unknown section [batteries]", "battery:NAME"]),
         ("[battery: ]", ["unknown section [battery: ]", "battery:NAME"]),

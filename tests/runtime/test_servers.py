@@ -149,7 +149,7 @@ def test_scripts_start_use_and_stop_the_servers_from_any_folder(tmp_path, script
         if os.geteuid() == 0:
             assert (
                 Path(postgres["folder"]).parent == Path("/var/lib/vpp")
-                and Path(postgres["folder"]).owner() == "nobody"
+                and Path(postgres["folder"]).owner() == "vpp-postgres"
             )
         else:
             assert Path(postgres["folder"]) == tmp_path / "state" / "embedded"

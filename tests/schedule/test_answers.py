@@ -356,7 +356,11 @@ def test_what_was_cut_short_before_any_proof_says_so():
     # second) is better than no battery moving
     surplus = {"load_kw": [0, 1000], "renewables_kw": [1000, 0], "export_price_eur_per_mwh": [0, 0]}
     _, result = scheduled([50, 50], {}, time_limit_s=1e-9, **surplus)
-    assert (result.status, result.certificate.kind, result.objective_eur) == ("feasible", "milp", 0)
+    assert (result.status, result.certificate.kind, result.objective_eur) == (
+        "feasible",
+        "lp-unproven",
+        0,
+    )
     assert result.reason[0] == "charge: no marginal values: time limit"
     assert np.isnan(result.stored_value_eur_per_mwh).all()
     problem, result = scheduled([50, -50], {}, time_limit_s=1e-9)

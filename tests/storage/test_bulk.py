@@ -87,14 +87,15 @@ def test_batches_leave_the_newest_values(conn, monkeypatch, kind, looks, batches
                 "valid_time": us([START])[0] + hour % 6 * HOUR_US,
             }
             columns |= dict.fromkeys(WEATHER, value.astype(float))
-        before = dict(newest)
-        for name, key, number, at in batch:
-            newest[name, key] = max(
-                newest.get((name, key), (-1, 0)), (at, number), key=lambda item: item[0]
-            )
-            if newest[name, key][0] == at:  # a later value of the same millisecond is newer
-                newest[name, key] = (at, number)
-        changed = sum(before.get(key) != item for key, item in newest.items())
+        of_batch = {}
+        for name, key, number, at in batch:  # a later value of the same millisecond is newer
+            if at >= of_batch.get((name, key), (-1, 0))[0]:
+                of_batch[name, key] = (at, number)
+        changed = 0
+        for key, (at, number) in of_batch.items():  # an equal value is not written
+            old_at, old = newest.get(key, (-1, None))
+            if at >= old_at and number != old:
+                newest[key], changed = (at, number), changed + 1
         columns |= {"sent_at": sent * 1000}
         assert db.store_measurements(conn, table, NAMES, columns) == changed
     conn.commit()
@@ -152,3 +153,27 @@ def test_a_writer_that_was_faster_is_waited_for(config, conn):
     other.close()
     third.close()
     assert stored == [1] and list(db.read_series(conn, load)) == [1, 8, 3]
+
+
+def test_an_equal_value_writes_nothing(conn):
+    """Whenever it was sent, the row stays where it is on its page (ctid)."""
+    columns = {
+        "source": np.zeros(3, np.int64),
+        "time": us([START])[0] + np.arange(3) * HOUR_US,
+        "power_kw": np.array([1.0, 2.0, 3.0]),
+        "sent_at": np.full(3, 1000),
+    }
+
+    def places():
+        with conn.cursor() as cursor:
+            cursor.execute("SELECT ctid, sent_at FROM load ORDER BY time")
+            return cursor.fetchall()
+
+    assert db.store_measurements(conn, "load", ["a"], columns) == 3
+    before = places()
+    again = columns | {"sent_at": np.full(3, 9000)}
+    assert db.store_measurements(conn, "load", ["a"], again) == 0
+    assert places() == before
+    again["power_kw"] = np.array([1.0, 5.0, 3.0])
+    assert db.store_measurements(conn, "load", ["a"], again) == 1
+    assert [row == old for row, old in zip(places(), before, strict=True)] == [True, False, True]

@@ -8,6 +8,7 @@ import pytest
 from small_storage import START, make_source
 
 import db
+from vpp.storage import timescale
 from vpp.storage.errors import first_line
 
 
@@ -72,3 +73,58 @@ def test_an_error_is_told_in_words_of_its_first_line():
     assert first_line(psycopg2.DataError("\n bad \x1b[31mvalue\nmore")) == r"bad \x1b[31mvalue"
     assert first_line(psycopg2.InterfaceError()) == "an error without a text"
     assert first_line(TimeoutError()) == "no answer came in time"
+
+
+def test_a_dropped_table_is_one_line_with_the_command_that_mends_it(config_file, config, capsys):
+    path = str(config_file())
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("DROP TABLE schedules")
+    assert db.main(["--config", path]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1 and 'relation "schedules" does not exist' in shown
+    assert "python db.py reset --yes" in shown
+    assert db.main(["--config", path, "reset", "--yes"]) == 0
+    assert db.main(["--config", path]) == 0
+
+
+def test_a_server_that_has_not_preloaded_timescaledb_goes_on_as_plain(config, monkeypatch, caplog):
+    """It ends the session that would switch it on, as this statement does."""
+    monkeypatch.setattr(timescale, "OFFERED", "SELECT 1")
+    monkeypatch.setattr(timescale, "SWITCH_ON", "SELECT pg_terminate_backend(pg_backend_pid())")
+    with db.session(config) as conn:
+        assert db.count_rows(conn)["load"] == 0
+    assert "TimescaleDB is installed but not used" in caplog.text
+    caplog.clear()
+    db.connect(config).close()
+    assert caplog.text == ""  # the schema is there
+
+
+BUSY = """
+CREATE TABLE calls (number serial);
+CREATE PROCEDURE refresh_continuous_aggregate(view regclass, a text, b text) AS $$
+BEGIN
+    INSERT INTO calls DEFAULT VALUES;
+    COMMIT;
+    IF (SELECT count(*) FROM calls) <= %s THEN
+        RAISE 'could not refresh continuous aggregate "%%" due to a concurrent refresh', view;
+    END IF;
+END $$ LANGUAGE plpgsql;
+CREATE FUNCTION add_continuous_aggregate_policy(view regclass, start_offset interval,
+    end_offset interval, schedule_interval interval, if_not_exists boolean) RETURNS int
+    AS 'SELECT 1' LANGUAGE sql;
+"""
+
+
+@pytest.mark.parametrize(("busy", "tries"), [(0, 1), (2, 3), (99, 5)])
+def test_a_refresh_beside_one_of_the_server_is_tried_again_and_then_left_to_it(
+    conn, monkeypatch, caplog, busy, tries
+):
+    """TimescaleDB's procedure, played by one that says the same."""
+    monkeypatch.setattr(timescale, "REFRESH_PAUSE_S", (0.0, 0.01))
+    conn.autocommit = True
+    with conn.cursor() as cursor:
+        cursor.execute(BUSY, (busy,))
+        timescale._refresh(cursor, "load_hourly")
+        cursor.execute("SELECT count(*) FROM calls")
+        assert cursor.fetchone() == (tries,)
+    assert ("is refreshed by a job of the server" in caplog.text) == (busy == 99)

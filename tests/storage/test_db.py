@@ -51,6 +51,7 @@ def fill_every_table(conn):
         )
         cursor.execute("INSERT INTO external_forecasts VALUES ('load-1', now(), now(), 1, now())")
         cursor.execute("INSERT INTO revisions VALUES ('load-1', now(), 1, now(), now())")
+        cursor.execute("INSERT INTO model_digests VALUES ('load-1', '1', 'a')")
     conn.commit()
     run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
     db.save_forecasts(conn, [(run, make_forecast(1.0))])
@@ -59,7 +60,8 @@ def fill_every_table(conn):
     states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, hour)
     db.save_battery_states(conn, states.assign(kind="measured"))
     plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}
-    db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states)
+    devices = pd.DataFrame({"device_id": "car", "kind": "vehicle", "power_kw": 1.0}, hour)
+    db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states, devices)
     conn.commit()
 
 
@@ -72,6 +74,7 @@ LEFT_HANGING = (
         WHERE s.run_id <> '' AND r IS NULL""",
     """SELECT count(*) FROM schedule_runs r LEFT JOIN battery_states s USING (run_id)
         WHERE s IS NULL""",
+    "SELECT count(*) FROM device_states LEFT JOIN schedule_runs r USING (run_id) WHERE r IS NULL",
     "SELECT count(*) FROM battery_states LEFT JOIN batteries b USING (battery_id) WHERE b IS NULL",
     *(
         f"SELECT count(*) FROM {table} LEFT JOIN sources s USING (source_id) WHERE s IS NULL"
@@ -105,5 +108,6 @@ def test_a_reset_of_one_table_leaves_nothing_hanging(config_file, config, caplog
 def test_a_reset_says_what_it_would_delete(config_file, capsys):
     path = str(config_file())
     assert db.main(["--config", path, "reset", "--table", "schedules"]) == 1
-    told = "reset deletes all rows of schedules, schedule_runs and the battery_states of plans"
+    told = "reset deletes all rows of schedules, schedule_runs, device_states and the"
+    told += " battery_states of plans"
     assert told in capsys.readouterr().err

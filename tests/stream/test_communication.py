@@ -12,8 +12,8 @@ from vpp.stream import kafka, sink
 def test_every_csv_is_stored_once_however_often_it_is_streamed(make_config):
     config = make_config()
     expected = write_csvs(config)
-    for _ in range(2):
-        rows = communication.stream(config)
+    for everything in (False, True):
+        rows = communication.stream(config, everything)
         assert [row["topic"] for row in rows] == list(kafka.topic_names(config).values())
         for row in rows:
             assert row["produced"] == 48 == row["stored"] + row["unchanged"]

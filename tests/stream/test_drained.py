@@ -69,8 +69,15 @@ def test_positions_move_on_to_an_end_behind_marks():
     assert not positions.keep_ends()
     positions.note(Notice(*place, 6), error)
     assert not positions.keep_ends() and positions.offsets == {place: 7}
+    # A sink that is told to stop has read these and stores them no more.
+    positions.take(0, {place: 9})
+    positions.note(Notice(*place, 9), error)
+    assert not positions.keep_ends() and positions.offsets == {place: 7}
+    positions.keep(0, {place: 9})
+    positions.note(Notice(*place, 10), error)
+    assert positions.keep_ends() and positions.offsets == {place: 10}
     positions.leave()
-    assert positions.reached == {}
+    assert positions.reached == {} == positions.read_to
 
 
 def test_a_bounded_sink_that_gets_nothing_names_the_partition(sink_config, monkeypatch, caplog):

@@ -293,7 +293,8 @@ def crown(decision: Decision, winner: Contender, origins: Origins) -> bool:
     """
     contest = decision.contest
     champion = contest.incumbent
-    if winner.incumbent and champion and champion.trained_until >= contest.issue_time:
+    is_newest = champion is not None and champion.trained_until >= contest.issue_time
+    if winner.incumbent and champion and is_newest and champion.is_intact:
         return True  # its version is as good
     try:
         decision.fitted, decision.test_scores = fit_champion(contest, winner, origins)

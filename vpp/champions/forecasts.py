@@ -1,6 +1,6 @@
 """Forecasts of every source by its champion, saved together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,7 +39,9 @@ from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.storage.connection import session
+from vpp.storage.digests import read_digests
 from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
+from vpp.storage.retention import prune_results
 
 PLANNED_ROLES = ("champion", "fallback")
 
@@ -77,6 +79,7 @@ def forecast_all(
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         stored = [load_source_data(conn, config, item) for item in sources]
+        digests = read_digests(conn)
     check_issue_time(now, sources)
     backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
     times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
@@ -93,7 +96,7 @@ def forecast_all(
         if name in currency.empty:
             found = Answer(request, [], notes)
         elif not backfill_days:
-            found = answer_with_fitted(request, champions.get(name))
+            found = answer_with_fitted(request, champions.get(name), digests)
         if isinstance(found, Answer):
             answers.append(found)
         else:
@@ -143,7 +146,9 @@ def read_champions(
     return {name: champion for name, champion in found.items() if champion is not None}, ()
 
 
-def answer_with_fitted(request: Request, champion: Champion | None) -> Answer | Request:
+def answer_with_fitted(
+    request: Request, champion: Champion | None, digests: Mapping[tuple[str, str], str]
+) -> Answer | Request:
     """Answer with the champion's fitted copy; where it may not or cannot forecast, return the
     request for a model that is fitted anew, with a note that says why.
 
@@ -151,6 +156,7 @@ def answer_with_fitted(request: Request, champion: Champion | None) -> Answer | 
     ----------
     request : of the source.
     champion : of the source; None where there is none.
+    digests : SHA-256 of each registered model, by source_id and version.
     """
     first, *others = request.choices
     if champion is None or first.role != "champion":
@@ -158,7 +164,8 @@ def answer_with_fitted(request: Request, champion: Champion | None) -> Answer | 
     reason = reason_to_refit(champion, request.issue_times[0])
     if reason is None:
         try:
-            return answer(request, first, load_champion(champion), request.notes)
+            sha256 = digests.get((champion.source_id, champion.version))
+            return answer(request, first, load_champion(champion, sha256), request.notes)
         except Exception as error:  # whatever its library raises, the next stands in
             reason = in_words(error)
             request = replace(request, choices=tuple(others))
@@ -201,6 +208,7 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     with session(config) as conn:
         runs = [run for each in answers for run in each.runs]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
+        prune_results(conn, config.database.results_retention_days)
         return [summary_row(conn, config, each, issue_time) for each in answers]
 
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,10 @@ from vpp.forecast.known import known_at
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+Keep = Callable[[str, str, str], None]
 
-def record(client: "MlflowClient", decision: Decision, version: str) -> None:
+
+def record(client: "MlflowClient", decision: Decision, version: str, keep: Keep) -> None:
     """Write a source to MLflow: a parent run, in it a run for each model, and the champion's model
     where it is new.
 
@@ -26,6 +30,7 @@ def record(client: "MlflowClient", decision: Decision, version: str) -> None:
     client : of the store.
     decision : of the source.
     version : of the code.
+    keep : records source, version and SHA-256 of a registered model.
     """
     import mlflow
 
@@ -36,7 +41,7 @@ def record(client: "MlflowClient", decision: Decision, version: str) -> None:
         tested = numbers(decision.test_scores)
         mlflow.log_metrics({f"test_{key}": value for key, value in tested.items()})
         for contender in decision.contenders:
-            record_contender(client, decision, contender, tags)
+            record_contender(client, decision, contender, tags, keep)
 
 
 def tags_of(decision: Decision, version: str) -> dict[str, str]:
@@ -62,7 +67,11 @@ def tags_of(decision: Decision, version: str) -> dict[str, str]:
 
 
 def record_contender(
-    client: "MlflowClient", decision: Decision, contender: Contender, tags: dict[str, str]
+    client: "MlflowClient",
+    decision: Decision,
+    contender: Contender,
+    tags: dict[str, str],
+    keep: Keep,
 ) -> None:
     """Write the run of one model; the champion's fitted model is registered with it.
 
@@ -71,6 +80,7 @@ def record_contender(
     client : of the store.
     decision, contender : of the source, and the model.
     tags : of the source.
+    keep : as of `record`.
     """
     import mlflow
 
@@ -86,7 +96,8 @@ def record_contender(
         if contender.picture:
             log_bytes(contender.picture, "backtest.png")
         if contender is decision.champion and decision.fitted is not None:
-            register(client, decision.contest.data, decision.fitted, tags)
+            kept = partial(keep, tags["source_id"])
+            register(client, decision.contest.data, decision.fitted, tags, kept)
     if reason:
         client.set_terminated(run.info.run_id, "FAILED")
 

@@ -8,11 +8,13 @@ artifacts in `state_dir`, which
 shows. The version of a registered model carries what is needed to fit it again as tags: model,
 parameters, trained_until; `served.py` reads and writes the fitted model itself."""
 
+import hashlib
 import json
 import os
 import tempfile
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime.errors import VppError
 from vpp.runtime.files import FileLock
+from vpp.runtime.places import make_private
 from vpp.runtime.settings import EMBEDDED, Config
 from vpp.runtime.words import in_words
 
@@ -61,6 +64,7 @@ class Champion:
     model, parameters : fit it again.
     version : of the registered model.
     trained_until : issue time of its training [UTC].
+    is_intact : false where its file is known not to be the one that was registered.
     """
 
     source_id: str
@@ -68,6 +72,7 @@ class Champion:
     parameters: dict
     version: str
     trained_until: pd.Timestamp
+    is_intact: bool = True
 
 
 def open_store(config: Config) -> "MlflowClient":
@@ -81,7 +86,7 @@ def open_store(config: Config) -> "MlflowClient":
 
     embedded = config.mlflow.tracking_uri == EMBEDDED
     folder = config.paths.state_dir.resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     uri = f"sqlite:///{folder / 'mlflow.db'}" if embedded else config.mlflow.tracking_uri
     artifacts = (folder / "mlartifacts").as_uri() if embedded else None
     try:
@@ -142,34 +147,83 @@ def read_champion(client: "MlflowClient", source_id: str) -> Champion | None:
     return Champion(source_id, tags["model"], parameters, str(version.version), trained_until)
 
 
-def load_champion(champion: Champion) -> ForecastModel:
-    """The fitted copy of a champion.
+def load_champion(champion: Champion, sha256: str | None) -> ForecastModel:
+    """The fitted copy of a champion, if its file is the one that was registered.
 
-    Its file is read here, not by the loader that MLflow has noted with it: that of an earlier
-    version is a module that is gone.
+    The file is a pickle, which runs code: it is not opened before its digest is checked. It is read
+    here, not by the loader that MLflow has noted with it: that of an earlier version is a module
+    that is gone.
+
+    Parameters
+    ----------
+    champion : of a source.
+    sha256 : the digest that the database has of its file; None where it has none.
 
     Raises
     ------
-    ModelNotFoundError : it cannot be loaded; the message says why.
+    ModelNotFoundError : it cannot be loaded, or may not be; the message says why.
     """
-    import mlflow
-
-    name = registered_name(champion.source_id)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{champion.version}")
-            return served.read_model(Path(folder, "data", served.FILE)).get_raw_model()
-    except Exception as error:  # whatever a foreign or damaged pickle raises
-        cause = in_words(error)
+        content = read_file(champion)
+        check_digest(content, sha256)
+        return served.open_model(content).get_raw_model()
+    except Exception as error:  # whatever MLflow, a foreign or damaged pickle raises
         raise ModelNotFoundError(
-            f"{name} version {champion.version} cannot be loaded ({cause}); run python "
-            "train_forecast.py"
+            f"{registered_name(champion.source_id)} version {champion.version} cannot be loaded "
+            f"({in_words(error)}); run python train_forecast.py"
         ) from error
 
 
+def read_file(champion: Champion) -> bytes:
+    """The file of a champion, as the store has it; nothing of it is run."""
+    import mlflow
+
+    name = registered_name(champion.source_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{champion.version}")
+    return Path(folder, "data", served.FILE).read_bytes()
+
+
+def check_digest(content: bytes, sha256: str | None) -> None:
+    """Refuse a file that is not the one that was registered.
+
+    Parameters
+    ----------
+    content : of the file.
+    sha256 : its digest at registration; None where none was recorded.
+
+    Raises
+    ------
+    ModelStoreError : it is another file, or none was recorded.
+    """
+    if sha256 is None:
+        raise ModelStoreError("not opened: the database has no digest of it")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelStoreError("not opened: its file is not the one that was registered")
+
+
+def with_check(champion: Champion, sha256: str | None) -> Champion:
+    """A champion that knows whether its file is the one that was registered.
+
+    Parameters
+    ----------
+    champion : of a source.
+    sha256 : the digest that the database has of its file; None where it has none.
+    """
+    try:
+        check_digest(read_file(champion), sha256)
+    except Exception:  # whatever MLflow raises: it cannot be loaded either
+        return replace(champion, is_intact=False)
+    return champion
+
+
 def register(
-    client: "MlflowClient", data: SourceData, model: ForecastModel, tags: dict[str, str]
+    client: "MlflowClient",
+    data: SourceData,
+    model: ForecastModel,
+    tags: dict[str, str],
+    keep: Callable[[str, str], None] | None = None,
 ) -> str:
     """Log a fitted model to the active run, and make it the champion of its source.
 
@@ -179,6 +233,8 @@ def register(
     data : the source, with a history that shows what its columns are.
     model : fitted.
     tags : of the new version, beside those that fit it again.
+    keep : records the new version and the SHA-256 of its file, before it is the champion; without
+        it nothing but MLflow itself loads the model.
 
     Returns
     -------
@@ -190,7 +246,7 @@ def register(
     if model.trained_until is None:
         raise ModelStoreError(f"{model.name}: only a fitted model can be registered")
     name = registered_name(data.source.source_id)
-    info = log_model(model, data, model.trained_until)
+    info, sha256 = log_model(model, data, model.trained_until)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -205,11 +261,15 @@ def register(
     version = client.create_model_version(
         name, info.model_uri, run_id, tags=tags, model_id=info.model_id
     ).version
+    if keep is not None:
+        keep(str(version), sha256)
     client.set_registered_model_alias(name, ALIAS, version)
     return str(version)
 
 
-def log_model(model: ForecastModel, data: SourceData, trained_until: pd.Timestamp) -> "ModelInfo":
+def log_model(
+    model: ForecastModel, data: SourceData, trained_until: pd.Timestamp
+) -> "tuple[ModelInfo, str]":
     """Store a fitted model with the active run, with its columns and pinned packages.
 
     Parameters
@@ -217,6 +277,10 @@ def log_model(model: ForecastModel, data: SourceData, trained_until: pd.Timestam
     model : fitted.
     data : the source.
     trained_until : end of the history that shows what the columns are [UTC].
+
+    Returns
+    -------
+    The model as MLflow describes it, and the SHA-256 of its file.
     """
     import mlflow
 
@@ -225,17 +289,19 @@ def log_model(model: ForecastModel, data: SourceData, trained_until: pd.Timestam
         warnings.simplefilter("ignore")
         path = Path(folder) / served.FILE
         served.write_model(path, model, data)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         forecast = served.read_model(path).predict(history, {"steps": 2})
         signature = mlflow.models.infer_signature(
             history, forecast, params={"steps": 48, "issue_time": ""}
         )
-        return mlflow.pyfunc.log_model(
+        info = mlflow.pyfunc.log_model(
             name="model",
             loader_module=served.__name__,
             data_path=str(path),
             signature=signature,
             pip_requirements=requirements(type(model)),
         )
+    return info, sha256
 
 
 def requirements(model: type[ForecastModel]) -> list[str]:

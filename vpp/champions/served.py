@@ -6,6 +6,7 @@ were stored when all modules lay side by side still load.
 
 Power in kW, prices in EUR/MWh; times are UTC, as text where they go through MLflow."""
 
+import io
 import pickle
 from dataclasses import replace
 from importlib import import_module
@@ -138,8 +139,12 @@ def write_model(path: Path, model: ForecastModel, data: SourceData) -> None:
 
 def read_model(path: Path) -> PyfuncForecaster:
     """Read what `write_model` wrote, also in the version before."""
-    with open(path, "rb") as file:
-        stored = Unpickler(file).load()
+    return open_model(path.read_bytes())
+
+
+def open_model(content: bytes) -> PyfuncForecaster:
+    """The model of the content of such a file. It runs whatever code the file names."""
+    stored = Unpickler(io.BytesIO(content)).load()
     return PyfuncForecaster(stored["model"], stored["data"])
 
 

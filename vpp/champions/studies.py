@@ -13,6 +13,7 @@ from vpp.forecast import features
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.runtime.files import FileLock
+from vpp.runtime.places import make_private
 from vpp.runtime.settings import EMBEDDED, Config
 from vpp.site import times
 
@@ -25,7 +26,7 @@ def prepare_storage(config: Config, conn: connection) -> str | Path:
     them, else in a journal file.
     """
     if config.database.url == EMBEDDED:
-        config.paths.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(config.paths.state_dir)
         return config.paths.state_dir.resolve() / "optuna.journal"
     with conn.cursor() as cursor:  # one at a time makes the tables
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('optuna'))")

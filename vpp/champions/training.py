@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.leaderboard import leaderboard, not_trained
-from vpp.champions.logbook import code_version, record
+from vpp.champions.logbook import Keep, code_version, record
 from vpp.champions.studies import prepare_storage
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
@@ -29,6 +30,7 @@ from vpp.runtime.errors import ConfigError, FieldError, check_known
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config, Training
 from vpp.storage.connection import session
+from vpp.storage.digests import read_digests, save_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,13 +72,18 @@ def train(
     issue_time, stored, left_out, storage = read_history(config, issue_time, source)
     times.append(time.monotonic())
     client = registry.open_store(config)
+    with session(config) as conn:
+        digests = read_digests(conn)
     contests = []
     for data in stored:
         incumbent = registry.read_champion(client, data.source.source_id)
+        if incumbent is not None:
+            sha256 = digests.get((incumbent.source_id, incumbent.version))
+            incumbent = registry.with_check(incumbent, sha256)
         horizon_h = config.forecast.horizon_h
         contests.append(Contest(data, issue_time, horizon_h, training, storage, incumbent))
     times.append(time.monotonic())
-    rows = hold(contests, client, training.jobs)
+    rows = hold(contests, client, training.jobs, partial(keep_digest, config))
     rows += [not_trained(source_id, why) for source_id, why in left_out.items()]
     times.append(time.monotonic())
     log.info(
@@ -133,7 +140,20 @@ def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
     )
 
 
-def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list[dict]:
+def keep_digest(config: Config, source_id: str, version: str, sha256: str) -> None:
+    """Record the digest of a registered model in the database.
+
+    Parameters
+    ----------
+    config : names the database.
+    source_id, version : of the model.
+    sha256 : of its file.
+    """
+    with session(config) as conn:
+        save_digest(conn, source_id, version, sha256)
+
+
+def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int, keep: Keep) -> list[dict]:
     """Hold the contests, and record each in MLflow as it ends.
 
     Parameters
@@ -141,6 +161,7 @@ def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list
     contests : one a source.
     client : of the MLflow store.
     jobs : contests at the same time.
+    keep : records source, version and SHA-256 of a registered model.
 
     Returns
     -------
@@ -155,7 +176,7 @@ def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int) -> list
         for decision in decisions:
             source_id = decision.contest.data.source.source_id
             try:
-                record(client, decision, version)
+                record(client, decision, version, keep)
             except Exception as error:  # whatever MLflow raises, the others are registered
                 decision = failure(decision.contest, error)
             rows[source_id] = leaderboard(decision)

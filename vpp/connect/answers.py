@@ -14,10 +14,9 @@ from vpp.connect.web import Web
 from vpp.runtime.settings import Site
 from vpp.runtime.tables import shown
 from vpp.site.kinds import KINDS
-from vpp.site.sources import Source
+from vpp.site.sources import FETCHED, Source
 from vpp.site.times import day_before, local_days
 
-FETCHED = "fetched"  # origin of a source
 STEPS_MIN = (5, 10, 15, 30, 60)
 MINUTE_NS = 60 * 10**9
 

@@ -7,11 +7,13 @@ Powers are means over [time, time + step) [kW]; money is EUR, positive where it 
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.planning.flexible import Span, site_devices
 from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
 from vpp.planning.site_series import forecast_frame
 from vpp.planning.site_state import site_basis
@@ -119,7 +121,11 @@ def plan_problem(
             " run python forecast_and_save.py"
         )
     frame, step = found
-    basis = with_terminal_price(site_basis(conn, config, issue_time, step), frame)
+    span = Span(issue_time, step, len(frame), config.site.time_zone)
+    basis = replace(
+        site_basis(conn, config, issue_time, step), devices=site_devices(conn, config, span)
+    )
+    basis = with_terminal_price(basis, frame)
     return basis, frame, site_problem(basis, issue_time, frame)
 
 
@@ -158,3 +164,55 @@ def plan(
     )
     valued.warn_of_bent_limits()
     return row | {"bent_limits": valued.bent_limits}
+
+
+def plan_rows(schedule: pd.DataFrame, states: pd.DataFrame, capacity_kwh: float) -> list[dict]:
+    """The plan as rows to print; battery and grid power are positive where they take and import.
+
+    Parameters
+    ----------
+    schedule : intervals of a stored plan.
+    states : planned states of its batteries, by time.
+    capacity_kwh : of all batteries [kWh].
+
+    Returns
+    -------
+    A row for each interval.
+    """
+    powers = states.groupby(level=0)[["energy_kwh", "charge_kw", "discharge_kw"]].sum()
+    totals = powers.reindex(schedule.index, fill_value=0.0)
+    return [
+        {
+            "time": row.Index,
+            "price": row.import_price_eur_per_mwh,
+            "load_kw": row.load_kw,
+            "renewables_kw": row.renewables_kw,
+            "battery_kw": total.charge_kw - total.discharge_kw,
+            "soc": total.energy_kwh / capacity_kwh if capacity_kwh else None,
+            "grid_kw": row.grid_import_kw - row.grid_export_kw,
+            "reason": row.reason,
+        }
+        for row, total in zip(schedule.itertuples(), totals.itertuples(), strict=True)
+    ]
+
+
+def cost_rows(run: Mapping, actual: Mapping | None) -> list[dict]:
+    """The cost of a plan beside its alternatives, at forecast and at actual values if known.
+
+    Parameters
+    ----------
+    run : a stored plan.
+    actual : its value at actual values, if known.
+
+    Returns
+    -------
+    Rows to print.
+    """
+    ways: tuple[str, ...] = ("no_battery", "rule", "plan")
+    expected = (run["cost_no_battery_eur"], run["cost_rule_eur"], run["cost_eur"])
+    rows = [{"cost at": "forecast values"} | dict(zip(ways, expected, strict=True))]
+    if actual is not None:
+        ways += ("perfect_foresight", "captured_share")
+        rows.append({"cost at": "actual values"} | {name: actual[name] for name in ways})
+    names = ("cost at", *ways)
+    return [{name.replace("_", " "): row.get(name) for name in names} for row in rows]

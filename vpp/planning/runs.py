@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from vpp.planning.device_rows import device_rows, stored_devices
 from vpp.runtime.settings import Config
 from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
@@ -36,8 +37,8 @@ SCHEDULE_COLUMNS = (
 
 def schedule_frames(
     problem: Problem, result: Result, frame: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A schedule as rows of the tables `schedules` and `battery_states`.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A schedule as rows of the tables `schedules`, `battery_states` and `device_states`.
 
     Parameters
     ----------
@@ -47,11 +48,12 @@ def schedule_frames(
 
     Returns
     -------
-    One row an interval, and one row an interval of each battery.
+    One row an interval, one row an interval of each battery, and of each flexible load.
     """
     rows = schedule_frame(problem, result)
     rows["market_price_eur_per_mwh"] = frame["price_eur_per_mwh"]
-    return rows[list(SCHEDULE_COLUMNS)], battery_frame(problem, result)
+    frames = battery_frame(problem, result), device_rows(problem, result)
+    return rows[list(SCHEDULE_COLUMNS)], *frames
 
 
 def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> Result:
@@ -87,13 +89,15 @@ def stored_frame(schedule: pd.DataFrame) -> pd.DataFrame:
     return schedule.rename(columns=names)[columns].astype(float)
 
 
-def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) -> Schedule:
+def stored_schedule(
+    problem: Problem, rows: pd.DataFrame, states: pd.DataFrame, devices: pd.DataFrame
+) -> Schedule:
     """A schedule as it was before `schedule_frames` made rows of it.
 
     Parameters
     ----------
     problem : the problem of the run.
-    rows, states : its rows of `schedules` and of `battery_states`.
+    rows, states, devices : its rows of `schedules`, `battery_states` and `device_states`.
     """
     return Schedule(
         charge_kw=by_battery(states, problem, "charge_kw"),
@@ -102,6 +106,7 @@ def stored_schedule(problem: Problem, rows: pd.DataFrame, states: pd.DataFrame) 
         grid_import_kw=rows["grid_import_kw"].to_numpy(float),
         grid_export_kw=rows["grid_export_kw"].to_numpy(float),
         soc=by_battery(states, problem, "soc"),
+        devices=stored_devices(problem, devices),
     )
 
 
@@ -146,6 +151,7 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
     -------
     `run_id`, which the other columns and the configuration give, `site_id`, `issue_time`, `kind`.
     """
+    flexible = filter(None, (config.vehicles, config.deferrable_loads, config.heat_stores))
     name = run_id(
         kind,
         config.site.site_id,
@@ -154,6 +160,7 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
         config.grid,
         config.optimization,
         config.batteries,
+        *flexible,
     )
     return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.planning.device_rows import stored_devices
 from vpp.planning.plans import solve_or_raise
 from vpp.planning.runs import (
     by_battery,
@@ -37,6 +38,7 @@ from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.schedule.value import NO_BATTERY, PERFECT, PLAN, RULE, Valuation, value_ways
 from vpp.storage import results
 from vpp.storage.connection import DataGapError, session
+from vpp.storage.device_states import read_plan as read_devices
 from vpp.storage.results import check_run, read_schedule, save_schedule
 
 logger = logging.getLogger("optimization")
@@ -117,10 +119,12 @@ def read_value(
     problem = site_problem(basis, schedule.index[0], frame)
     schedules = {RULE: self_consumption(problem)}
     if perfect is None:
-        schedules[PLAN] = stored_schedule(problem, schedule, states)
+        devices = read_devices(conn, str(run["run_id"]))
+        schedules[PLAN] = stored_schedule(problem, schedule, states, devices)
     else:
-        schedules[PLAN] = carry_out_plan(problem, states)
-        schedules[PERFECT] = stored_schedule(problem, *perfect[1:])
+        schedules[PLAN] = carry_out_plan(problem, states, read_devices(conn, str(run["run_id"])))
+        devices = read_devices(conn, perfect[0]["run_id"])
+        schedules[PERFECT] = stored_schedule(problem, *perfect[1:], devices)
     ways = value_ways(problem, schedules)
     return RunValue(
         run, pd.DatetimeIndex(schedule.index), ways, perfect is not None or not is_plan, note
@@ -161,8 +165,9 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
             logger.warning("run %s: %s", run["run_id"], OLDER)
         actual = known_frame(conn, basis, pd.DatetimeIndex(schedule.index))
         problem = site_problem(basis, schedule.index[0], actual)
+        devices = read_devices(conn, str(run["run_id"]))
         perfect = solve_or_raise(problem, basis.optimization.solver)
-        done = carried_out(problem, carry_out_plan(problem, states))
+        done = carried_out(problem, carry_out_plan(problem, states, devices))
         rule = self_consumption(problem)
         for kind, result in (("perfect", perfect), ("actual", done)):
             valued = valued_plan(problem, result, rule)
@@ -226,17 +231,18 @@ def read_plan(conn: connection, run_id: str | None) -> tuple[dict, pd.DataFrame,
     return stored
 
 
-def carry_out_plan(problem: Problem, states: pd.DataFrame) -> Schedule:
+def carry_out_plan(problem: Problem, states: pd.DataFrame, devices: pd.DataFrame) -> Schedule:
     """A plan's battery powers, carried out as far as a problem allows.
 
     Parameters
     ----------
     problem : the plan's intervals at actual values.
-    states : the plan's rows of `battery_states`.
+    states, devices : the plan's rows of `battery_states` and `device_states`; flexible loads do
+        what was planned.
     """
     wanted_kw = by_battery(states, problem, "charge_kw")
     wanted_kw = wanted_kw - by_battery(states, problem, "discharge_kw")
-    return carry_out(problem, lambda t, _: wanted_kw[:, t])
+    return carry_out(problem, lambda t, _: wanted_kw[:, t], stored_devices(problem, devices))
 
 
 def known_frame(conn: connection, basis: PlanBasis, index: pd.DatetimeIndex) -> pd.DataFrame:

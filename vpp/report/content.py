@@ -25,6 +25,7 @@ from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage.connection import session
 from vpp.storage.currency import read_currency
+from vpp.storage.device_states import read_plan
 from vpp.storage.measurements import count_measurements, read_latest, read_series, read_sources
 from vpp.storage.results import check_run, read_forecasts, read_schedule
 from vpp.stream.status import status
@@ -105,6 +106,7 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         run=run,
         schedule=schedule,
         states=states,
+        devices=read_plan(conn, run["run_id"]),
         batteries=basis.batteries if basis else config.batteries,
         currency=(basis or config).tariff.currency,
         money=read_money(conn, run, schedule, states),

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from vpp.report.content import read_content
+from vpp.report.flexible import flexible_sections
 from vpp.report.frames import interval_length
 from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
@@ -35,6 +36,7 @@ def render(content: Content) -> str:
     """The page as one HTML text that needs nothing else."""
     with shown_in(content.currency):
         sections = [part(content) for part in SECTIONS]
+        sections[2:2] = flexible_sections(content)  # after the schedule that they are a part of
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections

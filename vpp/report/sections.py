@@ -17,6 +17,7 @@ from vpp.report.figures.cost import cost_figure
 from vpp.report.figures.dispatch import dispatch_figure
 from vpp.report.figures.fan import fan_figure
 from vpp.report.figures.leaderboard import leaderboard_figure
+from vpp.report.flexible import with_flexible_loads
 from vpp.report.frames import fleet_soc, with_battery_power
 from vpp.report.markup import Section, card, key, missing, paragraph, table
 from vpp.report.views import Content, Money, SourceView
@@ -99,12 +100,15 @@ def dispatch_section(content: Content) -> Section:
         return Section(
             "dispatch", title, missing("There is no plan to show.", "python optimization.py")
         )
-    figure = dispatch_figure(content.schedule, content.states, content.batteries, zone)
+    schedule = with_flexible_loads(content.schedule, content.devices)
+    figure = dispatch_figure(schedule, content.states, content.batteries, zone)
     values = "as forecast" if content.run["kind"] == "plan" else "actual values"
     lead = (
         "Above the line is where power comes from, below it where it goes; both are equally high. "
         f"Load and renewables are {values}. Point at an interval to see why."
     )
+    if len(content.devices):
+        lead += " The load has the vehicles and other flexible loads in it."
     schedule = with_battery_power(content.schedule, content.states)
     actions = battery_actions(schedule[schedule.index < schedule.index[0] + DAY])
     rows = [

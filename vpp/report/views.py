@@ -77,6 +77,7 @@ class Content:
     data_end : end of the measurements.
     behind : sources that are not current, each with its reason.
     run, schedule, states : the run that is shown, empty without one.
+    devices : its rows of `device_states`, of vehicles and other flexible loads.
     batteries : as the run was made with them.
     money : the run's.
     views : one of each source.
@@ -93,6 +94,7 @@ class Content:
     run: dict = field(default_factory=dict)
     schedule: pd.DataFrame | None = None
     states: pd.DataFrame = field(default_factory=pd.DataFrame)
+    devices: pd.DataFrame = field(default_factory=pd.DataFrame)
     batteries: tuple[BatteryParameters, ...] = ()
     money: Money | None = None
     views: tuple[SourceView, ...] = ()

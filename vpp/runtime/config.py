@@ -1,10 +1,11 @@
 """Reads config.ini, once, into frozen dataclasses.
 
 `load_config(path)` returns a `Config` with one attribute for each section of the file and the
-batteries of its `[battery:NAME]` sections. Functions get values from it, never the configuration
-itself. Every key has a default, so a file names only what differs. Addresses and secrets may come
-from the environment instead (`ENVIRONMENT`). Relative paths are relative to the file. Whatever is
-wrong ends as a `ConfigError`: one line with file, section, key, value and what is expected.
+devices of its `[battery:NAME]` sections and their like. Functions get values from it, never the
+configuration itself. Every key has a default, so a file names only what differs. Addresses and
+secrets may come from the environment instead (`ENVIRONMENT`). Relative paths are relative to the
+file. Whatever is wrong ends as a `ConfigError`: one line with file, section, key, value and what is
+expected.
 
     python -c "from vpp.runtime.config import load_config; print(load_config().site)"
 """
@@ -23,8 +24,8 @@ from typing import Any
 
 from vpp.runtime.errors import ConfigError, FieldError, one_of
 from vpp.runtime.settings import (
+    NAMED,
     SECTIONS,
-    BatteryParameters,
     Config,
 )
 
@@ -49,7 +50,6 @@ EXPECTED = {
     date: "a date such as 2025-01-01",
     tuple: "names separated by commas",
 }
-BATTERY = "battery:"  # begins the name of a battery's section
 CLIENT = "kafka.client"  # the section of librdkafka's settings
 # librdkafka's settings that `[kafka]` or the stream's promises decide -> what to do
 DECIDED = {
@@ -98,14 +98,16 @@ def load_config(
             origin[section, key] = f"environment variable {variable}"
     reader = _Reader(path, path.resolve().parent, origin)
     sections = {name: reader.section(cls, name, values[name]) for name, cls in SECTIONS.items()}
-    batteries = tuple(
-        reader.section(BatteryParameters, name, dict(parser[name]), battery_id=battery_id)
-        for name, battery_id in _batteries(parser).items()
-    )
+    devices: dict[str, Any] = {}
+    for word, (attribute, cls, key) in NAMED.items():
+        devices[attribute] = tuple(
+            reader.section(cls, name, dict(parser[name]), **{key: own})
+            for name, own in _names(parser, word).items()
+        )
     client = dict(parser[CLIENT]) if CLIENT in parser else {}
     for name in client.keys() & DECIDED:
         raise ConfigError(f"{path}: [{CLIENT}] {name} cannot be set here: {DECIDED[name]}")
-    return Config(path, batteries=batteries, kafka_client=tuple(client.items()), **sections)
+    return Config(path, **devices, kafka_client=tuple(client.items()), **sections)
 
 
 def _of_environment(environment: Mapping[str, str], variable: str) -> str:
@@ -164,10 +166,11 @@ def _parsing_problem(error: configparser.Error) -> str:
     return f"line {lines}: expected [section] or key = value"
 
 
-def _batteries(parser: configparser.ConfigParser) -> dict[str, str]:
-    """Battery ids by the names of their sections."""
-    names = [name for name in parser.sections() if name.startswith(BATTERY)]
-    return {name: name.removeprefix(BATTERY).strip() for name in names}
+def _names(parser: configparser.ConfigParser, word: str) -> dict[str, str]:
+    """Names of devices by the names of their sections, such as `[battery:NAME]`."""
+    start = f"{word}:"
+    names = [name for name in parser.sections() if name.startswith(start)]
+    return {name: name.removeprefix(start).strip() for name in names}
 
 
 def _check_names(path: Path, parser: configparser.ConfigParser) -> None:
@@ -177,18 +180,22 @@ def _check_names(path: Path, parser: configparser.ConfigParser) -> None:
             f"{path}: section [DEFAULT] is not used here; move its keys into the section they "
             "belong to"
         )
-    batteries = _batteries(parser)
-    ids = list(batteries.values())
+    named = {word: _names(parser, word) for word in NAMED}
+    known = {name for names in named.values() for name, own in names.items() if own}
     for name in parser.sections():
-        if name not in (*SECTIONS, CLIENT) and not batteries.get(name):
-            known = (*SECTIONS, CLIENT if "." in name else "battery:NAME")
-            raise ConfigError(f"{path}: unknown section [{name}]; {one_of(name, known)}")
-    for battery_id in ids:
-        if ids.count(battery_id) > 1:
-            raise ConfigError(
-                f"{path}: two sections [battery:{battery_id}]; expected a name of its own for "
-                "each battery"
-            )
+        if name not in (*SECTIONS, CLIENT) and name not in known:
+            others = [CLIENT] if "." in name else [f"{word}:NAME" for word in NAMED]
+            expected = one_of(name, (*SECTIONS, *others))
+            raise ConfigError(f"{path}: unknown section [{name}]; {expected}")
+    seen: dict[str, str] = {}
+    for word, names in named.items():
+        for own in names.values():
+            if own in seen:
+                first = f"two sections [{word}:{own}]"
+                if seen[own] != word:
+                    first = f"[{seen[own]}:{own}] and [{word}:{own}] have one name"
+                raise ConfigError(f"{path}: {first}; expected a name of its own for each {word}")
+            seen[own] = word
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,24 @@ class FieldError(ValueError):
     """
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key} = {value}: expected {expected}")
+        said = (shortened(key, 200), shortened(value, 80), shortened(expected, 1200))
+        super().__init__("{} = {}: expected {}".format(*said))
         self.key, self.value, self.expected = key, value, expected
+
+
+def shortened(text: object, most: int) -> str:
+    """A text of no more than so many characters: its beginning and its end.
+
+    Parameters
+    ----------
+    text : the text.
+    most : characters at most.
+    """
+    whole = str(text)
+    if len(whole) <= most:
+        return whole
+    tail = most // 5
+    return f"{whole[: most - tail - 3]}...{whole[-tail:]}"
 
 
 def one_of(name: object, known: Iterable[object]) -> str:

@@ -6,7 +6,9 @@ python -c "from vpp.runtime.fields import check_zone; check_zone('zone', 'Europe
 import dataclasses
 import math
 import zoneinfo
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -51,12 +53,20 @@ class Section:
     """
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value, meta = getattr(self, item.name), item.metadata
+        kind: type = type(self)
+        for name, meta in _limited(kind):
+            value = getattr(self, name)
             if "choices" in meta and value not in meta["choices"]:
-                raise FieldError(item.name, value, "one of " + ", ".join(map(str, meta["choices"])))
+                raise FieldError(name, value, "one of " + ", ".join(map(str, meta["choices"])))
             if "low" in meta and value is not None:
-                _check_bounds(item.name, value, meta["low"], meta["high"], meta["above"])
+                _check_bounds(name, value, meta["low"], meta["high"], meta["above"])
+
+
+@cache
+def _limited(kind: type) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Name and limits of each field of a dataclass that has some."""
+    items = dataclasses.fields(kind)
+    return tuple((i.name, i.metadata) for i in items if {"choices", "low"} & i.metadata.keys())
 
 
 def _check_bounds(key: str, value: Any, low: float, high: float, above: float) -> None:

@@ -5,6 +5,7 @@ python embedded.py status
 
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 from vpp.runtime.errors import VppError
 
 ROOT_STATE = Path("/var/lib/vpp")
-ROOT_RUNS_AS = "nobody"
+ROOT_RUNS_AS = "vpp-postgres"  # a user of its own: others run as nobody, too
+# what lies in a state folder, beside which a person may have put nothing
+STATE_NAMES = {"embedded", "mlflow.db", "mlartifacts", "optuna.journal", "pareto.csv", "pareto.png"}
 
 
 class EmbeddedError(VppError):
@@ -55,6 +58,28 @@ def find_places(state_dir: Path) -> Places:
     if os.geteuid() != 0:
         return Places(control, control, None)
     return Places(control, ROOT_STATE / hash_of(state_dir), ROOT_RUNS_AS)
+
+
+def make_private(folder: Path) -> None:
+    """Make a state folder that only its owner may enter; one that others may is closed to them.
+
+    Raises
+    ------
+    EmbeddedError : others may enter it, and it is not ours to close.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not mode & 0o077:
+        return
+    names = set(os.listdir(folder))
+    is_ours = not names or names & STATE_NAMES
+    if not is_ours or os.geteuid() not in (0, found.st_uid):
+        raise EmbeddedError(
+            f"{folder}: others may enter it (mode {mode:04o}), and models and the database lie in "
+            f"it; chmod 700 {folder}, or set [paths] state_dir to a folder of its own"
+        )
+    folder.chmod(0o700)
 
 
 def hash_of(path: Path) -> str:

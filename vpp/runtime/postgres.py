@@ -1,9 +1,9 @@
 """PostgreSQL from the server binaries inside a wheel, for a machine without Docker.
 
-`vpp.runtime.servers` holds what is started here. As root PostgreSQL runs as the user nobody, who
-cannot reach the state folder: its files then lie in `/var/lib/vpp/<hash of state_dir>` with a copy
-of the binaries. A lock that all processes of a PostgreSQL share tells whether it still runs, never
-a process id in a file. PostgreSQL ends when the process that started it does.
+`vpp.runtime.servers` holds what is started here. As root PostgreSQL runs as the user vpp-postgres,
+who cannot reach the state folder: its files then lie in `/var/lib/vpp/<hash of state_dir>` with a
+copy of the binaries. A lock that all processes of a PostgreSQL share tells whether it still runs,
+never a process id in a file. PostgreSQL ends when the process that started it does.
 
     python embedded.py status
 """
@@ -18,6 +18,7 @@ import stat
 import subprocess
 import time
 from contextlib import closing, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from vpp.runtime.places import (
     has_open,
     hash_of,
 )
+from vpp.runtime.roles import ADMIN, ROLE, hand_over, make_admin, make_role, own_user, write_access
 
 POSTGRES_MAJOR = "18"
 # fsync, full_page_writes and checksums stay at their default, on. The sizes bring bulk loads level
@@ -36,6 +38,7 @@ POSTGRES_MAJOR = "18"
 POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
+    "createrole_self_grant": "set, inherit",  # the role vpp may be those that it makes
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
@@ -46,8 +49,8 @@ POSTGRES_SETTINGS = {
 }
 SOCKET_PATH_BYTES_MAX = 107  # sun_path of a Unix socket, less its final zero
 INITDB_OPTIONS = (
-    "--username=vpp",
-    "--auth=trust",
+    f"--username={ADMIN}",
+    "--auth=peer",
     "--encoding=UTF8",
     "--no-locale",
     "--data-checksums",
@@ -115,7 +118,7 @@ def prepare_postgres(places: Places) -> Path:
     EmbeddedError : the wheel is not installed or lacks this version, or initdb fails.
     """
     if places.user:
-        account = pwd.getpwnam(places.user)
+        account = own_user(places.user)
         ROOT_STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
         ROOT_STATE.chmod(0o711)
         places.postgres.mkdir(mode=0o700, exist_ok=True)
@@ -251,7 +254,10 @@ def start_postgres(places: Places, binaries: Path, sockets: Path) -> subprocess.
         (places.postgres / "data" / "postmaster.pid").unlink(missing_ok=True)
         for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
             (sockets / name).unlink(missing_ok=True)
+        if places.user:
+            hand_over(places.postgres / "data", pwd.getpwnam(places.user))
         settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(sockets)}
+        settings |= write_access(places)
         command = [str(binaries / "bin" / "postgres"), "-D", str(places.postgres / "data")]
         command += [f"--{key}={value}" for key, value in settings.items()]
         library, parent = ctypes.CDLL(None), os.getpid()
@@ -277,7 +283,7 @@ def start_postgres(places: Places, binaries: Path, sockets: Path) -> subprocess.
 
 
 def wait_for_postgres(server: subprocess.Popen, url: str) -> bool:
-    """Wait until PostgreSQL answers, however long it recovers, and make the database.
+    """Wait until PostgreSQL answers, however long it recovers; make the role and the database.
 
     Parameters
     ----------
@@ -291,15 +297,23 @@ def wait_for_postgres(server: subprocess.Popen, url: str) -> bool:
     import psycopg2
 
     while server.poll() is None:
-        with (
-            suppress(psycopg2.OperationalError),
-            closing(psycopg2.connect(url, dbname="postgres", connect_timeout=5)) as connection,
-        ):
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'vpp'")
-                if not cursor.fetchone():
-                    cursor.execute("CREATE DATABASE vpp")
-            return True
+        for user in (ADMIN, ROLE):
+            with (
+                suppress(psycopg2.OperationalError),
+                closing(_connect(url, user, "postgres")) as connection,
+                connection.cursor() as cursor,
+            ):
+                if user == ADMIN:
+                    make_role(cursor, partial(_connect, url, ADMIN))
+                    return True
+                make_admin(cursor)
         time.sleep(0.05)
     return False
+
+
+def _connect(url: str, user: str, database: str) -> Any:
+    import psycopg2
+
+    connection = psycopg2.connect(url, user=user, dbname=database, connect_timeout=5)
+    connection.autocommit = True
+    return connection

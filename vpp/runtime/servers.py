@@ -21,7 +21,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vpp.runtime.parallel import module_command
-from vpp.runtime.places import EmbeddedError, Places, find_places, has_open, is_file, last_line
+from vpp.runtime.places import (
+    EmbeddedError,
+    Places,
+    find_places,
+    has_open,
+    is_file,
+    last_line,
+    make_private,
+)
 from vpp.runtime.postgres import take_postgres_lock
 
 # Limits of the broker inside librdkafka (rdkafka_mock.c: rd_kafka_mock_partition_init and
@@ -130,8 +138,8 @@ def stop(state_dir: Path, delete: bool = False, wait_s: float = 60.0) -> bool:
 
 def _take_lock(places: Places) -> int | None:
     """The descriptor that holds `lock`, or None where another process holds it."""
-    for folder in (places.control.parent, places.control):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(places.control.parent)
+    places.control.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -246,6 +254,20 @@ def _spawn_daemon(places: Places) -> subprocess.Popen | None:
         raise
     os.close(lock)  # the daemon holds it now
     return daemon
+
+
+def running(state_dir: Path) -> Addresses | None:
+    """Addresses of the servers of a state folder, where they run; nothing is started.
+
+    Parameters
+    ----------
+    state_dir : holds what the servers keep.
+    """
+    places = find_places(state_dir)
+    if not places.lock.exists() or not _is_locked(places):
+        return None
+    found = _read_runtime(places)
+    return found[0] if found else None
 
 
 def describe(places: Places) -> list[dict]:

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
+from vpp.runtime.flexible_settings import (
+    DeferrableParameters,
+    HeatParameters,
+    VehicleParameters,
+)
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
 
 EMBEDDED = "embedded"
@@ -42,14 +47,17 @@ class Database(Section):
     wait_s : how long a command waits for a server before it gives up.
     compress_after_days : TimescaleDB (Community build) only: chunks older than so many days are
         compressed.
-    retention_days : TimescaleDB (Community build) only: chunks older than so many days are dropped;
-        0: none.
+    retention_days : TimescaleDB (Community build) only: chunks of measurements older than so many
+        days are dropped; 0: none.
+    results_retention_days : forecasts, plans and battery states that are older than so many days
+        are deleted; 0: none.
     """
 
     url: str = EMBEDDED
     wait_s: float = number(30.0, 0, 3600)
     compress_after_days: int = number(7, 1)
     retention_days: int = number(0, 0)
+    results_retention_days: int = number(0, 0, 36525)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class Kafka(Section):
     latest_days_ahead : a record more days ahead of the clock is dead-lettered.
     price_min_eur_per_mwh : a lower price is dead-lettered.
     price_max_eur_per_mwh : a higher price is dead-lettered.
+    metrics_port : a sink serves metrics for Prometheus on this port; 0: none.
+    metrics_host : address of that port; 0.0.0.0 opens it to other machines.
     """
 
     bootstrap_servers: str = EMBEDDED
@@ -110,6 +120,8 @@ class Kafka(Section):
     latest_days_ahead: float = number(7.0, 0, 36525)
     price_min_eur_per_mwh: float = -1000.0
     price_max_eur_per_mwh: float = 10000.0
+    metrics_port: int = number(0, 0, 65535)
+    metrics_host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -281,6 +293,8 @@ class Config:
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
     grid, tariff, connect, optimization : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
+    vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
+        `[heat:NAME]` sections.
     kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
     """
 
@@ -298,11 +312,23 @@ class Config:
     connect: Connect
     optimization: Optimization
     batteries: tuple[BatteryParameters, ...]
+    vehicles: tuple[VehicleParameters, ...] = ()
+    deferrable_loads: tuple[DeferrableParameters, ...] = ()
+    heat_stores: tuple[HeatParameters, ...] = ()
     kafka_client: tuple[tuple[str, str], ...] = ()
 
 
+# Sections that have a name of their own: `[battery:NAME]`; word, attribute of `Config`, class, and
+# the field of the name.
+NAMED: dict[str, tuple[str, type[Section], str]] = {
+    "battery": ("batteries", BatteryParameters, "battery_id"),
+    "vehicle": ("vehicles", VehicleParameters, "vehicle_id"),
+    "deferrable": ("deferrable_loads", DeferrableParameters, "load_id"),
+    "heat": ("heat_stores", HeatParameters, "store_id"),
+}
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
-    if name not in ("path", "batteries", "kafka_client")
+    if name not in ("path", "kafka_client")
+    and name not in [attribute for attribute, *_ in NAMED.values()]
 }

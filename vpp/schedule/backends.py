@@ -24,7 +24,7 @@ HIGHS_SEARCHES = {
     f"mip_heuristic_run_{name}": False
     for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")
 }
-PRIMAL = 4  # of HiGHS's simplex_strategy: a new objective leaves the basis feasible
+DUAL, PRIMAL = 1, 4  # HiGHS's simplex_strategy: a new objective leaves the basis feasible
 # A reduced cost or dual above this share of the largest coefficient holds its variable or
 # constraint; those of an optimal basis are exact but for rounding.
 DUAL_TOLERANCE = 1e-9
@@ -216,8 +216,7 @@ class _HighsRun:
         self.every = np.arange(len(matrix.cost), dtype=np.int32)
         self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
-        self.integral, self.cost, self.runs = bool(matrix.integral.any()), matrix.cost, 0
-        self.start: np.ndarray | None = None
+        self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.before: list[np.ndarray] = []
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
@@ -226,21 +225,17 @@ class _HighsRun:
             self.highs.changeColsCost(len(self.every), self.every, cost)
             self.cost = cost
         if self.integral:
+            # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
+            # worse one for the optimum, with a bound above the best
             self.highs.setOptionValue("mip_rel_gap", gap)
-            if self.start is not None:
-                start = highspy.HighsSolution()
-                start.col_value = self.start.tolist()
-                self.highs.setSolution(start)
-        elif self.runs:
-            self.highs.setOptionValue("simplex_strategy", PRIMAL)
+        else:
+            self.highs.setOptionValue("simplex_strategy", PRIMAL if self.based else DUAL)
         # the clock of HiGHS runs on from one solve to the next
         limit = self.highs.getRunTime() + max(limit_s, 0.0)
         self.highs.setOptionValue("time_limit", limit)
         self.highs.run()
-        self.runs += 1
-        outcome = highs_outcome(self.highs)
-        self.start = outcome.values
-        return outcome
+        self.based = not self.integral
+        return highs_outcome(self.highs)
 
     def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
         """Keep the optimum; see `Run`."""
@@ -294,6 +289,8 @@ class _HighsRun:
         """The linear programme of the binaries' choices; see `Run`."""
         sides = (self.lower, self.upper, self.row_lower, self.row_upper)
         self.before = [side.copy() for side in sides]
+        caps = np.arange(len(self.model.matrices.row_lower), len(self.row_upper), dtype=np.int32)
+        self._loosen(caps)
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         chosen = np.clip(np.round(values[whole]), self.lower[whole], self.upper[whole])
         self.lower[whole] = self.upper[whole] = chosen
@@ -303,10 +300,13 @@ class _HighsRun:
         self.integral = False
         for rows in self.model.rows.values():
             if rows.implied:
-                here = np.arange(rows.first, rows.first + len(rows), dtype=np.int32)
-                self.row_lower[here], self.row_upper[here] = -INFINITE, INFINITE
-                bounds = (self.row_lower[here], self.row_upper[here])
-                self.highs.changeRowsBounds(len(here), here, *bounds)  # type: ignore[attr-defined]
+                self._loosen(np.arange(rows.first, rows.first + len(rows), dtype=np.int32))
+
+    def _loosen(self, rows: np.ndarray) -> None:
+        """Let constraints hold nothing."""
+        self.row_lower[rows], self.row_upper[rows] = -INFINITE, INFINITE
+        bounds = (self.row_lower[rows], self.row_upper[rows])
+        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
 
     def release(self) -> None:
         """The mixed-integer model again; see `Run`."""
@@ -318,7 +318,7 @@ class _HighsRun:
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
         self.highs.changeColsIntegrality(len(whole), whole, kinds)
-        self.integral = True
+        self.integral, self.based = True, False
 
 
 class _CbcRun:
@@ -397,11 +397,13 @@ class _CbcRun:
                 variable.cat = pulp.LpContinuous
                 variable.bounds(round(value), round(value))
         constraints = list(self.lp.constraints())
+        for constraint in constraints[len(self.model.matrices.row_lower) :]:
+            constraint.constant = -1e12
         for rows in self.model.rows.values():
             for constraint in (
                 constraints[rows.first : rows.first + len(rows)] if rows.implied else ()
             ):
-                constraint.constant, constraint.sense = 1e12, pulp.LpConstraintLE
+                constraint.constant, constraint.sense = -1e12, pulp.LpConstraintLE
 
 
 SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": _CbcRun}

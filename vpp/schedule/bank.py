@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpp.schedule.battery import Battery, keep_fraction
+from vpp.schedule.battery import Battery
 from vpp.schedule.curves import power_at
 from vpp.schedule.problem import Problem
 
@@ -32,30 +32,19 @@ class Bank:
     """
 
     def __init__(self, problem: Problem) -> None:
-        batteries, self.hours, self.days = problem.batteries, problem.hours, problem.local_days
+        batteries, stack = problem.batteries, problem.stack
         self.batteries, self.t = batteries, 0
-
-        def of_each(name: str) -> np.ndarray:
-            return np.array([getattr(battery, name) for battery in batteries], dtype=float)
-
-        def by_interval(name: str) -> np.ndarray:
-            rows = [problem.by_interval(battery, name) for battery in batteries]
-            return np.reshape(rows, (len(batteries), problem.intervals))
-
-        self.capacity_kwh = of_each("capacity_kwh")
-        self.gain, self.spend = (
-            of_each("eta_charge") * self.hours,
-            self.hours / of_each("eta_discharge"),
-        )
-        self.keep = np.array([keep_fraction(battery, self.hours) for battery in batteries])
-        self.least_kw = of_each("charge_min_kw")
-        self.charge_kw, self.discharge_kw = by_interval("charge_kw"), by_interval("discharge_kw")
-        self.low_kwh = by_interval("soc_min") * self.capacity_kwh[:, np.newaxis]
-        self.high_kwh = by_interval("soc_max") * self.capacity_kwh[:, np.newaxis]
-        self.energy_kwh = of_each("soc_initial") * self.capacity_kwh
-        cycles = of_each("cycles_per_day_max")  # None becomes NaN
-        self.daily_kwh = np.where(np.isnan(cycles), np.inf, cycles) * self.capacity_kwh
-        self.left_kwh = self.daily_kwh - of_each("cycles_so_far") * self.capacity_kwh
+        self.hours, self.days = problem.hours, problem.local_days
+        self.capacity_kwh, self.keep = stack.capacity_kwh[:, 0], stack.keep[:, 0]
+        self.gain = self.hours * stack.eta_charge[:, 0]
+        self.spend = self.hours / stack.eta_discharge[:, 0]
+        self.least_kw = stack.charge_min_kw[:, 0]
+        self.charge_kw, self.discharge_kw = stack.charge_kw, stack.discharge_kw
+        self.low_kwh = stack.soc_min * stack.capacity_kwh
+        self.high_kwh = stack.soc_max * stack.capacity_kwh
+        self.energy_kwh = (stack.soc_initial * stack.capacity_kwh)[:, 0]
+        self.daily_kwh = (stack.cycles_per_day_max * stack.capacity_kwh)[:, 0]
+        self.left_kwh = self.daily_kwh - (stack.cycles_so_far * stack.capacity_kwh)[:, 0]
         self.counted = bool(np.isfinite(self.daily_kwh).any())
         self.least = bool(self.least_kw.any())
         self.curves = [

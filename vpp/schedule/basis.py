@@ -11,13 +11,19 @@ Powers are kW, prices EUR/MWh.
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.settings import Config, Grid, Optimization, Tariff
-from vpp.schedule.devices import ScheduledBattery, SocTarget
+from vpp.schedule.device import Device
+from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.problem import Problem
+from vpp.schedule.problem_file import read_object
 from vpp.schedule.tariff import LocalTariff
 
 # of the stored object, which migrations/0004_plan_basis.sql describes; 2 brought the tariff
@@ -45,6 +51,8 @@ class PlanBasis:
     source_ids : the plants, loads and market of the site.
     tariff : what a MWh costs and earns.
     holidays_country : ISO code of the country whose public holidays the tariff counts.
+    devices : flexible loads by the field of a problem, such as `vehicles`, as they are at the start
+        and over the plan's intervals.
     """
 
     step_min: int
@@ -57,6 +65,7 @@ class PlanBasis:
     source_ids: tuple[str, ...] = ()
     tariff: Tariff = field(default_factory=Tariff)
     holidays_country: str = ""
+    devices: Mapping[str, tuple[Device, ...]] = field(default_factory=dict)
 
     @property
     def local_tariff(self) -> LocalTariff:
@@ -103,11 +112,20 @@ def basis_of(
 
 def basis_json(basis: PlanBasis) -> dict:
     """The object that is stored for a basis."""
-    raw = {"version": VERSION} | dataclasses.asdict(basis)
+    raw = {"version": VERSION} | _plain(dataclasses.asdict(basis))
     for name in LIMITS:
         if math.isinf(raw["grid"][name]):
             raw["grid"][name] = None
     return raw
+
+
+def _plain(value: Any) -> Any:
+    """Dicts, lists and numbers in place of tuples and arrays."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
@@ -138,14 +156,11 @@ def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
     values["grid"] = Grid(**values["grid"] | limits)
     values["optimization"] = Optimization(**values["optimization"])
     values["tariff"] = Tariff(**values.get("tariff", {}))
-    values["batteries"] = tuple(map(_battery, values["batteries"]))
+    values["batteries"] = tuple(read_object(ScheduledBattery, raw) for raw in values["batteries"])
     values["source_ids"] = tuple(values["source_ids"])
-    return PlanBasis(**values)
-
-
-def _battery(raw: Mapping[str, Any]) -> ScheduledBattery:
-    targets = tuple(SocTarget(**target) for target in raw["soc_targets"])
-    curves = {
-        name: tuple(map(tuple, values)) for name, values in raw.items() if name.endswith("_curve")
+    kinds = typing.get_type_hints(Problem)
+    values["devices"] = {
+        kind: tuple(read_object(typing.get_args(kinds[kind])[0], item) for item in items)
+        for kind, items in values.get("devices", {}).items()
     }
-    return ScheduledBattery(**{**raw, **curves, "soc_targets": targets})
+    return PlanBasis(**values)

@@ -110,7 +110,7 @@ def _burning_pays(problem: Problem, battery: ScheduledBattery) -> np.ndarray:
     eta = battery.eta_charge * battery.eta_discharge
     if eta >= 1 or not (np.any(battery.charge_kw) and np.any(battery.discharge_kw)):
         return np.zeros(0, dtype=int)
-    imports, exports = problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh
+    imports, exports = problem.settlement.taking
     # taken energy is imported, or is not exported; renewables that can be curtailed need nobody to
     # burn them
     taking = imports if problem.curtailable else np.minimum(imports, exports)

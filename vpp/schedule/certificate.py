@@ -15,13 +15,13 @@ from vpp.schedule.problem import Certificate, Problem
 
 
 def certificate_of(
-    model: Model, objective: float, bound: float, started: float, proven: bool = True
+    model: Model | None, objective: float, bound: float, started: float, proven: bool = True
 ) -> Certificate:
     """The certificate of a schedule.
 
     Parameters
     ----------
-    model : the model that was solved last.
+    model : the model that was solved last; None where time was too short for any.
     objective : what the schedule costs [EUR].
     bound : what no schedule can cost less than [EUR].
     started : `time.monotonic()` at the start of the search [s].
@@ -34,8 +34,9 @@ def certificate_of(
     # of an objective and a bound of different signs the distance would be more than all
     size = max(abs(objective), abs(bound), 1e-9)
     gap = min(1.0, max(0.0, objective - bound) / size)
-    kind = "lp-exact" if proven and not model.binaries else "milp"
-    return Certificate(kind, model.binaries, gap, bound, time.monotonic() - started)
+    binaries = model.binaries if model is not None else 0
+    kind = "milp" if binaries else "lp-exact" if proven else "lp-unproven"
+    return Certificate(kind, binaries, gap, bound, time.monotonic() - started)
 
 
 def loose_bound_eur(problem: Problem) -> float:
@@ -51,19 +52,65 @@ def loose_bound_eur(problem: Problem) -> float:
     -------
     The bound of the objective [EUR].
     """
-    batteries, exports = problem.batteries, problem.export_price_eur_per_mwh
-    charge = sum((problem.by_interval(b, "charge_kw") for b in batteries), np.zeros(1))
-    discharge = sum((problem.by_interval(b, "discharge_kw") for b in batteries), np.zeros(1))
+    stack = problem.stack
+    charge, discharge = stack.charge_kw.sum(axis=0), stack.discharge_kw.sum(axis=0)
     for _, _, device in problem.devices:
         takes, gives = device.most_kw(problem.horizon)
         charge, discharge = charge + takes, discharge + gives
     spills = problem.curtailable or problem.inverters
     low = problem.load_kw - problem.renewables_kw - discharge
     high = problem.load_kw + charge - (0.0 if spills else problem.renewables_kw)
-    net = np.stack((low, high, np.clip(0.0, low, high)))
-    costs = np.maximum(net, 0.0) * problem.import_cost_eur_per_mwh - np.maximum(-net, 0.0) * exports
-    left = sum(
-        money_eur(battery.capacity_kwh, max(battery.terminal_value_eur_per_mwh or 0.0, 0.0))
-        for battery in batteries
-    )
-    return float(costs.min(axis=0).sum()) * problem.hours / 1000 - left
+    settlement = problem.settlement
+    position = 0.0 if settlement.position_kw is None else settlement.position_kw
+    net = np.stack((low, high, *(np.clip(kink, low, high) for kink in (0.0, position))))
+    costs = settlement.energy_eur(np.maximum(net, 0.0), np.maximum(-net, 0.0))
+    value = np.maximum(stack.terminal_value_eur_per_mwh, 0.0)
+    left = float(money_eur(stack.capacity_kwh, value).sum())
+    return float(costs.min(axis=0).sum()) - left
+
+
+def priced_bound_eur(
+    problem: Problem, bus_price: np.ndarray, stored_value: np.ndarray, soft: bool
+) -> float:
+    """A cost that no schedule can fall below, by prices of power and of stored energy.
+
+    Power balance and energy balances have these prices instead of being kept (Lagrange): then each
+    power and each energy is on its own at its best. Any prices give a bound; those of the optimum
+    give the optimum. Limits that only restrict further are left out.
+
+    Parameters
+    ----------
+    problem : what is to be scheduled, without devices beside batteries and without a position.
+    bus_price : of power in each interval [EUR/MWh].
+    stored_value : of stored energy (battery, interval) [EUR/MWh].
+    soft : whether limits bend.
+
+    Returns
+    -------
+    The bound of the objective [EUR]; minus infinity where prices are not known.
+    """
+    known = np.isfinite(bus_price).all() and np.isfinite(stored_value).all()
+    if not known or problem.devices or problem.settlement.position_kw is not None:
+        return -np.inf
+    stack, hours = problem.stack, problem.hours
+    charge, discharge = stack.usable_kw
+    renewables, spills = problem.renewables_kw, problem.curtailable or problem.inverters
+    most_in = np.maximum(problem.load_kw, 0.0) + charge.sum(axis=0)
+    most_out = np.maximum(-problem.load_kw, 0.0) + renewables + discharge.sum(axis=0)
+    low, high = np.zeros_like(stack.soc_min), np.ones_like(stack.soc_max)
+    if not soft:
+        most_in = np.minimum(most_in, problem.import_limit_kw)
+        most_out = np.minimum(most_out, problem.export_limit_kw)
+        low, high = stack.soc_min, stack.soc_max
+    power = bus_price * (problem.load_kw - renewables)
+    power = power + np.minimum(problem.import_cost_eur_per_mwh - bus_price, 0.0) * most_in
+    power += np.minimum(bus_price - problem.export_price_eur_per_mwh, 0.0) * most_out
+    power += np.minimum(bus_price, 0.0) * renewables * bool(spills)
+    gives = stack.wear_eur_per_mwh - bus_price + stored_value / stack.eta_discharge
+    power += (np.minimum(bus_price - stack.eta_charge * stored_value, 0.0) * charge).sum(axis=0)
+    power += (np.minimum(gives, 0.0) * discharge).sum(axis=0)
+    later = np.column_stack((stack.keep * stored_value[:, 1:], stack.terminal_value_eur_per_mwh))
+    price = stored_value - later
+    energy = np.where(price > 0, low, high) * price * stack.capacity_kwh
+    start = stored_value[:, :1] * stack.keep * stack.soc_initial * stack.capacity_kwh
+    return float(power.sum() * hours + energy.sum() - start.sum()) / 1000

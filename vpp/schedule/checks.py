@@ -24,12 +24,14 @@ class Violation:
     field : path of the limit in the problem file.
     interval : number of the interval, from 0.
     amount, unit : by how much.
+    scenario : number of the scenario, where there are some.
     """
 
     field: str
     interval: int
     amount: float
     unit: str
+    scenario: int | None = None
 
 
 def rounding(*quantities: float | np.ndarray) -> float:
@@ -43,7 +45,13 @@ def rounding(*quantities: float | np.ndarray) -> float:
     -------
     `TOLERANCE` of the largest of them, and of 1 at least [kW, kWh].
     """
-    return TOLERANCE * max([1.0, *(float(np.abs(one).max(initial=0.0)) for one in quantities)])
+    return TOLERANCE * max([1.0, *map(_largest, quantities)])
+
+
+def _largest(quantity: float | np.ndarray) -> float:
+    if isinstance(quantity, np.ndarray):
+        return float(np.abs(quantity).max(initial=0.0))
+    return abs(quantity)
 
 
 @dataclass

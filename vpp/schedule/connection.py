@@ -21,8 +21,8 @@ def draft_grid(problem: Problem, model: Model) -> None:
     problem : what is to be scheduled.
     model : the model that gets them.
     """
-    hours, imports = problem.hours, problem.import_cost_eur_per_mwh
-    exports, limits = problem.export_price_eur_per_mwh, most_kw(problem)
+    hours, limits = problem.hours, most_kw(problem)
+    imports, exports = problem.settlement.flows
     if not model.soft:
         limits = (
             np.minimum(limits[0], problem.import_limit_kw),
@@ -30,6 +30,7 @@ def draft_grid(problem: Problem, model: Model) -> None:
         )
     model.add("grid_import_kw", 0.0, limits[0], hours * imports, balance=1.0)
     model.add("grid_export_kw", 0.0, limits[1], -hours * exports, balance=-1.0)
+    problem.settlement.draft(model)
     behind = sum(inverter.renewables_share for inverter in problem.inverters)
     if problem.curtailable:
         most = problem.renewables_kw * max(0.0, 1.0 - behind)

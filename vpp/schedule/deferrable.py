@@ -18,6 +18,7 @@ from vpp.schedule.device import Device, Horizon
 from vpp.schedule.draft import EQ, GE, INFINITE, LE, TARGETS, Model
 from vpp.schedule.stated import stated
 
+MOST_TERMS = 1_000_000  # of constraints that only save branching
 WHOLE = 1e-9  # relative: a quotient that is so close to a whole number is meant to be one
 
 
@@ -119,7 +120,7 @@ class DeferrableLoad(Device):
         window = self.window(model.intervals)
         inside[window.start : window.stop] = 1.0
         power = f"power_kw_{key}"
-        model.add(power, 0.0, self.rating_kw * inside, balance=-1.0, serves=True)
+        model.add(power, 0.0, self.rating_kw * inside, balance=-1.0, serves=True, power=True)
         high = INFINITE if model.soft else 0.0
         model.add(f"short_kwh_{key}", 0.0, high, count=1, bends=TARGETS, weight=1.0)
         wanted = self.wanted_kwh(model.hours)
@@ -183,6 +184,8 @@ class DeferrableLoad(Device):
         model.constrain(f"one_run_{key}", LE, 1.0, once, count=1)
         for name, sense, length in (("shortest", LE, fewest), ("longest", GE, most)):
             span = min(length, count)
+            if span * count > MOST_TERMS:
+                continue  # it only helps the solver
             at = np.repeat(rows, span)
             which = at - np.tile(np.arange(span), count)
             kept = which >= 0

@@ -6,11 +6,12 @@ Powers are means over an interval at the AC terminals [kW], positive where a bat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vpp.schedule.bank import Bank
-from vpp.schedule.battery import Battery, stored_kwh
+from vpp.schedule.battery import Battery
 from vpp.schedule.checks import Arrays, rounding
 from vpp.schedule.problem import Problem, Schedule
 
@@ -35,35 +36,91 @@ def settle(
     Returns
     -------
     The schedule; its balances hold exactly.
+
+    Raises
+    ------
+    ValueError : powers of more or fewer batteries or intervals than there are.
     """
     if devices is None:
-        devices = {key: device.idle(problem.horizon) for key, _, device in problem.devices}
+        devices = idle_devices(problem)
     net = problem.load_kw + charge_kw.sum(axis=0) - discharge_kw.sum(axis=0) - problem.renewables_kw
     for key, _, device in problem.devices:
         net = net + device.net_kw(devices[key])
     if curtailed_kw is None:
-        curtailed_kw = _cheapest_curtailment(problem, net)
+        curtailed_kw = _cheapest_curtailment(problem, net, discharge_kw - charge_kw)
     net = net + curtailed_kw
-    socs = [
-        stored_kwh(battery, c, d, problem.hours) / battery.capacity_kwh
-        for battery, c, d in zip(problem.batteries, charge_kw, discharge_kw, strict=True)
-    ]
-    soc = np.array(socs).reshape(len(problem.batteries), problem.intervals)
+    stack, shape = problem.stack, (len(problem.batteries), problem.intervals)
+    if charge_kw.shape != shape or discharge_kw.shape != shape:
+        raise ValueError(
+            f"argument of shape {charge_kw.shape}; expected (battery, interval) {shape}"
+        )
+    soc = stack.stored_kwh(charge_kw, discharge_kw) / stack.capacity_kwh
     powers = (np.maximum(net, 0.0), np.maximum(-net, 0.0))
     return Schedule(charge_kw, discharge_kw, curtailed_kw, *powers, soc, dict(devices))
 
 
-def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray) -> np.ndarray:
-    """Curtailed renewables [kW] that break grid limits least, and then cost least."""
-    none = np.zeros(problem.intervals)
+def idle_devices(problem: Problem) -> dict[str, Arrays]:
+    """Arrays of all devices beside batteries, by their keys, in which they do what they must."""
+    return {key: device.idle(problem.horizon) for key, _, device in problem.devices}
+
+
+def with_load_of(problem: Problem, devices: Mapping[str, Arrays]) -> Problem:
+    """The problem in which devices beside batteries are a part of the load.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    devices : arrays of each by its key.
+
+    Returns
+    -------
+    The problem with batteries alone.
+    """
+    if not problem.devices:
+        return problem
+    load = problem.load_kw + sum(device.net_kw(devices[key]) for key, _, device in problem.devices)
+    kinds: dict[str, Any] = {path.partition("[")[0]: () for _, path, _ in problem.devices}
+    return replace(problem, load_kw=load, **kinds)
+
+
+def clipped_kw(problem: Problem, given_kw: np.ndarray) -> np.ndarray:
+    """Renewables that their inverters cannot let through.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    given_kw : discharging less charging power of the batteries [kW] (battery, interval).
+
+    Returns
+    -------
+    Powers [kW], one an interval.
+    """
+    clipped = np.zeros(problem.intervals)
+    places = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
+    for inverter in problem.inverters:
+        batteries = given_kw[[places[name] for name in inverter.batteries]].sum(axis=0)
+        flow = inverter.renewables_share * problem.renewables_kw + batteries
+        clipped = clipped + np.maximum(flow - inverter.ac_kw, 0.0)
+    return clipped
+
+
+def _cheapest_curtailment(problem: Problem, net_kw: np.ndarray, given_kw: np.ndarray) -> np.ndarray:
+    """Curtailed renewables [kW] that break grid limits least, and then cost least.
+
+    Renewables beyond the AC limit of their inverter are curtailed, whatever it costs.
+    """
+    clipped = clipped_kw(problem, given_kw)
     if not problem.curtailable:
-        return none
+        return clipped
     most_in, most_out = problem.import_limit_kw, problem.export_limit_kw
-    bends = (-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw)
-    choices = np.clip(np.stack((none, *bends)), 0.0, problem.renewables_kw)
+    bends = [-net_kw, problem.renewables_kw, -net_kw - most_out, most_in - net_kw]
+    if problem.settlement.position_kw is not None:
+        bends.append(problem.settlement.position_kw - net_kw)
+    most = np.maximum(problem.renewables_kw, clipped)
+    choices = np.clip(np.stack((clipped, *bends)), clipped, most)
     imports, exports = np.maximum(net_kw + choices, 0.0), np.maximum(-net_kw - choices, 0.0)
     over = np.maximum(imports - most_in, 0.0) + np.maximum(exports - most_out, 0.0)
-    costs = imports * problem.import_cost_eur_per_mwh - exports * problem.export_price_eur_per_mwh
+    costs = problem.settlement.energy_eur(imports, exports)
     least = over.min(axis=0)
     costs = np.where(over <= least + rounding(least), costs, np.inf)
     return choices[np.argmin(costs, axis=0), np.arange(problem.intervals)]
@@ -147,7 +204,9 @@ def carried(
 
 
 def carry_out(
-    problem: Problem, wanted_kw: Callable[[int, Bank], Sequence[float] | np.ndarray]
+    problem: Problem,
+    wanted_kw: Callable[[int, Bank], Sequence[float] | np.ndarray],
+    devices: Mapping[str, Arrays] | None = None,
 ) -> Schedule:
     """The schedule that results from wanted powers, interval by interval.
 
@@ -159,16 +218,18 @@ def carry_out(
     problem : what is scheduled.
     wanted_kw : gives the power wanted of each battery [kW], positive where it charges, from the
         number of the interval and the batteries as they are.
+    devices : arrays of each other device by its key; by default they do what they must.
 
     Returns
     -------
     The schedule.
     """
-    bank = Bank(problem)
+    devices = idle_devices(problem) if devices is None else devices
+    bank, alone = Bank(problem), with_load_of(problem, devices)
     charge, discharge = np.zeros((2, len(problem.batteries), problem.intervals))
     for t in range(problem.intervals):
-        charge[:, t], discharge[:, t] = carried(problem, wanted_kw(t, bank), bank)
-    return settle(problem, charge, discharge)
+        charge[:, t], discharge[:, t] = carried(alone, wanted_kw(t, bank), bank)
+    return settle(problem, charge, discharge, devices=devices)
 
 
 def within_cycles(battery: Battery, used_kwh: float, hours: float) -> Battery:
@@ -218,7 +279,9 @@ def self_consumption(problem: Problem) -> Schedule:
     -------
     The schedule.
     """
-    surplus = (problem.renewables_kw - problem.load_kw).tolist()
+    devices = idle_devices(problem)
+    load = with_load_of(problem, devices).load_kw
+    surplus = (problem.renewables_kw - load).tolist()
 
     def wanted(t: int, bank: Bank) -> np.ndarray:
         charge, discharge = bank.able_kw()
@@ -226,4 +289,4 @@ def self_consumption(problem: Problem) -> Schedule:
         others_before = np.cumsum(able) - able
         return sign * np.clip(abs(surplus[t]) - others_before, 0.0, able)
 
-    return carry_out(problem, wanted)
+    return carry_out(problem, wanted, devices)

@@ -251,23 +251,25 @@ class Model:
     @cached_property
     def matrices(self) -> Matrices:
         """The whole model for a solver."""
-        groups, infinite = list(self.columns.values()), INFINITE
+        groups = list(self.columns.values())
         whole = [np.full(len(group), group.integral, dtype=np.int32) for group in groups]
-        right = _joined([rows.right for rows in self.rows.values()])
-        senses = np.repeat(
-            [rows.sense for rows in self.rows.values()], [len(rows) for rows in self.rows.values()]
-        )
-        starts, index, value = self._sparse()
-        return Matrices(
+        whole_numbers = np.concatenate([*whole, np.zeros(0, dtype=np.int32)])
+        cost, lower, upper, row_lower, row_upper = self.numbers
+        sides = (cost, lower, upper, whole_numbers, row_lower, row_upper)
+        return Matrices(*sides, *self._sparse())
+
+    @cached_property
+    def numbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Costs and bounds of all variables, and bounds of all constraints."""
+        groups, rows = list(self.columns.values()), list(self.rows.values())
+        low = [np.full(len(one), -INFINITE) if one.sense == LE else one.right for one in rows]
+        high = [np.full(len(one), INFINITE) if one.sense == GE else one.right for one in rows]
+        return (
             _joined([group.cost for group in groups]),
             _joined([group.lower for group in groups]),
             _joined([group.upper for group in groups]),
-            np.concatenate([*whole, np.zeros(0, dtype=np.int32)]),
-            np.where(senses == LE, -infinite, right),
-            np.where(senses == GE, infinite, right),
-            starts,
-            index,
-            value,
+            _joined(low),
+            _joined(high),
         )
 
     def _sparse(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -29,8 +29,14 @@ def marginal_values(
     """
     count, batteries = problem.intervals, len(problem.batteries)
     if duals is None:
-        return np.full((batteries, count), np.nan), np.full(count, np.nan)
+        return unknown_values(problem)
     firsts = [model.rows[f"balance_energy_{b}"].first for b in range(batteries)]
     stored = [-duals[first : first + count] for first in firsts]
     bus = duals[model.rows["balance_power"].first :][:count] / problem.hours
     return np.reshape(stored, (batteries, count)) + 0.0, bus
+
+
+def unknown_values(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Marginal values that nobody knows: NaN in the shapes of `marginal_values`."""
+    count = problem.intervals
+    return np.full((len(problem.batteries), count), np.nan), np.full(count, np.nan)

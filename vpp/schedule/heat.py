@@ -62,9 +62,11 @@ class HeatStore(Device):
     def draft(self, model: Model, key: str) -> None:
         """Add the store to a model; see `Device.draft`."""
         hours, last = model.hours, model.intervals - 1
-        model.add(f"heat_pump_kw_{key}", 0.0, self.heat_pump_kw, balance=-1.0, serves=True)
+        model.add(
+            f"heat_pump_kw_{key}", 0.0, self.heat_pump_kw, balance=-1.0, serves=True, power=True
+        )
         if self.rod_kw:
-            model.add(f"rod_kw_{key}", 0.0, self.rod_kw, balance=-1.0, serves=True)
+            model.add(f"rod_kw_{key}", 0.0, self.rod_kw, balance=-1.0, serves=True, power=True)
         lower = np.full(model.intervals, 0.0 if model.soft else self.energy_min_kwh)
         if not model.soft:
             lower[last] = max(lower[last], self.final_kwh)

@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 
 from vpp.schedule.backends import Outcome, highs_outcome, new_highs
-from vpp.schedule.draft import Model
+from vpp.schedule.draft import Model, Term
 from vpp.schedule.exclusive import Intervals, merged
 from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
@@ -82,10 +82,9 @@ class Held:
 
     def _write(self, model: Model) -> None:
         """Write the model's costs, bounds and right-hand sides."""
-        matrix, columns, rows = model.matrices, self.columns, self.rows
-        self.highs.changeColsCost(len(columns), columns, matrix.cost)
-        self.highs.changeColsBounds(len(columns), columns, matrix.lower, matrix.upper)
-        bounds = (matrix.row_lower, matrix.row_upper)
+        (cost, lower, upper, *bounds), columns, rows = model.numbers, self.columns, self.rows
+        self.highs.changeColsCost(len(columns), columns, cost)
+        self.highs.changeColsBounds(len(columns), columns, lower, upper)
         # type hints of highspy do not name this one
         self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
 
@@ -127,10 +126,17 @@ class Held:
 
 def shape(model: Model) -> tuple:
     """All that is not costs, bounds and right-hand sides of a model."""
-    matrix = model.matrices
-    senses = [(name, rows.sense, len(rows)) for name, rows in model.rows.items()]
-    parts = (matrix.starts, matrix.index, matrix.value, matrix.integral)
-    return (*senses, *(part.tobytes() for part in parts))
+    columns = [(name, len(group), group.integral) for name, group in model.columns.items()]
+    rows = [
+        (name, one.sense, *(_parts_of(term) for term in one.terms))
+        for name, one in model.rows.items()
+    ]
+    return (*columns, *rows)
+
+
+def _parts_of(term: Term) -> tuple:
+    arrays = (term.factor, term.rows, term.places)
+    return (term.column, *(array.tobytes() for array in arrays))
 
 
 def more_binaries(model: Model, exclusive: Intervals, broken: Intervals) -> Intervals | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpp.runtime.errors import FieldError
+from vpp.runtime.errors import FieldError, one_of
 from vpp.runtime.fields import Section
 from vpp.schedule.checks import Checks, rounding
 from vpp.schedule.draft import GE, LE, Model
@@ -50,7 +50,7 @@ def check_inverters(inverters: Sequence[Inverter], batteries: Sequence[str]) -> 
         for j, battery in enumerate(inverter.batteries):
             key = f"{path}.batteries[{j}]"
             if battery not in batteries:
-                raise FieldError(key, battery, f"one of {', '.join(batteries) or 'no battery'}")
+                raise FieldError(key, battery, one_of(battery, batteries).removeprefix("expected "))
             if battery in behind:
                 raise FieldError(key, battery, "a battery that is behind no other inverter")
             behind.append(battery)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vpp.runtime.errors import ConfigError
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import Solution, solve_model
@@ -76,6 +77,10 @@ def cleanest(problem: Problem, caps: dict[str, float], solver: str = "highs") ->
         problem,
         import_price_eur_per_mwh=nothing,
         export_price_eur_per_mwh=nothing,
+        position_kw=None,
+        position_price_eur_per_mwh=None,
+        deviation_short_eur_per_mwh=None,
+        deviation_long_eur_per_mwh=None,
         co2_price_eur_per_t=1000.0,
         batteries=batteries,
         grid=replace(problem.grid, peak_price_eur_per_kw=0.0),
@@ -96,7 +101,13 @@ def front(problem: Problem, points: int = 5, solver: str = "highs") -> list[dict
     -------
     A row for each, by cost: `cost_eur` [EUR], `co2_kg` [kg], `cycles`, `bent_limits`, how much
     bends as in `BENT`, and `status`, which is `feasible` where time ran out (a warning says so).
+
+    Raises
+    ------
+    ConfigError : the problem has scenarios.
     """
+    if problem.scenarios:
+        raise ConfigError("scenarios: expected none: a front is of one way in which it may come")
     cheapest = solve_model(problem, solver, explain=False)
     rows = [_row(problem, cheapest)]
     if cheapest.soft or not problem.batteries:

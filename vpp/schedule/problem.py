@@ -1,4 +1,4 @@
-"""The problem that a schedule is computed from, and the schedule that comes out.
+"""The problem that a schedule is computed from; `vpp.schedule.result` has what comes out.
 
 Powers are means over an interval at the AC terminals [kW], prices EUR/MWh, money EUR and positive
 where it is paid; `soc` is a fraction of the capacity at the END of an interval. Arrays over time
@@ -10,15 +10,15 @@ describes.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
 
-from vpp.runtime.errors import FieldError, VppError
+from vpp.runtime.errors import FieldError, VppError, one_of
 from vpp.runtime.fields import Section, check_zone
-from vpp.schedule.checks import Arrays, Violation
+from vpp.schedule.checks import Violation
 from vpp.schedule.clock import local_minutes, offsets_min
 from vpp.schedule.deferrable import DeferrableLoad
 from vpp.schedule.device import Device, Horizon
@@ -26,11 +26,16 @@ from vpp.schedule.devices import GridConnection, ScheduledBattery, stated
 from vpp.schedule.heat import HeatStore
 from vpp.schedule.inverters import Inverter, check_inverters
 from vpp.schedule.peaks import Billed, Peak, billed
-from vpp.schedule.previous import NO_PLAN_BEFORE, Previous
-from vpp.schedule.series import common_length, part_of
+from vpp.schedule.position import FIELDS as POSITION
+from vpp.schedule.position import Settlement, settlement_of
+from vpp.schedule.previous import NO_PLAN_BEFORE, Previous, PreviousBattery
+from vpp.schedule.result import Certificate, Result, Schedule
+from vpp.schedule.scenarios import Scenario, check_scenarios
+from vpp.schedule.series import by_interval, common_length, part_of
+from vpp.schedule.stack import Stack, stack_of
 from vpp.schedule.vehicles import Vehicle
 
-__all__ = ["Certificate", "Problem", "Result", "Schedule", "Violation"]
+__all__ = ["Certificate", "InfeasibleScheduleError", "Problem", "Result", "Schedule", "Violation"]
 
 SERIES = (
     "import_price_eur_per_mwh",
@@ -84,15 +89,51 @@ class Problem(Section):
         "hybrid inverters: plants and batteries behind one AC limit", ()
     )
     vehicles: tuple[Vehicle, ...] = stated("electric vehicles at their chargers", ())
-    deferrable_loads: tuple[DeferrableLoad, ...] = stated(
-        "loads that may run at another time, within a window", ()
-    )
-    heat_stores: tuple[HeatStore, ...] = stated(
-        "tanks and buildings that hold heat, with heat pump and heating rod", ()
-    )
+    deferrable_loads: tuple[DeferrableLoad, ...] = stated("loads that may run later", ())
+    heat_stores: tuple[HeatStore, ...] = stated("heat stores with heat pump and rod", ())
     previous: Previous = stated("the plan before", NO_PLAN_BEFORE)
     change_price_eur_per_mwh: float = stated(
         "paid for each MWh by which a battery's power departs from the plan before", 0.0, low=0
+    )
+    position_kw: np.ndarray | float | None = stated(
+        "net purchase already made, below 0 where sold; default none: imports and exports settle",
+        None,
+        series=True,
+    )
+    position_price_eur_per_mwh: np.ndarray | float | None = stated(
+        "of the position; default the import price where it is bought, else the export price",
+        None,
+        series=True,
+    )
+    deviation_short_eur_per_mwh: np.ndarray | float | None = stated(
+        "paid for what is taken beyond the position; default the import price", None, series=True
+    )
+    deviation_long_eur_per_mwh: np.ndarray | float | None = stated(
+        "earned with what is left of the position, at most deviation_short_eur_per_mwh; default"
+        " the export price",
+        None,
+        series=True,
+    )
+
+    scenarios: tuple[Scenario, ...] = stated(
+        "ways in which prices, load and renewables may come; default one, as stated", ()
+    )
+    common: str = stated(
+        "what is the same in all scenarios: first (powers of the first interval), all (of all"
+        " intervals) or position (which is chosen)",
+        "first",
+    )
+    risk_weight: float = stated(
+        "of the dearest scenarios' mean in the objective, beside the expectation",
+        0.0,
+        low=0,
+        high=1,
+    )
+    risk_level: float = stated(
+        "the dearest 1 - risk_level of probability are the dearest scenarios",
+        0.9,
+        low=0,
+        high=0.9999,
     )
 
     def __post_init__(self) -> None:
@@ -115,6 +156,9 @@ class Problem(Section):
         for _, path, device in self.devices:
             _inside(path, device.check, self.horizon)
         check_inverters(self.inverters, [battery.battery_id for battery in self.batteries])
+        check_scenarios(self)
+        if not self.scenarios:
+            self.settlement  # noqa: B018  # refuses prices that do not fit together
 
     def _check_batteries(self) -> None:
         names = [battery.battery_id for battery in self.batteries]
@@ -127,28 +171,32 @@ class Problem(Section):
                     raise FieldError(key, target.interval, f"0 to {last}")
         before = [battery.battery_id for battery in self.previous.batteries]
         _check_names("previous.batteries", before, "battery_id", "battery")
+        known = set(names)
         for i, name in enumerate(before):
-            if name not in names:
+            if name not in known:
                 key = f"previous.batteries[{i}].battery_id"
-                raise FieldError(key, name, f"one of {', '.join(names) or 'no battery'}")
+                raise FieldError(key, name, one_of(name, names).removeprefix("expected "))
 
     def _fill_series(self) -> None:
         """Put arrays in place of series that are numbers or not given; refuse another length."""
         count = common_length(self)
         for name in SERIES:
             values = getattr(self, name)
+            if values is None and name.startswith("export"):
+                # the same array: `exports_at_import_price` knows by it that none was given
+                object.__setattr__(self, name, self.import_price_eur_per_mwh)
+                continue
             if values is None:
-                other = self.import_price_eur_per_mwh if name.startswith("export") else 0.0
-                values = other
-            full = np.broadcast_to(np.asarray(values, dtype=float), (count,))
-            object.__setattr__(self, name, full)
+                values = 0.0
+            if not isinstance(values, np.ndarray) or values.dtype != float:
+                values = np.broadcast_to(np.asarray(values, dtype=float), (count,))
+            object.__setattr__(self, name, values)
 
     def _kinds(self) -> Iterator[tuple[str, tuple[Device, ...]]]:
         """Each field with devices beside batteries, and the devices."""
-        for item in fields(self):
-            value = getattr(self, item.name)
+        for name, value in vars(self).items():
             if isinstance(value, tuple) and value and isinstance(value[0], Device):
-                yield item.name, value
+                yield name, value
 
     @cached_property
     def devices(self) -> list[tuple[str, str, Device]]:
@@ -161,6 +209,11 @@ class Problem(Section):
             for kind, named in self._kinds()
             for i, device in enumerate(named)
         ]
+
+    @property
+    def exports_at_import_price(self) -> bool:
+        """Whether no export price was given."""
+        return self.export_price_eur_per_mwh is self.import_price_eur_per_mwh
 
     @property
     def intervals(self) -> int:
@@ -189,14 +242,22 @@ class Problem(Section):
         return self.import_price_eur_per_mwh + self.import_fee_eur_per_mwh + co2
 
     @cached_property
+    def settlement(self) -> Settlement:
+        """Prices at which energy settles, and the position, if there is one."""
+        prices = (self.import_price_eur_per_mwh, self.export_price_eur_per_mwh)
+        fee = self.import_cost_eur_per_mwh - self.import_price_eur_per_mwh
+        given = {name: getattr(self, name) for name in POSITION}
+        return settlement_of(self.hours, *prices, fee, given)
+
+    @cached_property
     def import_limit_kw(self) -> np.ndarray:
         """Most import of each interval [kW]."""
-        return np.broadcast_to(np.asarray(self.grid.import_limit_kw, float), (self.intervals,))
+        return by_interval(self.grid.import_limit_kw, self.intervals)
 
     @cached_property
     def export_limit_kw(self) -> np.ndarray:
         """Most export of each interval [kW]."""
-        return np.broadcast_to(np.asarray(self.grid.export_limit_kw, float), (self.intervals,))
+        return by_interval(self.grid.export_limit_kw, self.intervals)
 
     @cached_property
     def local_min(self) -> np.ndarray:
@@ -246,7 +307,7 @@ class Problem(Section):
         -------
         The numbers.
         """
-        return np.broadcast_to(np.asarray(getattr(battery, name), float), (self.intervals,))
+        return by_interval(getattr(battery, name), self.intervals)
 
     def usable_kw(self, battery: ScheduledBattery) -> tuple[np.ndarray, np.ndarray]:
         """The most that a battery can charge and discharge in each interval.
@@ -275,11 +336,20 @@ class Problem(Section):
         -------
         Charging less discharging power [kW], one an interval; NaN where it said nothing.
         """
-        for plan in self.previous.batteries:
-            if plan.battery_id == battery.battery_id:
-                both = plan.charge_kw - plan.discharge_kw
-                return np.broadcast_to(np.asarray(both, float), (self.intervals,))
-        return np.full(self.intervals, np.nan)
+        plan = self._plans_before.get(battery.battery_id)
+        if plan is None:
+            return np.full(self.intervals, np.nan)
+        both = plan.charge_kw - plan.discharge_kw
+        return by_interval(both, self.intervals)
+
+    @cached_property
+    def _plans_before(self) -> dict[str, PreviousBattery]:
+        return {plan.battery_id: plan for plan in self.previous.batteries}
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The batteries as arrays."""
+        return stack_of(self.batteries, self.intervals, self.hours)
 
     def part(self, part: slice) -> "Problem":
         """The problem of some of its intervals.
@@ -297,10 +367,12 @@ class Problem(Section):
 
 def _check_names(kind: str, names: list[str], field_name: str, word: str = "") -> None:
     """Refuse two devices of one name."""
+    known: set[str] = set()
     for i, name in enumerate(names):
-        if name in names[:i]:
+        if name in known:
             expected = f"a name that no other {word or kind.rstrip('s').replace('_', ' ')} has"
             raise FieldError(f"{kind}[{i}].{field_name}", name, expected)
+        known.add(name)
 
 
 def _inside(path: str, check: Callable[[Horizon], None], horizon: Horizon) -> None:
@@ -309,96 +381,3 @@ def _inside(path: str, check: Callable[[Horizon], None], horizon: Horizon) -> No
         check(horizon)
     except FieldError as error:
         raise FieldError(f"{path}.{error.key}", error.value, error.expected) from None
-
-
-@dataclass(frozen=True, eq=False)
-class Schedule:
-    """Powers of batteries, plants and grid connection, all >= 0, and the SOC.
-
-    Parameters
-    ----------
-    charge_kw, discharge_kw : powers of the batteries [kW] (battery, interval).
-    curtailed_kw : renewables that are not used [kW], one an interval.
-    grid_import_kw, grid_export_kw : powers of the connection [kW], one an interval.
-    soc : state of charge at the end of each interval (battery, interval).
-    devices : arrays of each other device by its key, such as `vehicles_0`, and their names.
-    """
-
-    charge_kw: np.ndarray
-    discharge_kw: np.ndarray
-    curtailed_kw: np.ndarray
-    grid_import_kw: np.ndarray
-    grid_export_kw: np.ndarray
-    soc: np.ndarray
-    devices: dict[str, Arrays] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """How the schedule was found, and how far it can be from the best.
-
-    Parameters
-    ----------
-    kind : `lp-exact` for a linear programme, or `milp`.
-    binaries : number of binary variables of the last model.
-    gap : distance of objective and bound as a fraction; 1 where nothing is proven.
-    bound_eur : cost that no schedule can fall below [EUR].
-    seconds : time of the search [s].
-    """
-
-    kind: str
-    binaries: int
-    gap: float | None
-    bound_eur: float | None
-    seconds: float
-
-
-def _nothing() -> np.ndarray:
-    """No values: of a result without a schedule."""
-    return np.zeros(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A schedule, its money and its reasons.
-
-    Parameters
-    ----------
-    status : `optimal`, `feasible` (time ran out) or `infeasible`.
-    certificate : how far the schedule can be from the best.
-    schedule : the schedule, if there is one.
-    cost_eur : energy, peak and CO2 [EUR].
-    objective_eur : cost with wear and the price of changes, less the value of the energy left
-        [EUR].
-    violations : limits that bent.
-    stored_value_eur_per_mwh : worth of a MWh in the battery that moves most, one an interval.
-    battery_value_eur_per_mwh : value of a MWh more in each battery (battery, interval).
-    bus_price_eur_per_mwh : value of a MWh more at the bus, one an interval. These three are NaN
-        where time ran out before they were known.
-    reason : a sentence for each interval.
-    cause : why there is no schedule.
-    """
-
-    status: str
-    certificate: Certificate
-    schedule: Schedule | None = None
-    cost_eur: float | None = None
-    objective_eur: float | None = None
-    violations: tuple[Violation, ...] = ()
-    stored_value_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
-    battery_value_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
-    bus_price_eur_per_mwh: np.ndarray = field(default_factory=_nothing)
-    reason: tuple[str, ...] = ()
-    cause: str | None = None
-
-    @property
-    def found(self) -> Schedule:
-        """The schedule of a result that has one.
-
-        Raises
-        ------
-        ValueError : there is none; says the cause.
-        """
-        if self.schedule is None:
-            raise ValueError(f"{self.status}: {self.cause}")
-        return self.schedule

@@ -14,14 +14,15 @@ import json
 import math
 import types
 import typing
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpp.runtime.errors import ConfigError, FieldError
-from vpp.schedule.problem import Problem, Result, Schedule
+from vpp.runtime.errors import ConfigError, FieldError, shortened
+from vpp.schedule.problem import Problem, Result, Schedule, Violation
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "problem.schema.json"
 LARGEST = 1e15  # beyond this a number is a mistake, and no solver's tolerances mean anything
@@ -103,7 +104,8 @@ def parse_problem(raw: object) -> Problem:
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ProblemError(f"field {max(names, key=names.count)!r} is given twice")
+        twice = shortened(Counter(names).most_common(1)[0][0], 80)
+        raise ProblemError(f"field {twice!r} is given twice")
     return dict(pairs)
 
 
@@ -231,7 +233,10 @@ def _time(text: str, path: str) -> datetime:
 
 
 def _refused(path: str, raw: object, expected: str) -> FieldError:
-    shown = json.dumps(raw)
+    try:
+        shown = json.dumps(raw)
+    except RecursionError:  # what could just be read
+        shown = f"{JSON_TYPES[tuple][1]} nested too deeply"
     return FieldError(path, shown if len(shown) <= 60 else shown[:57] + "...", expected)
 
 
@@ -314,16 +319,41 @@ def result_json(problem: Problem, result: Result) -> dict:
     -------
     The content, ready for `json.dumps`; without a schedule it has the cause instead.
     """
-    raw = {
+    raw: dict[str, Any] = {
         "status": result.status,
         "cost_eur": result.cost_eur,
         "objective_eur": result.objective_eur,
         "certificate": dataclasses.asdict(result.certificate),
-        "violations": [dataclasses.asdict(violation) for violation in result.violations],
+        "violations": [_violation_json(violation) for violation in result.violations],
     }
     if result.schedule is None:
         return raw | {"cause": result.cause}
-    schedule = result.schedule
+    if result.position_kw is not None:
+        raw["position_kw"] = result.position_kw.tolist()
+        raw["position_cost_eur"] = result.position_cost_eur
+        raw["deviation_cost_eur"] = result.deviation_cost_eur
+    raw |= {
+        "stored_value_eur_per_mwh": _values(result.stored_value_eur_per_mwh),
+        "reason": list(result.reason),
+    }
+    raw |= _schedule_json(problem, result.schedule)
+    if result.scenarios:
+        raw["scenarios"] = [
+            {"cost_eur": one.cost_eur, "objective_eur": one.objective_eur}
+            | _schedule_json(problem, one.found)
+            for one in result.scenarios
+        ]
+    return raw
+
+
+def _violation_json(violation: Violation) -> dict:
+    """A violation; the number of its scenario only where there are some."""
+    raw = dataclasses.asdict(violation)
+    return {name: value for name, value in raw.items() if value is not None}
+
+
+def _schedule_json(problem: Problem, schedule: Schedule) -> dict:
+    """The arrays of a schedule."""
     powers = zip(
         problem.batteries,
         schedule.charge_kw.tolist(),
@@ -331,12 +361,10 @@ def result_json(problem: Problem, result: Result) -> dict:
         schedule.soc.tolist(),
         strict=True,
     )
-    return raw | {
+    return {
         "grid_import_kw": schedule.grid_import_kw.tolist(),
         "grid_export_kw": schedule.grid_export_kw.tolist(),
         "curtailed_kw": schedule.curtailed_kw.tolist(),
-        "stored_value_eur_per_mwh": _values(result.stored_value_eur_per_mwh),
-        "reason": list(result.reason),
         "batteries": [
             {"battery_id": battery.battery_id, "charge_kw": c, "discharge_kw": d, "soc": s}
             for battery, c, d, s in powers

@@ -9,6 +9,7 @@ PuLP has others.
 """
 
 import gc
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import compress
@@ -50,7 +51,8 @@ class Variable(pulp.LpVariable):
 
     def __init__(self, kind: str, number: int, column: int, low: float, high: float | None):
         self.kind, self.number, self.column = kind, number, column
-        self.lowBound, self.upBound = low, high
+        # PuLP writes a bound of minus infinity as a number, which CBC cannot read
+        self.lowBound, self.upBound = (None if low == -math.inf else low), high
 
     @property
     def name(self) -> str:

@@ -11,9 +11,10 @@ nothing.
 
 import numpy as np
 
-from vpp.schedule.battery import keep_fraction
 from vpp.schedule.checks import rounding
+from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.limit_reasons import limit_reasons
 from vpp.schedule.problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
@@ -31,8 +32,7 @@ def least_kw(problem: Problem) -> float:
     -------
     The power [kW].
     """
-    ratings = [power for battery in problem.batteries for power in problem.usable_kw(battery)]
-    return 10 * rounding(*ratings)
+    return 10 * rounding(*problem.stack.usable_kw)
 
 
 def leading(problem: Problem, schedule: Schedule) -> np.ndarray:
@@ -74,11 +74,8 @@ def worth(problem: Problem, schedule: Schedule, value: np.ndarray) -> tuple[np.n
     Worth of a MWh stored at the end of each interval, and in the next one (battery, interval)
     [EUR/MWh].
     """
-    batteries, least = problem.batteries, least_kw(problem)
-    keep = np.array([[keep_fraction(battery, problem.hours)] for battery in batteries])
-    after = np.column_stack(
-        (keep * value[:, 1:], [battery.terminal_value_eur_per_mwh or 0.0 for battery in batteries])
-    )
+    stack, least = problem.stack, least_kw(problem)
+    after = np.column_stack((stack.keep * value[:, 1:], stack.terminal_value_eur_per_mwh))
     empty, full = _at_bounds(problem, schedule)
     empty, full = empty & (schedule.charge_kw <= least), full & (schedule.discharge_kw <= least)
     worth_now = np.where(full, np.maximum(value, after), value)
@@ -90,15 +87,9 @@ def _column(problem: Problem, name: str) -> np.ndarray:
     return np.array([[getattr(battery, name) or 0.0] for battery in problem.batteries])
 
 
-def _rows(problem: Problem, name: str) -> np.ndarray:
-    """A power or SOC bound of all batteries (battery, interval)."""
-    rows = [problem.by_interval(battery, name) for battery in problem.batteries]
-    return np.reshape(rows, (len(rows), problem.intervals))
-
-
 def _at_bounds(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """Where each battery ends an interval at its lower and at its upper SOC bound, or outside."""
-    low, high = _rows(problem, "soc_min"), _rows(problem, "soc_max")
+    low, high = problem.stack.soc_min, problem.stack.soc_max
     return schedule.soc <= low + 1e-6, schedule.soc >= high - 1e-6
 
 
@@ -112,8 +103,8 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
 
     Returns
     -------
-    Texts that name the movement of the batteries and its cause, then curtailment, peak and limits
-    that bent.
+    Texts that name the movement of the batteries and its cause, that of other devices, then
+    curtailment, peak and limits that bent.
     """
     schedule, least = result.found, least_kw(problem)
     surplus, imports = problem.renewables_kw - problem.load_kw, schedule.grid_import_kw
@@ -127,6 +118,12 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     said: list[list[str]] = [[] for _ in range(problem.intervals)]
     if problem.batteries:
         said = _moves(problem, result, least)
+    for texts in device_reasons(problem, result).values():
+        for t, text in enumerate(texts):
+            said[t] += [text] if text else []
+    for places, text in limit_reasons(problem, schedule):
+        for t in places.tolist():
+            said[t].append(text)
     for t, parts in enumerate(said):
         if curtails[t]:
             parts.append(_curtailing(problem, result, t, least))
@@ -160,7 +157,7 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     charges: np.ndarray = schedule.charge_kw > least
     discharges: np.ndarray = schedule.discharge_kw > least
     before = np.column_stack(([battery.soc_initial for battery in batteries], schedule.soc[:, :-1]))
-    low, high = _rows(problem, "soc_min"), _rows(problem, "soc_max")
+    low, high = problem.stack.soc_min, problem.stack.soc_max
     back_up: np.ndarray = charges & (before < low - 1e-6)
     back_down: np.ndarray = discharges & (before > high + 1e-6)
     lead, every = leading(problem, schedule), np.arange(problem.intervals)
@@ -205,7 +202,7 @@ def _figures(
     end = _column(problem, "terminal_value_eur_per_mwh")
     bus, price = (
         np.broadcast_to(x, value.shape)
-        for x in (result.bus_price_eur_per_mwh, problem.import_cost_eur_per_mwh)
+        for x in (result.bus_price_eur_per_mwh, problem.settlement.taking[0])
     )
     spends, sold = value / eta_discharge + wear, _later(np.where(discharges, bus, -np.inf))
     empty, full = _at_bounds(problem, result.found)
@@ -335,6 +332,7 @@ def _against(bus: float, worth: float, how: str = "") -> str:
 def _curtailing(problem: Problem, result: Result, t: int, least: float) -> str:
     if result.found.grid_export_kw[t] >= problem.export_limit_kw[t] - least:
         return "curtail: export limit"
-    if problem.import_cost_eur_per_mwh[t] < 0:
-        return f"curtail: importing is paid {_price(-problem.import_cost_eur_per_mwh[t])}"
-    return f"curtail: export price {_price(problem.export_price_eur_per_mwh[t])}"
+    imports, exports = (prices[t] for prices in problem.settlement.taking)
+    if imports < 0:
+        return f"curtail: importing is paid {_price(-imports)}"
+    return f"curtail: export price {_price(exports)}"

@@ -31,6 +31,8 @@ class Replay:
     wear_eur : ageing of the batteries [EUR].
     change_eur : price of what departs from the plan before [EUR].
     left_eur : value of the energy left at the end [EUR].
+    position_eur, deviation_eur : parts of `energy_eur`: what the position and what deviations from
+        it cost [EUR]; 0 without a position.
     """
 
     violations: tuple[Violation, ...]
@@ -42,6 +44,8 @@ class Replay:
     wear_eur: float
     change_eur: float
     left_eur: float
+    position_eur: float = 0.0
+    deviation_eur: float = 0.0
 
     @property
     def cost_eur(self) -> float:
@@ -78,38 +82,74 @@ def replay(problem: Problem, schedule: Schedule) -> Replay:
     }
     for way, amount in over.items():
         checks.bend(GRID, f"grid.{way}_limit_kw", amount, "kW", slack)
-    wear = left = change = 0.0
-    for b, battery in enumerate(problem.batteries):
-        stored = _check_battery(problem, schedule, b, checks)
-        _check_bends(problem, b, stored, checks)
+    stack, change = problem.stack, 0.0
+    stored_kwh = stack.stored_kwh(schedule.charge_kw, schedule.discharge_kw)
+    discharged = energy_kwh(schedule.discharge_kw.sum(axis=1), hours)
+    wear = float(money_eur(discharged, stack.wear_eur_per_mwh[:, 0]).sum())
+    left = float(money_eur(stored_kwh[:, -1:], stack.terminal_value_eur_per_mwh).sum())
+    for b in np.flatnonzero(_looked_at(problem, schedule, stored_kwh)).tolist():
+        battery = problem.batteries[b]
+        _check_bends(problem, b, _check_battery(problem, schedule, b, checks), checks)
         charge, discharge = schedule.charge_kw[b], schedule.discharge_kw[b]
-        discharged = energy_kwh(float(discharge.sum()), hours)
-        wear += money_eur(discharged, battery.wear_eur_per_mwh)
         if battery.wear_curve:
             wear += wear_of_depth_eur(problem, b, charge, discharge)
-        left += money_eur(float(stored[-1]), battery.terminal_value_eur_per_mwh or 0.0)
         changed = np.nan_to_num(np.abs(charge - discharge - problem.before_kw(battery))).sum()
         change += money_eur(energy_kwh(float(changed), hours), problem.change_price_eur_per_mwh)
     for key, path, device in problem.devices:
         wear += device.replay(schedule.devices[key], checks, path)
 
-    imported, exported = energy_kwh(imports, hours), energy_kwh(exports, hours)
-    paid = problem.import_price_eur_per_mwh + problem.import_fee_eur_per_mwh
-    energy = money_eur(imported, paid).sum()
-    energy -= money_eur(exported, problem.export_price_eur_per_mwh).sum()
-    co2_price = problem.import_cost_eur_per_mwh - paid
+    co2_price = problem.co2_kg_per_mwh / 1000 * problem.co2_price_eur_per_t
+    co2 = float(money_eur(energy_kwh(imports, hours), co2_price).sum())
+    settlement = problem.settlement
     peak = sum(one.peak.price_eur_per_kw * one.excess_kw(imports, hours) for one in problem.peaks)
     return Replay(
         violations=tuple(checks.violations),
         bends=tuple(checks.bends),
         bent=(checks.totals[GRID], checks.totals[BOUNDS], checks.totals[TARGETS]),
-        energy_eur=float(energy),
+        energy_eur=float(settlement.energy_eur(imports, exports).sum()) - co2,
         peak_eur=float(peak),
-        co2_eur=float(money_eur(imported, co2_price).sum()),
+        co2_eur=co2,
         wear_eur=wear,
         change_eur=change,
         left_eur=left,
+        position_eur=float(settlement.position_eur().sum()),
+        deviation_eur=float(settlement.deviation_eur(imports, exports).sum()),
     )
+
+
+def _looked_at(problem: Problem, schedule: Schedule, stored_kwh: np.ndarray) -> np.ndarray:
+    """The batteries that have to be looked at one by one.
+
+    All others keep to all their limits, by the same checks for all at once, and have no curves,
+    targets or price of changes.
+    """
+    stack, charge, discharge = problem.stack, schedule.charge_kw, schedule.discharge_kw
+    power_kw, energy = 0.99 * stack.power_rounding_kw, 0.99 * stack.energy_rounding_kwh
+    capacity = stack.capacity_kwh
+    low = np.maximum(stack.soc_min, 0.0) * capacity
+    high = np.minimum(stack.soc_max, 1.0) * capacity
+    kept = (np.minimum(charge, discharge) <= power_kw) & (
+        np.minimum(charge, discharge) >= -power_kw
+    )
+    kept &= (charge - stack.charge_kw <= power_kw) & (discharge - stack.discharge_kw <= power_kw)
+    kept &= (charge <= power_kw) | (charge >= stack.charge_min_kw)
+    kept &= (stored_kwh - high <= energy) & (low - stored_kwh <= energy)
+    kept &= np.abs(schedule.soc * capacity - stored_kwh) <= energy
+    own = np.array(
+        [
+            bool(b.charge_curve or b.discharge_curve or b.wear_curve or b.soc_targets)
+            or b.soc_final is not None
+            or b.soc_final_min is not None
+            for b in problem.batteries
+        ],
+        dtype=bool,
+    )
+    if np.isfinite(stack.cycles_per_day_max).any():
+        firsts = np.flatnonzero(np.diff(problem.local_days, prepend=-1))
+        cycles = problem.hours * np.add.reduceat(discharge, firsts, axis=1) / capacity
+        cycles[:, :1] += stack.cycles_so_far
+        own |= (cycles - stack.cycles_per_day_max > energy / capacity).any(axis=1)
+    return own | ~kept.all(axis=1) | bool(problem.change_price_eur_per_mwh)
 
 
 def _grid_rounding(problem: Problem, schedule: Schedule) -> float:

@@ -8,6 +8,7 @@ A field that is stated as a series is a number or an array of one an interval.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,17 +31,39 @@ def lists(section: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
     Path and values of each.
     """
     dot = f"{path}." if path else ""
-    for item in fields(section):
-        value, place = getattr(section, item.name), dot + item.name
-        if item.metadata.get("series"):
+    kind: type = type(section)
+    for name, is_series in _stated(kind):
+        value = getattr(section, name)
+        if is_series:
             if isinstance(value, np.ndarray):
-                yield place, value
-        elif is_dataclass(value):
-            yield from lists(value, place)
+                yield dot + name, value
         elif isinstance(value, tuple):
             for i, inner in enumerate(value):
                 if is_dataclass(inner):
-                    yield from lists(inner, f"{place}[{i}]")
+                    yield from lists(inner, f"{dot}{name}[{i}]")
+        elif not isinstance(value, (float, int, str)) and is_dataclass(value):
+            yield from lists(value, dot + name)
+
+
+@cache
+def _stated(kind: type) -> tuple[tuple[str, bool], ...]:
+    """Name of each field of a dataclass, and whether it is a series."""
+    return tuple((item.name, bool(item.metadata.get("series"))) for item in fields(kind))
+
+
+def by_interval(value: float | np.ndarray, count: int) -> np.ndarray:
+    """A series as one number an interval.
+
+    Parameters
+    ----------
+    value : a number, or an array of one an interval.
+    count : number of intervals.
+
+    Returns
+    -------
+    The numbers.
+    """
+    return value if isinstance(value, np.ndarray) else np.full(count, value, dtype=float)
 
 
 def common_length(section: Any) -> int:

@@ -9,6 +9,7 @@ Powers are kW, prices EUR/MWh, times UTC.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,8 @@ def site_problem(
         time_limit_s=optimization.time_limit_s,
         gap=optimization.gap,
     )
+    if any(basis.devices.values()):
+        problem = replace(problem, **dict[str, Any](basis.devices))
     price_left = basis.terminal_price_eur_per_mwh
     return problem if price_left is None else with_terminal_value(problem, price_left)
 

@@ -17,22 +17,29 @@ import numpy as np
 
 from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
-from vpp.schedule.certificate import certificate_of, loose_bound_eur
+from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
 from vpp.schedule.draft import INFINITE, MONEY_SCALE, Model
-from vpp.schedule.duals import marginal_values
+from vpp.schedule.duals import marginal_values, unknown_values
 from vpp.schedule.exclusive import Intervals, merged, without
+from vpp.schedule.fleet import FEWEST, Shared, expected_s, fleet_schedule
 from vpp.schedule.model import build
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
+from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import MONEY_SHARE, MONEY_SLACK, Stages
+from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
 
 logger = logging.getLogger("optimization")
 
-MOST_CALMED = 200  # binaries that are searched for calmer choices of the same money
+# Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
+# HiGHS looks at its clock too seldom.
+MOST_BINARIES, MOST_VARIABLES = 200, 8000
+TAIL = 0.1  # of the time limit, for the check of a schedule and its reasons, and for
+CELL_S = 2e-6  # each interval of each battery [s]
+HOPELESS = 1.0  # time limits that a solver is expected to take, beyond which it is not started
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +91,16 @@ def solve_model(
     ------
     InfeasibleScheduleError : no schedule keeps to physics.
     """
-    search = _Search(problem, solver, caps or {})
+    return _solve_model(problem, solver, caps or {}, prepare=True)
+
+
+def _solve_model(
+    problem: Problem, solver: str, caps: dict[str, float], prepare: bool = False
+) -> Solution:
+    """The cheapest schedule; with `prepare` the solver starts with a good one where it is slow."""
+    search = _Search(problem, solver, caps)
+    if prepare and not search.prepared():
+        return _incumbent(search, None)
     exclusive: Intervals | None = None
     while True:
         found = search.attempt(exclusive)
@@ -125,12 +141,37 @@ class _Search:
     soft: bool = False
     relaxed: float = -INFINITE
     known: list[Schedule] = field(default_factory=list)
+    shared: Shared | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property
     def until(self) -> float:
-        """When time is out [s]."""
-        return self.started + self.problem.time_limit_s
+        """When the solver's time is out [s]; the rest of the limit is for check and reasons."""
+        cells = len(self.problem.batteries) * self.problem.intervals
+        limit_s = self.problem.time_limit_s
+        return self.started + max(limit_s / 2, limit_s * (1 - TAIL) - cells * CELL_S)
+
+    def prepared(self) -> bool:
+        """Find a good schedule first, where the solver may not end in time.
+
+        Returns
+        -------
+        Whether the solver is worth starting.
+        """
+        problem, limit_s = self.problem, self.problem.time_limit_s
+        expected = expected_s(problem)
+        if self.caps or len(problem.batteries) <= FEWEST or expected < limit_s / 10:
+            return True
+        try:
+            self.shared = fleet_schedule(problem, lambda few: _solve_model(few, self.solver, {}))
+        except InfeasibleScheduleError:
+            return True
+        self.known.append(self.shared.schedule)
+        return expected < HOPELESS * limit_s and time.monotonic() < self.until
+
+    def eur(self, bound: float) -> float:
+        """Money of a bound of the model, which knows nothing of what a position costs [EUR]."""
+        return bound / MONEY_SCALE + float(self.problem.settlement.position_eur().sum())
 
     def attempt(self, exclusive: Intervals | None) -> _Attempt:
         """Solve with these binaries, choose the calmest optimum, and see what is broken."""
@@ -138,9 +179,13 @@ class _Search:
         model = stages.model
         if outcome.status == "limit":
             return self._cut_short(stages, outcome, exclusive)
-        priced = self._chosen(stages, outcome) if model.binaries else outcome
-        schedule, broken = solution(self.problem, model, priced.found)
-        broken = without(broken, exclusive)
+        # calm comes after all conditions hold: it takes longer than to see that they do not
+        schedule, broken = solution(self.problem, model, outcome.found)
+        broken, priced = without(broken, exclusive), outcome
+        if model.binaries and not broken:
+            priced = self._chosen(stages, outcome)
+            schedule, broken = solution(self.problem, model, priced.found)
+            broken = without(broken, exclusive)
         if not broken and priced.duals is not None:
             schedule, broken = self._calmest(stages, priced, schedule, exclusive)
         if broken:
@@ -155,14 +200,16 @@ class _Search:
             return outcome
         if self.solver != "highs" or not _worth_calming(stages, fixed):
             return fixed
-        spent_s = time.monotonic() - self.started
+        spent_s, bent = time.monotonic() - self.started, stages.least
         stages.run.release()
-        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s)))
+        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s / 3)))
         least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
-        if calmer.status == "optimal" and (calmer.objective or 0.0) <= least:
+        bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
+        if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
             return calmer
         stages.run.release()
-        return stages.fixed(outcome.found)
+        again = stages.fixed(outcome.found)
+        return outcome if again.values is None else again
 
     def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
         """The hard model if its limits can be kept, else the soft one."""
@@ -206,7 +253,7 @@ class _Search:
         objective = replay(self.problem, found.schedule).objective_eur
         bound = objective
         if found.model.binaries:
-            bound = min(found.outcome.bound / MONEY_SCALE, objective)
+            bound = min(self.eur(found.outcome.bound), objective)
         certificate = certificate_of(found.model, objective, bound, self.started)
         duals = found.priced.duals if found.priced else None
         values = marginal_values(self.problem, found.model, duals)
@@ -218,9 +265,6 @@ class _Search:
         if outcome.values is not None:
             self.known.append(solution(self.problem, model, outcome.values)[0])
             fixed = stages.fixed(outcome.values) if model.binaries else None
-        self.known.append(idle(self.problem))
-        if not self.caps:
-            self.known.append(self_consumption(self.problem))
         return _Attempt(model, exclusive, outcome, priced=fixed)
 
 
@@ -230,10 +274,12 @@ def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
     Binaries that keep two powers apart leave little to choose where the rest is settled.
     """
     model = stages.model
+    if model.width > MOST_VARIABLES:
+        return False
     if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
         return True
     settled = stages.run.alone(fixed, model.matrices.cost)
-    return not settled and model.binaries <= MOST_CALMED
+    return not settled and model.binaries <= MOST_BINARIES
 
 
 def rank(money: Replay) -> tuple[float, ...]:
@@ -250,34 +296,46 @@ def rank(money: Replay) -> tuple[float, ...]:
     return (*(round(amount, 5) for amount in money.bent), money.objective_eur)
 
 
-def _incumbent(search: _Search, found: _Attempt) -> Solution:
-    """The best schedule known when time ran out.
+def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
+    """The best schedule known when time ran out; of nothing solved, of what was prepared.
 
-    It has marginal values where it is the optimum of the solver's choices.
+    It has marginal values where it is the optimum of the solver's choices or was shared out.
     """
-    problem, model, fixed = search.problem, found.model, found.priced
-    checked = [(replay(problem, schedule), schedule) for schedule in search.known]
+    problem, shared, known = search.problem, search.shared, [*search.known, idle(search.problem)]
+    if not search.caps:
+        known.append(self_consumption(problem))
+    checked = [(replay(problem, schedule), schedule) for schedule in known]
     valid = [(money, schedule) for money, schedule in checked if not money.violations]
-    least, best = min(valid, key=lambda pair: rank(pair[0]))
-    values = marginal_values(problem, model, None)
-    if fixed is not None and fixed.status == "optimal":
-        schedule, broken = solution(problem, model, fixed.found)
-        money = replay(problem, schedule)
-        no_dearer = money.objective_eur <= least.objective_eur + TOLERANCE * max(
-            1.0, abs(least.objective_eur)
+    if not valid:
+        raise InfeasibleScheduleError(
+            "no schedule was found in time; expected a time_limit_s of more than"
+            f" {problem.time_limit_s:g} s"
         )
-        as_good = rank(money)[:-1] <= rank(least)[:-1]
-        if not broken and not money.violations and no_dearer and as_good:
-            best, least = schedule, money
-            values = marginal_values(problem, model, fixed.duals)
-    bound = search.relaxed
-    if np.isfinite(found.outcome.bound):
+    least, best = min(valid, key=lambda pair: rank(pair[0]))
+    values = unknown_values(problem)
+    if shared is not None and best is shared.schedule:
+        values = (shared.battery_value_eur_per_mwh, shared.bus_price_eur_per_mwh)
+    model, bound = None, search.relaxed
+    if found is not None:
+        model, fixed = found.model, found.priced
         bound = max(bound, found.outcome.bound)
-    bound_eur = max(loose_bound_eur(problem), bound / MONEY_SCALE)
-    certificate = certificate_of(
-        model, least.objective_eur, bound_eur, search.started, proven=False
-    )
-    return Solution("feasible", certificate, best, model.soft, *values)
+        if fixed is not None and fixed.status == "optimal":
+            schedule, broken = solution(problem, model, fixed.found)
+            money = replay(problem, schedule)
+            slack = TOLERANCE * max(1.0, abs(least.objective_eur))
+            no_dearer = money.objective_eur <= least.objective_eur + slack
+            as_good = rank(money)[:-1] <= rank(least)[:-1]
+            if not broken and not money.violations and no_dearer and as_good:
+                best, least = schedule, money
+                values = marginal_values(problem, model, fixed.duals)
+    soft = search.soft or any(least.bent)
+    bounds = [loose_bound_eur(problem), search.eur(bound)]
+    if shared is not None:
+        prices = (shared.bus_price_eur_per_mwh, shared.battery_value_eur_per_mwh)
+        bounds.append(priced_bound_eur(problem, *prices, soft))
+    objective = least.objective_eur
+    certificate = certificate_of(model, objective, max(bounds), search.started, proven=False)
+    return Solution("feasible", certificate, best, soft, *values)
 
 
 def solve(problem: Problem, solver: str = "highs") -> Result:
@@ -293,6 +351,8 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     The schedule with its money, the limits that bent, and a reason for each interval; or the cause
     why there is none.
     """
+    if problem.scenarios:
+        return solve_scenarios(problem, solver)
     try:
         found = solve_model(problem, solver)
     except InfeasibleScheduleError as error:
@@ -317,4 +377,11 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
         battery_value_eur_per_mwh=found.battery_value_eur_per_mwh,
         bus_price_eur_per_mwh=found.bus_price_eur_per_mwh,
     )
+    if problem.settlement.position_kw is not None:
+        result = replace(
+            result,
+            position_kw=problem.settlement.position_kw,
+            position_cost_eur=checked.position_eur,
+            deviation_cost_eur=checked.deviation_eur,
+        )
     return replace(result, reason=reasons(problem, result))

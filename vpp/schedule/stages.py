@@ -17,10 +17,12 @@ from vpp.schedule.backends import SOLVERS, Outcome, Run
 from vpp.schedule.draft import CLASSES, INFINITE, Model
 from vpp.schedule.problem import Problem
 
+STEP = 10.0  # from the price of one class to that of the one before it, where a search starts
 CLASS_GAP = 1e-9  # relative gap of a class: money must not hide in it
 # A mixed-integer class is held at its least and this much more [kWh, kWh h], which is the solvers'
 # tolerance; and at so much more of it.
 CLASS_SLACK, CLASS_SHARE = 1e-7, 1e-9
+LITTLE = 0.02  # of the time limit, which a linear programme gets when time is out
 # The same of money, in EUR/1000.
 MONEY_SLACK, MONEY_SHARE = 1e-6, 1e-9
 
@@ -36,6 +38,7 @@ class Stages:
     solver : `highs` or `cbc`.
     until : `time.monotonic()` at which time is out [s].
     run : the model in its solver.
+    least : violation of each class that the search has come to [kWh, kWh h].
     """
 
     problem: Problem
@@ -43,6 +46,7 @@ class Stages:
     solver: str
     until: float
     run: Run = field(init=False)
+    least: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.run = SOLVERS[self.solver](self.model, self.problem.gap)
@@ -51,6 +55,11 @@ class Stages:
         """Time that is left [s]."""
         return self.until - time.monotonic()
 
+    def _at_least(self, least_s: float | None) -> float:
+        """Time that is left, or a little more than that [s]."""
+        little = LITTLE * self.problem.time_limit_s if least_s is None else least_s
+        return max(self.left_s(), little)
+
     def money(self) -> Outcome:
         """The least money with which the least bends.
 
@@ -58,16 +67,45 @@ class Stages:
         -------
         The optimum; `limit` where time ran out before, also with values of an earlier objective.
         """
-        for bends in CLASSES if self.model.soft else ():
-            weights = self.model.weights(bends)
-            if not weights.any():
-                continue
-            outcome = self.run.minimise(weights, self.left_s(), CLASS_GAP)
+        return self._in_order(not self.model.binaries, 0.0)
+
+    def _in_order(self, linear: bool, least_s: float) -> Outcome:
+        """The least money with which the least bends; each solve has `least_s` at least."""
+        weighed = {bends: self.model.weights(bends) for bends in CLASSES}
+        weighed = {bends: weights for bends, weights in weighed.items() if weights.any()}
+        self.least = []
+        if weighed and linear:
+            objective = self._all_at_once(weighed)
+            outcome = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
+        for weights in weighed.values():
+            outcome = self.run.minimise(weights, max(self.left_s(), least_s), CLASS_GAP)
+            if outcome.status != "optimal":
+                return _unproven(outcome)
+            self.least.append(float(weights @ outcome.found))
             self._hold(outcome, weights, CLASS_SLACK, CLASS_SHARE)
         cost = self.model.matrices.cost
-        return self.run.minimise(cost, self.left_s(), self.problem.gap)
+        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+
+    def _all_at_once(self, weighed: dict[str, np.ndarray]) -> np.ndarray:
+        """Money with a price for what bends, each class dearer than the next.
+
+        Its optimum is mostly that of the strict order, and is only where the solver starts from: a
+        linear programme that starts there is settled in a few steps, class by class.
+        """
+        objective, price = self.model.matrices.cost, self._largest_price()
+        for weights in reversed(weighed.values()):
+            price *= STEP
+            objective = objective + price * weights
+        return objective
+
+    def _largest_price(self) -> float:
+        """The largest price of a kWh through the connection [EUR/1000]; 1 where there is none."""
+        ways = ("grid_import_kw", "grid_export_kw", "short_kw", "long_kw")
+        groups = [group for name, group in self.model.columns.items() if name.startswith(ways)]
+        costs = [float(np.abs(group.cost).max(initial=0.0)) for group in groups]
+        return max(costs) / self.problem.hours or 1.0
 
     def _hold(self, outcome: Outcome, cost: np.ndarray, slack: float, share: float) -> None:
         """Keep what an objective has reached."""
@@ -76,21 +114,22 @@ class Stages:
         else:
             self.run.cap(cost, _a_little_above(cost, outcome.found, slack, share))
 
-    def fixed(self, values: np.ndarray, least_s: float = 1.0) -> Outcome:
-        """The linear programme of the choices that the binaries made in a solution.
+    def fixed(self, values: np.ndarray, least_s: float | None = None) -> Outcome:
+        """The linear programme of the choices that the binaries made, in the same strict order.
+
+        Rounding has no part in it, which a mixed-integer solve held by constraints leaves room for.
 
         Parameters
         ----------
         values : of the variables in the solution.
-        least_s : time that it gets at least [s].
+        least_s : time that it gets at least [s]; default a little of the limit.
 
         Returns
         -------
         Its least money.
         """
         self.run.choose(values)
-        cost = self.model.matrices.cost
-        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+        return self._in_order(True, self._at_least(least_s))
 
     def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
         """Of all choices of the same money, those with which the schedule can be calmest.
@@ -118,7 +157,7 @@ class Stages:
         self.run.uncap(count)
         return values
 
-    def calm(self, outcome: Outcome, least_s: float = 1.0) -> Outcome:
+    def calm(self, outcome: Outcome, least_s: float | None = None) -> Outcome:
         """Of all schedules of the same money, the one that moves least.
 
         Least throughput, then least change from the plan before, then earliest.
@@ -126,7 +165,7 @@ class Stages:
         Parameters
         ----------
         outcome : the least money, with duals.
-        least_s : time that each objective gets at least [s].
+        least_s : time that each objective gets at least [s]; default a little of the limit.
 
         Returns
         -------
@@ -137,7 +176,7 @@ class Stages:
             if self.run.alone(outcome, cost):
                 break
             self.run.hold(outcome, cost)
-            calmer = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
+            calmer = self.run.minimise(objective, self._at_least(least_s), CLASS_GAP)
             if calmer.status != "optimal" or calmer.duals is None:
                 break
             outcome, cost = calmer, objective

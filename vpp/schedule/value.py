@@ -74,12 +74,7 @@ def interval_costs_eur(problem: Problem, schedule: Schedule) -> np.ndarray:
     Costs [EUR], one an interval. Their sum is `net_cost_eur` but for the peak, which belongs to no
     interval.
     """
-    costs = money_eur(
-        energy_kwh(schedule.grid_import_kw, problem.hours), problem.import_cost_eur_per_mwh
-    )
-    costs -= money_eur(
-        energy_kwh(schedule.grid_export_kw, problem.hours), problem.export_price_eur_per_mwh
-    )
+    costs = problem.settlement.energy_eur(schedule.grid_import_kw, schedule.grid_export_kw)
     for battery, charge, discharge in zip(
         problem.batteries, schedule.charge_kw, schedule.discharge_kw, strict=True
     ):

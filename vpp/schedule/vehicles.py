@@ -24,6 +24,8 @@ from vpp.schedule.exclusive import LeastPower, Pair
 from vpp.schedule.stated import stated
 from vpp.schedule.stores import unlooped
 
+MOVES = {"cycles": True, "power": True}  # both powers are throughput, and calmer when early
+
 
 @dataclass(frozen=True)
 class Session(Section):
@@ -121,11 +123,11 @@ class Vehicle(Device):
                 lower[end - 1] = max(lower[end - 1], wanted)
         most = self.charge_kw if self.charge_kw >= self.charge_min_kw else 0.0
         taken = np.where(here, most, 0.0)
-        model.add(f"charge_kw_{key}", 0.0, taken, balance=-1.0, serves=True, cycles=True)
+        model.add(f"charge_kw_{key}", 0.0, taken, balance=-1.0, serves=True, **MOVES)
         if self.discharge_kw:
             wear = model.hours * self.wear_eur_per_mwh
             given = np.where(here, self.discharge_kw, 0.0)
-            model.add(f"discharge_kw_{key}", 0.0, given, wear, balance=1.0, cycles=True)
+            model.add(f"discharge_kw_{key}", 0.0, given, wear, balance=1.0, **MOVES)
         model.add(f"energy_kwh_{key}", lower, upper)
         self._balance(model, key)
         self._taper(model, key)

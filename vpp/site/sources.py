@@ -7,15 +7,16 @@ delivers or a load takes [kW].
     python sources.py list
 """
 
+from __future__ import annotations
+
+import csv
 import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpp.runtime.errors import VppError, check_known
 from vpp.runtime.fields import is_time_zone
@@ -24,6 +25,9 @@ from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS, SOURCE_KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STEPS_MIN = (5, 15, 30, 60)
 # the parameter `origin` of sources that generation.py did not make
@@ -117,26 +121,32 @@ def read_sources(path: Path | str) -> list[Source]:
     path = Path(path)
     columns = [item.name for item in fields(Source)]
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="", strict=True)
+            rows = [(reader.line_num, row) for row in reader]
+            head = reader.fieldnames or ()
     except FileNotFoundError:
         raise DataFileError(
             f"{shown(path)}: no such file; run python generation.py, or import real data with "
             "python sources.py import"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else in_words(error)
         raise DataFileError(
             f"{shown(path)}: cannot be read: {reason}; expected the columns {','.join(columns)}"
         ) from None
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in columns if name not in head]
     if missing:
         raise DataFileError(
-            f"{shown(path)}: column {missing[0]} is missing; expected {','.join(columns)}"
+            f"{shown(path)}: column {missing[0]} is missing; expected the columns "
+            + ",".join(columns)
         )
     sources = []
-    for line, row in enumerate(table[columns].to_dict("records"), start=2):
+    for line, row in rows:
         try:
-            sources.append(_source({str(name): text for name, text in row.items()}))
+            if None in row:
+                raise ValueError(f"has more than {len(head)} cells")
+            sources.append(_source({name: row[name] for name in columns}))
         except (ValueError, SourceError) as error:
             raise SourceError(f"{shown(path)}, line {line}: {error}") from None
     seen: set[str] = set()
@@ -177,6 +187,8 @@ def write_sources(path: Path | str, sources: Iterable[Source]) -> None:
 
 def sources_table(sources: Iterable[Source]) -> pd.DataFrame:
     """Put sources into the rows and columns of `sources.csv`."""
+    import pandas as pd
+
     rows = [
         {item.name: getattr(source, item.name) for item in fields(Source)} for source in sources
     ]

@@ -84,7 +84,7 @@ def copy_out(
 def store_measurements(
     conn: connection, table: str, source_ids: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> int:
-    """Insert the rows whose key is new, and replace those that a newer message changes.
+    """Insert the rows whose key is new, and replace those whose values a newer message changes.
 
     The rows are copied straight into the table where it holds nothing between the first and the
     last time of each source, as when a stream goes on or is imported. This costs less than half.
@@ -230,10 +230,10 @@ KEEP = """, kept AS (
         WHERE known_sent_at < sent_at AND known_value <> {value}
         ON CONFLICT (source_id, time, known_from) DO NOTHING)"""
 # Two messages of one millisecond have the same sent_at: then the one that comes later in its
-# partition is the newer one.
+# partition is the newer one. A row that says the same again is not written: sending a file again
+# costs no write, and no decompression of an old chunk.
 NEWER = """
-    {new}.sent_at > {old}.sent_at OR (
-        {new}.sent_at = {old}.sent_at AND ({new_values}) IS DISTINCT FROM ({old_values}))"""
+    {new}.sent_at >= {old}.sent_at AND ({new_values}) IS DISTINCT FROM ({old_values})"""
 
 
 def upsert(
@@ -308,10 +308,11 @@ def _names_in(row: str, columns: Sequence[str]) -> sql.Composed:
 
 
 def _is_newer(shape: Kind, new: str, old: str) -> sql.Composed:
-    """The condition that one row of a statement is newer than another with its key."""
+    """The condition that one row of a statement is newer than another with its key, and differs."""
+    names = (*shape.value_names, *shape.derived)
     return sql.SQL(NEWER).format(
         new=sql.Identifier(new),
         old=sql.Identifier(old),
-        new_values=_names_in(new, shape.value_names),
-        old_values=_names_in(old, shape.value_names),
+        new_values=_names_in(new, names),
+        old_values=_names_in(old, names),
     )

@@ -62,24 +62,36 @@ def connect_url(url: str, wait_s: float) -> connection:
     url : such as postgresql://user:password@host:port/database.
     wait_s : patience [s] with a server that does not answer.
     """
-    conn = _open(url, wait_s)
-    try:
-        with explained("schema"):
-            with conn.cursor() as cur:
-                cur.execute("""
-                    SET TIME ZONE 'UTC';
-                    SET statement_timeout = '10min';
-                    SET lock_timeout = '20s'""")
-            conn.commit()
-            migrate(conn)
-    except BaseException:
-        conn.close()
-        raise
+    for plain in (False, True):
+        conn = log_in(url, wait_s)
+        try:
+            with explained("schema"):
+                with conn.cursor() as cur:
+                    cur.execute("""
+                        SET TIME ZONE 'UTC';
+                        SET statement_timeout = '10min';
+                        SET lock_timeout = '20s'""")
+                conn.commit()
+                if migrate(conn, plain):
+                    break
+        except BaseException:
+            conn.close()
+            raise
     return conn
 
 
-def _open(url: str, wait_s: float) -> connection:
-    """Log in, again and again while the server may come back."""
+def log_in(url: str, wait_s: float) -> connection:
+    """Log in, again and again while the server may come back; the schema is not looked at.
+
+    Parameters
+    ----------
+    url : such as postgresql://user:password@host:port/database.
+    wait_s : patience [s] with a server that does not answer.
+
+    Raises
+    ------
+    DatabaseError : the server cannot be reached in time or refuses the login.
+    """
     try:
         where = psycopg2.extensions.parse_dsn(url)
     except psycopg2.Error:

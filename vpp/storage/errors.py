@@ -47,6 +47,8 @@ def first_line(error: BaseException) -> str:
 def explained(subject: str) -> Iterator[None]:
     """Turn an error of the server into a DatabaseError. Errors in the SQL keep their traceback.
 
+    A table that somebody has dropped is none of those.
+
     Parameters
     ----------
     subject : the table or the work, named in the message if the server names no table.
@@ -62,6 +64,11 @@ def explained(subject: str) -> Iterator[None]:
         if table.startswith(CHUNK_PREFIX):
             table = subject
         raise DatabaseError(f"database, {table}: {first_line(error)}") from error
+    except psycopg2.errors.UndefinedTable as error:
+        raise DatabaseError(
+            f"database: {first_line(error)}, though its schema was made; restore it from a backup, "
+            "or make all tables anew, without rows, by python db.py reset --yes"
+        ) from error
     except psycopg2.errors.InsufficientPrivilege as error:
         raise DatabaseError(
             f"database, {subject}: {first_line(error)}; grant it to the role of [database] url"

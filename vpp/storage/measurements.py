@@ -4,11 +4,13 @@ All times are UTC; a time labels the start of its interval. Ranges are `[start, 
 side open.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
@@ -24,6 +26,9 @@ from vpp.storage.rows import (
     select_rows,
     upsert_rows,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STREAM_STATUS_KEPT = "30 days"
 
@@ -94,6 +99,8 @@ def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
 
 
 def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
+    import pandas as pd
+
     times = microseconds.astype("M8[us]").astype("M8[ns]")
     return pd.DatetimeIndex(times, name=name).tz_localize("UTC")
 
@@ -113,6 +120,8 @@ def read_series(
     -------
     Values [kW or EUR/MWh] by time in its order, named by the source_id.
     """
+    import pandas as pd
+
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     condition, values = between("time", start, end)
     query = sql.SQL("SELECT time, {} FROM {} WHERE source_id = %s{} ORDER BY time").format(
@@ -137,6 +146,8 @@ def read_available_at(
     -------
     Times [UTC] by the time of the price's interval.
     """
+    import pandas as pd
+
     condition, values = between("time", start, end)
     query = sql.SQL("""
         SELECT time, available_at FROM market_prices WHERE source_id = %s{} ORDER BY time""")
@@ -151,6 +162,8 @@ def read_latest(conn: connection, source: Source) -> tuple[pd.Timestamp, float] 
 
     None where there is none.
     """
+    import pandas as pd
+
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     query = sql.SQL("""
         SELECT time, {} AS value FROM {} WHERE source_id = %s ORDER BY time DESC LIMIT 1""")
@@ -180,7 +193,7 @@ def read_weather_forecasts(
 def read_external_forecasts(
     conn: connection, source_id: str, start: Moment | None = None, end: Moment | None = None
 ) -> pd.DataFrame:
-    """A quantity as others forecast it.
+    """Forecasts of a quantity that others have issued.
 
     Parameters
     ----------
@@ -199,6 +212,8 @@ def _read_issued(
     conn: connection, kind: Kind, source_id: str, start: Moment | None, end: Moment | None
 ) -> pd.DataFrame:
     """The rows of a source of a kind that has an issue and a valid time."""
+    import pandas as pd
+
     condition, values = between("valid_time", start, end)
     columns = (*kind.times, *kind.value_names)
     query = sql.SQL("SELECT {} FROM {} WHERE source_id = %s{} ORDER BY {}").format(
@@ -250,6 +265,8 @@ def read_resampled(
     Values [kW or EUR/MWh] by time; a column for each source_id in the order given, with NaN where
     a source has nothing.
     """
+    import pandas as pd
+
     columns = {}
     for source in sources:
         series = read_series(conn, source, start, end)

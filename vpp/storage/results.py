@@ -314,9 +314,13 @@ def read_all_states(
 
 
 def save_schedule(
-    conn: connection, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame
+    conn: connection,
+    run: Mapping[str, object],
+    schedule: pd.DataFrame,
+    states: pd.DataFrame,
+    devices: pd.DataFrame | None = None,
 ) -> None:
-    """Write a schedule with its battery states; a run with the same run_id is replaced.
+    """Write a schedule with its states; a run with the same run_id is replaced.
 
     Parameters
     ----------
@@ -325,6 +329,7 @@ def save_schedule(
     schedule : columns of `schedules` but run_id; time (UTC) as index or column.
     states : battery_id, soc [fraction], energy_kwh [kWh], charge_kw, discharge_kw [kW], kind
         ("planned" where missing); time (UTC) as index or column.
+    devices : columns of `device_states` but run_id; time (UTC) as index or column.
 
     Raises
     ------
@@ -338,12 +343,14 @@ def save_schedule(
         states = states.assign(kind="planned")
     with explained("schedules"), conn, conn.cursor() as cur:
         _one_at_a_time(cur, "schedules")
-        for table in ("schedules", "battery_states", "schedule_runs"):
+        for table in ("schedules", "battery_states", "device_states", "schedule_runs"):
             statement = sql.SQL("DELETE FROM {} WHERE run_id = %s")
             cur.execute(statement.format(sql.Identifier(table)), (identifier,))
         upsert_rows(cur, "schedule_runs", ["run_id"], [dict(run)])
         copy_frame(cur, "schedules", schedule)
         copy_frame(cur, "battery_states", states)
+        if devices is not None and len(devices):
+            copy_frame(cur, "device_states", _with_time_column(devices).assign(run_id=identifier))
 
 
 def check_run(conn: connection, run_id: str) -> None:

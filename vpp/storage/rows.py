@@ -5,15 +5,20 @@ The stream writes through bulk.py, which is faster. Times are UTC; NaN is NULL.
     python -c "from vpp.storage import rows; print(rows.select_frame.__doc__)"
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import psycopg2.extras
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Moment = datetime | str  # a time with a zone; pd.Timestamp is a datetime, too
 Query = sql.Composable | str
@@ -62,9 +67,9 @@ def _plain(value: object) -> object:
         return psycopg2.extras.Json(value)
     if isinstance(value, np.generic):
         value = value.item()
-    if value is pd.NaT or value != value:
+    if value != value:
         return None
-    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+    return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
 
 
 def copy_frame(cur: cursor, table: str, frame: pd.DataFrame) -> None:
@@ -121,6 +126,8 @@ def select_frame(
     -------
     One column for each of the query: times in UTC, numbers as float with NaN for NULL.
     """
+    import pandas as pd
+
     with conn.cursor() as cur:
         cur.execute(query, parameters)
         columns = cur.description or ()
@@ -150,6 +157,8 @@ def between(
     ------
     ValueError : a time has no zone.
     """
+    import pandas as pd
+
     parts = sql.Composed([])
     values: list[datetime] = []
     for operator, bound in ((">=", start), ("<", end)):

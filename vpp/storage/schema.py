@@ -23,6 +23,7 @@ from vpp.storage.timescale import (
     HOURLY,
     create_extension,
     is_compressing,
+    is_loaded,
     timescale_licence,
 )
 
@@ -38,8 +39,10 @@ TABLES = (
     "forecasts",
     "batteries",
     "battery_states",
+    "device_states",
     "schedule_runs",
     "schedules",
+    "model_digests",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -52,10 +55,11 @@ HANG_ON = {
     "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
-    "batteries": ("battery_states", "schedule_runs", "schedules"),
-    "battery_states": ("schedule_runs", "schedules"),
-    "schedule_runs": ("schedules",),
-    "schedules": ("schedule_runs",),
+    "batteries": ("battery_states", "device_states", "schedule_runs", "schedules"),
+    "battery_states": ("device_states", "schedule_runs", "schedules"),
+    "device_states": ("schedule_runs", "schedules"),
+    "schedule_runs": ("device_states", "schedules"),
+    "schedules": ("schedule_runs", "device_states"),
 }
 
 
@@ -91,8 +95,17 @@ def schema_version(conn: connection) -> int:
         return one_row(cur)[0]
 
 
-def migrate(conn: connection) -> None:
+def migrate(conn: connection, plain: bool = False) -> bool:
     """Bring the schema to the newest version, in one transaction; mostly there is nothing to do.
+
+    Parameters
+    ----------
+    conn : the connection.
+    plain : do not try to switch TimescaleDB on.
+
+    Returns
+    -------
+    Whether the connection still lives: a server ends it that has TimescaleDB, but not preloaded.
 
     Raises
     ------
@@ -107,7 +120,8 @@ def migrate(conn: connection) -> None:
                     "database: the role has no schema to create tables in; create one, or set "
                     "its search_path"
                 )
-        create_extension(conn, LOCK_KEY)
+        if not plain and not create_extension(conn, LOCK_KEY):
+            return False
     _find_timescaledb(conn)
     files = migration_files()
     newest = max(files)
@@ -118,6 +132,7 @@ def migrate(conn: connection) -> None:
         raise DatabaseError(
             f"database: its schema has version {version}, this code knows {newest}; update the code"
         )
+    return True
 
 
 def _find_timescaledb(conn: connection) -> None:
@@ -184,7 +199,7 @@ def reset(conn: connection) -> None:
                 statement = sql.SQL("DROP TABLE IF EXISTS {} CASCADE")
                 cur.execute(statement.format(sql.Identifier(table)))
     conn.commit()
-    migrate(conn)
+    migrate(conn, plain=not is_loaded(conn))
 
 
 def emptied_with(table: str) -> str:

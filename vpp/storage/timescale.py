@@ -7,6 +7,8 @@ With its Apache licence the tables are hypertables only.
 import logging
 
 import psycopg2
+import psycopg2.errors
+import tenacity
 from psycopg2.extensions import connection, cursor
 
 from vpp.site.kinds import MEASUREMENTS
@@ -16,6 +18,12 @@ from vpp.storage.rows import one_row
 log = logging.getLogger("db")
 
 COMMUNITY = "timescale"  # the licence of the build that compresses and keeps continuous aggregates
+RESULTS = ("forecasts", "schedules", "battery_states")  # are compressed like measurements
+OFFERED = """
+    SELECT 1 FROM pg_available_extensions
+    WHERE name = 'timescaledb' AND installed_version IS NULL"""
+SWITCH_ON = "CREATE EXTENSION IF NOT EXISTS timescaledb"
+REFRESH_ATTEMPTS, REFRESH_PAUSE_S = 5, (0.5, 3.0)
 # views of hourly means, in hours of UTC
 HOURLY = ("renewables_hourly", "load_hourly", "market_prices_hourly", "weather_hourly")
 
@@ -35,27 +43,41 @@ def is_compressing(conn: connection) -> bool:
     return timescale_licence(conn) == COMMUNITY
 
 
-def create_extension(conn: connection, lock_key: int) -> None:
+def is_loaded(conn: connection) -> bool:
+    """Whether the server has loaded TimescaleDB, so that it can be switched on."""
+    with conn.cursor() as cur:
+        cur.execute("SELECT EXISTS (SELECT FROM pg_settings WHERE name LIKE 'timescaledb.%')")
+        return bool(one_row(cur)[0])
+
+
+def create_extension(conn: connection, lock_key: int) -> bool:
     """Switch TimescaleDB on where the server has it and the role may; else nothing happens.
 
     Parameters
     ----------
     conn : the connection; its transaction ends.
     lock_key : of the advisory lock that lets one process change the schema at a time.
+
+    Returns
+    -------
+    Whether the connection still lives: a server that has not preloaded TimescaleDB ends it.
     """
     with conn.cursor() as cur:
-        cur.execute("""
-            SELECT 1 FROM pg_available_extensions
-            WHERE name = 'timescaledb' AND installed_version IS NULL""")
+        cur.execute(OFFERED)
         if cur.fetchone():
             try:
                 cur.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key,))
-                cur.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+                cur.execute(SWITCH_ON)
             except psycopg2.Error as error:
-                log.info("TimescaleDB is installed but not used: %s", first_line(error))
-                conn.rollback()
-                return
+                log.warning(
+                    "TimescaleDB is installed but not used, as plain PostgreSQL does: %s",
+                    first_line(error),
+                )
+                if not conn.closed:
+                    conn.rollback()
+                return not conn.closed
     conn.commit()
+    return True
 
 
 def after_import(conn: connection, compress_after_days: int, retention_days: int) -> None:
@@ -81,11 +103,15 @@ def after_import(conn: connection, compress_after_days: int, retention_days: int
             (patience,) = one_row(cur)
             # the first refresh of a long history takes its time
             cur.execute("SET statement_timeout = 0")
-            for table in MEASUREMENTS:
+            for table in (*MEASUREMENTS, *RESULTS):
                 _set_policy(cur, table, "columnstore", "compress_after", compress_after_days)
+            for table in MEASUREMENTS:
                 _set_policy(cur, table, "retention", "drop_after", retention_days)
             for view in HOURLY:
                 _refresh(cur, view)
+            if retention_days:
+                old = "DELETE FROM revisions WHERE time < now() - make_interval(days => %s)"
+                cur.execute(old, (retention_days,))
             cur.execute("SELECT set_config('statement_timeout', %s, false)", (patience,))
     finally:
         if not conn.closed:
@@ -93,14 +119,38 @@ def after_import(conn: connection, compress_after_days: int, retention_days: int
 
 
 def _refresh(cur: cursor, view: str) -> None:
-    """Refresh hourly means now, and let the server do it every hour."""
-    cur.execute("CALL refresh_continuous_aggregate(%s::regclass, NULL, NULL)", (view,))
+    """Refresh hourly means now, and let the server do it every hour.
+
+    The server's own job may be refreshing them: that is waited for, and at last left to it.
+    """
+    try:
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_busy),
+            stop=tenacity.stop_after_attempt(REFRESH_ATTEMPTS),
+            wait=tenacity.wait_random(*REFRESH_PAUSE_S),
+            reraise=True,
+        ):
+            with attempt:
+                call = "CALL refresh_continuous_aggregate(%s::regclass, NULL, NULL)"
+                cur.execute(call, (view,))
+    except psycopg2.Error as error:
+        if not _is_busy(error):
+            raise
+        log.warning("%s is refreshed by a job of the server: %s", view, first_line(error))
     cur.execute(
         """
         SELECT add_continuous_aggregate_policy(
             %s::regclass, start_offset => NULL, end_offset => interval '1 hour',
             schedule_interval => interval '1 hour', if_not_exists => true)""",
         (view,),
+    )
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether another refresh of the same means goes on."""
+    busy = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
+    return isinstance(error, busy) or (
+        isinstance(error, psycopg2.Error) and "concurrent refresh" in str(error)
     )
 
 

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from confluent_kafka import Message
 
@@ -56,6 +57,7 @@ class Batch:
                 letters.append(DeadLetter(*where, reason, message.key(), message.value(), None))
         return letters
 
+    @cached_property
     def ends(self) -> dict[Partition, int]:
         """Partition -> the offset after its last message."""
         ends: dict[Partition, int] = {}

@@ -6,6 +6,7 @@ has lost meanwhile: the new owner may have gone back, or be further.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -28,6 +29,7 @@ from vpp.stream.retry import Seldom
 
 log = logging.getLogger("sink")
 
+REJOIN_S = 20.0  # some times what a group takes to share its partitions out anew
 # librdkafka tries again by itself, and says when none of the brokers answers
 PASSING = {
     KafkaError._TRANSPORT,
@@ -58,11 +60,13 @@ class Positions:
         # that the broker has nothing at our position, or nothing that can be read
         self.notices: list[Message] = []
         self.reached: dict[Partition, int] = {}  # where the end of a partition was met
+        self.read_to: dict[Partition, int] = {}  # the offset after the last message read
         self.unreadable: dict[Partition, tuple[int, int]] = {}  # offset, and how often
         self.say = Seldom()
         self.held = False
         self.broker_error: KafkaError | None = None
-        self.has_failed = False  # to take its partitions
+        self.is_stuck = False  # it failed to take its partitions
+        self.waits_since: float | None = None  # for partitions [s of the monotonic clock]
 
     # membership
 
@@ -78,6 +82,12 @@ class Positions:
             raise StreamError(f"Kafka: the sink is no member of the group {self.group_id}")
         return self.consumer
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has no partitions and must join anew to get some."""
+        waits_s = 0.0 if self.waits_since is None else time.monotonic() - self.waits_since
+        return self.is_stuck or (waits_s > REJOIN_S and not self.held)
+
     def join(self, settings: dict[str, object], topics: Sequence[str]) -> None:
         """Join the group; partitions are assigned while the consumer is read from.
 
@@ -86,7 +96,8 @@ class Positions:
         settings : as of `kafka_settings`.
         topics : their names.
         """
-        self.settings, self.topics, self.has_failed = settings, list(topics), False
+        self.settings, self.topics = settings, list(topics)
+        self.is_stuck, self.waits_since = False, time.monotonic()
         self.consumer = new_consumer(settings | END_IS_TOLD, self.group_id, self.on_error)
         self.consumer.subscribe(
             self.topics,
@@ -177,9 +188,12 @@ class Positions:
             consumer.assign(starts)
             if self.held:
                 consumer.pause(starts)
+            else:  # a partition that was taken away while it was held stays paused for ever
+                consumer.resume(starts)
+            self.waits_since = None
         except Exception as error:
             log.debug("no partitions taken: %r", error)
-            self.has_failed = True
+            self.is_stuck = True
             with suppress(Exception):
                 consumer.assign([])
 
@@ -199,12 +213,24 @@ class Positions:
     def _end_assignment(self) -> None:
         """Another member owns now what was read, or we shall read it again."""
         self.generation += 1
+        self.waits_since = time.monotonic()
         self.offsets.clear()
         self.notices.clear()
         self.reached.clear()
+        self.read_to.clear()
         self.unreadable.clear()
 
     # offsets
+
+    def take(self, generation: int, ends: Mapping[Partition, int]) -> None:
+        """Keep in mind what was read, whatever becomes of it, unless its assignment has ended.
+
+        Parameters
+        ----------
+        generation, ends : as of `keep`.
+        """
+        if generation == self.generation:
+            self.read_to |= ends
 
     def keep(self, generation: int, ends: Mapping[Partition, int]) -> None:
         """Move on to the ends of what was stored, unless its assignment has ended.
@@ -221,12 +247,13 @@ class Positions:
     def keep_ends(self) -> bool:
         """Move on to the ends of partitions that were met; returns whether anything moved.
 
-        A log may end in what is no message, such as the mark that a transaction is complete. All
-        that was read before must be stored.
+        A log may end in what is no message, such as the mark that a transaction is complete. It
+        stays where something was read and is not stored.
         """
         moved = False
         for place, end in self.reached.items():
-            if self.offsets.get(place, end) < end:
+            offset = self.offsets.get(place, end)
+            if self.read_to.get(place, 0) <= offset < end:
                 self.offsets[place], moved = end, True
         return moved
 
@@ -301,6 +328,7 @@ class Positions:
                 continue
             self.offsets[place] = item.offset
             self.reached.pop(place, None)
+            self.read_to.pop(place, None)
             self.unreadable.pop(place, None)
             self.member.seek(item)
 

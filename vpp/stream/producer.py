@@ -18,9 +18,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from types import MappingProxyType
 from typing import IO, cast
 
 from confluent_kafka import KafkaException, Producer
@@ -29,7 +30,7 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.parallel import module_command
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
-from vpp.stream.files import csv_path, read_messages
+from vpp.stream.files import START, Mark, csv_path, read_messages
 from vpp.stream.kafka import (
     REQUEST_S,
     StreamError,
@@ -127,6 +128,7 @@ def produce(
     speed: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     advance: Callable[[float], None] = lambda amount: None,
+    starts: Mapping[str, Mark] | None = None,
 ) -> dict[str, int]:
     """Send the CSV files of these kinds to their topics; a kind without a file is left out.
 
@@ -137,6 +139,7 @@ def produce(
     speed : times real time, by the messages' times; None for as fast as possible.
     stop : asked now and then; True ends it early.
     advance : told how many more were sent.
+    starts : kind -> the lines of its file before this position are left out.
 
     Returns
     -------
@@ -153,8 +156,7 @@ def produce(
             "or python sources.py import"
         )
     settings, topics, wait_s = kafka_settings(config), topic_names(config), config.database.wait_s
-    failures: Counter[str] = Counter()
-    sent = Counter(dict.fromkeys(kinds, 0))
+    failures, sent = Counter[str](), Counter(dict.fromkeys(kinds, 0))
     ensure_topics(config.kafka, settings, [topics[kind] for kind in kinds], wait_s)
     producer = new_producer(settings, wait_s, failures)
     try:
@@ -164,7 +166,7 @@ def produce(
                 rooms = {kind: Room(config, settings, producer, topics[kind]) for kind in kinds}
                 for room in rooms.values():
                     stack.callback(close, room.consumer)
-            for kind, keys, values in messages(config, kinds, speed, stop):
+            for kind, keys, values in messages(config, kinds, speed, stop, starts or {}):
                 portions = rooms[kind].portions(keys, values, stop) if rooms else [slice(None)]
                 for portion in portions:
                     _send_all(producer, topics[kind], keys[portion], values[portion])
@@ -200,7 +202,11 @@ def _refuse_undelivered(failures: Counter[str], left: int, sent: int) -> None:
 
 
 def messages(
-    config: Config, kinds: Sequence[str], speed: float | None, stop: Callable[[], bool]
+    config: Config,
+    kinds: Sequence[str],
+    speed: float | None,
+    stop: Callable[[], bool],
+    starts: Mapping[str, Mark] = MappingProxyType({}),
 ) -> Iterator[tuple[str, Sequence[str], Sequence[bytes]]]:
     """All messages: file by file, or at a speed in the order of their times, each when it is due.
 
@@ -210,6 +216,7 @@ def messages(
     kinds : keys of `kinds.KINDS`.
     speed : times real time; None for as fast as possible.
     stop : ends the waiting.
+    starts : as of `produce`; at a speed all is sent.
 
     Yields
     ------
@@ -217,7 +224,8 @@ def messages(
     """
     if not speed:
         for kind in kinds:
-            for _, keys, values in read_messages(csv_path(config, kind), kind):
+            start = starts.get(kind, START)
+            for _, keys, values in read_messages(csv_path(config, kind), kind, start):
                 yield kind, keys, values
         return
     timed = []
@@ -237,7 +245,12 @@ def messages(
         yield kind, (key,), (value,)
 
 
-def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]) -> dict[str, int]:
+def produce_aside(
+    config: Config,
+    kinds: Sequence[str],
+    stop: Callable[[], bool],
+    starts: Mapping[str, Mark] | None = None,
+) -> dict[str, int]:
     """As `produce`, in a process of its own.
 
     It ends when `stop` says so, and when this process ends in whatever way.
@@ -246,6 +259,7 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
     ----------
     config, kinds : as of `produce`.
     stop : asked now and then; True ends it.
+    starts : as of `produce`.
 
     Returns
     -------
@@ -263,7 +277,7 @@ def produce_aside(config: Config, kinds: Sequence[str], stop: Callable[[], bool]
     task, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
     try:
         with suppress(BrokenPipeError):  # it was killed at once
-            pickle.dump((config, list(kinds)), task)
+            pickle.dump((config, list(kinds), dict(starts or {})), task)
             task.flush()
         while process.poll() is None:
             if stop():
@@ -310,14 +324,14 @@ def main() -> int:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
-        config, kinds = pickle.load(sys.stdin.buffer)
+        config, kinds, starts = pickle.load(sys.stdin.buffer)
     except EOFError:
         return 1
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sent: dict[str, int] = {}
     error = ""
     try:
-        sent = produce(config, kinds)
+        sent = produce(config, kinds, starts=starts)
     except VppError as refused:
         error = str(refused)
     pickle.dump((sent, error), sys.stdout.buffer)

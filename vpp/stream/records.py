@@ -16,11 +16,9 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from vpp.runtime.words import in_words
 from vpp.site.kinds import KINDS
-from vpp.site.times import price_available_at
 from vpp.stream.faults import Limits, Registry, faults, key_fault
 
 FAR_MS = 250_000_000_000_000  # year 9892: a message's own time is not taken for later than that
@@ -191,6 +189,10 @@ def check(decoded: Decoded, registry: Registry, limits: Limits, now_us: int) -> 
 
 def _available_at(columns: dict[str, np.ndarray], registry: Registry, limits: Limits) -> np.ndarray:
     """When each price became known [µs since 1970 UTC], by the local day of its source."""
+    import pandas as pd
+
+    from vpp.site.times import price_available_at
+
     result = np.empty(len(columns["time"]), np.int64)
     for place in np.unique(columns["source"]):
         rows = columns["source"] == place

@@ -13,7 +13,7 @@ drained gives up after `[database] wait_s`.
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -48,12 +48,19 @@ class Count:
     dead_lettered : refused.
     lost : dropped by the broker before they were read, or in a batch that cannot be read, or
         refused, and their dead letters too.
+    reasons : kind of reason -> how many were refused for it.
     """
 
     stored: int = 0
     unchanged: int = 0
     dead_lettered: int = 0
     lost: int = 0
+    reasons: Counter[str] = field(default_factory=Counter, compare=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of them are in the database."""
+        return not self.dead_lettered and not self.lost
 
 
 @dataclass
@@ -88,6 +95,7 @@ class Sink:
         self.dead_letters: DeadLetterQueue  # made when the broker is reached
         self.pending: Work | None = None
         self.imported = False
+        self.newest_ms: dict[str, int] = {}  # kind -> when its newest message was sent
         self.moved_at, self.waiting = time.monotonic(), 0  # messages of a bounded sink
         self.say = Seldom()
 
@@ -108,7 +116,10 @@ class Sink:
                     if self.positions.broker_error is not None or self.positions.has_failed:
                         self.complete()
                         self.retry("Kafka", self.reach_broker)
-                    elif rows < POLL_ROWS and self._is_imported():
+                        continue
+                    if self.pending is None:  # else its database is at work
+                        self.retry("database", self.store.beat)
+                    if rows < POLL_ROWS and self._is_imported():
                         self.retry("database", self.store.end_import)
                         self.imported = True
                         if self.until_drained:
@@ -139,6 +150,7 @@ class Sink:
         kafka, positions = self.config.kafka, self.positions
         messages = collect(positions, kafka, self.stop, self.pending is not None)
         batch = decode(messages, self.kinds, positions.generation)
+        positions.take(batch.generation, batch.ends)
         self.complete()
         is_ours = batch.generation == positions.generation
         if messages and is_ours and not self.stop.is_set():
@@ -171,7 +183,7 @@ class Sink:
         self._tell(batch, outcome)
         self._drop(refused)
         self.moved_at = time.monotonic()
-        self.positions.keep(batch.generation, batch.ends())
+        self.positions.keep(batch.generation, batch.ends)
         self.positions.commit()
 
     def send(self, letters: list[DeadLetter]) -> list[tuple[DeadLetter, str]]:
@@ -209,7 +221,7 @@ class Sink:
 
     def _is_imported(self) -> bool:
         """Whether all is stored for the first time, and no more messages come."""
-        if self.imported or not self.produced.is_set():
+        if self.imported or not self.produced.is_set() or self.stop.is_set():
             return False
         self.complete()
         self.positions.keep_ends()
@@ -243,6 +255,8 @@ class Sink:
             count.stored += item.stored
             count.dead_lettered += refused
             count.unchanged += total - item.stored - refused
+            count.reasons.update(reason_kind(reason) for _, reason in item.refused)
+            self.newest_ms[kind] = max(self.newest_ms.get(kind, 0), *batch.sent_ms[kind])
             self.advance(total)
 
     def _tell(self, batch: Batch, outcome: Mapping[str, Outcome]) -> None:

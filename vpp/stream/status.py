@@ -26,7 +26,7 @@ from vpp.stream.sink import Count
 def outcome_rows(
     config: Config, counts: Mapping[str, Count], produced: Mapping[str, int], seconds: float
 ) -> list[dict]:
-    """One row for each topic that had messages: what became of them.
+    """One row for each topic that had messages, or a file: what became of them.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def outcome_rows(
     for kind, topic in topic_names(config).items():
         count = counts.get(kind, Count())
         done = count.stored + count.unchanged + count.dead_lettered
-        if done or count.lost or produced.get(kind):
+        if done or count.lost or kind in produced:
             rows.append(
                 {
                     "topic": topic,

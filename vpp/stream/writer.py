@@ -5,6 +5,7 @@
 Where the database refuses a batch, the record that is to blame is found by halving.
 """
 
+import hashlib
 import logging
 import time
 from collections import Counter
@@ -31,6 +32,7 @@ from vpp.stream.faults import SHOWN_CHARACTERS, is_provisional
 log = logging.getLogger("sink")
 
 CLOCK_S = 60.0  # a clock that is so far from that of the database is told
+BEAT_S = 10.0  # a sink that has nothing to store says that it lives
 SOURCES_S = 60.0  # registered sources are read again after this, and whenever something is refused
 
 
@@ -199,6 +201,7 @@ class Store:
     def __init__(self, config: Config, wait_s: float):
         self.config, self.wait_s = config, wait_s
         self.writer: Writer | None = None
+        self.beat_at = 0.0
 
     def reach(self) -> Writer:
         """Connect, where there is no connection; returns the writer that has it.
@@ -210,6 +213,7 @@ class Store:
         if self.writer is None or self.writer.conn.closed:
             conn = connect(self.config, self.wait_s)
             with conn.cursor() as cursor:
+                cursor.execute("SET application_name = %s", (session_name(self.config),))
                 cursor.execute("SET lock_timeout = '3s'; SET statement_timeout = '60s'")
                 if is_compressing(conn):  # a late correction may touch much that is compressed
                     setting = "timescaledb.max_tuples_decompressed_per_dml_transaction"
@@ -233,10 +237,30 @@ class Store:
             writer.conn.close()
             raise
 
+    def beat(self) -> None:
+        """Say to the database that the sink lives, every `BEAT_S`: its sessions can be looked at.
+
+        Raises
+        ------
+        DatabaseError, psycopg2.Error : the server cannot be used.
+        """
+        if time.monotonic() < self.beat_at:
+            return
+        writer = self.reach()
+        try:
+            with writer.conn.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            writer.conn.commit()
+        except psycopg2.Error:
+            writer.conn.close()
+            raise
+        self.beat_at = time.monotonic() + BEAT_S
+
     def end_import(self) -> None:
         """Let the server compress old rows, and refresh its hourly means."""
         writer, database = self.reach(), self.config.database
         after_import(writer.conn, database.compress_after_days, database.retention_days)
+        writer.conn.commit()  # it may only have looked; an open transaction would keep dead rows
 
     def cancel(self) -> None:
         """End a statement that takes too long; another thread calls this."""
@@ -247,6 +271,14 @@ class Store:
         """Close the connection; what was not committed is rolled back."""
         if self.writer is not None:
             self.writer.conn.close()
+
+
+def session_name(config: Config) -> str:
+    """The name of a sink's session in the database, which tells its group."""
+    name = f"vpp-sink {config.kafka.group_id}"
+    if len(name.encode()) < 64:  # as long as PostgreSQL keeps
+        return name
+    return f"vpp-sink {hashlib.blake2b(name.encode(), digest_size=20).hexdigest()}"
 
 
 def _compare_clocks(conn: connection) -> None:

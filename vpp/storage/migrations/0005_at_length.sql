@@ -10,15 +10,18 @@ CREATE TABLE revisions (
     source_id text NOT NULL, time timestamptz NOT NULL, value double precision NOT NULL,
     known_from timestamptz NOT NULL, known_to timestamptz NOT NULL,
     PRIMARY KEY (source_id, time, known_from));
+-- The file of a registered model runs code when it is loaded: it is loaded only where it is the one
+-- that was registered.
+CREATE TABLE model_digests (
+    source_id text NOT NULL, version text NOT NULL, sha256 text NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (source_id, version));
 -- What grows for ever is found by an index: a battery's last state that is not planned, the states
 -- of a run (PostgreSQL 17 does not skip through their key), runs of some days, the newest run.
 CREATE INDEX battery_states_done ON battery_states (battery_id, time) WHERE kind <> 'planned';
-CREATE INDEX battery_states_by_run ON battery_states (run_id);
+CREATE INDEX battery_states_by_run ON battery_states (run_id, time);
 CREATE INDEX forecast_runs_by_issue ON forecast_runs (issue_time);
 CREATE INDEX schedule_runs_by_issue ON schedule_runs (issue_time);
 CREATE INDEX schedule_runs_by_kind ON schedule_runs (kind, created_at);
-CREATE INDEX schedules_by_time ON schedules (time);
-CREATE INDEX battery_states_by_time ON battery_states (time);
 -- The messages of some hours: they come in the order of their time, so that this index is small.
 CREATE INDEX renewables_sent ON renewables USING brin (sent_at);
 CREATE INDEX load_sent ON load USING brin (sent_at);

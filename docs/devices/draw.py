@@ -1,0 +1,76 @@
+"""Draws the days of the pages on devices: a problem of examples/ is solved and drawn.
+
+    python docs/devices/draw.py
+
+Writes vehicle.png, deferrable.png and heat.png beside itself.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from vpp.schedule.frames import problem_index  # noqa: E402
+from vpp.schedule.problem import Problem, Result  # noqa: E402
+from vpp.schedule.problem_file import read_problem  # noqa: E402
+from vpp.schedule.solver import solve  # noqa: E402
+
+COLOURS = ("#2a6f97", "#d1495b", "#edae49", "#66a182")
+
+
+def draw(problem: Problem, result: Result, title: str, path: Path) -> None:
+    """Draw price, powers of the devices and what they store.
+
+    Parameters
+    ----------
+    problem : what was solved.
+    result : its schedule.
+    title : of the picture.
+    path : the file to write.
+    """
+    from matplotlib.dates import DateFormatter
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    price, power, store = figure.subplots(3, sharex=True, height_ratios=(2, 3, 2))
+    times = problem_index(problem).tz_convert(problem.time_zone)
+    edges = times.append(times[-1:] + (times[1] - times[0]))
+    price.stairs(problem.import_price_eur_per_mwh, edges, color="#333333")
+    price.set(title=title, ylabel="import price\n[EUR/MWh]")
+    power.stairs(problem.load_kw, edges, color="#999999", label="load")
+    stored = False
+    for colour, (key, _, device) in zip(COLOURS, problem.devices, strict=False):
+        arrays = result.found.devices[key]
+        kw = device.net_kw(arrays)
+        power.stairs(kw, edges, fill=True, alpha=0.6, color=colour, label=device.name)
+        for name, unit in (("soc", "SOC at the end"), ("energy_kwh", "heat [kWh]")):
+            if name in arrays:
+                store.plot(edges[1:], arrays[name], color=colour, marker=".")
+                store.set(ylabel=unit, ylim=(0, None))
+                stored = True
+    power.set(ylabel="power [kW]")
+    power.legend(frameon=False, ncols=4, fontsize=8)
+    if not stored:
+        store.stairs(result.found.grid_import_kw, edges, color="#333333")
+        store.set(ylabel="import [kW]")
+    store.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=times.tz))
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    """Write the three pictures."""
+    for name, title in (
+        ("vehicle", "A car that comes at 18:00 and leaves at 07:00"),
+        ("deferrable", "A dishwasher, a pump in one run and a pool"),
+        ("heat", "A tank with heat pump and rod on a winter's day"),
+    ):
+        problem = read_problem(ROOT / "examples" / f"{name}.json")
+        draw(problem, solve(problem), title, HERE / f"{name}.png")
+        print(f"{name}.png written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
