@@ -2,21 +2,9 @@
 
 import pandas as pd
 import pytest
-from export_shapes import CASES, Case
+from export_shapes import CASES, Case, imported
 
 import sources
-from vpp.site.kinds import KINDS
-
-
-def imported(folder) -> dict[str, pd.Series]:
-    """Values by UTC time of each source of a data folder."""
-    found = {}
-    for kind in KINDS.values():
-        if (folder / kind.file).exists():
-            rows = pd.read_csv(folder / kind.file, parse_dates=["time"])
-            for name, part in rows.groupby("source_id"):
-                found[name] = part.set_index("time")[kind.value]
-    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -24,7 +24,7 @@ from vpp.runtime.tables import shown
 from vpp.site import meter_formats
 from vpp.site.containers import Content, contents_of, files_of
 from vpp.site.import_checks import Series
-from vpp.site.import_clock import lines_without_time, turn_rows
+from vpp.site.import_clock import lines_without_time, midnights_of_the_day_before, turn_rows
 from vpp.site.import_columns import Column, parse_column, with_capacity
 from vpp.site.import_decisions import (
     in_force,
@@ -210,6 +210,14 @@ def _read(
     marks, found_by = marks_of(tables[0], asked, reading)
     notes = unit_notes(tables[0], sample, columns, asked, reading)
     rows = reading.read(style, marks)
+    if midnights_of_the_day_before(rows):
+        if asked.stamp not in ("", "end"):
+            raise DataFileError(
+                f"column {time.shown}: 00:00 stands at the end of its own date, so stamps are ends "
+                "of intervals; say --stamp end"
+            )
+        why = dict(asked.why) | {"stamp": "00:00 stands at the end of its own date"}
+        asked = replace(asked, stamp="end", why=why)
     no_time = lines_without_time(reading, rows, notes)
     lost = turn_rows(reading, rows, zone, notes)
     series = [_series(reading, rows, number, asked, price_limits) for number in range(len(columns))]
@@ -283,10 +291,10 @@ def _series(
 def _preview(rows: Rows, series: Sequence[Series], zone: str) -> list[dict]:
     """The first rows as they were understood."""
     found = []
-    for line, text, cells in rows.first:
+    for row, line, text, cells in rows.first:
         for column, cell in zip(series, cells, strict=True):
-            if line in column.preview:
-                start, end, value = column.preview[line]
+            if row in column.preview:
+                start, end, value = column.preview[row]
                 begin = pd.Timestamp(start, unit="s", tz="UTC")
                 local = begin.tz_convert(zone)
                 found.append(

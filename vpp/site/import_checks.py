@@ -32,7 +32,7 @@ class Series:
     outliers : time, value and median of its neighbours of each.
     rejects : line, source_id, time, value and reason of each cell that cannot be used.
     notes : how the file was understood, in words.
-    preview : line -> start and end [s since 1970 UTC] and value of its interval.
+    preview : place of a row -> start and end [s since 1970 UTC] and value of its interval.
     """
 
     column: Column

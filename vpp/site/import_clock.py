@@ -15,6 +15,7 @@ from vpp.site.time_shapes import INVALID
 NO_TIME_MAX = 0.05  # of the lines: with more without a time the file is refused
 BESIDE_MAX = 20  # lines before and after the data of a table that may be notes
 COPIED = 200_000  # rows whose local times are kept for messages
+DAY_S = 86400
 
 
 def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tuple]:
@@ -98,6 +99,34 @@ def turn_rows(reading: Tables, rows: Rows, zone: str | None, notes: list[str]) -
                 f"meter that stays on winter time has --tz {winter_clock(zone, year)}"
             )
     return rejects
+
+
+def midnights_of_the_day_before(rows: Rows) -> bool:
+    """Move rows of 00:00 that stand at the end of their own date, where 24:00 is meant, to it.
+
+    So dates are written by those whose stamps are ends of intervals: 23:00, 00:00, and then 01:00
+    of the next date.
+
+    Parameters
+    ----------
+    rows : whose local times are changed.
+
+    Returns
+    -------
+    Whether there were any.
+    """
+    if rows.slots is not None or len(rows.local) > COPIED or (rows.local == INVALID).any():
+        return False
+    steps = np.diff(rows.local)
+    if not (steps < 0).any() or not (steps > 0).any():
+        return False
+    step = int(np.bincount(np.minimum(steps[steps > 0], DAY_S)).argmax())
+    back = np.flatnonzero((steps == step - DAY_S) & (rows.local[1:] % DAY_S == 0)) + 1
+    after = back[back < len(steps)]
+    if not len(back) or (steps[after] != DAY_S + step).any():
+        return False
+    rows.local[back] += DAY_S
+    return True
 
 
 def _reject(

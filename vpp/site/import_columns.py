@@ -143,7 +143,7 @@ def unit_of_text(text: str, kind: str) -> str:
     return units[-1] if units else ""
 
 
-def check_unit(column: Column, text: str, where: str) -> str:
+def check_unit(column: Column, text: str, where: str, scaled: bool = False) -> str:
     """Refuse a unit that contradicts what the file says.
 
     Parameters
@@ -151,19 +151,25 @@ def check_unit(column: Column, text: str, where: str) -> str:
     column : as it was asked for.
     text : that may state a unit.
     where : it stands, for the message.
+    scaled : whether another size of the same unit, such as Wh for kWh, is a warning only.
 
     Returns
     -------
-    A warning where the file states another size of the same unit; else nothing.
+    The warning; else nothing.
 
     Raises
     ------
-    ColumnError : the file states another quantity, or another unit of a price.
+    ColumnError : the file states another unit.
     """
     if column.kind != "market" and _NOT_POWER.search(text):
         raise ColumnError(
             f"{column.option} {column.name}: {where} says {text!r}, which is no power; expected "
             "a column of power or energy (--unit-as-said if it is one)"
+        )
+    if re.search(r"(^|[\s(\[])%[)\]]?$", text):
+        raise ColumnError(
+            f"{column.option} {column.name}: {where} says {text!r}, which is a share; expected a "
+            f"column in {column.unit} (--unit-as-said if it is one)"
         )
     stated = unit_of_text(text, column.kind)
     if not stated or stated == column.unit:
@@ -173,7 +179,7 @@ def check_unit(column: Column, text: str, where: str) -> str:
         for unit in (*SHOWN_POWER_UNITS.split(", "), *SHOWN_PRICE_UNITS.split(", "))
         if unit.lower() == stated
     )
-    if column.kind != "market" and (stated in ENERGY_UNITS) == column.is_energy:
+    if scaled and column.kind != "market" and (stated in ENERGY_UNITS) == column.is_energy:
         return f"{column.name}: {where} says {shown}, taken as {column.unit} as you said"
     raise ColumnError(
         f"{column.option} {column.name}: its unit is {shown} by {where}, but {column.unit} was "

@@ -18,6 +18,7 @@ from vpp.site.import_options import Asked
 from vpp.site.import_rows import Tables
 from vpp.site.import_times import TimeStyle
 from vpp.site.numbers import decimal_mark, unit_in_cells
+from vpp.site.profiles import PROFILES
 from vpp.site.tables import Table
 from vpp.site.time_columns import TimeColumns, says_end
 from vpp.site.time_shapes import AMBIGUOUS_NAMES
@@ -208,8 +209,10 @@ def unit_notes(
                 units = {row[table.names.index(name)] for row in sample} - {""}
                 said += [(unit, f"column {name}") for unit in units] if len(units) == 1 else []
         said += [(table.unit, "the file")] if table.unit else []
-        notes += [note for text, where in said if (note := check_unit(column, text, where))]
-    return list(dict.fromkeys(notes))
+        scaled = bool(asked.profile) and PROFILES[asked.profile].scaled
+        for text, where in said:
+            notes.append(check_unit(column, text, where, scaled and where == "its name"))
+    return list(dict.fromkeys(filter(None, notes)))
 
 
 def in_force(

@@ -47,7 +47,7 @@ class Rows:
     no_time : table, line, text and whether it is among the data, of each line without a time.
     notes : how many lines without a time there are.
     starts : first row of each table.
-    first : line, text of the time and cells of the first rows.
+    first : place, line, text of the time and cells of the first rows.
     """
 
     local: np.ndarray
@@ -62,7 +62,7 @@ class Rows:
     no_time: list[tuple[int, int, str]] = field(default_factory=list)
     notes: int = 0
     starts: list[int] = field(default_factory=list)
-    first: list[tuple[int, str, list[str]]] = field(default_factory=list)
+    first: list[tuple[int, int, str, list[str]]] = field(default_factory=list)
 
 
 class Tables:
@@ -260,13 +260,14 @@ class Tables:
                 if len(rows.no_time) < NOTED:
                     rows.no_time.append((start + int(place), int(lines[place]), texts[place]))
         if len(rows.first) < PREVIEW:
-            self._note_first(rows, lines, texts, cells, is_time)
+            self._note_first(rows, start, lines, texts, cells, is_time)
         for column, values in enumerate(rows.values):
             values[places] = self._numbers(rows, column, start, cells, is_time, marks)
 
     def _note_first(
         self,
         rows: Rows,
+        start: int,
         lines: np.ndarray,
         texts: list[str],
         cells: dict[str, list[str]],
@@ -278,7 +279,7 @@ class Tables:
                 text = texts[place]
                 if self.slot is not None:
                     text = f"{text} {cells[self.slot.name][place]}"
-                rows.first.append((int(lines[place]), text, values))
+                rows.first.append((start + int(place), int(lines[place]), text, values))
 
     def _numbers(
         self,

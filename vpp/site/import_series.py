@@ -64,16 +64,15 @@ class Kept:
         return line, source_id, f"{np.datetime64(start, 's')}Z", cell, reason
 
     def preview(self) -> dict[int, tuple[int, int, float]]:
-        """Give start, end and value by line of the first rows."""
-        wanted = [line for line, _, _ in self.file.first]
+        """Give start, end and value of the first rows, by their places."""
+        wanted = [row for row, _, _, _ in self.file.first]
         sizes = np.broadcast_to(self.sizes, self.starts.shape)
         found: dict[int, tuple[int, int, float]] = {}
         for begin in range(0, len(self.rows), intervals.PART):
-            lines = self.file.lines[self.rows[begin : begin + intervals.PART]]
-            for place in begin + np.flatnonzero(np.isin(lines, wanted)):
+            rows = self.rows[begin : begin + intervals.PART]
+            for place in begin + np.flatnonzero(np.isin(rows, wanted)):
                 start, end = int(self.starts[place]), int(self.starts[place] + sizes[place])
-                line = int(lines[place - begin])
-                found.setdefault(line, (start, end, float(self.values[place])))
+                found[int(self.rows[place])] = start, end, float(self.values[place])
         return found
 
 

@@ -50,6 +50,7 @@ class TimeSurvey:
     names : names of zones that have several meanings.
     midnight : counts of 24:00, 00:00 and dates without a time.
     mark, year_digits : between day and month that may be swapped, and of their year.
+    outer : first and last numbers of dates whose year has two digits.
     first : line and cell of the first that is not empty.
     cells, times : how many cells were seen, and how many of them are times.
     """
@@ -64,6 +65,7 @@ class TimeSurvey:
     midnight: dict[str, int] = field(default_factory=lambda: {"24": 0, "00": 0, "none": 0})
     mark: str = ""
     year_digits: int = 4
+    outer: dict[str, set[int]] = field(default_factory=lambda: {"a": set(), "y": set()})
     first: tuple[int, str] | None = None
     cells: int = 0
     times: int = 0
@@ -136,6 +138,9 @@ class TimeSurvey:
         number = read_numbers(cells, recipe)
         self.mark = recipe.mark
         self.year_digits = recipe.spans["y"][1] - recipe.spans["y"][0]
+        if self.year_digits == 2:
+            self.outer["a"].update(np.unique(number["a"]).tolist())
+            self.outer["y"].update(np.unique(number["y"]).tolist())
         for name in "ab":
             above = np.flatnonzero(number[name] > 12)
             if len(above):
@@ -185,6 +190,7 @@ class TimeSurvey:
         """
         if not self.mark:
             return True, ""
+        self._check_year_last()
         if len(self.swaps) == 2:
             (line, cell), (other_line, other) = self.swaps["a"], self.swaps["b"]
             raise DataFileError(
@@ -209,6 +215,18 @@ class TimeSurvey:
             f"line {line}: {cell!r} may have its day or its month first, and the whole file fits "
             f"both; say which with --time-format '{DAY_FIRST.format(self.mark, year)}' or "
             f"--time-format '{MONTH_FIRST.format(self.mark, year)}'"
+        )
+
+    def _check_year_last(self) -> None:
+        """Refuse dates such as 25-01-07, whose year may stand first."""
+        firsts, lasts = self.outer["a"], self.outer["y"]
+        if self.year_digits == 4 or len(firsts) != 1 or max(lasts) > 31 or max(firsts) <= 12:
+            return
+        line, cell = next(iter(self.families.values()))
+        forms = (f"%d{self.mark}%m{self.mark}%y %H:%M", f"%y{self.mark}%m{self.mark}%d %H:%M")
+        raise DataFileError(
+            f"line {line}: {cell!r} may have its year first or last; say which with --time-format "
+            f"'{forms[0]}' or --time-format '{forms[1]}'"
         )
 
     def _dates(self, day_first: bool) -> np.ndarray:

@@ -24,6 +24,7 @@ class Profile:
     stamp : `start`, `middle` or `end`.
     decimal : mark before decimals.
     time_format : of strptime.
+    scaled : whether a unit counts as said whose size is not that in the column's name; it is told.
     where : kind of source, or empty for all, -> column -> values; those there are summed, but of
         values in one tuple only the first that the file has counts.
     """
@@ -35,6 +36,7 @@ class Profile:
     stamp: str = ""
     decimal: str = ""
     time_format: str = ""
+    scaled: bool = False
     where: Mapping[str, Mapping[str, Sequence[str | tuple[str, ...]]]] = field(default_factory=dict)
 
 
@@ -44,12 +46,20 @@ PROFILES = {
         known_by=("Datum von", "Datum bis"),
         zone="Europe/Berlin",
         decimal=",",
+        scaled=True,
+    ),
+    "smard-english": Profile(
+        "Bundesnetzagentur, SMARD: downloads in English",
+        known_by=("Start date", "End date"),
+        zone="Europe/Berlin",
+        scaled=True,
     ),
     "smard-old": Profile(
         "Bundesnetzagentur, SMARD: downloads until 2022",
         known_by=("Datum", "Uhrzeit", "Anfang"),
         zone="Europe/Berlin",
         decimal=",",
+        scaled=True,
     ),
     "entsoe": Profile(
         "ENTSO-E transparency platform: day-ahead prices, sequence 1 (the coupled auction)",

@@ -32,7 +32,10 @@ _PARTS = {
 _YEARS = ("year", "jahr", "año", "ano", "annee", "année", "jaar", "yyyy", "yr")
 _SLOT_NAME = re.compile(
     r"\b(hours?|stunden?|hora|heures?|uur|ora|time|zeit|periods?|periodo|période|interval|block|"
-    r"slot|sp|he|hh|hr|quarter|viertelstunde|mtu|timme|time.?code|tijd|h)\b"
+    r"slot|sp|he|hh|hr|quarter|viertelstunde|mtu|timme|time.?code|tijd|h)\b|時刻"
+)
+_TIME_NAME = re.compile(
+    r"time|date|datum|zeit|unix|epoch|utc|stamp|hora|fecha|tijd|heure|tid|ts$|日時", re.IGNORECASE
 )
 _SLOT = re.compile(
     r"(?:[A-Za-z]{1,8}[ _.]?)?(\d{1,3})(?:[.,]0)?([AaBb])?(?: ?[-–] ?\d{1,2}[AaBb]?)?"
@@ -87,20 +90,24 @@ def says_end(name: str) -> bool:
 
 
 def kind_of(cells: Sequence[str]) -> str:
-    """Say what most cells of a column are: stamp, date, clock, slot, or nothing of it.
+    """Say what most cells of a column are: stamp, date, clock, slot, count, or nothing of it.
+
+    A count may be one of seconds since 1970 or of days, or a value like any other.
 
     Parameters
     ----------
     cells : a sample.
     """
     there = [cell for cell in cells if cell]
-    counts = dict.fromkeys(("stamp", "date", "clock", "slot", ""), 0)
+    counts = dict.fromkeys(("stamp", "date", "clock", "slot", "count", ""), 0)
     for cell in there:
         recipe = recipe_of(cell.translate(TO_SHAPE))
         if recipe is None:
             counts["slot" if _SLOT.fullmatch(cell) else ""] += 1
-        elif not recipe.dated:
-            counts["clock"] += 1
+        elif recipe.family in ("epoch", "serial"):
+            counts["count"] += 1
+        elif not recipe.dated:  # 21.14 is rather a number than a time of day
+            counts["clock" if re.search(r"[:hHmM]", cell) else ""] += 1
         else:
             counts["stamp" if recipe.timed else "date"] += 1
     if counts["stamp"] and counts["stamp"] + counts["date"] > 0.5 * len(there):
@@ -159,8 +166,9 @@ def _guess(kinds: dict[str, str]) -> str:
     stamps = [name for name, kind in kinds.items() if kind == "stamp"]
     starts = [name for name in stamps if not says_end(name)]
     years = [name for name in kinds if name.lower() in _YEARS]
+    counts = [name for name, kind in kinds.items() if kind == "count" and _TIME_NAME.search(name)]
     dates = [name for name, kind in kinds.items() if kind == "date" and not says_end(name)]
-    for found in (starts, stamps, dates, years):
+    for found in (starts, stamps, dates, years, counts):
         if len(found) == 1:
             return found[0]
         if found:
