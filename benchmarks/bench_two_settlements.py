@@ -10,8 +10,9 @@ quarter-hour is known when the next one begins. Ways: the plan as it was made; d
 deviations pay, with everything learned from the past alone; a plain policy (the last known gap
 fades by half in each quarter-hour, one linear programme a quarter-hour, its first step carried
 out); and perfect foresight of deviations. Prints money in kEUR a year, over all days and over those
-from the 93rd on, shares, and the worst whole month. The settings of the policy are those of about
-a dozen variants that earned most on the first 92 days; the other days were looked at, too. A replay without a solver checks every schedule."""
+from the 93rd on, shares, and the worst whole month.
+The settings are those of about a dozen variants that earned most on the first 92 days; the other
+days were looked at, too. A replay without a solver checks every schedule."""
 
 import os
 import sys

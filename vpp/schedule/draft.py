@@ -10,18 +10,18 @@ power balance takes all variables that state a `balance`, the classes of limits 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pulp
 
-from vpp.schedule.programme import Programme, Variable, programme_of
+if TYPE_CHECKING:
+    from vpp.schedule.programme import Programme, Variable
 
 # The objective is in EUR/1000, so that its coefficients are about as large as prices and the
 # solvers' absolute tolerances fit.
 MONEY_SCALE = 1000.0
 INFINITE = float("inf")
-LE, EQ, GE = pulp.LpConstraintLE, pulp.LpConstraintEQ, pulp.LpConstraintGE
+LE, EQ, GE = -1, 0, 1  # PuLP's numbers of <=, = and >=; PuLP itself takes a while to import
 
 # What may bend, in its order of importance: each is as small as it can be before the next counts.
 GRID, BOUNDS, TARGETS = "grid", "bounds", "targets"
@@ -287,16 +287,18 @@ class Model:
         return starts, index, _joined(values)[order]
 
     @cached_property
-    def lp(self) -> Programme:
+    def lp(self) -> "Programme":
         """The model as a PuLP problem, with the variables and constraints in the same order."""
+        from vpp.schedule.programme import programme_of
+
         return programme_of(self.matrices, list(self.names()), list(self.row_names()))
 
     @property
-    def variables(self) -> list[Variable]:
+    def variables(self) -> "list[Variable]":
         """The variables of the PuLP problem in the order of the model."""
         return self.lp.in_order
 
-    def of(self, name: str) -> list[Variable]:
+    def of(self, name: str) -> "list[Variable]":
         """The variables of a group in the PuLP problem."""
         group = self.columns[name]
         return self.variables[group.first : group.first + len(group)]
