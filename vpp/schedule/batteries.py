@@ -52,8 +52,9 @@ def draft_batteries(problem: Problem, model: Model) -> None:
         if battery.wear_curve:
             divide_in_bands(problem, b, model)
         note_changes(problem, b, model)
-        if model.soft:
+        if model.may_bend(BOUNDS):
             bend_soc_bounds(problem, b, model)
+        if model.may_bend(TARGETS):
             bend_soc_goals(problem, b, model)
 
 
@@ -88,9 +89,10 @@ def _add_columns(problem: Problem, b: int, model: Model) -> None:
     # tolerances break them
     charge_kw, discharge_kw = problem.usable_kw(battery)
     lower, upper = np.zeros(steps), np.ones(steps)
-    if not model.soft:
+    if not model.may_bend(BOUNDS):
         lower = problem.by_interval(battery, "soc_min").copy()
         upper = problem.by_interval(battery, "soc_max").copy()
+    if not model.may_bend(TARGETS):
         for t, sign, soc in soc_goals(problem, b):
             if sign > 0:
                 lower[t] = max(lower[t], soc)

@@ -23,7 +23,7 @@ def draft_grid(problem: Problem, model: Model) -> None:
     """
     hours, limits = problem.hours, most_kw(problem)
     imports, exports = problem.settlement.flows
-    if not model.soft:
+    if not model.may_bend(GRID):
         limits = (
             np.minimum(limits[0], problem.import_limit_kw),
             np.minimum(limits[1], problem.export_limit_kw),

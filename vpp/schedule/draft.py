@@ -167,6 +167,7 @@ class Model:
     intervals : number of intervals.
     hours : length of an interval [h].
     soft : whether limits may bend; such a model has a variable for each limit that may.
+    keeps : classes of which batteries and the connection bend no limit all the same.
     columns, rows : the groups by name, in the order of the model.
     conditions : what only binaries can say, by a key of its own.
     width, height : number of variables, and of constraints, so far.
@@ -178,6 +179,7 @@ class Model:
     columns: dict[str, Columns] = field(default_factory=dict)
     rows: dict[str, Rows] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
     width: int = 0
     height: int = 0
 
@@ -237,6 +239,10 @@ class Model:
         rows = Rows(sense, _spread(right, size), parts, numbers, implied, self.height)
         self.rows[name] = rows
         self.height += size
+
+    def may_bend(self, bends: str) -> bool:
+        """Whether batteries and the connection may bend limits of a class."""
+        return self.soft and bends not in self.keeps
 
     @property
     def contradictory(self) -> bool:

@@ -16,7 +16,7 @@ from vpp.schedule.connection import (
     draft_grid,
     measure_peaks,
 )
-from vpp.schedule.draft import Model
+from vpp.schedule.draft import GRID, Model
 from vpp.schedule.exclusive import Intervals
 from vpp.schedule.inverters import draft_inverters
 from vpp.schedule.problem import Problem
@@ -27,6 +27,7 @@ def build(
     soft: bool,
     exclusive: Intervals | None = None,
     caps: dict[str, float] | None = None,
+    keeps: tuple[str, ...] = (),
 ) -> Model:
     """The model of a problem.
 
@@ -37,12 +38,13 @@ def build(
     exclusive : numbers of the intervals that get binaries, by the keys of `Model.conditions`;
         default those where they are expected to be needed.
     caps : the most of other aims than cost: `co2_kg` [kg], `discharge_kwh` [kWh].
+    keeps : classes of which batteries and the connection bend no limit in a soft model.
 
     Returns
     -------
     The model, not solved.
     """
-    model = Model(problem.intervals, problem.hours, soft)
+    model = Model(problem.intervals, problem.hours, soft, keeps=keeps)
     draft_grid(problem, model)
     draft_batteries(problem, model)
     for key, _, device in problem.devices:
@@ -54,7 +56,7 @@ def build(
     measure_peaks(problem, model)
     only_from_renewables(problem, model)
     only_to_consumption(problem, model)
-    if soft:
+    if model.may_bend(GRID):
         bend_grid_limits(problem, model)
     for name, cap in (caps or {}).items():
         add_cap = cap_co2 if name == "co2_kg" else cap_discharge

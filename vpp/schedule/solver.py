@@ -19,7 +19,7 @@ from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
 from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
-from vpp.schedule.draft import INFINITE, MONEY_SCALE, Model
+from vpp.schedule.draft import BOUNDS, GRID, INFINITE, MONEY_SCALE, Model
 from vpp.schedule.duals import marginal_values, unknown_values
 from vpp.schedule.exclusive import Intervals, merged, without
 from vpp.schedule.fleet import FEWEST, Shared, expected_s, fleet_schedule
@@ -30,9 +30,16 @@ from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, Stages
+from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, NOTHING, Stages
 
 logger = logging.getLogger("optimization")
+
+# Models that are tried in turn: whether limits may bend, and of which classes none does.
+LEVELS: tuple[tuple[bool, tuple[str, ...]], ...] = (
+    (False, ()),
+    (True, (GRID, BOUNDS)),
+    (True, ()),
+)
 
 # Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
 # HiGHS looks at its clock too seldom.
@@ -131,14 +138,15 @@ class _Attempt:
 class _Search:
     """A problem on its way to a schedule.
 
-    It remembers whether limits have to bend, the schedules met on the way, and the bound that a
-    model with fewer binaries proved.
+    It remembers whether limits have to bend, and which (`level`, of `LEVELS`), the schedules met on
+    the way, and the bound that a model with fewer binaries proved.
     """
 
     problem: Problem
     solver: str
     caps: dict[str, float]
     soft: bool = False
+    level: int = 0
     relaxed: float = -INFINITE
     known: list[Schedule] = field(default_factory=list)
     shared: Shared | None = None
@@ -212,9 +220,15 @@ class _Search:
         return outcome if again.values is None else again
 
     def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
-        """The hard model if its limits can be kept, else the soft one."""
-        for soft in (False, True)[self.soft :]:
-            model = build(self.problem, soft, exclusive, self.caps)
+        """The hard model if its limits can be kept, else one in which only targets bend, else all.
+
+        Where nothing of a class bends, less is not possible: the strict order is kept.
+        """
+        for level in range(self.level, len(LEVELS)):
+            soft, keeps = LEVELS[level]
+            model = build(self.problem, soft, exclusive, self.caps, keeps)
+            if keeps and (model.binaries > 0) and self.level < level:
+                continue  # a second search with binaries would take longer than it saves
             if soft and not self.soft:
                 # a bound of the hard model says nothing about the soft one
                 self.soft, self.relaxed = True, -INFINITE
@@ -222,7 +236,11 @@ class _Search:
                 continue
             stages = Stages(self.problem, model, self.solver, self.until)
             outcome = stages.money()
-            if outcome.status != "infeasible":
+            bent = outcome.values is not None and any(
+                float(model.weights(bends) @ outcome.found) > NOTHING for bends in keeps
+            )
+            if outcome.status != "infeasible" and not bent:
+                self.level = level
                 given = exclusive
                 if given is None:
                     given = {key: one.expected() for key, one in model.conditions.items()}
