@@ -83,8 +83,9 @@ def read_plan_before(conn: connection, site_id: str, problem: Problem) -> PlanBe
         .to_numpy(float)
         for name in ("charge_kw", "discharge_kw", "soc")
     }
-    powers = (parts[name][:, 1:] for name in ("charge_kw", "discharge_kw"))
-    return PlanBefore(run["issue_time"], schedule.reindex(index), *powers, parts["soc"][:, 0])
+    charge, discharge = (parts[name][:, 1:] for name in ("charge_kw", "discharge_kw"))
+    start = parts["soc"][:, 0]
+    return PlanBefore(run["issue_time"], schedule.reindex(index), charge, discharge, start)
 
 
 def close_to(problem: Problem, before: PlanBefore | None) -> Problem:
