@@ -201,7 +201,7 @@ def _group(
         column = values[members, 0]
         return float(np.average(column, weights=weights) if weights.any() else column.mean())
 
-    def share(soc: np.ndarray) -> np.ndarray:
+    def share(soc: np.ndarray) -> Any:
         return np.clip((soc * capacity).sum(axis=0) / total, 0.0, 1.0)
 
     low, high = share(needed[members]), share(stack.soc_max[members])
