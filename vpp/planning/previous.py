@@ -84,13 +84,8 @@ def read_plan_before(conn: connection, site_id: str, problem: Problem) -> PlanBe
         for name in ("charge_kw", "discharge_kw", "soc")
     }
     charge, discharge = (parts[name][:, 1:] for name in ("charge_kw", "discharge_kw"))
-<<<<<<< HEAD
-    rows = schedule.reindex(index)
-    return PlanBefore(run["issue_time"], rows, charge, discharge, parts["soc"][:, 0])
-=======
     start = parts["soc"][:, 0]
     return PlanBefore(run["issue_time"], schedule.reindex(index), charge, discharge, start)
->>>>>>> w-s4
 
 
 def close_to(problem: Problem, before: PlanBefore | None) -> Problem:
