@@ -215,7 +215,7 @@ def _group(
         eta_charge=mean(stack.eta_charge, stack.charge_kw[members].mean(axis=1)),
         eta_discharge=mean(stack.eta_discharge, power),
         soc_min=np.minimum(low, high),
-        soc_max=high,  # type: ignore[arg-type]  # a series, which the field also takes
+        soc_max=high,
         soc_initial=mean(stack.soc_initial),
         self_discharge_per_h=1.0 - mean(stack.keep) ** (1 / problem.hours),
         wear_eur_per_mwh=mean(stack.wear_eur_per_mwh, power),
