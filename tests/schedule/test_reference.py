@@ -61,7 +61,8 @@ def test_the_same_seed_gives_the_same_problem():
     assert random_problem(7) == random_problem(7) != random_problem(8)
 
 
-@pytest.mark.parametrize("seed", range(200))
+# 2625: what one class was left of rounding decided a binary of the next
+@pytest.mark.parametrize("seed", [*range(200), 2625])
 def test_the_product_finds_what_the_reference_finds(seed):
     assert faults(random_problem(seed)) == []
 

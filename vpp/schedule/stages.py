@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vpp.schedule.backends import SOLVERS, Outcome, Run
-from vpp.schedule.draft import CLASSES, INFINITE, Model
+from vpp.schedule.draft import BOUNDS, CLASSES, GRID, INFINITE, TARGETS, Model
 from vpp.schedule.problem import Problem
 
 STEP = 10.0  # from the price of one class to that of the one before it, where a search starts
@@ -23,6 +23,9 @@ CLASS_GAP = 1e-9  # relative gap of a class: money must not hide in it
 # A mixed-integer class is held at its least and this much more [kWh, kWh h], which is the solvers'
 # tolerance; and at so much more of it.
 CLASS_SLACK, CLASS_SHARE = 1e-7, 1e-9
+# Of the slack of one class the next makes up to 100 times as much, and must not have to keep it:
+# choices of binaries would serve the rounding. The linear programme of the choices takes it back.
+SLACK = {GRID: 1e-9, BOUNDS: 1e-8, TARGETS: 1e-6}
 LITTLE = 0.02  # of the time limit, which a linear programme gets when time is out
 # The same of money, in EUR/1000.
 MONEY_SLACK, MONEY_SHARE = 1e-6, 1e-9
@@ -80,7 +83,7 @@ class Stages:
             outcome = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
                 return _unproven(outcome)
-        for weights in weighed.values():
+        for bends, weights in weighed.items():
             if linear and not float(weights @ outcome.found) > NOTHING:
                 self.run.forbid(np.flatnonzero(weights))  # nothing is the least there is
                 self.least.append(0.0)
@@ -89,7 +92,7 @@ class Stages:
             if outcome.status != "optimal":
                 return _unproven(outcome)
             self.least.append(float(weights @ outcome.found))
-            self._hold(outcome, weights, CLASS_SLACK, CLASS_SHARE)
+            self._hold(outcome, weights, SLACK[bends], CLASS_SHARE)
         cost = self.model.matrices.cost
         return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
 
