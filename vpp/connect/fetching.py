@@ -17,6 +17,7 @@ from vpp.connect.catalogue import PROVIDERS, Provider
 from vpp.connect.web import ProviderError, Web
 from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.files import locked_folder
+from vpp.runtime.places import make_private
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.site.csv_files import read_series_file, save_rows, time_text
@@ -82,6 +83,7 @@ def _web(config: Config, name: str, provider: Provider) -> Web:
                 f"{config.path}: [connect] {key} is empty; {name} needs a key of your own, there "
                 f"or in VPP_{key.upper()}"
             )
+    make_private(config.paths.state_dir)
     kept = config.paths.state_dir / "fetched" / name
     base_url = getattr(config.connect, provider.url_key)
     return Web(name, base_url, kept, config.connect.cache_h, secrets)
