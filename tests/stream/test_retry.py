@@ -66,6 +66,23 @@ def test_a_bounded_wait_ends_in_words(error, told, caplog):
         assert "Error" not in text and "\n" not in text
 
 
+def test_the_first_cause_is_told_first():
+    """A disk that is full ends the server, which then refuses the connection."""
+    causes = iter([psycopg2.errors.DiskFull("could not extend file: No space left on device")])
+    away = db.DatabaseError("PostgreSQL at host:5432/vpp cannot be used: Connection refused")
+
+    def action():
+        raise next(causes, away)
+
+    waiting = Retry(0.3, threading.Event(), lambda: None, lambda: None)
+    with pytest.raises(StreamError) as caught:
+        waiting("database", action)
+    assert str(caught.value) == (
+        "database: could not extend file: No space left on device; then PostgreSQL at "
+        "host:5432/vpp cannot be used: Connection refused; this lasted 0.3 s"
+    )
+
+
 def test_an_expected_failure_keeps_its_own_words():
     waiting = Retry(0.0, threading.Event(), lambda: None, lambda: None)
     with pytest.raises(db.DatabaseError, match=r"^database, load: no room$"):

@@ -96,10 +96,7 @@ def forecast_all(
             found = Answer(request, [], notes)
         elif not backfill_days:
             found = answer_with_fitted(request, champions.get(name), digests)
-        if isinstance(found, Answer):
-            answers.append(found)
-        else:
-            to_fit.append(found)
+        (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
     answers += fit_all(to_fit, bool(backfill_days), config.training.jobs)
     by_source = {each.request.data.source.source_id: each for each in answers}
     rows = save(config, [by_source[item.source_id] for item in sources], now)

@@ -14,8 +14,9 @@ from vpp.runtime.errors import VppError
 
 ROOT_STATE = Path("/var/lib/vpp")
 ROOT_RUNS_AS = "vpp-postgres"  # a user of its own: others run as nobody, too
-# what lies in a state folder, beside which a person may have put nothing
-STATE_NAMES = {"embedded", "mlflow.db", "mlartifacts", "optuna.journal", "pareto.csv", "pareto.png"}
+# By one of these an existing folder is known to be a state folder, which may be closed to others.
+STATE_NAMES = {"embedded", "mlflow.db", "mlartifacts", "optuna.journal", "sent.json", "fetched"}
+STATE_NAMES |= {"pareto.csv", "pareto.png"}
 
 
 class EmbeddedError(VppError):

@@ -90,8 +90,12 @@ class Retry:
         Stopped : `stop` was set during a pause.
         """
 
+        first: list[BaseException] = []
+
         def note(state: tenacity.RetryCallState) -> None:
             self.waiting = True
+            if state.outcome and not first:
+                first.append(state.outcome.exception() or StreamError("no answer"))
             if time.monotonic() >= self.log_at:
                 self.log_at = time.monotonic() + LOG_EVERY_S
                 error = state.outcome.exception() if state.outcome else None
@@ -109,8 +113,13 @@ class Retry:
         )
         try:
             result = retry(action)
-        except (psycopg2.Error, KafkaException) as error:
-            raise StreamError(f"{server}: {_reason(error)}; this lasted {limit:g} s") from error
+        except (psycopg2.Error, KafkaException, VppError) as error:
+            reasons = [_reason(each) for each in (*first, error)]
+            if isinstance(error, VppError) and reasons[0] == reasons[-1]:
+                raise
+            # A full disk ends the server: that it is away now is not the cause.
+            told = "; then ".join(dict.fromkeys(reasons))
+            raise StreamError(f"{server}: {told}; this lasted {limit:g} s") from error
         if self.waiting:
             self.waiting, self.log_at = False, 0.0
             log.info("%s is back", server)

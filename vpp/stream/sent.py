@@ -19,6 +19,7 @@ import msgspec
 from confluent_kafka import KafkaException
 
 from vpp.runtime.files import replacing_file
+from vpp.runtime.places import make_private
 from vpp.runtime.settings import Config
 from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements
@@ -150,7 +151,7 @@ class Ledger:
                 ends[kind],
                 rows[kind] if rows is not None else None,
             )
-        self.config.paths.state_dir.mkdir(parents=True, exist_ok=True)
+        make_private(self.config.paths.state_dir)
         with replacing_file(self.path) as path:
             path.write_bytes(
                 msgspec.json.format(
