@@ -236,9 +236,8 @@ def run_pareto(args: argparse.Namespace, config: Config) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    commands = {"backtest": run_backtest, "pareto": run_pareto, "solve": run_solve}
-    commands |= {None: run_plan, "value": run_value}
-    commands[args.command](args, config)
+    commands = {None: run_plan, "backtest": run_backtest, "pareto": run_pareto, "solve": run_solve}
+    (commands | {"value": run_value})[args.command](args, config)
     if args.command is None:
         check_current(config, args.issue_time)
 

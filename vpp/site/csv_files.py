@@ -55,7 +55,7 @@ def read_series_file(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     ------
     DataFileError : it cannot be read, or lacks a column.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         return pd.DataFrame(columns=list(columns))
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

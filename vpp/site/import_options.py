@@ -4,6 +4,7 @@ python sources.py import meter.csv --load kwh:kWh:mill --cumulative --tz Europe/
 """
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -178,7 +179,8 @@ def check_not_written(paths: Sequence[Path], folder: Path) -> None:
     ConfigError : a file is read and written.
     """
     for path in paths:
-        if path.is_dir() and folder.exists() and path.samefile(folder):
+        # os.path: a name that is too long is no folder, and is told when it is read
+        if os.path.isdir(path) and os.path.exists(folder) and path.samefile(folder):
             raise ConfigError(f"--output {shown(folder)}: is the folder that FILE names")
         for name in (*(kind.file for kind in KINDS.values()), SOURCES_FILE, REJECTS_FILE):
             check_not_read(folder / name, "--output", path, "FILE")

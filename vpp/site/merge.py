@@ -7,6 +7,7 @@ This is the last step of an import, and of all that brings real series in. All f
 together or not at all, under the lock of the folder.
 """
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,7 +127,9 @@ def merge_rows(
     """
     with locked_folder(folder):
         path = folder / SOURCES_FILE
-        there = {item.source_id: item for item in read_sources(path)} if path.exists() else {}
+        there = (
+            {item.source_id: item for item in read_sources(path)} if os.path.exists(path) else {}
+        )
         rows, told = [], []
         for source, kind, frame in added:
             before = there.get(source.source_id)
