@@ -31,6 +31,7 @@ NOT_RUN = {
     r"\.venv/bin/mlflow server .*": "serves until Ctrl-C",
     r"python pipeline.py .*--watch .*": "repeats until Ctrl-C; test_pipeline.py runs it",
     r"python benchmarks/.*": "takes minutes to hours; make bench runs them",
+    r"python sources.py fetch .*": "asks over the network; tests/connect replays it",
     r"unset .*": "only undoes what Docker's block has set",
 }
 DOCKER = re.compile(r"^(make (up|down)|docker compose )", re.MULTILINE)

@@ -324,10 +324,10 @@ def test_grafana_logs_in_with_the_role_that_only_reads():
     )["datasources"][0]
     grafana = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["grafana"]
     assert source["user"] == "vpp_read" and source["secureJsonData"] == {
-        "password": "$VPP_READ_PASSWORD"
+        "password": "$__file{/run/secrets/read_password}"
     }
     assert (
-        "VPP_READ_PASSWORD" in grafana["environment"]
+        "read_password" in grafana["secrets"]
         and source["url"] == "timescaledb:5432"
         and source["jsonData"]["database"] == "vpp"
     )

@@ -87,5 +87,8 @@ def test_a_price_of_the_market_needs_a_market(home, capsys):
     assert pipeline.main(["--config", str(path), "--data", str(path.parent / "data")]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if "[tariff]" in line]
     assert "export_eur_per_mwh" in line
-    with db.session(load_config(path)) as conn, pytest.raises(ConfigError, match="needs a market price"):
+    with (
+        db.session(load_config(path)) as conn,
+        pytest.raises(ConfigError, match="needs a market price"),
+    ):
         site_sources(conn, load_config(path))

@@ -44,7 +44,7 @@ def test_without_a_sink_it_is_unhealthy(sink_config, capsys):
     assert communication.main(["--config", str(config.path), "status", "--health"]) == 1
     told = capsys.readouterr()
     assert told.out == "" and told.err.endswith(
-        f".py: no sink of the group {config.kafka.group_id} is connected to the database; run "
+        f": no sink of the group {config.kafka.group_id} is connected to the database; run "
         "python communication.py consume\n"
     )
 

@@ -61,8 +61,9 @@ def test_a_sink_is_behind_while_messages_wait(sink_config):
         wait_until(lambda: member.counts["solar"].stored == 10)
     member.positions.join(kafka.kafka_settings(config), list(member.topics.values()))
     try:
-        wait_until(lambda: member.positions.member.poll(0.1) is None and member.positions.offsets)
-        member.positions.offsets[topic, 0] = 7  # as if the others waited
+        wait_until(lambda: (member.positions.member.poll(0.1), member.positions.offsets)[1])
+        [place] = [place for place, offset in member.positions.offsets.items() if offset == 10]
+        member.positions.offsets[place] = 7  # as if the others waited
         found = {family.name: family for family in metrics.SinkMetrics(member).collect()}
         values = {item.labels["topic"]: item.value for item in found["vpp_sink_lag"].samples}
         assert values[topic] == 3

@@ -9,12 +9,13 @@ off by default and open to this machine only, unless `metrics_host` says otherwi
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
 from vpp.runtime.errors import ConfigError
+from vpp.stream.kafka import REQUEST_S, close, kafka_settings, new_consumer
 
 if TYPE_CHECKING:
     from vpp.stream.sink import Sink
@@ -68,16 +69,24 @@ class SinkMetrics:
         yield member
 
     def _waiting(self) -> dict[str, int]:
-        """Topic -> messages between our place and the end that the client heard of last."""
+        """Topic -> messages between our place and the end.
+
+        An observer of its own asks for the ends: the sink's consumer is in use by another thread.
+        """
         found: dict[str, int] = {}
-        positions = self.sink.positions
-        consumer: Any = positions.consumer
-        for (topic, number), offset in list(positions.offsets.items()):
-            # closed meanwhile, or not fetched from yet
-            with suppress(KafkaException, RuntimeError, TypeError, AttributeError):
+        places, config = dict(self.sink.positions.offsets), self.sink.config
+        if not places:
+            return found
+        observer = new_consumer(kafka_settings(config), config.kafka.group_id)
+        try:
+            for (topic, number), offset in places.items():
                 item = TopicPartition(topic, number)
-                _, high = consumer.get_watermark_offsets(item, cached=True)
+                _, high = observer.get_watermark_offsets(item, timeout=REQUEST_S)
                 found[topic] = found.get(topic, 0) + max(0, high - offset)
+        except KafkaException:
+            return {}  # the broker is away: nothing is known of what waits
+        finally:
+            close(observer)
         return found
 
 
