@@ -62,6 +62,7 @@ def test_a_service_outlives_both_servers(folder):
     config.paths.data_dir.mkdir(exist_ok=True)
     line = "time,source_id,power_kw\n2024-01-01T00:00:00Z,load-1,7\n"
     (config.paths.data_dir / "load.csv").write_text(line)
-    for _ in range(2):
-        (row,) = communication.stream(config)
-        assert (row["produced"], row["stored"], row["lost"]) == (1, 1, 0)
+    for everything, sent in ((False, 1), (False, 0), (True, 1)):
+        (row,) = communication.stream(config, everything)
+        found = (row["produced"], row["stored"] + row["unchanged"], row["lost"])
+        assert found == (sent, sent, 0)
