@@ -24,8 +24,8 @@ from vpp.runtime.tables import print_rows
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements
 from vpp.storage.connection import DataGapError, connect, connect_url, session
-from vpp.storage.currency import data_end
 from vpp.storage.errors import DatabaseError
+from vpp.storage.freshness import data_end
 from vpp.storage.measurements import (
     count_measurements,
     delete_source,

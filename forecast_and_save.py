@@ -24,7 +24,7 @@ from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
-from vpp.storage.currency import check_current
+from vpp.storage.freshness import check_current
 
 __all__ = ["forecast_all"]
 

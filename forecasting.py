@@ -46,7 +46,7 @@ from vpp.site.kinds import KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY, day_ahead_origins
 from vpp.storage.connection import session
-from vpp.storage.currency import data_end
+from vpp.storage.freshness import data_end
 from vpp.storage.results import ForecastRun, save_forecasts
 
 __all__ = [

@@ -43,7 +43,7 @@ from vpp.schedule.problem import InfeasibleScheduleError, Problem
 from vpp.schedule.problem_file import read_problem, result_json
 from vpp.schedule.value import bent_in_words
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.currency import check_current
+from vpp.storage.freshness import check_current
 from vpp.storage.results import read_schedule
 
 __all__ = ["cost_rows", "plan", "plan_problem", "plan_rows", "value_plan"]

@@ -33,7 +33,7 @@ from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.terminal import new_parser, run_script
 from vpp.site.sources import SOURCES_FILE, SourceError
 from vpp.storage.connection import DataGapError
-from vpp.storage.currency import check_current, data_end_now
+from vpp.storage.freshness import check_current, data_end_now
 from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")

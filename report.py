@@ -20,7 +20,7 @@ from vpp.report.page import OUTPUT, render, write_report
 from vpp.runtime import terminal
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
-from vpp.storage.currency import check_current
+from vpp.storage.freshness import check_current
 
 __all__ = ["OUTPUT", "battery_actions", "next_day_in_words", "render", "write_report"]
 

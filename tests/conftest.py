@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 from confluent_kafka.admin import AdminClient
+from small_databases import drop_database
 
 import embedded
 from embedded import Addresses
@@ -52,7 +53,7 @@ def database_url(servers):
     name = f"test_{uuid.uuid4().hex[:12]}"
     _execute(servers.database_url, f"CREATE DATABASE {name}")
     yield urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
-    _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(servers.database_url, name)
 
 
 @pytest.fixture(scope="session")

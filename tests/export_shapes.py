@@ -97,7 +97,7 @@ def entsoe_old():
         f'"{a:%d.%m.%Y %H:%M} - {b:%d.%m.%Y %H:%M}","{v}","EUR"'
         for a, b, v in zip(local, ends, s, strict=True)
     ]
-    text = table('"MTU (CET/CEST)","Day-ahead Price [EUR/MWh]","Currency"', rows)
+    text = table('"MTU (CET/CEST)","Day-ahead Price [EUR/MWh]","Freshness"', rows)
     asked = ["--price", "Day-ahead Price [EUR/MWh]:EUR/MWh:p"]
     return [
         Case("entsoe_old.csv", text, ["--time-column", "MTU (CET/CEST)", *asked], {"p": s}),

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 POM = Path(__file__).with_name("kafka_pom.xml")
 LIBS = "VPP_TEST_KAFKA_LIBS"  # names the folder of Kafka's jars
-# These still expect the embedded broker: its clock, its topics made on first use, its key sizes.
+# They failed on Apache Kafka when they were run there last, and nobody has looked into why.
 NOT_YET = [
     f"--deselect=tests/stream/{name}"
     for name in (
@@ -30,10 +30,6 @@ NOT_YET = [
         "test_pills.py::test_a_letter_that_is_refused_for_good_is_counted_as_lost",
         "test_sink.py::test_a_clock_that_is_fast_keeps_no_correction_out",
         "test_sink.py::test_a_message_with_another_key_is_stored_where_the_configuration_says_so",
-        "test_health.py::test_without_a_sink_it_is_unhealthy",
-        "test_communication.py::test_every_csv_is_stored_once_however_often_it_is_streamed",
-        "test_crash.py::test_a_service_outlives_both_servers",
-        "test_metrics.py::test_a_sink_is_behind_while_messages_wait",
         "test_positions.py::test_two_sinks_share_the_work",
     )
 ]

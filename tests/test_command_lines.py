@@ -207,7 +207,7 @@ UNKNOWN = [
     ("sources", ["remove", "load-11"], "load-1"),
     ("sources", ["connect", "load-11"], "load-1"),
     ("sources", ["add", "--kind", "sola", "--name", "x", "--capacity-kw", "1"], "solar"),
-    ("sources", ["add", "--kind", "weathr", "--name", "x"], "weather"),  # no source's
+    ("sources", ["add", "--kind", "weathr", "--name", "x"], "weather"),
     (
         "sources",
         ["add", "--kind", "wind", "--name", "x", "--capacity-kw", "1", "--turbine", "E-82/230"],

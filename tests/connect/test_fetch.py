@@ -187,6 +187,8 @@ def test_values_that_cannot_be_are_refused_or_left_out(path, httpserver, capsys,
         (["smard", "--from", "yesterday", "--to", "2025-01-02"], "--from yesterday"),
         (["smard", "--from", "2025-01-02T00:00", "--to", "2025-01-03"], "--from 2025-01-02T00:00"),
         (["smard", "--from", "2025-01-03", "--to", "2025-01-02"], "a first day before the last"),
+        (["smard", "--from", "2025-01-01", "--to", "2025-01-02", "--option", "tilt=3"], "tilt"),
+        (["pvgis", "--from", "2020-01-01", "--to", "2020-01-02", "--option", "peak=3"], "peak_kw"),
         (["entsoe", "--from", "2025-01-01", "--to", "2025-01-02"], "entsoe_key is empty"),
     ],
 )

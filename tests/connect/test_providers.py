@@ -1,5 +1,6 @@
 """Answers in their documented shapes, with numbers of our own, from a server on loopback."""
 
+import json
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from pytest_httpserver.httpserver import QueryMatcher
 from small_providers import NAMES, seconds
+from werkzeug import Response
 
 from vpp.connect import web as asking
 from vpp.connect.answers import Wanted
@@ -33,6 +35,13 @@ def ask(provider, httpserver, start, end, area="", now="2026-01-01T00:00Z", **op
         assert item.source.parameters["licence"]
         assert item.source.parameters["attribution"]
     return {(item.source.source_id, item.kind): item for item in found}
+
+
+UNIT = {"unit": "EUR / MWh"}
+
+
+def json_answer(content):
+    return Response(json.dumps(content), content_type="application/json")
 
 
 class Asked(QueryMatcher):
@@ -99,6 +108,7 @@ def test_energy_charts_over_the_day_the_clock_goes_back(httpserver):
     assert set(load.rows["power_kw"]) == {50_000.0}
     wind = found["wind-de", "wind"].rows  # both kinds of wind together
     assert set(wind["power_kw"]) == {3000.0}
+    assert ("solar-de", "solar") in found
     issued = found["wind-forecast-de", "forecast"]
     assert issued.source.parameters["quantity"] == "wind"
     assert issued.source.parameters["regressor_of"] == ["wind-de", "price-de-lu"]
@@ -151,8 +161,12 @@ def test_energy_charts_in_another_unit_or_shape_is_refused(httpserver):
     with pytest.raises(ProviderError, match="ct/kWh, expected EUR/MWh"):
         ask("energy-charts", httpserver, *span, area="DE-LU")
     httpserver.clear()
-    httpserver.expect_request("/price").respond_with_json({"unix_secs": [], "unit": "EUR/MWh"})
-    with pytest.raises(ProviderError, match=r"no field unix_seconds.*it has: unix_secs, unit"):
+    httpserver.expect_request("/price").respond_with_json(
+        {"unix_secs": [], "price": [], "unit": "EUR/MWh"}
+    )
+    with pytest.raises(
+        ProviderError, match=r"no field unix_seconds.*it has: unix_secs, price, unit"
+    ):
         ask("energy-charts", httpserver, *span, area="DE-LU")
     httpserver.clear()
     serve_energy_charts(httpserver, hours, ["1"] * 24)
@@ -253,8 +267,8 @@ def test_pvgis_stamps_inside_the_hour(httpserver):
     assert found.source.capacity_kw == 8
     assert found.rows["time"].iloc[1] == pd.Timestamp("2020-01-01T01:00Z")
     assert found.rows["power_kw"].iloc[-1] == 8.783  # W become kW
-    with pytest.raises(ProviderError, match="unknown option peak; expected one of peak_kw"):
-        ask("pvgis", httpserver, *span, peak="8")
+    with pytest.raises(ProviderError, match="option peak_kw = large: expected a number"):
+        ask("pvgis", httpserver, *span, peak_kw="large")
 
 
 # ---- Open-Meteo -----------------------------------------------------------------------------
@@ -407,6 +421,36 @@ def test_an_unknown_area_of_entsoe(httpserver):
         ask("entsoe", httpserver, *DAY, area="ATLANTIS")
 
 
-def test_each_provider_states_its_terms():
-    for provider in PROVIDERS.values():
-        assert {"licence", "attribution"} <= set(provider.terms)
+def test_a_country_without_wind_and_a_year_in_pieces(httpserver, monkeypatch):
+    """Pieces overlap by a day; what they share counts once."""
+    from vpp.connect import energy_charts
+
+    monkeypatch.setattr(energy_charts, "DAYS_AT_ONCE", 2)
+    hours = pd.date_range("2025-06-01T00:00Z", periods=24 * 6, freq="h")
+
+    def between(request):
+        first = pd.Timestamp(request.args["start"], tz="UTC")
+        last = pd.Timestamp(request.args["end"], tz="UTC") + pd.Timedelta(days=1)
+        return hours[(hours >= first) & (hours < last)]
+
+    def price(request):
+        times = between(request)
+        return json_answer({"unix_seconds": seconds(times), "price": [1.0] * len(times)} | UNIT)
+
+    def powers(request):
+        times = between(request)
+        data = [{"name": name, "data": [2.0] * len(times)} for name in ("Load", "Solar")]
+        return json_answer({"unix_seconds": seconds(times), "production_types": data})
+
+    def forecast(request):
+        assert request.args["production_type"] in ("load", "solar")
+        times = between(request)
+        return json_answer({"unix_seconds": seconds(times), "forecast_values": [3.0] * len(times)})
+
+    httpserver.expect_request("/price").respond_with_handler(price)
+    httpserver.expect_request("/public_power").respond_with_handler(powers)
+    httpserver.expect_request("/public_power_forecast").respond_with_handler(forecast)
+    found = ask("energy-charts", httpserver, "2025-06-01T00:00Z", "2025-06-07T00:00Z", area="LU")
+    assert {kind for _, kind in found} == {"market", "load", "solar", "forecast"}
+    assert len(found) == 5
+    assert {len(item.rows) for item in found.values()} == {24 * 6}

@@ -8,6 +8,7 @@ import re
 import pandas as pd
 import pytest
 from small_dashboards import DASHBOARDS, expand
+from small_databases import drop_database
 from small_length import SOURCES, START, fill
 
 import db
@@ -24,7 +25,7 @@ def conn(servers):
     from conftest import _execute
 
     name = "at_length"
-    _execute(servers.database_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    drop_database(servers.database_url, name)
     _execute(servers.database_url, f"CREATE DATABASE {name}")
     url = urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
     connection = db.connect_url(url, 20)
@@ -33,7 +34,7 @@ def conn(servers):
         yield connection
     finally:
         connection.close()
-        _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+        drop_database(servers.database_url, name)
 
 
 def scans(conn, query, parameters=None) -> list[str]:

@@ -1,6 +1,7 @@
 """A backtest with two settlements reads two market sources of a real database."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from small_report import store
 import db
 import optimization
 from sources import Source
+from vpp.planning.site_series import site_sources
 from vpp.runtime.config import load_config
+from vpp.runtime.errors import ConfigError
 
 START, DAYS = pd.Timestamp("2025-03-01T00:00Z"), 24
 
@@ -87,3 +90,19 @@ def test_a_span_longer_than_the_data_says_where_it_begins(site, capsys):
     code, _, err = run(capsys, "--config", site, "backtest", "--days", 90, *flags)
     assert code == 1
     assert "begin at 2025-03-01T00:00Z" in err.splitlines()[-1]
+
+
+def test_of_several_prices_the_one_that_is_paid_is_named(site):
+    """Not the first by name: that would be the price of deviations."""
+    config = load_config(site, {})
+
+    def paid(market):
+        named = replace(config, site=replace(config.site, market=market))
+        with db.session(config) as conn:
+            return site_sources(conn, named)[-1].source_id
+
+    assert (paid("price"), paid("deviations")) == ("price", "deviations")
+    with pytest.raises(ConfigError, match=r"\[site\] market is empty.*: deviations, price$"):
+        paid("")
+    with pytest.raises(ConfigError, match=r"market spot is unknown; expected one of"):
+        paid("spot")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 from chromium import Chromium, find
+from small_databases import drop_database
 from small_report import fill
 
 import db
@@ -47,9 +48,8 @@ def filled(servers, tmp_path_factory):
             session, run, schedule.assign(reason=[EVIL, *schedule["reason"][1:]]), states
         )
     yield config
-    with conn.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
     conn.close()
+    drop_database(servers.database_url, name)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def forecast_all(
         forecasts of the others are saved then.
     """
     with session(config) as conn:
-        now, currency = read_issue(conn, config, issue_time)
+        now, freshness = read_issue(conn, config, issue_time)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         stored = [load_source_data(conn, config, item) for item in sources]
@@ -88,11 +88,11 @@ def forecast_all(
     for data in stored:
         name, problem = data.source.source_id, None
         if not backfill_days:  # which looks at the history of each of its issue times
-            problem = currency.behind.get(name) or history_problem(known_at(data, now))
+            problem = freshness.behind.get(name) or history_problem(known_at(data, now))
         choices, notes = choose(champions.get(name), problem)
         request = new_request(config, data, times, horizon_h, choices, (*trouble, *notes))
         found: Answer | Request = request
-        if name in currency.empty:
+        if name in freshness.empty:
             found = Answer(request, [], notes)
         elif not backfill_days:
             found = answer_with_fitted(request, champions.get(name), digests)
@@ -101,7 +101,7 @@ def forecast_all(
     by_source = {each.request.data.source.source_id: each for each in answers}
     rows = save(config, [by_source[item.source_id] for item in sources], now)
     if not backfill_days:
-        check_all_forecast([row for row in rows if row["source_id"] not in currency.behind], now)
+        check_all_forecast([row for row in rows if row["source_id"] not in freshness.behind], now)
     return rows
 
 

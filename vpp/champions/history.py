@@ -17,7 +17,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
 from vpp.site.sources import Source
-from vpp.storage.currency import Currency, data_end, read_currency
+from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.measurements import (
     read_available_at,
     read_series,
@@ -150,7 +150,7 @@ def pick_sources(
 
 def read_issue(
     conn: connection, config: Config, issue_time: pd.Timestamp | None
-) -> tuple[pd.Timestamp, Currency]:
+) -> tuple[pd.Timestamp, Freshness]:
     """The issue time, and which sources are current then.
 
     Parameters
@@ -162,10 +162,10 @@ def read_issue(
     ------
     DataGapError : nothing is measured that had a data end.
     """
-    currency = read_currency(conn, config.forecast.stale_after_h, issue_time)
+    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time)
     if issue_time is not None:
-        return pd.Timestamp(issue_time).tz_convert("UTC"), currency
-    return currency.data_end or data_end(conn), currency
+        return pd.Timestamp(issue_time).tz_convert("UTC"), freshness
+    return freshness.data_end or data_end(conn), freshness
 
 
 def check_issue_time(issue_time: pd.Timestamp, sources: Iterable[Source]) -> None:

@@ -112,12 +112,12 @@ def read_history(
     its studies. A source that is not current keeps the champion that it has.
     """
     with session(config) as conn:
-        now, currency = read_issue(conn, config, issue_time)
+        now, freshness = read_issue(conn, config, issue_time)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         check_issue_time(now, sources)
         names = [item.source_id for item in sources]
-        left_out = {name: currency.behind[name] for name in names if name in currency.behind}
+        left_out = {name: freshness.behind[name] for name in names if name in freshness.behind}
         stored = [
             cut(load_source_data(conn, config, item), now)
             for item in sources

@@ -14,10 +14,10 @@ from vpp.connect.web import Web
 from vpp.runtime.settings import Site
 from vpp.runtime.tables import shown
 from vpp.site.kinds import KINDS
-from vpp.site.sources import FETCHED, Source
+from vpp.site.sources import FETCHED, STEPS_MIN, Source
 from vpp.site.times import day_before, local_days
 
-STEPS_MIN = (5, 10, 15, 30, 60)
+ISSUED_LOCAL = "18:00"  # of the day before: when day-ahead forecasts have to be published
 MINUTE_NS = 60 * 10**9
 
 
@@ -274,46 +274,84 @@ def one_value(source: Source, values: pd.Series, notes: Sequence[str] = ()) -> F
     return Fetched(source, source.kind, rows, tuple(notes))
 
 
-def issued(
-    web: Web,
-    wanted: Wanted,
-    values: pd.Series,
-    source_id: str,
-    name: str,
-    quantity: str,
-    regressor_of: Sequence[str],
-    issued_local: str,
-    terms: Mapping[str, str],
+def market(web: Web, wanted: Wanted, prices: pd.Series, terms: Mapping[str, str]) -> Fetched:
+    """The prices of the wanted area as a market source.
+
+    Parameters
+    ----------
+    web : the provider, for messages.
+    wanted : names site and area.
+    prices : by time [EUR/MWh]; each holds for the step around it.
+    terms : licence and attribution.
+    """
+    held, step, notes = steps(web, prices, wanted, "price", hold=True)
+    name, area = f"Price {wanted.area}", wanted.area
+    made = source(wanted, "market", price_id(area), name, step, price_area=area, **terms)
+    return one_value(made, held, notes)
+
+
+def power(
+    web: Web, wanted: Wanted, kind: str, region: str, power_kw: pd.Series, terms: Mapping[str, str]
 ) -> Fetched:
-    """A day-ahead forecast: its values, each issued at one local time of the day before.
+    """The power of a region as a load, solar or wind source, with its largest as capacity.
+
+    Parameters
+    ----------
+    web : the provider, for messages.
+    wanted : names the site.
+    kind : load, solar or wind.
+    region : country or bidding zone.
+    power_kw : by time [kW].
+    terms : licence and attribution.
+    """
+    values, step, notes = steps(web, power_kw, wanted, kind)
+    name, capacity_kw = f"{kind.capitalize()} of {region.upper()}", float(values.abs().max())
+    made = source(wanted, kind, f"{kind}-{region}", name, step, capacity_kw=capacity_kw, **terms)
+    return one_value(made, values, notes)
+
+
+def day_ahead(
+    web: Web, wanted: Wanted, kind: str, region: str, power_kw: pd.Series, terms: Mapping[str, str]
+) -> Fetched:
+    """The day-ahead forecast of a region's power, each value issued on the local day before.
 
     Parameters
     ----------
     web : the provider, for messages.
     wanted : names the site, whose local days they are.
-    values : by valid time [kW or EUR/MWh].
-    source_id, name : of its source.
-    quantity : what is forecast: load, solar, wind or price.
-    regressor_of : ids of the sources that it helps to forecast.
-    issued_local : local time of the day before [HH:MM].
+    kind : load, solar or wind.
+    region : country or bidding zone.
+    power_kw : by valid time [kW].
     terms : licence and attribution.
+
+    Returns
+    -------
+    Of a source that is a regressor of the region's power and of the price of the area.
     """
-    found, step, notes = steps(web, values, wanted, name)
-    index = pd.DatetimeIndex(found.index)
-    unit = "EUR/MWh" if quantity == "price" else "kW"
+    zone, name = wanted.site.time_zone, f"Day-ahead forecast of {kind}, {region.upper()}"
+    found, step, notes = steps(web, power_kw, wanted, name)
     made = source(
         wanted,
         "forecast",
-        source_id,
+        f"{kind}-forecast-{region}",
         name,
         step,
-        quantity=quantity,
-        unit=unit,
-        regressor_of=list(regressor_of),
+        quantity=kind,
+        unit="kW",
+        regressor_of=[f"{kind}-{region}", price_id(wanted.area)],
         **terms,
     )
-    issue = day_before(
-        local_days(index, wanted.site.time_zone), issued_local, wanted.site.time_zone
-    )
+    index = pd.DatetimeIndex(found.index)
+    issue = day_before(local_days(index, zone), ISSUED_LOCAL, zone)
     rows = pd.DataFrame({"issue_time": issue, "valid_time": index, "value": found.to_numpy()})
     return Fetched(made, "forecast", rows, notes)
+
+
+def price_id(area: str) -> str:
+    """The id of the market source of an area."""
+    return f"price-{slug(area)}"
+
+
+def slug(area: str) -> str:
+    """An area as a part of an id: DE_LU becomes de-lu."""
+    return area.lower().replace("_", "-")

@@ -22,17 +22,15 @@ class Provider:
     fetch : asks it.
     url_key : its base URL in `[connect]`.
     about : in a few words.
-    terms : licence and attribution.
     key : its key in `[connect]` and the parameter of a request that carries it.
-    needs_area : whether it cannot do without an area.
+    options : names of `--option` that it reads.
     """
 
     fetch: Callable[[Web, Wanted], list[Fetched]]
     url_key: str
     about: str
-    terms: dict[str, str]
     key: tuple[str, str] | None = None
-    needs_area: bool = True
+    options: tuple[str, ...] = ()
 
 
 PROVIDERS = {
@@ -40,29 +38,21 @@ PROVIDERS = {
         open_meteo.fetch,
         "open_meteo_url",
         "weather, and weather forecasts as issued",
-        open_meteo.TERMS,
-        needs_area=False,
     ),
     "energy-charts": Provider(
         energy_charts.fetch,
         "energy_charts_url",
         "prices, load, sun, wind and their forecasts in Europe",
-        energy_charts.TERMS,
     ),
-    "smard": Provider(
-        smard.fetch, "smard_url", "the same for Germany, prices of neighbours", smard.TERMS
-    ),
+    "smard": Provider(smard.fetch, "smard_url", "the same for Germany, prices of neighbours"),
     "entsoe": Provider(
         entsoe.fetch,
         "entsoe_url",
         "the same for all of Europe, with a key",
-        entsoe.TERMS,
         key=("entsoe_key", "securityToken"),
     ),
-    "octopus": Provider(
-        octopus.fetch, "octopus_url", "half-hourly rates of an Agile tariff", octopus.TERMS
-    ),
+    "octopus": Provider(octopus.fetch, "octopus_url", "half-hourly rates of an Agile tariff"),
     "pvgis": Provider(
-        pvgis.fetch, "pvgis_url", "PV power of past years", pvgis.TERMS, needs_area=False
+        pvgis.fetch, "pvgis_url", "PV power of past years", options=tuple(pvgis.DEFAULTS)
     ),
 }

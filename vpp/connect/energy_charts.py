@@ -14,21 +14,23 @@ from vpp.connect.answers import (
     Fetched,
     Wanted,
     as_times,
-    issued,
+    day_ahead,
+    market,
     numbers,
-    one_value,
+    power,
     series,
-    source,
-    steps,
     take,
 )
 from vpp.connect.web import Web
 
 TERMS = {"licence": "CC BY 4.0", "attribution": "energy-charts.info, Fraunhofer ISE"}
-# kind -> the production types that make it up
-POWERS = {"load": ("Load",), "solar": ("Solar",), "wind": ("Wind onshore", "Wind offshore")}
-FORECASTS = {"load": ("load",), "solar": ("solar",), "wind": ("wind_onshore", "wind_offshore")}
-ISSUED_LOCAL = "18:00"  # of the day before: when day-ahead forecasts have to be published
+# kind -> production types that make it up, and what the forecasts call them
+TYPES = {
+    "load": {"Load": "load"},
+    "solar": {"Solar": "solar"},
+    "wind": {"Wind onshore": "wind_onshore", "Wind offshore": "wind_offshore"},
+}
+KW_FROM_MW = 1000.0
 DAYS_AT_ONCE = 92
 
 
@@ -42,27 +44,25 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
 
     Returns
     -------
-    A market, a load, solar and wind source, and a forecast source of each of the three.
+    A market source, and of load, sun and wind, as far as the country has them, a source and one of
+    its forecasts.
 
     Raises
     ------
     ProviderError : an answer is missing or of another shape.
     """
-    country = wanted.area[:2].lower()
-    return [price(web, wanted), *_powers(web, wanted, country), *_forecasts(web, wanted, country)]
-
-
-def _pieces(wanted: Wanted) -> Iterator[dict[str, str]]:
-    """Spans that one request can ask for; both days are included."""
-    first = wanted.start.floor("D")
-    while first < wanted.end:
-        last = min(first + pd.Timedelta(days=DAYS_AT_ONCE), wanted.end.ceil("D"))
-        # a day more on either side, since days are those of the area
-        yield {
-            "start": f"{first - pd.Timedelta(days=1):%Y-%m-%d}",
-            "end": f"{last:%Y-%m-%d}",
-        }
-        first = last
+    country, found = wanted.area[:2].lower(), [price(web, wanted)]
+    measured = _measured(web, wanted, country)
+    for kind, types in TYPES.items():
+        there = [name for name in types if name in measured]
+        if not there:
+            continue
+        values = _inside(web, wanted, [measured[name] for name in there], kind)
+        found.append(power(web, wanted, kind, country, values, TERMS))
+        parts = [_forecast(web, wanted, country, types[name]) for name in there]
+        values = _inside(web, wanted, parts, f"forecast of {kind}")
+        found.append(day_ahead(web, wanted, kind, country, values, TERMS))
+    return found
 
 
 def price(web: Web, wanted: Wanted) -> Fetched:
@@ -78,86 +78,67 @@ def price(web: Web, wanted: Wanted) -> Fetched:
     ProviderError : an answer is missing, or of another shape or unit.
     """
     parts = []
-    for piece in _pieces(wanted):
-        answer = web.json("price", {"bzn": wanted.area, **piece})
+    for answer in _answers(web, wanted, "price", {"bzn": wanted.area}):
         unit = take(web, answer, "unit").replace(" ", "")
         if unit not in ("EUR/MWh", "€/MWh"):
             raise web.refusal(f"prices are in {unit}, expected EUR/MWh")
-        times = as_times(web, take(web, answer, "unix_seconds"), "unix_seconds")
-        parts.append(pd.Series(numbers(web, take(web, answer, "price"), "price"), times))
+        parts.append(_by_time(web, answer, take(web, answer, "price"), "price"))
     every = pd.concat(parts)
     prices = series(web, pd.DatetimeIndex(every.index), every.to_numpy(), wanted, "price")
-    held, step, notes = steps(web, prices, wanted, "price", hold=True)
-    name = f"Day-ahead price {wanted.area}"
-    market = source(
-        wanted,
-        "market",
-        f"price-{wanted.area.lower()}",
-        name,
-        step,
-        price_area=wanted.area,
-        **TERMS,
+    return market(web, wanted, prices, TERMS)
+
+
+def _answers(web: Web, wanted: Wanted, path: str, asked: dict[str, str]) -> Iterator[object]:
+    """The answers of spans that one request can ask for; days are those of the area."""
+    first = wanted.start.floor("D")
+    while first < wanted.end:
+        last = min(first + pd.Timedelta(days=DAYS_AT_ONCE), wanted.end.ceil("D"))
+        before = first - pd.Timedelta(days=1)
+        yield web.json(path, asked | {"start": f"{before:%Y-%m-%d}", "end": f"{last:%Y-%m-%d}"})
+        first = last
+
+
+def _by_time(web: Web, answer: object, values: object, name: str) -> pd.Series:
+    times = as_times(web, take(web, answer, "unix_seconds"), "unix_seconds")
+    found = numbers(web, values, name)
+    if len(found) != len(times):
+        raise web.refusal(f"{len(times)} times but {len(found)} values of {name}")
+    return pd.Series(found, times)
+
+
+def _measured(web: Web, wanted: Wanted, country: str) -> dict[str, pd.Series]:
+    """The power of each production type [MW]."""
+    parts: dict[str, list[pd.Series]] = {}
+    for answer in _answers(web, wanted, "public_power", {"country": country}):
+        for item in take(web, answer, "production_types"):
+            name, data = take(web, item, "name"), take(web, item, "data")
+            if any(name in types for types in TYPES.values()):
+                parts.setdefault(name, []).append(_by_time(web, answer, data, name))
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _forecast(web: Web, wanted: Wanted, country: str, production_type: str) -> pd.Series:
+    """The day-ahead forecast of a production type [MW]."""
+    asked = {
+        "country": country,
+        "production_type": production_type,
+        "forecast_type": "day-ahead",
+    }
+    return _joined(
+        [
+            _by_time(web, answer, take(web, answer, "forecast_values"), production_type)
+            for answer in _answers(web, wanted, "public_power_forecast", asked)
+        ]
     )
-    return one_value(market, held, notes)
 
 
-def _powers(web: Web, wanted: Wanted, country: str) -> Iterator[Fetched]:
-    parts: dict[str, list[pd.Series]] = {kind: [] for kind in POWERS}
-    for piece in _pieces(wanted):
-        answer = web.json("public_power", {"country": country, **piece})
-        times = as_times(web, take(web, answer, "unix_seconds"), "unix_seconds")
-        listed = take(web, answer, "production_types")
-        data = {take(web, item, "name"): take(web, item, "data") for item in listed}
-        for kind, names in POWERS.items():
-            there = [name for name in names if name in data]
-            if not there:
-                raise web.refusal(f"no {names[0]} among the production types: {', '.join(data)}")
-            # one of them unknown makes the sum unknown
-            total = sum(pd.Series(numbers(web, data[name], name), times) for name in there)
-            parts[kind].append(total)
-    for kind, found in parts.items():
-        every = pd.concat(found) * 1000.0
-        values = series(web, pd.DatetimeIndex(every.index), every.to_numpy(), wanted, kind)
-        held, step, notes = steps(web, values, wanted, kind)
-        made = source(
-            wanted,
-            kind,
-            f"{kind}-{country}",
-            f"{kind.capitalize()} of {country.upper()}",
-            step,
-            capacity_kw=float(held.abs().max()),
-            **TERMS,
-        )
-        yield one_value(made, held, notes)
+def _joined(parts: list[pd.Series]) -> pd.Series:
+    """The parts of a series, which overlap by days; what was asked last counts."""
+    every = pd.concat(parts)
+    return every[~every.index.duplicated(keep="last")].sort_index()
 
 
-def _forecasts(web: Web, wanted: Wanted, country: str) -> Iterator[Fetched]:
-    for kind, types in FORECASTS.items():
-        totals = []
-        for piece in _pieces(wanted):
-            total = None
-            for production_type in types:
-                asked = {
-                    "country": country,
-                    "production_type": production_type,
-                    "forecast_type": "day-ahead",
-                }
-                answer = web.json("public_power_forecast", asked | piece)
-                times = as_times(web, take(web, answer, "unix_seconds"), "unix_seconds")
-                values = numbers(web, take(web, answer, "forecast_values"), "forecast_values")
-                one = pd.Series(values, times)
-                total = one if total is None else total + one
-            totals.append(total)
-        every = pd.concat(totals) * 1000.0
-        values = series(web, pd.DatetimeIndex(every.index), every.to_numpy(), wanted, kind)
-        yield issued(
-            web,
-            wanted,
-            values,
-            source_id=f"{kind}-forecast-{country}",
-            name=f"Day-ahead forecast of {kind}, {country.upper()}",
-            quantity=kind,
-            regressor_of=(f"{kind}-{country}", f"price-{wanted.area.lower()}"),
-            issued_local=ISSUED_LOCAL,
-            terms=TERMS,
-        )
+def _inside(web: Web, wanted: Wanted, parts: list[pd.Series], name: str) -> pd.Series:
+    """The sum of some series in the wanted span [kW]; one that is unknown makes it unknown."""
+    total = pd.concat(parts, axis=1).sum(axis=1, skipna=False) * KW_FROM_MW
+    return series(web, pd.DatetimeIndex(total.index), total.to_numpy(), wanted, name)

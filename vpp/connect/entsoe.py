@@ -12,14 +12,14 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from vpp.connect.answers import Fetched, Wanted, issued, one_value, series, source, steps
+from vpp.connect.answers import Fetched, Wanted, day_ahead, market, power, series, slug
 from vpp.connect.web import Web
 
 TERMS = {
     "licence": "ENTSO-E Transparency Platform terms, source named",
     "attribution": "ENTSO-E Transparency Platform",
 }
-ISSUED_LOCAL = "18:00"  # of the day before: when these forecasts have to be published
+KW_FROM_MW = 1000.0
 DAYS_AT_ONCE = 90
 RESOLUTIONS_MIN = {"PT15M": 15, "PT30M": 30, "PT60M": 60, "PT1H": 60}
 PLANTS = {"solar": ("B16",), "wind": ("B19", "B18")}  # kind -> production types that make it up
@@ -43,19 +43,16 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
     ------
     ProviderError : the area is unknown, an answer is missing or of another shape.
     """
-    code, area = _code(web, wanted), wanted.area.lower().replace("_", "-")
-    price = _asked(web, wanted, {"documentType": "A44", "in_Domain": code, "out_Domain": code})
-    if price is None:
+    code, area = _code(web, wanted), slug(wanted.area)
+    prices = _asked(web, wanted, {"documentType": "A44", "in_Domain": code, "out_Domain": code})
+    if prices is None:
         raise web.refusal(f"no prices of {wanted.area} in this span")
-    held, step, notes = steps(web, price, wanted, "price", hold=True)
-    name = f"Day-ahead price {wanted.area}"
-    market = source(wanted, "market", f"price-{area}", name, step, price_area=wanted.area, **TERMS)
-    found = [one_value(market, held, notes)]
+    found = [market(web, wanted, prices, TERMS)]
     for kind, actual, forecast in _series(web, wanted, code):
         if actual is not None:
-            found.append(_power(web, wanted, kind, area, actual * 1000.0))
+            found.append(power(web, wanted, kind, area, actual * KW_FROM_MW, TERMS))
         if actual is not None and forecast is not None:
-            found.append(_forecast(web, wanted, kind, area, forecast * 1000.0))
+            found.append(day_ahead(web, wanted, kind, area, forecast * KW_FROM_MW, TERMS))
     return found
 
 
@@ -69,27 +66,6 @@ def _code(web: Web, wanted: Wanted) -> str:
         raise web.refusal(
             f"no area {wanted.area}; expected one of entsoe-py's, such as DE_LU"
         ) from None
-
-
-def _power(web: Web, wanted: Wanted, kind: str, area: str, power_kw: pd.Series) -> Fetched:
-    values, step, notes = steps(web, power_kw, wanted, kind)
-    name, capacity_kw = f"{kind.capitalize()} of {wanted.area}", float(values.abs().max())
-    made = source(wanted, kind, f"{kind}-{area}", name, step, capacity_kw=capacity_kw, **TERMS)
-    return one_value(made, values, notes)
-
-
-def _forecast(web: Web, wanted: Wanted, kind: str, area: str, power_kw: pd.Series) -> Fetched:
-    return issued(
-        web,
-        wanted,
-        power_kw,
-        source_id=f"{kind}-forecast-{area}",
-        name=f"Day-ahead forecast of {kind}, {wanted.area}",
-        quantity=kind,
-        regressor_of=(f"{kind}-{area}", f"price-{area}"),
-        issued_local=ISSUED_LOCAL,
-        terms=TERMS,
-    )
 
 
 def _series(

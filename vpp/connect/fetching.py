@@ -5,8 +5,8 @@ python sources.py fetch open-meteo --from 2025-01-01 --to 2025-01-31 --output da
 
 import argparse
 import logging
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,8 @@ def fetch(
     """
     check_known("provider", name, PROVIDERS)
     provider = PROVIDERS[name]
+    for option in options or ():
+        check_known(f"option of {name}", option, provider.options)
     wanted = Wanted(
         start,
         end,
@@ -66,8 +68,7 @@ def fetch(
     for item in found:
         for note in item.notes:
             logger.warning("%s: %s", item.source.source_id, note)
-        _check_possible(config, name, item)
-    return found
+    return [_possible(config, name, item) for item in found]
 
 
 def _web(config: Config, name: str, provider: Provider) -> Web:
@@ -85,8 +86,8 @@ def _web(config: Config, name: str, provider: Provider) -> Web:
     return Web(name, base_url, kept, config.connect.cache_h, secrets)
 
 
-def _check_possible(config: Config, name: str, item: Fetched) -> None:
-    """Refuse values that are impossible in number; leave out single ones, saying so."""
+def _possible(config: Config, name: str, item: Fetched) -> Fetched:
+    """A fetched series without single impossible values; refuses many of them."""
     kind, wrong = KINDS[item.kind], np.zeros(len(item.rows), dtype=bool)
     for column in kind.values:
         values = item.rows[column.name].to_numpy(float)
@@ -101,11 +102,11 @@ def _check_possible(config: Config, name: str, item: Fetched) -> None:
             f"{name}: {wrong.sum()} of {len(wrong)} values of {item.source.source_id} are "
             "impossible; the unit of the answer has changed, or the area is another one"
         )
-    if wrong.any():
-        logger.warning(
-            "%s: %d impossible values are left out", item.source.source_id, int(wrong.sum())
-        )
-        item.rows.drop(index=item.rows.index[wrong], inplace=True)
+    if not wrong.any():
+        return item
+    count = int(wrong.sum())
+    logger.warning("%s: %d impossible values are left out", item.source.source_id, count)
+    return replace(item, rows=item.rows[~wrong])
 
 
 def save(folder: Path, found: Sequence[Fetched]) -> list[dict]:
@@ -172,7 +173,7 @@ def span(first: str, last: str) -> tuple[pd.Timestamp, pd.Timestamp]:
         time = time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
         found.append(time + pd.Timedelta(days=1) if whole and flag == "--to" else time)
     start, end = found
-    if not start < end or math.isnan((end - start).total_seconds()):
+    if not start < end:
         raise ConfigError(f"--from {first} --to {last}: expected a first day before the last")
     return start, end
 

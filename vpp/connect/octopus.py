@@ -10,7 +10,7 @@ import re
 
 import pandas as pd
 
-from vpp.connect.answers import Fetched, Wanted, numbers, one_value, series, source, steps, take
+from vpp.connect.answers import Fetched, Wanted, market, numbers, series, take
 from vpp.connect.web import Web
 
 TERMS = {"licence": "see octopus.energy", "attribution": "Octopus Energy"}
@@ -57,11 +57,4 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
     except (ValueError, TypeError):
         raise web.refusal("the answer's valid_from is no time; its format has changed") from None
     rates = numbers(web, values, "value_inc_vat") * PENCE_A_KWH
-    prices, step, notes = steps(
-        web, series(web, index, rates, wanted, "rates"), wanted, "rates", hold=True
-    )
-    name = f"Unit rate of {tariff}"
-    made = source(
-        wanted, "market", f"price-{tariff.lower()}", name, step, price_area=tariff, **TERMS
-    )
-    return [one_value(made, prices, notes)]
+    return [market(web, wanted, series(web, index, rates, wanted, "rates"), TERMS)]

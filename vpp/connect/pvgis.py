@@ -30,7 +30,7 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
 
     Raises
     ------
-    ProviderError : an option is unknown or no number, an answer is missing or of another shape.
+    ProviderError : an option is no number, an answer is missing or of another shape.
     """
     plant = _plant(web, wanted)
     place = {"lat": wanted.site.latitude, "lon": wanted.site.longitude}
@@ -69,8 +69,6 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
 def _plant(web: Web, wanted: Wanted) -> dict[str, float]:
     plant = dict(DEFAULTS)
     for name, text in wanted.options.items():
-        if name not in plant:
-            raise web.refusal(f"unknown option {name}; expected one of {', '.join(plant)}")
         try:
             plant[name] = float(text)
         except ValueError:

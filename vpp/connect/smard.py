@@ -12,12 +12,11 @@ from vpp.connect.answers import (
     Fetched,
     Wanted,
     as_times,
-    issued,
+    day_ahead,
+    market,
     numbers,
-    one_value,
+    power,
     series,
-    source,
-    steps,
     take,
 )
 from vpp.connect.web import Web
@@ -42,7 +41,6 @@ PRICES = {  # area -> number of its series of prices
 POWERS = {"load": (410,), "solar": (4068,), "wind": (4067, 1225)}
 FORECASTS = {"solar": (125,), "wind": (123, 3791)}
 HOURS = 0.25
-ISSUED_LOCAL = "18:00"  # of the day before: when these forecasts have to be published
 
 
 def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
@@ -63,59 +61,33 @@ def fetch(web: Web, wanted: Wanted) -> list[Fetched]:
     """
     if wanted.area not in PRICES:
         raise web.refusal(f"no area {wanted.area}; expected one of {', '.join(PRICES)}")
-    found = [_price(web, wanted)]
-    if wanted.area != "DE-LU":
-        return found
-    for kind, numbers_of in POWERS.items():
-        values, step, notes = steps(web, _energy(web, wanted, numbers_of), wanted, kind)
-        capacity = float(values.abs().max())
-        name = f"{kind.capitalize()} of Germany"
-        made = source(wanted, kind, f"{kind}-de", name, step, capacity_kw=capacity, **TERMS)
-        found.append(one_value(made, values, notes))
-    for kind, numbers_of in FORECASTS.items():
-        found.append(
-            issued(
-                web,
-                wanted,
-                _energy(web, wanted, numbers_of),
-                source_id=f"{kind}-forecast-de",
-                name=f"Day-ahead forecast of {kind}, Germany",
-                quantity=kind,
-                regressor_of=(f"{kind}-de", "price-de-lu"),
-                issued_local=ISSUED_LOCAL,
-                terms=TERMS,
-            )
-        )
+    found = [market(web, wanted, _series(web, wanted, PRICES[wanted.area], "price"), TERMS)]
+    if wanted.area == "DE-LU":
+        for kind, numbers_of in POWERS.items():
+            found.append(power(web, wanted, kind, "de", _energy(web, wanted, numbers_of), TERMS))
+        for kind, numbers_of in FORECASTS.items():
+            values = _energy(web, wanted, numbers_of)
+            found.append(day_ahead(web, wanted, kind, "de", values, TERMS))
     return found
-
-
-def _price(web: Web, wanted: Wanted) -> Fetched:
-    area, number = wanted.area, PRICES[wanted.area]
-    prices = _series(web, wanted, number, "DE", "quarterhour", "price")
-    held, step, notes = steps(web, prices, wanted, "price", hold=True)
-    name = f"Day-ahead price {area}"
-    made = source(wanted, "market", f"price-{area.lower()}", name, step, price_area=area, **TERMS)
-    return one_value(made, held, notes)
 
 
 def _energy(web: Web, wanted: Wanted, numbers_of: tuple[int, ...]) -> pd.Series:
     """Mean powers [kW] of the sum of some series; an interval that one lacks is missing."""
-    parts = [_series(web, wanted, number, "DE", "quarterhour", "energy") for number in numbers_of]
+    parts = [_series(web, wanted, number, "energy") for number in numbers_of]
     return pd.concat(parts, axis=1).sum(axis=1, skipna=False).dropna() * 1000.0 / HOURS
 
 
-def _series(
-    web: Web, wanted: Wanted, number: int, region: str, resolution: str, name: str
-) -> pd.Series:
-    folder = f"{number}/{region}"
-    index = web.json(f"{folder}/index_{resolution}.json", {})
+def _series(web: Web, wanted: Wanted, number: int, name: str) -> pd.Series:
+    """A series of quarter-hours; Germany's folder has the prices of its neighbours, too."""
+    folder = f"{number}/DE"
+    index = web.json(f"{folder}/index_quarterhour.json", {})
     begins = as_times(web, take(web, index, "timestamps"), "timestamps", "ms")
     files = begins[begins < wanted.end]
     files = files[max(int((files <= wanted.start).sum()) - 1, 0) :]
     times, values = [], []
     for begin in files:
         stamp = begin.value // 10**6
-        answer = web.json(f"{folder}/{number}_{region}_{resolution}_{stamp}.json", {})
+        answer = web.json(f"{folder}/{number}_DE_quarterhour_{stamp}.json", {})
         pairs = take(web, answer, "series")
         if not isinstance(pairs, list) or any(
             not isinstance(pair, list) or len(pair) != 2 for pair in pairs

@@ -41,7 +41,7 @@ from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.schedule.value import PERFECT, RULE, compare
 from vpp.site.times import from_local, local_days
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.currency import data_end
+from vpp.storage.freshness import data_end
 from vpp.storage.results import save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")

@@ -24,7 +24,7 @@ from vpp.schedule.basis import PlanBasis
 from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result, Violation
 from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.currency import data_end
+from vpp.storage.freshness import data_end
 from vpp.storage.results import save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")

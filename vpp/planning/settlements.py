@@ -15,7 +15,7 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.forecast.gaps import forecast_gaps
-from vpp.planning.site_series import actual_frame, on_steps
+from vpp.planning.site_series import actual_frame, choose_market, on_steps
 from vpp.planning.site_state import starting_batteries
 from vpp.runtime.errors import ConfigError, one_of
 from vpp.runtime.plant_settings import Tariff
@@ -114,10 +114,8 @@ def settling_sources(
             f"--deviation-prices {deviation_prices}: it is the only market source; expected"
             " another one with the day-ahead price"
         )
-    area = config.site.price_area
-    in_area = [one for one in markets.values() if one.parameters.get("price_area") == area]
     sources = [source for source in registered if source.kind in (*PLANT_KINDS, "load")]
-    return [*sources, (in_area or list(markets.values()))[0]], deviating
+    return [*sources, choose_market(config, list(markets.values()))], deviating
 
 
 def read_span(

@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.runtime.errors import ConfigError
+from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.connection import DataGapError
-from vpp.storage.currency import newest_ends, read_currency
+from vpp.storage.freshness import newest_ends, read_freshness
 from vpp.storage.measurements import read_series, read_sources
 from vpp.storage.results import read_forecast_runs, read_forecasts
 
@@ -39,7 +39,8 @@ def site_sources(conn: connection, config: Config) -> list[Source]:
 
     Raises
     ------
-    DataGapError : there are no plants and loads, or there is no market that the tariff needs.
+    DataGapError : there are no plants and loads.
+    ConfigError : there is no market that the tariff needs, or more than one that may be meant.
     """
     measured, registered = newest_ends(conn), read_sources(conn)
     known = [
@@ -63,9 +64,34 @@ def site_sources(conn: connection, config: Config) -> list[Source]:
             "the database has no plants and loads; run python communication.py (after python"
             " generation.py)"
         )
+    return [*sources, choose_market(config, markets)]
+
+
+def choose_market(config: Config, markets: Sequence[Source]) -> Source:
+    """The market whose price the site pays.
+
+    Parameters
+    ----------
+    config : names it, or the price area that it is of.
+    markets : at least one.
+
+    Raises
+    ------
+    ConfigError : the named one is not there, or none is named and several are of the area.
+    """
+    by_name = {market.source_id: market for market in markets}
+    if config.site.market:
+        check_known(f"{config.path}: [site] market", config.site.market, by_name)
+        return by_name[config.site.market]
     area = config.site.price_area
     in_area = [market for market in markets if market.parameters.get("price_area") == area]
-    return [*sources, (in_area or markets)[0]]
+    first, *others = in_area or markets
+    if others:
+        raise ConfigError(
+            f"{config.path}: [site] market is empty, and there are {len(others) + 1} prices that"
+            f" may be the site's; name the one that it pays: {', '.join(by_name)}"
+        )
+    return first
 
 
 def basis_sources(conn: connection, basis: PlanBasis) -> list[Source]:
@@ -202,7 +228,7 @@ def _is_left_out(
     conn: connection, config: Config, source: Source, issue_time: pd.Timestamp
 ) -> bool:
     """Whether a plan does without a source's forecast: it is not current; a warning says so."""
-    behind = read_currency(conn, config.forecast.stale_after_h, issue_time).behind
+    behind = read_freshness(conn, config.forecast.stale_after_h, issue_time).behind
     if source.source_id not in behind:
         return False
     logger.warning("%s has no forecast and is left out of the plan", source.source_id)

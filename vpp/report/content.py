@@ -24,8 +24,8 @@ from vpp.runtime.settings import Config
 from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage.connection import session
-from vpp.storage.currency import read_currency
 from vpp.storage.device_states import read_plan
+from vpp.storage.freshness import read_freshness
 from vpp.storage.measurements import count_measurements, read_latest, read_series, read_sources
 from vpp.storage.results import check_run, read_forecasts, read_schedule
 from vpp.stream.status import status
@@ -85,12 +85,12 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
     conn : connection to the database.
     config : the configuration.
     run_id : the run; None takes the newest plan."""
-    currency = read_currency(conn, config.forecast.stale_after_h)
+    freshness = read_freshness(conn, config.forecast.stale_after_h)
     content = Content(
         config.site.name,
         config.site.time_zone,
-        currency.data_end,
-        currency.behind,
+        freshness.data_end,
+        freshness.behind,
         batteries=config.batteries,
         currency=config.tariff.currency,
     )

@@ -137,6 +137,7 @@ class Site(Section):
     time_zone : local days of the tariff, of cycles and of the report; also the default of a source.
     holidays_country : ISO code of the country whose public holidays count; empty: no holidays.
     price_area : bidding zone of a new market source.
+    market : source_id of the price that the site pays; empty: the only market of price_area.
     """
 
     site_id: str = "site-1"
@@ -146,6 +147,7 @@ class Site(Section):
     time_zone: str = "Europe/Brussels"
     holidays_country: str = "LU"
     price_area: str = "DE-LU"
+    market: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

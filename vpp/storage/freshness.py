@@ -5,7 +5,7 @@ before the newest of all of them. The data end is the end of the newest interval
 one has. So a source that falls silent neither rewinds nor stops the others. A market is current in
 the same way, but does not move the data end: its prices mostly run ahead.
 
-    python -c "from vpp.storage import currency; print(currency.read_currency.__doc__)"
+    python -c "from vpp.storage import freshness; print(freshness.read_freshness.__doc__)"
 
 All times are UTC.
 """
@@ -34,7 +34,7 @@ class NotCurrentError(VppError):
 
 
 @dataclass(frozen=True)
-class Currency:
+class Freshness:
     """The data end, and the sources that are not current.
 
     Parameters
@@ -50,9 +50,9 @@ class Currency:
     empty: frozenset[str] = frozenset()
 
 
-def read_currency(
+def read_freshness(
     conn: connection, stale_after_h: float = STALE_AFTER_H, at: Moment | None = None
-) -> Currency:
+) -> Freshness:
     """Tell which sources are current.
 
     A value of the future is no measurement: where a source has values that end after the server's
@@ -74,7 +74,7 @@ def read_currency(
             newest = newest_ends(conn, clock)
     ends = _powers(newest, sources)
     if not ends:
-        return Currency(None)
+        return Freshness(None)
     limit = max(ends) - pd.Timedelta(hours=stale_after_h)
     behind = {
         source.source_id: _why(source.source_id, newest.get(source.source_id), max(ends))
@@ -83,7 +83,7 @@ def read_currency(
     }
     step_min = max(source.step_min for source in sources)
     end = min(end for end in ends if end >= limit).floor(f"{step_min}min")
-    return Currency(end, behind, frozenset(behind) - frozenset(newest))
+    return Freshness(end, behind, frozenset(behind) - frozenset(newest))
 
 
 def newest_ends(conn: connection, at: Moment | None = None) -> dict[str, pd.Timestamp]:
@@ -149,7 +149,7 @@ def data_end(conn: connection, stale_after_h: float = STALE_AFTER_H) -> pd.Times
     ------
     DataGapError : no such source is registered, or none has a measurement.
     """
-    end = read_currency(conn, stale_after_h).data_end
+    end = read_freshness(conn, stale_after_h).data_end
     if end is not None:
         return end
     kinds = {source.kind for source in read_sources(conn)} & set(SERIES_KINDS)
@@ -190,7 +190,7 @@ def check_current(
     NotCurrentError : there are some.
     """
     with session(config) as conn:
-        behind = read_currency(conn, config.forecast.stale_after_h, at).behind
+        behind = read_freshness(conn, config.forecast.stale_after_h, at).behind
     found = {name: why for name, why in behind.items() if source_id in (None, name)}
     if found:
         raise NotCurrentError(f"{in_words(found)}; all else is done and saved")

@@ -5,7 +5,7 @@ import pytest
 from small_storage import START, make_source, store
 
 import db
-from vpp.storage.currency import NotCurrentError, check_current, read_currency
+from vpp.storage.freshness import NotCurrentError, check_current, read_freshness
 
 HOUR = pd.Timedelta("1h")
 
@@ -38,11 +38,11 @@ def test_a_source_is_current_up_to_six_hours_behind(conn, config, hours, is_curr
     db.upsert_sources(conn, [wind, load])
     store(conn, wind, range(10))
     store(conn, load, range(hours))
-    found = read_currency(conn)
+    found = read_freshness(conn)
     assert list(found.behind) == ([] if is_current else ["load-1"])
     assert found.data_end == START + (hours if is_current else 10) * HOUR
     assert db.data_end(conn) == found.data_end
-    assert read_currency(conn, 7).data_end == START + hours * HOUR
+    assert read_freshness(conn, 7).data_end == START + hours * HOUR
     if is_current:
         check_current(config)
     else:
@@ -56,11 +56,11 @@ def test_as_of_an_earlier_time_later_values_do_not_count(conn):
     db.upsert_sources(conn, [wind, load])
     store(conn, wind, range(24))
     store(conn, load, range(8))
-    assert read_currency(conn).behind.keys() == {"load-1"}
+    assert read_freshness(conn).behind.keys() == {"load-1"}
     at = START + 12 * HOUR + pd.Timedelta("30min")
-    assert read_currency(conn, at=at).behind == {}  # of 12 h and 8 h
-    assert read_currency(conn, at=at).data_end == START + 8 * HOUR
-    assert read_currency(conn, at=START).data_end is None
+    assert read_freshness(conn, at=at).behind == {}  # of 12 h and 8 h
+    assert read_freshness(conn, at=at).data_end == START + 8 * HOUR
+    assert read_freshness(conn, at=START).data_end is None
 
 
 def test_markets_are_current_likewise_but_move_nothing(conn):
@@ -72,7 +72,7 @@ def test_markets_are_current_likewise_but_move_nothing(conn):
     store(conn, load, range(24))
     store(conn, ahead, range(48))
     store(conn, dead, range(2))
-    found = read_currency(conn)
+    found = read_freshness(conn)
     assert found.data_end == START + 24 * HOUR
     assert (set(found.behind), found.empty) == ({"market-2", "market-3"}, {"market-3"})
     assert "run python communication.py" in found.behind["market-3"]
@@ -85,8 +85,8 @@ def test_a_clock_ahead_does_not_make_the_others_stale(conn):
     db.upsert_sources(conn, [wind, load])
     store(conn, load, range(24), now - 24 * HOUR)
     store(conn, wind, range(72), now - 24 * HOUR)
-    found = read_currency(conn)
+    found = read_freshness(conn)
     assert (found.data_end, found.behind) == (now, {})
     # data that are all of the future, as generated ones may be, are taken as they are
     store(conn, load, range(48), now)
-    assert read_currency(conn).data_end == now + 48 * HOUR
+    assert read_freshness(conn).data_end == now + 48 * HOUR
