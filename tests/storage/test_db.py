@@ -10,6 +10,8 @@ import db
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.kinds import MEASUREMENTS, WEATHER
 from vpp.storage import schema
+from vpp.storage.jobs import record_clock, record_job
+from vpp.storage.overrides import Override, record_override
 
 
 def test_command(config_file, config, capsys):
@@ -62,7 +64,9 @@ def fill_every_table(conn):
     plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}
     devices = pd.DataFrame({"device_id": "car", "kind": "vehicle", "power_kw": 1.0}, hour)
     db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states, devices)
-    conn.commit()
+    record_override(conn, Override("b", "hold"))
+    record_job(conn, "s", "plan", "waiting")
+    record_clock(conn, "s", "here", START, 1.0)
 
 
 LEFT_HANGING = (

@@ -43,6 +43,9 @@ TABLES = (
     "schedule_runs",
     "schedules",
     "model_digests",
+    "overrides",
+    "jobs",
+    "operations",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -55,7 +58,7 @@ HANG_ON = {
     "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
-    "batteries": ("battery_states", "device_states", "schedule_runs", "schedules"),
+    "batteries": ("battery_states", "device_states", "schedule_runs", "schedules", "overrides"),
     "battery_states": ("device_states", "schedule_runs", "schedules"),
     "device_states": ("schedule_runs", "schedules"),
     "schedule_runs": ("device_states", "schedules"),
