@@ -43,6 +43,9 @@ TABLES = (
     "schedule_runs",
     "schedules",
     "model_digests",
+    "ledger",
+    "alerts",
+    "alert_messages",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -60,6 +63,7 @@ HANG_ON = {
     "device_states": ("schedule_runs", "schedules"),
     "schedule_runs": ("device_states", "schedules"),
     "schedules": ("schedule_runs", "device_states"),
+    "alerts": ("alert_messages",),
 }
 
 
