@@ -53,6 +53,7 @@ def forecast_all(
     source: str | None = None,
     backfill_days: int = 0,
     every_h: int = 24,
+    clock: pd.Timestamp | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -64,6 +65,7 @@ def forecast_all(
     source : only this source_id.
     backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
         `issue_time`.
+    clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def forecast_all(
         forecasts of the others are saved then.
     """
     with session(config) as conn:
-        now, freshness = read_issue(conn, config, issue_time)
+        now, freshness = read_issue(conn, config, issue_time, clock)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         stored = [load_source_data(conn, config, item) for item in sources]
