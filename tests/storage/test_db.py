@@ -10,7 +10,7 @@ import db
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.battery_messages import Acknowledgement
 from vpp.site.kinds import MEASUREMENTS, WEATHER
-from vpp.storage import schema
+from vpp.storage import ledger, schema
 from vpp.storage.battery_states import record_acknowledgements
 from vpp.storage.jobs import record_clock, record_job
 from vpp.storage.overrides import Override, record_override
@@ -56,11 +56,17 @@ def fill_every_table(conn):
         cursor.execute("INSERT INTO external_forecasts VALUES ('load-1', now(), now(), 1, now())")
         cursor.execute("INSERT INTO revisions VALUES ('load-1', now(), 1, now(), now())")
         cursor.execute("INSERT INTO model_digests VALUES ('load-1', '1', 'a')")
+        cursor.execute("""
+            INSERT INTO alerts (rule, subject, fired_at, message, what_to_do)
+            VALUES ('source_stale', 'load-1', now(), 'm', 'w')""")
+        cursor.execute("INSERT INTO alert_messages VALUES (1, 'fired', 'log', 0, now())")
     conn.commit()
     run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
     db.save_forecasts(conn, [(run, make_forecast(1.0))])
     db.upsert_batteries(conn, [BatteryParameters("b")])
     hour = pd.DatetimeIndex([START])
+    row = dict.fromkeys(ledger.COLUMNS, 1.0) | {"done": "plan", "currency": "EUR", "batteries": {}}
+    ledger.save_versions(conn, "s", pd.DataFrame([row | {"step_min": 60}], hour))
     states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, hour)
     db.save_battery_states(conn, states.assign(kind="measured"))
     plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}

@@ -47,6 +47,9 @@ TABLES = (
     "overrides",
     "jobs",
     "operations",
+    "ledger",
+    "alerts",
+    "alert_messages",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -65,6 +68,7 @@ HANG_ON = {
     "device_states": ("schedule_runs", "schedules", "acknowledgements"),
     "schedule_runs": ("device_states", "schedules", "acknowledgements"),
     "schedules": ("schedule_runs", "device_states", "acknowledgements"),
+    "alerts": ("alert_messages",),
 }
 
 
