@@ -18,6 +18,7 @@ from vpp.runtime.flexible_settings import (
     VehicleParameters,
 )
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
+from vpp.runtime.serve_settings import Serve
 
 EMBEDDED = "embedded"
 
@@ -293,7 +294,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization : likewise.
+    grid, tariff, connect, optimization, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -313,6 +314,7 @@ class Config:
     tariff: Tariff
     connect: Connect
     optimization: Optimization
+    serve: Serve
     batteries: tuple[BatteryParameters, ...]
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()
