@@ -15,6 +15,7 @@ from vpp.runtime.config import load_config
 from vpp.stream import sink
 from vpp.stream.batch import POLL_ROWS
 from vpp.stream.dead_letters import DeadLetter
+from vpp.stream.refusals import explained
 from vpp.stream.sink import Count, Sink
 from vpp.stream.writer import Outcome
 
@@ -180,7 +181,7 @@ def test_a_wait_names_the_server_that_is_waited_for(steps):
     assert len(steps.sent) == 1 and steps.sent[0][0].origin == (TOPIC, 0, 0, 1000)
 
 
-def test_a_service_names_the_server_at_each_of_its_steps(config, monkeypatch):
+def test_a_service_names_the_server_at_each_of_its_steps(config, monkeypatch, caplog):
     """It joins, stores, meets a broker that is away, an error, the end of an import, a stop."""
     steps = Steps(config, monkeypatch)
     member, turns = steps.member, iter(range(5))
@@ -211,6 +212,9 @@ def test_a_service_names_the_server_at_each_of_its_steps(config, monkeypatch):
         beat,  # turn 4
     ]
     assert steps.did == ["reach", "beat", "beat", "end_import", "beat", "close"]
+    assert member.imported is True and list(member.say.again_at) == ["Kafka"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"Kafka, trying again: {explained(KafkaException(AWAY))}"
 
 
 def test_what_is_lost_adds_up(config):
