@@ -19,6 +19,7 @@ from vpp.runtime.flexible_settings import (
 )
 from vpp.runtime.operation_settings import Operation
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
+from vpp.runtime.serve_settings import Serve
 
 EMBEDDED = "embedded"
 
@@ -294,7 +295,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization, operation : likewise.
+    grid, tariff, connect, optimization, operation, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -315,6 +316,7 @@ class Config:
     connect: Connect
     optimization: Optimization
     operation: Operation
+    serve: Serve
     batteries: tuple[BatteryParameters, ...]
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()
