@@ -8,8 +8,12 @@ from small_storage import START, make_forecast, make_source, store
 
 import db
 from vpp.runtime.settings import BatteryParameters
+from vpp.site.battery_messages import Acknowledgement
 from vpp.site.kinds import MEASUREMENTS, WEATHER
 from vpp.storage import ledger, schema
+from vpp.storage.battery_states import record_acknowledgements
+from vpp.storage.jobs import record_clock, record_job
+from vpp.storage.overrides import Override, record_override
 
 
 def test_command(config_file, config, capsys):
@@ -68,7 +72,10 @@ def fill_every_table(conn):
     plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}
     devices = pd.DataFrame({"device_id": "car", "kind": "vehicle", "power_kw": 1.0}, hour)
     db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states, devices)
-    conn.commit()
+    record_acknowledgements(conn, [Acknowledgement("b", "plan-1", START, "obeyed")], [START])
+    record_override(conn, Override("b", "hold"))
+    record_job(conn, "s", "plan", "waiting")
+    record_clock(conn, "s", "here", START, 1.0)
 
 
 LEFT_HANGING = (
@@ -81,6 +88,8 @@ LEFT_HANGING = (
     """SELECT count(*) FROM schedule_runs r LEFT JOIN battery_states s USING (run_id)
         WHERE s IS NULL""",
     "SELECT count(*) FROM device_states LEFT JOIN schedule_runs r USING (run_id) WHERE r IS NULL",
+    """SELECT count(*) FROM acknowledgements LEFT JOIN schedule_runs r ON r.run_id = plan_id
+        WHERE r IS NULL""",
     "SELECT count(*) FROM battery_states LEFT JOIN batteries b USING (battery_id) WHERE b IS NULL",
     *(
         f"SELECT count(*) FROM {table} LEFT JOIN sources s USING (source_id) WHERE s IS NULL"
@@ -114,6 +123,6 @@ def test_a_reset_of_one_table_leaves_nothing_hanging(config_file, config, caplog
 def test_a_reset_says_what_it_would_delete(config_file, capsys):
     path = str(config_file())
     assert db.main(["--config", path, "reset", "--table", "schedules"]) == 1
-    told = "reset deletes all rows of schedules, schedule_runs, device_states and the"
-    told += " battery_states of plans"
+    told = "reset deletes all rows of schedules, schedule_runs, device_states, acknowledgements"
+    told += " and the battery_states of plans"
     assert told in capsys.readouterr().err
