@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from vpp.runtime.alert_settings import Alerts
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -295,7 +296,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization, operation, serve : likewise.
+    grid, tariff, connect, alerts, optimization, operation, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -314,6 +315,7 @@ class Config:
     grid: Grid
     tariff: Tariff
     connect: Connect
+    alerts: Alerts
     optimization: Optimization
     operation: Operation
     serve: Serve
