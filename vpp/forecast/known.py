@@ -9,13 +9,15 @@ Times are UTC and label the start of their interval. Power in kW, price in EUR/M
     python -c "from vpp.forecast.known import known_at; help(known_at)"
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.lookups import WeatherForecasts
+from vpp.forecast.stale import fresh_others, fresh_weather
 from vpp.site.sources import Source
 from vpp.site.times import DAY, price_available_at
 
@@ -44,6 +46,8 @@ class SourceData:
     publication_zone : time zone of `publication`.
     stored_available_at : when each price became known [UTC], by its time; `publication` stands in
         where it does not say.
+    weather_stale_after_h : the newest weather forecast may be so old [h].
+    others_stale_after_h : the newest value of one of the others may be so old [h].
     """
 
     source: Source
@@ -56,6 +60,8 @@ class SourceData:
     publication: str = "13:00"
     publication_zone: str = "Europe/Brussels"
     stored_available_at: pd.Series | None = None
+    weather_stale_after_h: float = np.inf
+    others_stale_after_h: float = np.inf
 
     @property
     def step(self) -> pd.Timedelta:
@@ -104,6 +110,7 @@ class Known:
     weather_forecasts, others : as in `SourceData`; None where nothing is known.
     zone, holidays_country : as in `SourceData`.
     measurement_delay : from the end of an interval until its value is known.
+    stale : why an input is left out that is too old, by its name.
     """
 
     source: Source
@@ -116,6 +123,7 @@ class Known:
     zone: str
     holidays_country: str
     measurement_delay: pd.Timedelta
+    stale: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def step(self) -> pd.Timedelta:
@@ -166,13 +174,15 @@ def known_at(
     weather, others = data.weather_forecasts, data.others
     if weather is not None:
         weather = weather[weather["issue_time"] <= issue_time]
+    weather, stale = fresh_weather(weather, issue_time, data.weather_stale_after_h)
+    if weather is not None:
         if history_days is not None:
             weather = weather[weather["valid_time"] >= issue_time - history_days * DAY]
         weather = weather if len(weather) else None
     if others is not None:
         ends = pd.DatetimeIndex(others.index) + data.step
         others = others[ends + delay <= issue_time]
-        others = others if len(others) else None
+    others, stale_others = fresh_others(others, data.step, issue_time, data.others_stale_after_h)
     return Known(
         data.source,
         issue_time,
@@ -184,6 +194,7 @@ def known_at(
         zone=data.zone,
         holidays_country=data.holidays_country,
         measurement_delay=delay,
+        stale=stale | stale_others,
     )
 
 

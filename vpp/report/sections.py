@@ -196,7 +196,8 @@ def fans(views: Sequence[SourceView], zone: str) -> tuple[str, dict[str, dict]]:
         if view.forecast is None:
             continue
         drawn[f"fan{number}"] = fan_figure(view.source, view.actual, view.forecast, zone)
-        substitute = " (a substitute: no champion could be used)" if view.role == "fallback" else ""
+        why = view.note or "no champion could be used"
+        substitute = f" (a substitute: {why})" if view.role == "fallback" else ""
         model = f"{view.source.kind}, model {view.model}{substitute}."
         body += f"<div><h3>{escape(view.source.name)}</h3>"
         body += paragraph(f"{model} {error_in_words(view, zone)}", "quiet")
