@@ -199,6 +199,8 @@ class Forecast(Section):
     horizon_h : a forecast covers so many hours.
     stale_after_h : a source whose newest value is so many hours older than the newest of the others
         is not current: a stand-in forecasts it, and the others do not wait for it.
+    weather_stale_after_h : forecasts are made without weather where its newest issue is more hours
+        old.
     measurement_delay_min : a measurement is known so long after its interval's end.
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.
@@ -207,6 +209,7 @@ class Forecast(Section):
 
     horizon_h: int = number(48, 1, 24 * 14)
     stale_after_h: float = number(6.0, above=0)
+    weather_stale_after_h: float = number(36.0, above=0)
     measurement_delay_min: float = number(0.0, 0)
     price_publication: str = "13:00"
     price_publication_zone: str = "Europe/Brussels"
