@@ -97,6 +97,15 @@ class Run(Protocol):
         columns : their numbers.
         """
 
+    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Keep variables between other bounds.
+
+        Parameters
+        ----------
+        columns : their numbers.
+        lower, upper : the bounds.
+        """
+
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether no other values of a linear programme are as good.
 
@@ -265,9 +274,13 @@ class _HighsRun:
 
     def forbid(self, columns: np.ndarray) -> None:
         """Keep variables at nothing; see `Run`."""
-        named, zeros = columns.astype(np.int32), np.zeros(len(columns))
-        self.lower[named] = self.upper[named] = zeros
-        self.highs.changeColsBounds(len(named), named, zeros, zeros)
+        self.bound(columns, *np.zeros((2, len(columns))))
+
+    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Keep variables between other bounds; see `Run`."""
+        named = columns.astype(np.int32)
+        self.lower[named], self.upper[named] = lower, upper
+        self.highs.changeColsBounds(len(named), named, lower, upper)
 
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether nothing outside the basis is free of cost; see `Run`."""
@@ -332,7 +345,7 @@ class _HighsRun:
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
         self.highs.changeColsIntegrality(len(whole), whole, kinds)
-        self.integral, self.based = True, False
+        self.integral, self.based = bool(len(whole)), False
 
 
 class _CbcRun:
@@ -388,8 +401,12 @@ class _CbcRun:
 
     def forbid(self, columns: np.ndarray) -> None:
         """Keep variables at nothing; see `Run`."""
-        for column in columns.tolist():
-            self.model.variables[column].bounds(0.0, 0.0)
+        self.bound(columns, *np.zeros((2, len(columns))))
+
+    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Keep variables between other bounds; see `Run`."""
+        for column, *sides in zip(columns.tolist(), lower.tolist(), upper.tolist(), strict=True):
+            self.model.variables[column].bounds(*sides)
 
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Not known; see `Run`."""

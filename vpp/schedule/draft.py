@@ -28,6 +28,7 @@ GRID, BOUNDS, TARGETS = "grid", "bounds", "targets"
 CLASSES = (GRID, BOUNDS, TARGETS)
 
 Numbers = np.ndarray | float
+Settled = list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass
@@ -123,6 +124,20 @@ class Condition(Protocol):
         Returns
         -------
         Their numbers.
+        """
+
+    def settled(self, model: "Model", found: np.ndarray, intervals: np.ndarray) -> "Settled":
+        """Bounds that keep it without binaries, close to a solver's values.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+        intervals : numbers of the intervals in which it is to be kept.
+
+        Returns
+        -------
+        For some groups of variables: name, places, lower and upper bounds.
         """
 
     def enforce(self, model: "Model", key: str, intervals: np.ndarray) -> None:
