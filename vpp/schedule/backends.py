@@ -239,7 +239,8 @@ class _HighsRun:
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
         if cost is not self.cost:
-            self.highs.changeColsCost(len(self.every), self.every, cost)
+            other = np.flatnonzero(cost != self.cost).astype(np.int32)
+            self.highs.changeColsCost(len(other), other, cost[other])
             self.cost = cost
         if self.integral:
             # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
@@ -287,13 +288,18 @@ class _HighsRun:
         if outcome.reduced_costs is None or outcome.duals is None:
             return False
         least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
-        basis, basic = self.highs.getBasis(), highspy.HighsBasisStatus.kBasic
-        for statuses, costs, low, high in (
-            (basis.col_status, outcome.reduced_costs, self.lower, self.upper),
-            (basis.row_status, outcome.duals, self.row_lower, self.row_upper),
+        # type hints of highspy do not name this one
+        status, basic = self.highs.getBasicVariables()  # type: ignore[attr-defined]
+        if status != highspy.HighsStatus.kOk:
+            return False
+        columns, rows = basic[basic >= 0], -basic[basic < 0] - 1
+        for named, costs, low, high in (
+            (columns, outcome.reduced_costs, self.lower, self.upper),
+            (rows, outcome.duals, self.row_lower, self.row_upper),
         ):
-            could_move = np.flatnonzero((np.abs(costs) <= least) & (low < high)).tolist()
-            if any(statuses[j] != basic for j in could_move):
+            could_move = (np.abs(costs) <= least) & (low < high)
+            could_move[named] = False
+            if could_move.any():
                 return False
         return True
 

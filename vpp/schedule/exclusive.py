@@ -59,6 +59,8 @@ class Pair:
         -------
         Numbers of the intervals.
         """
+        if self.watched is not None and not len(self.watched):
+            return self.watched
         both = np.minimum(model.values(found, self.first), model.values(found, self.second))
         at_once = np.flatnonzero(both > self.least_kw)
         return at_once if self.watched is None else np.intersect1d(at_once, self.watched)

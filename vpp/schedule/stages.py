@@ -198,14 +198,16 @@ class Stages:
         The solution; the one given where there is no other.
         """
         cost = self.model.matrices.cost
+        if self.run.alone(outcome, cost):
+            return outcome
         for objective in self._calming():
-            if self.run.alone(outcome, cost):
-                break
             self.run.hold(outcome, cost)
             calmer = self.run.minimise(objective, self._at_least(least_s), CLASS_GAP)
             if calmer.status != "optimal" or calmer.duals is None:
                 break
             outcome, cost = calmer, objective
+            if self.run.alone(outcome, cost):
+                break
         return outcome
 
     def _calming(self, weighed: bool = False) -> Iterator[np.ndarray]:
@@ -213,14 +215,18 @@ class Stages:
 
         Weighed they are one.
         """
-        groups, hours = list(self.model.columns.items()), self.problem.hours
-        throughput = [np.full(len(one), hours if one.cycles else 0.0) for _, one in groups]
-        changes = [np.full(len(g), hours if n.startswith("change_kw") else 0.0) for n, g in groups]
+        hours, aims = self.problem.hours, np.zeros((3, self.model.width))
         late = hours * np.arange(self.problem.intervals)
-        when = [late if one.power else np.zeros(len(one)) for _, one in groups]
-        aims = list(map(np.concatenate, (throughput, changes, when)))
+        for name, group in self.model.columns.items():
+            part = slice(group.first, group.first + len(group))
+            if group.cycles:
+                aims[0, part] = hours
+            if name.startswith("change_kw"):
+                aims[1, part] = hours
+            if group.power:
+                aims[2, part] = late
         if weighed:
-            aims = [np.dot(WEIGHTS, aims)]
+            aims = np.dot(WEIGHTS, aims)[None, :]
         yield from (aim for aim in aims if aim.any())
 
 
