@@ -235,6 +235,7 @@ class _HighsRun:
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
         self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.before: list[np.ndarray] = []
+        self.start: np.ndarray | None = None  # values that the next linear programme is near to
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
@@ -251,6 +252,11 @@ class _HighsRun:
         # the clock of HiGHS runs on from one solve to the next
         limit = self.highs.getRunTime() + max(limit_s, 0.0)
         self.highs.setOptionValue("time_limit", limit)
+        if self.start is not None and not self.integral:
+            start = highspy.HighsSolution()  # near to the optimum: a third of the time
+            start.col_value, start.value_valid = self.start.tolist(), True
+            self.highs.setSolution(start)
+        self.start = None
         self.highs.run()
         self.based = not self.integral
         return highs_outcome(self.highs)
@@ -331,6 +337,7 @@ class _HighsRun:
         self.highs.changeColsIntegrality(len(whole), whole, continuous)
         self.highs.changeColsBounds(len(whole), whole, chosen, chosen)
         self.integral = False
+        self.start = values
         for rows in self.model.rows.values():
             if rows.implied:
                 self._loosen(np.arange(rows.first, rows.first + len(rows), dtype=np.int32))

@@ -391,7 +391,7 @@ def _spread(values: Numbers, size: int) -> np.ndarray:
     if isinstance(values, np.ndarray) and len(values) == size:
         return values.astype(float, copy=False)
     spread = np.empty(size)  # np.full takes several times as long
-    spread.fill(values)
+    spread[:] = values
     return spread
 
 

@@ -66,7 +66,7 @@ def by_interval(value: float | np.ndarray, count: int) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
     values = np.empty(count)  # np.full takes several times as long
-    values.fill(value)
+    values[:] = value
     return values
 
 
