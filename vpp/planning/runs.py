@@ -31,6 +31,7 @@ SCHEDULE_COLUMNS = (
     "import_price_eur_per_mwh",
     "export_price_eur_per_mwh",
     "stored_value_eur_per_mwh",
+    "bus_price_eur_per_mwh",
     "reason",
 )
 
@@ -78,6 +79,7 @@ def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> R
         objective_eur=money.objective_eur,
         violations=money.bends,
         stored_value_eur_per_mwh=np.full(problem.intervals, np.nan),
+        bus_price_eur_per_mwh=np.full(problem.intervals, np.nan),
         reason=("carried out",) * problem.intervals,
     )
 

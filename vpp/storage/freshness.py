@@ -93,6 +93,40 @@ def read_freshness(
     return Freshness(end, behind, frozenset(behind) - frozenset(newest))
 
 
+def stale_feeds(
+    conn: connection, stale_after_h: float, now: Moment, site_id: str | None = None
+) -> dict[str, str]:
+    """The weather sources whose newest forecast is too old, and why; one that never had one is not
+    among them.
+
+    Parameters
+    ----------
+    conn : the connection.
+    stale_after_h : the most that it may be old [h].
+    now : the time of the forecasts, with a zone; later issues do not count.
+    site_id : only those of this site; None for all.
+    """
+    query = """
+        SELECT source_id, (
+            SELECT issue_time FROM weather_forecasts AS issued
+            WHERE issued.source_id = sources.source_id AND issue_time <= %(now)s
+            ORDER BY issue_time DESC LIMIT 1) AS newest
+        FROM sources
+        WHERE kind = 'weather' AND (%(site)s IS NULL OR site_id = %(site)s) ORDER BY source_id"""
+    found, at = {}, pd.Timestamp(now)
+    for row in select_rows(conn, query, {"now": at.to_pydatetime(), "site": site_id}):
+        if row["newest"] is None:
+            continue
+        hours = (at - pd.Timestamp(row["newest"])) / pd.Timedelta(hours=1)
+        if hours > stale_after_h:
+            found[row["source_id"]] = (
+                f"its newest weather forecast was issued {shown(row['newest'])}, {hours:g} h ago, "
+                f"at most {stale_after_h:g} h are used: forecasts are made without; run python "
+                "communication.py with a newer one"
+            )
+    return found
+
+
 def newest_ends(conn: connection, at: Moment | None = None) -> dict[str, pd.Timestamp]:
     """The end of the newest interval of each source that has one [UTC].
 
@@ -186,20 +220,26 @@ def in_words(behind: Mapping[str, str]) -> str:
 def check_current(
     config: Config, at: pd.Timestamp | None = None, source_id: str | None = None
 ) -> None:
-    """Complain of sources that are not current, once everything else is done and saved.
+    """Complain of sources and weather forecasts that are not current, once everything else is done
+    and saved.
 
     Parameters
     ----------
     config : the configuration.
     at : as of this time [UTC]; None for now.
-    source_id : only this one counts; None for all.
+    source_id : only this one and the weather of its site count; None for all.
 
     Raises
     ------
     NotCurrentError : there are some.
     """
     with session(config) as conn:
-        behind = read_freshness(conn, config.forecast.stale_after_h, at).behind
-    found = {name: why for name, why in behind.items() if source_id in (None, name)}
+        freshness = read_freshness(conn, config.forecast.stale_after_h, at)
+        behind = dict(freshness.behind)
+        sites = {source.source_id: source.site_id for source in read_sources(conn)}
+        now = freshness.data_end if at is None else at
+        hours, site_id = config.forecast.weather_stale_after_h, sites.get(source_id or "")
+        feeds = stale_feeds(conn, hours, now, site_id) if now is not None else {}
+    found = {name: why for name, why in behind.items() if source_id in (None, name)} | feeds
     if found:
         raise NotCurrentError(f"{in_words(found)}; all else is done and saved")
