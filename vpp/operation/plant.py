@@ -69,6 +69,7 @@ class Plant:
         self.order, self.states = 0, dict[str, pd.Timestamp]()
         self.planned_at = -CALM_S  # monotonic [s]
         self.first_training = True
+        self.published: str | None = None  # the plan whose set-points are out
 
     def start(self) -> None:
         """Begin all jobs."""
@@ -198,6 +199,12 @@ class Plant:
             with session(config) as conn:
                 work(conn, *(argument() for argument in arguments))
 
+        def publish(conn: Any, publish_plan: Callable[..., Any]) -> None:
+            run_id = newest_plan()
+            if run_id not in (None, self.published):  # one message a plan
+                publish_plan(conn, config, run_id)
+                self.published = run_id
+
         def newest_plan() -> str | None:
             query = """
                 SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND site_id = %s
@@ -207,7 +214,7 @@ class Plant:
             return rows[0]["run_id"] if rows else None
 
         rooms = {
-            "publish": ("devices.publish", "publish_plan", (lambda: config, newest_plan)),
+            "publish": ("devices.publish", "publish_plan", ()),
             "ledger": ("planning.ledger", "update_ledger", (lambda: config,)),
             "alerts": ("planning.alerts", "evaluate", (self.clock.now, lambda: config)),
         }
@@ -216,6 +223,8 @@ class Plant:
                 work = getattr(importlib.import_module(f"vpp.{module}"), function)
             except (ModuleNotFoundError, AttributeError):
                 continue
+            if name == "publish":
+                work = partial(publish, publish_plan=work)
             found[name] = partial(with_connection, work, *arguments)
         return found
 
