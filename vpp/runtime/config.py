@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "VPP_KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
     "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
+    "VPP_MQTT_URL": ("mqtt", "url"),
 }
 FILE = "_FILE"  # ends the name of a variable that names a file with the value, such as a secret
 SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri", "entsoe_key"}

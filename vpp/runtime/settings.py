@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from vpp.runtime.device_settings import Mqtt, Webhook
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -293,7 +294,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization : likewise.
+    grid, tariff, connect, optimization, mqtt, webhook : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -313,6 +314,8 @@ class Config:
     tariff: Tariff
     connect: Connect
     optimization: Optimization
+    mqtt: Mqtt
+    webhook: Webhook
     batteries: tuple[BatteryParameters, ...]
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()
