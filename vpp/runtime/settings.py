@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from vpp.runtime.alert_settings import Alerts
+from vpp.runtime.device_settings import Mqtt, Webhook
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -299,7 +300,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, alerts, optimization, operation, serve : likewise.
+    grid, tariff, connect, alerts, optimization, operation, mqtt, webhook, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -320,6 +321,8 @@ class Config:
     connect: Connect
     alerts: Alerts
     optimization: Optimization
+    mqtt: Mqtt
+    webhook: Webhook
     operation: Operation
     serve: Serve
     batteries: tuple[BatteryParameters, ...]
