@@ -136,14 +136,17 @@ def test_values_that_come_late_fill_the_gap_that_they_left(config):
 
 
 def test_states_say_what_was_done_measured_before_simulated(config):
-    """First by its power, second by its SOC alone: 50 kWh more at 0.95 are 52.6 kWh charged."""
+    """First by its power, second by its SOC alone: 50 kWh more at 0.95 are 52.6 kWh charged.
+
+    A measured state holds at its time, a simulated one at the end of the interval that begins then.
+    """
     time = ISSUE + 2 * HOUR
     with db.session(config) as conn:
         for battery, socs in (("first", (0.5, 0.45)), ("second", (0.4, 0.5))):
             states = pd.DataFrame(
                 {"battery_id": battery, "kind": "measured", "soc": socs}, [time, time + HOUR]
             )
-            power = {"charge_kw": 0.0, "discharge_kw": (12.0, 90.0)} if battery == "first" else {}
+            power = {"charge_kw": 0.0, "discharge_kw": (90.0, 12.0)} if battery == "first" else {}
             db.save_battery_states(conn, states.assign(**power))
             simulated = states.assign(kind="simulated", soc=0.9, charge_kw=7.0, discharge_kw=0.0)
             db.save_battery_states(conn, simulated)
@@ -152,15 +155,15 @@ def test_states_say_what_was_done_measured_before_simulated(config):
         conn.commit()
         update_ledger(conn, config)
         rows = read_ledger(conn, config.site)
-        assert rows["done"][time : time + 4 * HOUR].tolist() == [
-            *("measured", "measured", "simulated", "simulated", "plan")
-        ]
-        at = rows.loc[time + HOUR]
+        done = rows["done"][time - 2 * HOUR : time + 4 * HOUR].tolist()
+        assert done == ["plan", "measured", "measured", *["simulated"] * 3, "plan"]
+        at = rows.loc[time]
         assert at["batteries"]["first"] == {"soc": 0.45, "charge_kw": 0.0, "discharge_kw": 90.0}
         kept = 0.4 * 500 * 0.999
         charged = (0.5 * 500 - kept) / 0.95
         assert at["batteries"]["second"]["charge_kw"] == pytest.approx(charged, abs=1e-6)
         assert at["soc"] == pytest.approx((0.45 * 2000 + 0.5 * 500) / 2500, abs=1e-6)
+        assert rows.loc[time + HOUR, "batteries"]["first"]["discharge_kw"] == 12  # measured
         np.testing.assert_allclose(rows["cost_eur"], recomputed_eur(conn, rows), atol=1e-5)
 
 

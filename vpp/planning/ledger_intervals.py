@@ -137,27 +137,45 @@ def _read_states(conn: connection, start: pd.Timestamp, end: pd.Timestamp) -> pd
     """All states that are not planned, in the order of time."""
     query = """
         SELECT battery_id, time, kind, soc, charge_kw, discharge_kw FROM battery_states
-        WHERE kind IN ('measured', 'simulated') AND time >= %s AND time < %s
+        WHERE kind IN ('measured', 'simulated') AND time >= %s AND time <= %s
         ORDER BY time, run_id"""
     return select_frame(conn, query, (start.to_pydatetime(), end.to_pydatetime()))
 
 
 def _on_parts(states: pd.DataFrame, basis: PlanBasis, times: pd.DatetimeIndex) -> States:
-    """The states on the intervals of a part: means of powers, and the last SOC."""
+    """The states on the intervals of a part: means of powers, and the SOC at the end of each.
+
+    The SOC of a measured state is that of its own time, of a simulated one that of the end of the
+    interval that begins then.
+    """
     shape = len(basis.batteries), len(times)
     numbers = {name: np.full(shape, np.nan) for name in ("charge_kw", "discharge_kw", "soc")}
     kinds = np.full(shape, "", dtype=object)
-    place = ((states["time"] - times[0]) // pd.Timedelta(minutes=basis.step_min)).astype(int)
-    states = states.assign(place=place)[(place >= 0) & (place < len(times))]
+    steps = (states["time"] - times[0]) / pd.Timedelta(minutes=basis.step_min)
+    begun = np.floor(steps).astype(int)
+    ended = begun.where(states["kind"] == "simulated", np.ceil(steps).astype(int) - 1)
+    complete = states[["charge_kw", "discharge_kw"]].notna().all(axis=1)
     for b, battery in enumerate(basis.batteries):
         for kind in reversed(KINDS):  # a measured state goes over a simulated one
-            own = states[(states["battery_id"] == battery.battery_id) & (states["kind"] == kind)]
-            grouped = own.groupby("place")
-            found = grouped[["charge_kw", "discharge_kw"]].mean().join(grouped["soc"].last())
-            kinds[b, found.index] = kind
-            for name, values in numbers.items():
-                values[b, found.index] = found[name]
+            own = (states["battery_id"] == battery.battery_id) & (states["kind"] == kind)
+            means = _grouped(states[own & complete], begun, len(times)).mean(numeric_only=True)
+            ends = _grouped(states[own], ended, len(times)).last()
+            kinds[b, known := means.index.union(ends.index)] = kind
+            for values in numbers.values():
+                values[b, known] = np.nan
+            numbers["soc"][b, ends.index] = ends["soc"]
+            for name in ("charge_kw", "discharge_kw"):
+                numbers[name][b, means.index] = means[name]
     return States(kinds, numbers["charge_kw"], numbers["discharge_kw"], numbers["soc"])
+
+
+def _grouped(
+    states: pd.DataFrame, place: pd.Series, count: int
+) -> "pd.api.typing.DataFrameGroupBy":
+    """States by the numbers of the intervals that they lie in."""
+    own = place[states.index]
+    inside = (own >= 0) & (own < count)
+    return states[inside].groupby(own[inside])
 
 
 def _rows(
@@ -268,14 +286,17 @@ def _carried(
         charge, discharge = bank.possible_kw(wanted[:, t])
         shares = kept_shares(problem, t, float(charge.sum()), float(discharge.sum()))
         charge, discharge = bank.at_least(charge * shares[0]), discharge * shares[1]
-        stated, soc = states.kind[:, t] != "", states.soc[:, t]
+        soc = states.soc[:, t]
         stored_kwh = soc * bank.capacity_kwh
         moved = np.nan_to_num(stored_kwh - bank.energy_kwh * bank.keep)
-        by_soc = np.maximum(moved, 0.0) / bank.gain, np.maximum(-moved, 0.0) / bank.spend
-        given = [states.charge_kw[:, t], states.discharge_kw[:, t]]
-        unknown = np.isnan(given[0]) | np.isnan(given[1])
+        by_soc = (  # a store that is measured anew may jump: it did no more than it can
+            np.minimum(np.maximum(moved, 0.0) / bank.gain, bank.charge_kw[:, t]),
+            np.minimum(np.maximum(-moved, 0.0) / bank.spend, bank.discharge_kw[:, t]),
+        )
+        given = states.charge_kw[:, t], states.discharge_kw[:, t]
+        powered, moves = ~np.isnan(given[0]), ~np.isnan(soc)
         charge, discharge = (
-            np.where(stated, np.where(unknown, change, power), carried)
+            np.where(powered, power, np.where(moves, change, carried))
             for change, power, carried in zip(by_soc, given, (charge, discharge), strict=True)
         )
         bank.move(charge, discharge)

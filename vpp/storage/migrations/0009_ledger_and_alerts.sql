@@ -32,6 +32,8 @@ CREATE TABLE ledger (
     cost_no_battery_eur double precision NOT NULL, currency text NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (site_id, time, version));
+-- The worth of a MWh more at the site in each interval, which the reason of a schedule speaks of.
+ALTER TABLE schedules ADD COLUMN bus_price_eur_per_mwh double precision;
 -- A rule that found something: from fired_at until resolved_at. Of a rule and a subject one alert
 -- is open at a time.
 CREATE TABLE alerts (
