@@ -1,8 +1,10 @@
 """The page in a real browser: it shows the plant, follows it, and asks this server alone."""
 
 import itertools
+import os
 import re
 import time
+from pathlib import Path
 
 import pytest
 from small_plant import NOW, store
@@ -149,3 +151,18 @@ def test_without_the_cookie_it_asks_for_the_token(served, browser):
     )
     browser._wait(lambda item: item.get("method") == "Page.loadEventFired")
     assert browser.run("document.querySelectorAll('section').length") == len(PARTS)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_nothing(served, browser, width, dark):
+    """`npm pack axe-core` brings a package; VPP_TEST_AXE names the axe.min.js in it."""
+    if not (script := os.environ.get("VPP_TEST_AXE")):
+        pytest.skip("no axe-core: name its axe.min.js in VPP_TEST_AXE")
+    served.open(browser, width, dark)
+    browser.run(Path(script).read_text(encoding="utf-8") + "; 1")
+    found = browser.run(
+        "axe.run(document).then(r => r.violations.map(v => [v.impact, v.id, "
+        "v.nodes.slice(0, 3).map(n => n.html.slice(0, 150))]))"
+    )
+    assert found == []
