@@ -34,6 +34,7 @@ from vpp.runtime.terminal import new_parser, run_script
 from vpp.site.sources import SOURCES_FILE, SourceError
 from vpp.storage.connection import DataGapError
 from vpp.storage.freshness import check_current, data_end_now
+from vpp.stream.data_set import check_stored, refuse_rest
 from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")
@@ -43,10 +44,6 @@ __all__ = ["HELD_BACK_H", "check_stored", "run_stages", "watch"]
 HELD_BACK_H = 48  # of the data end: the plan covers them, and is valued on them
 WAYS = {"no_battery": "no battery", "rule": "simple rule", "plan": "plan on forecasts"}
 WAYS |= {"perfect_foresight": "perfect foresight"}
-
-
-class StoredRowsError(VppError):
-    """The database does not hold exactly the rows of the data folder."""
 
 
 @contextmanager
@@ -84,6 +81,7 @@ def run_stages(config: Config, generate: bool) -> dict:
         with stage(stages, "generate"):
             generate_files(config, config.paths.data_dir)
     with stage(stages, "stream"):
+        refuse_rest(config)
         rows = communication.stream(config, everything=True)
         check_stored(config, rows)
     issue_time = data_end_now(config) - pd.Timedelta(hours=HELD_BACK_H)
@@ -114,17 +112,6 @@ def run_stages(config: Config, generate: bool) -> dict:
         "stages": stages,
         "report": os.path.relpath(page),
     }
-
-
-def check_stored(config: Config, rows: list[dict]) -> None:
-    """Refuse to go on where the database holds other rows than the data folder."""
-    for row in rows:
-        if row["in_database"] != row["produced"] - row["dead_lettered"]:
-            raise StoredRowsError(
-                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of them"
-                f" dead-lettered, but the table holds {row['in_database']}; start anew with python"
-                " db.py reset --yes, or give this data a database of its own"
-            )
 
 
 def watch(config: Config, every_min: float) -> None:
