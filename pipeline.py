@@ -29,7 +29,7 @@ from vpp.champions.training import train
 from vpp.operation.operate import run_operation
 from vpp.planning import plans, valuation
 from vpp.report.page import OUTPUT, write_report
-from vpp.runtime.errors import ConfigError, VppError
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
@@ -37,6 +37,7 @@ from vpp.runtime.terminal import new_parser, run_script, utc_time
 from vpp.site.sources import SOURCES_FILE, SourceError
 from vpp.storage.connection import DataGapError
 from vpp.storage.freshness import check_current, data_end_now
+from vpp.stream.data_set import check_stored, refuse_rest
 from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")
@@ -47,10 +48,6 @@ DAY_MIN, SPEED_MAX = 24 * 60, 100_000
 HELD_BACK_H = 48  # of the data end: the plan covers them, and is valued on them
 WAYS = {"no_battery": "no battery", "rule": "simple rule", "plan": "plan on forecasts"}
 WAYS |= {"perfect_foresight": "perfect foresight"}
-
-
-class StoredRowsError(VppError):
-    """The database does not hold exactly the rows of the data folder."""
 
 
 @contextmanager
@@ -88,6 +85,7 @@ def run_stages(config: Config, generate: bool) -> dict:
         with stage(stages, "generate"):
             generate_files(config, config.paths.data_dir)
     with stage(stages, "stream"):
+        refuse_rest(config)
         rows = communication.stream(config, everything=True)
         check_stored(config, rows)
     issue_time = data_end_now(config) - pd.Timedelta(hours=HELD_BACK_H)
@@ -118,17 +116,6 @@ def run_stages(config: Config, generate: bool) -> dict:
         "stages": stages,
         "report": os.path.relpath(page),
     }
-
-
-def check_stored(config: Config, rows: list[dict]) -> None:
-    """Refuse to go on where the database holds other rows than the data folder."""
-    for row in rows:
-        if row["in_database"] != row["produced"] - row["dead_lettered"]:
-            raise StoredRowsError(
-                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of them"
-                f" dead-lettered, but the table holds {row['in_database']}; start anew with python"
-                " db.py reset --yes, or give this data a database of its own"
-            )
 
 
 def watch(config: Config, every_min: float) -> int:
