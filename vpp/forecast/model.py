@@ -76,6 +76,7 @@ class ForecastModel:
     name = ""
     # distributions that a stored model needs beyond numpy, pandas and scipy
     requires: tuple[str, ...] = ()
+    dear = False  # whether a fit takes seconds, so that a comparison makes fewer of them
     defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters: Any) -> None:
