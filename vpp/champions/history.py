@@ -13,6 +13,7 @@ from psycopg2.extensions import connection
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.external import External
 from vpp.forecast.known import SourceData
+from vpp.forecast.stale import OTHERS_STALE_AFTER_H
 from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
@@ -66,6 +67,8 @@ def load_measured(
         publication=config.forecast.price_publication,
         publication_zone=config.forecast.price_publication_zone,
         stored_available_at=stored,
+        weather_stale_after_h=config.forecast.weather_stale_after_h,
+        others_stale_after_h=OTHERS_STALE_AFTER_H,
     )
 
 

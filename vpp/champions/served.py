@@ -68,10 +68,10 @@ class PyfuncForecaster:
         frame = model_input.assign(time=time.dt.as_unit("ns"), issue_time=issued.dt.as_unit("ns"))
         measured, weather = frame[issued.isna()].set_index("time"), None
         series, others = measured["value"].astype(float).dropna(), None
-        if data.weather_forecasts is not None:
+        columns = () if data.weather_forecasts is None else data.weather_forecasts.columns
+        if len(columns) and {*columns} - {"valid_time"} <= {*frame}:  # too old ones are left out
             forecasts = frame[issued.notna()].rename(columns={"time": "valid_time"})
-            names = list(data.weather_forecasts.columns)
-            weather = forecasts[names].dropna(how="all", subset=names[2:])
+            weather = forecasts[list(columns)].dropna(how="all", subset=list(columns[2:]))
         if data.others is not None:
             others = measured.reindex(columns=data.others.columns).dropna(how="all")
         delay = pd.Timedelta(minutes=data.measurement_delay_min)

@@ -9,7 +9,8 @@ Times are UTC and label the start of their interval. Power in kW, price in EUR/M
     python -c "from vpp.forecast.known import known_at; help(known_at)"
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 
 from vpp.forecast.external import External
 from vpp.forecast.lookups import WeatherForecasts
+from vpp.forecast.stale import fresh_others, fresh_weather
 from vpp.site.sources import Source
 from vpp.site.times import DAY, price_available_at
 
@@ -48,6 +50,8 @@ class SourceData:
     external : forecasts that others issue, which are regressors.
     others_step_min : the longest step of `others` as they were measured [min]; its values are known
         at the end of such an interval. None for the step of the source.
+    weather_stale_after_h : the newest weather forecast may be so old [h].
+    others_stale_after_h : the newest value of one of the others may be so old [h].
     """
 
     source: Source
@@ -62,6 +66,8 @@ class SourceData:
     stored_available_at: pd.Series | None = None
     external: tuple[External, ...] = ()
     others_step_min: int | None = None
+    weather_stale_after_h: float = np.inf
+    others_stale_after_h: float = np.inf
 
     @property
     def step(self) -> pd.Timedelta:
@@ -111,6 +117,7 @@ class Known:
     zone, holidays_country : as in `SourceData`.
     measurement_delay : from the end of an interval until its value is known.
     external, others_step_min : as in `SourceData`.
+    stale : why an input is left out that is too old, by its name.
     """
 
     source: Source
@@ -125,6 +132,7 @@ class Known:
     measurement_delay: pd.Timedelta
     external: tuple[External, ...] = ()
     others_step_min: int | None = None
+    stale: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def step(self) -> pd.Timedelta:
@@ -175,15 +183,17 @@ def known_at(
     weather, others = data.weather_forecasts, data.others
     if weather is not None:
         weather = weather[weather["issue_time"] <= issue_time]
+    weather, stale = fresh_weather(weather, issue_time, data.weather_stale_after_h)
+    if weather is not None:
         if history_days is not None:
             weather = weather[weather["valid_time"] >= issue_time - history_days * DAY]
         weather = weather if len(weather) else None
     if others is not None:
         ends = ends_of(pd.DatetimeIndex(others.index), data.step, data.others_step_min)
         others = others[ends + delay <= issue_time]
-        others = others if len(others) else None
     since = None if history_days is None else issue_time - history_days * DAY
     external = [item.known_at(issue_time, since) for item in data.external]
+    others, stale_others = fresh_others(others, data.step, issue_time, data.others_stale_after_h)
     return Known(
         data.source,
         issue_time,
@@ -197,6 +207,7 @@ def known_at(
         measurement_delay=delay,
         external=tuple(item for item in external if item is not None),
         others_step_min=data.others_step_min,
+        stale=stale | stale_others,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from vpp.runtime.alert_settings import Alerts
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -17,7 +18,9 @@ from vpp.runtime.flexible_settings import (
     HeatParameters,
     VehicleParameters,
 )
+from vpp.runtime.operation_settings import Operation
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
+from vpp.runtime.serve_settings import Serve
 
 EMBEDDED = "embedded"
 
@@ -196,6 +199,8 @@ class Forecast(Section):
     horizon_h : a forecast covers so many hours.
     stale_after_h : a source whose newest value is so many hours older than the newest of the others
         is not current: a stand-in forecasts it, and the others do not wait for it.
+    weather_stale_after_h : forecasts are made without weather where its newest issue is more hours
+        old.
     measurement_delay_min : a measurement is known so long after its interval's end.
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.
@@ -204,6 +209,7 @@ class Forecast(Section):
 
     horizon_h: int = number(48, 1, 24 * 14)
     stale_after_h: float = number(6.0, above=0)
+    weather_stale_after_h: float = number(36.0, above=0)
     measurement_delay_min: float = number(0.0, 0)
     price_publication: str = "13:00"
     price_publication_zone: str = "Europe/Brussels"
@@ -296,7 +302,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization : likewise.
+    grid, tariff, connect, alerts, optimization, operation, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -315,7 +321,10 @@ class Config:
     grid: Grid
     tariff: Tariff
     connect: Connect
+    alerts: Alerts
     optimization: Optimization
+    operation: Operation
+    serve: Serve
     batteries: tuple[BatteryParameters, ...]
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()
