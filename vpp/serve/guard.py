@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from vpp.runtime.words import in_words
 from vpp.serve.answers import refused
-from vpp.serve.token import COOKIE, cookie_of, is_same
+from vpp.serve.token import cookie_of, is_same
 
 log = logging.getLogger("serve")
 
@@ -205,11 +205,12 @@ def has_cookie(headers: Headers, token: str) -> bool:
     headers : of the request.
     token : of the server.
     """
+    name, value = cookie_of(token)
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return False
-    return found is not None and is_same(found.value, cookie_of(token))
+    return found is not None and is_same(found.value, value)
 
 
 def is_same_origin(headers: Headers) -> bool:

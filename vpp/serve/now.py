@@ -3,7 +3,7 @@
     curl -H "Authorization: Bearer $(python serve.py --show-token)" http://127.0.0.1:8080/api/now
 
 Now is the plant's clock while `pipeline.py operate` runs. Else it is the wall clock, where the
-newest plan holds then; else the end of the data.
+newest plan holds then; else the end of the data, or the newest state after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,14 @@ from psycopg2.extensions import connection
 from vpp.runtime.settings import Config
 from vpp.serve.health import read_health
 from vpp.serve.plan import newest_run
+from vpp.site.battery_messages import AHEAD_S
 from vpp.site.kinds import POWER_KINDS
 from vpp.storage.freshness import read_freshness
 from vpp.storage.jobs import read_clock
 from vpp.storage.overrides import read_overrides
 from vpp.storage.rows import select_rows
 
+AHEAD = timedelta(seconds=AHEAD_S)  # a state may be measured so far ahead of the plant's clock
 IDLE_SHARE = 0.005  # of the rating: a power below it is no action
 STORED = "('measured', 'simulated')"  # kinds of states that are not planned
 NEWEST_STATES = f"""
@@ -106,7 +108,9 @@ def _clock(
     data_end = read_freshness(conn, config.forecast.stale_after_h).data_end
     if data_end is None or data_end > wall:
         return wall, "wall"
-    return max(data_end.to_pydatetime(), run["issue_time"]), "data"
+    names = [battery.battery_id for battery in config.batteries]
+    told = [row["time"] for row in select_rows(conn, NEWEST_STATES, (names, wall))]
+    return max(data_end.to_pydatetime(), run["issue_time"], *told), "data"
 
 
 def _price(held: Mapping | None) -> dict | None:
@@ -149,7 +153,8 @@ def _batteries(
 ) -> list[dict]:
     """Each battery: its last state, what it does by plan now and why, and what it does next."""
     names = [battery.battery_id for battery in config.batteries]
-    states = {row["battery_id"]: row for row in select_rows(conn, NEWEST_STATES, (names, now))}
+    told = select_rows(conn, NEWEST_STATES, (names, now + AHEAD))
+    states = {row["battery_id"]: row for row in told}
     orders = read_overrides(conn, now)
     reasons = {row["time"]: row["reason"] for row in schedule}
     found = []
@@ -167,7 +172,7 @@ def _batteries(
                 "soc_min": battery.soc_min,
                 "soc_max": battery.soc_max,
                 "state": state,
-                "age_s": (now - state["time"]).total_seconds() if state else None,
+                "age_s": max(0.0, (now - state["time"]).total_seconds()) if state else None,
                 "planned": own,
                 "doing": _doing(own, idle),
                 "reason": reasons.get(own["time"]) if own else None,
