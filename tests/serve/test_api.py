@@ -93,6 +93,17 @@ def test_every_answer_has_the_security_headers(served):
                 assert "server" not in headers
 
 
+def test_the_page_is_for_those_who_have_the_token(served):
+    for headers, status in (({}, 401), ({"Authorization": f"Bearer {served.token}"}, 200)):
+        answer = httpx.get(served.url, headers=headers, trust_env=False)
+        assert answer.status_code == status
+        assert ('id="now"' in answer.text) == (status == 200)
+    for query in ("token=wrong", "token=", f"token=wrong&token={served.token}x"):
+        answer = httpx.get(f"{served.url}/?{query}", trust_env=False)
+        assert answer.status_code == 401 and "set-cookie" not in answer.headers
+        assert "This is not the token." in answer.text
+
+
 def test_a_page_of_another_origin_may_not_write(served):
     with httpx.Client(base_url=served.url, trust_env=False) as client:
         assert client.post("/login", data={"token": "wrong"}).status_code == 401

@@ -124,12 +124,9 @@ class Guard:
         """The answer to a request that may not pass."""
         if scope["path"] in OPEN_PATHS or scope["path"].startswith(ASSETS):
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme:
-            if scheme.lower() == "bearer" and is_same(given.strip(), self.token):
-                return None
-            return refused(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
-        if not has_cookie(headers, self.token):
+        if has_token(headers, self.token):
+            return None
+        if "authorization" in headers or not has_cookie(headers, self.token):
             return refused(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
         if scope["method"] not in READS and not is_same_origin(headers):
             return refused(403, "a page of another origin may not write")
@@ -195,6 +192,18 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_body
+
+
+def has_token(headers: Headers, token: str) -> bool:
+    """Tell whether a request has the token.
+
+    Parameters
+    ----------
+    headers : of the request.
+    token : of the server.
+    """
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and is_same(given.strip(), token)
 
 
 def has_cookie(headers: Headers, token: str) -> bool:

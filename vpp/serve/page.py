@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from vpp.serve.guard import has_cookie
+from vpp.serve.guard import has_cookie, has_token
 from vpp.serve.token import cookie_of, is_same
 
 HERE = Path(__file__).resolve().parent
@@ -59,7 +59,7 @@ async def page(request: Request) -> Response:
     given = request.query_params.get("token")
     if given is not None:
         return _enter(given, token)
-    if not has_cookie(request.headers, token):
+    if not has_token(request.headers, token) and not has_cookie(request.headers, token):
         return HTMLResponse(text_of("login.html").replace("{{wrong}}", ""), 401)
     return HTMLResponse(text_of("page.html"))
 
