@@ -142,7 +142,7 @@ def run_solve(args: argparse.Namespace, config: Config) -> None:
         raise InfeasibleScheduleError(f"{args.input}: infeasible: {result.cause}")
     row = {
         "status": result.status,
-        "certificate": result.certificate.kind,
+        "certificate": result.certificate.word,
         "binaries": result.certificate.binaries,
         "gap": result.certificate.gap,
         "cost_eur": result.cost_eur,

@@ -81,7 +81,7 @@ def save_versions(conn: connection, site_id: str, rows: pd.DataFrame) -> int:
             there, here = (part[name].astype(object) for part in (known, rows))
             same &= (there == here) | (there.isna() & here.isna())
         changed = rows[~same]
-        version = known["version"].reindex(changed.index).fillna(0).astype(int) + 1
+        version = known["version"].reindex(changed.index).astype(float).fillna(0).astype(int) + 1
         added = changed.assign(site_id=site_id, version=version).rename_axis("time").reset_index()
         upsert_rows(cur, "ledger", KEYS, added.to_dict("records"))
     return len(changed)
