@@ -48,12 +48,14 @@ const readNow = part("now", "now-body", async () => {
   return nowPart(now);
 });
 const readPlan = part("plan", "plan-body", async () => {
+  if (!now.plan) return h("p", { class: "warning" }, "There is no plan yet. Run ", h("code", {}, "python optimization.py"), ".");
   plan = await ask("/api/plan");
   return planPart(plan, now);
 });
 const readForecasts = part("forecasts", "forecasts-body", async () => {
   const sources = now.health.sources, found = [];
   for (const source of sources.slice(0, MOST_FANS)) {
+    if (!source.forecast_issue_time) { found.push(h("div", {}, h("h3", {}, source.name), quiet("There is no forecast yet."))); continue; }
     try { found.push(forecastPart(await ask(`/api/forecasts?source_id=${encodeURIComponent(source.source_id)}`), now)); }
     catch (error) { if (!(error instanceof Refused)) throw error; found.push(h("div", {}, h("h3", {}, source.name), quiet(error.message))); }
   }
@@ -109,7 +111,7 @@ for (const id of ["previous", "next"]) at(id).addEventListener("click", () => { 
 function live() {
   const source = new EventSource("/api/events");
   const say = (text, kind) => { at("live").textContent = text; at("live").className = kind; };
-  const on = { hello: [readNow], states: [readNow], overrides: [readNow], jobs: [readNow], alerts: [readNow], plan: [readNow, readPlan], forecasts: [readForecasts], ledger: [readHistory] };
+  const on = { hello: [readNow], states: [readNow], overrides: [readNow], jobs: [readNow], alerts: [readNow], plan: [async () => { await readNow(); await readPlan(); }], forecasts: [async () => { await readNow(); await readForecasts(); }], ledger: [readHistory] };
   for (const [name, parts] of Object.entries(on)) source.addEventListener(name, () => { say("Live.", "good"); parts.forEach((read) => read()); });
   source.addEventListener("away", () => say("The database is away.", "bad"));
   source.addEventListener("error", () => { say("Not connected; trying again.", "bad"); if (source.readyState === EventSource.CLOSED) { source.close(); setTimeout(live, 5000); } });
