@@ -199,7 +199,8 @@ def fans(
         if view.forecast is None:
             continue
         drawn[f"fan{number}"] = fan_figure(view.source, view.actual, view.forecast, zone)
-        substitute = " (a substitute: no champion could be used)" if view.role == "fallback" else ""
+        why = view.note or "no champion could be used"
+        substitute = f" (a substitute: {why})" if view.role == "fallback" else ""
         model = f"{view.source.kind}, model {view.model}{substitute}."
         body += f"<div><h3>{escape(names[view.source.source_id])}</h3>"
         body += paragraph(f"{model} {error_in_words(view, zone)}", "quiet")

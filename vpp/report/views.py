@@ -57,6 +57,7 @@ class SourceView:
     newest : end of its newest interval.
     model, role, forecast : of the forecast; None where there is none.
     error : of the last 24 h with measurements, as `day_error` gives it.
+    note : why it is not a champion's forecast with all inputs; empty where it is.
     """
 
     source: Source
@@ -66,6 +67,7 @@ class SourceView:
     role: str | None = None
     forecast: pd.DataFrame | None = None
     error: dict | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

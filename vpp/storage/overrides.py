@@ -57,8 +57,6 @@ class Override:
             self._check_time(key)
         if self.override == AUTO and self.until is not None:
             raise FieldError("until", self.until, "no time for auto, which ends an order")
-        if self.until is not None and self.made_at is not None and self.until <= self.made_at:
-            raise FieldError("until", self.until, f"a time after {self.made_at}, which is now")
         for key in ("name", "reason"):
             text = getattr(self, key)
             if not isinstance(text, str) or len(text) > TEXT_MAX or "\0" in text:
@@ -102,8 +100,12 @@ def record_override(conn: connection, override: Override) -> int:
 
     Raises
     ------
+    FieldError : it ends before it is made.
     DatabaseError : the server refuses.
     """
+    until, now = override.until, override.made_at
+    if until is not None and now is not None and until <= now:
+        raise FieldError("until", until, f"a time after {now}, which is now")
     values = {
         name: value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
         for name, value in asdict(override).items()
