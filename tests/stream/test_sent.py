@@ -142,9 +142,14 @@ def test_an_error_names_the_line_of_the_whole_file(tmp_path):
         list(files.read_messages(path, "load", end))
 
 
-def test_what_cannot_be_remembered_is_sent_again(make_config, tmp_path, caplog):
+@pytest.mark.parametrize("obstacle", ["no folder", "a folder in the place of the file"])
+def test_what_cannot_be_remembered_is_sent_again(make_config, tmp_path, caplog, obstacle):
     """A container whose files are read-only has no folder for its state."""
-    (tmp_path / "state").write_text("no folder")
+    if obstacle == "no folder":
+        (tmp_path / "state").write_text(obstacle)
+    else:
+        (tmp_path / "state" / FILE).mkdir(mode=0o700, parents=True)
+        (tmp_path / "state").chmod(0o700)
     config = make_config()
     write_csvs(config, 5)
     for _ in range(2):

@@ -19,7 +19,8 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import KafkaException
 
-from vpp.runtime.files import DataFileError, replacing_file
+from vpp.runtime.errors import ConfigError
+from vpp.runtime.files import replacing_file
 from vpp.runtime.places import make_private
 from vpp.runtime.settings import Config
 from vpp.storage.connection import session
@@ -162,6 +163,6 @@ class Ledger:
                         msgspec.json.encode({name: asdict(item) for name, item in found.items()})
                     )
                 )
-        except (OSError, DataFileError) as error:  # a container whose files are read-only
+        except (OSError, ConfigError) as error:  # a container whose files are read-only
             text = "what was sent cannot be remembered, so it is sent again next time: %s"
             log.warning(text, error)
