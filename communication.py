@@ -9,6 +9,7 @@
     python communication.py status --health   exit code 1 if the sink does not do its work
     python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
+    python communication.py mqtt              set-points to devices, and their words, until SIGTERM
 
 The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps
 each source in order. Any of it may be killed and run again: the newest valid value of every key is
@@ -18,6 +19,7 @@ records.py says when a record is valid.
 
 import argparse
 import signal
+import threading
 import time
 from collections.abc import Sequence
 
@@ -171,11 +173,31 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("list", "replay"),
         help="list them, or store those whose cause has been mended",
     )
+    about = "serve MQTT: set-points go out, states and orders come in, until Ctrl-C or SIGTERM"
+    commands.add_parser("mqtt", help=about)
     return parser
+
+
+def bridge(config: Config) -> None:
+    """Serve MQTT until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    config : names the broker, `[mqtt] url`.
+    """
+    from vpp.devices.bridge import Bridge
+
+    service = Bridge(config, threading.Event())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.stop.set())
+    service.run()
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     """Do what the command says, and print its rows."""
+    if args.command == "mqtt":
+        bridge(config)
+        return
     if args.command == "produce":
         if args.speed is not None and not args.speed > 0:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")

@@ -1,10 +1,12 @@
 """Forecasts of every source by its champion, saved together."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import psycopg2
 from psycopg2.extensions import connection
 
 from vpp.champions.backfill import backfill
@@ -29,19 +31,26 @@ from vpp.champions.requests import (
     answer,
     choose,
     fit_and_predict,
+    reason_of,
     reason_to_refit,
 )
 from vpp.forecast.backtest import ForecastError
-from vpp.forecast.known import SourceData, history_problem, known_at
+from vpp.forecast.known import Known, SourceData, history_problem, is_young, known_at
 from vpp.forecast.quantiles import COLUMNS
+from vpp.forecast.stale import missing_inputs
 from vpp.runtime import terminal
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
+from vpp.site.kinds import POWER_KINDS
+from vpp.site.sources import Source
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
+from vpp.storage.errors import DatabaseError
 from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
 from vpp.storage.retention import prune_results
+
+log = logging.getLogger("forecast_and_save")
 
 PLANNED_ROLES = ("champion", "fallback")
 
@@ -53,6 +62,7 @@ def forecast_all(
     source: str | None = None,
     backfill_days: int = 0,
     every_h: int = 24,
+    clock: pd.Timestamp | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -64,6 +74,7 @@ def forecast_all(
     source : only this source_id.
     backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
         `issue_time`.
+    clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
 
     Returns
     -------
@@ -75,27 +86,28 @@ def forecast_all(
         forecasts of the others are saved then.
     """
     with session(config) as conn:
-        now, freshness = read_issue(conn, config, issue_time)
+        now, freshness = read_issue(conn, config, issue_time, clock)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
-        stored = [load_source_data(conn, config, item) for item in sources]
+        loaded = [load(conn, config, item) for item in sources]
         digests = read_digests(conn)
     check_issue_time(now, sources)
     backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
     times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
-    champions, trouble = read_champions(config, stored)
+    champions, trouble = read_champions(config, sources)
     answers, to_fit = list[Answer](), list[Request]()
-    for data in stored:
-        name, problem = data.source.source_id, None
-        if not backfill_days:  # which looks at the history of each of its issue times
-            problem = freshness.behind.get(name) or history_problem(known_at(data, now))
-        choices, notes = choose(champions.get(name), problem)
-        request = new_request(config, data, times, horizon_h, choices, (*trouble, *notes))
-        found: Answer | Request = request
-        if name in freshness.empty:
-            found = Answer(request, [], notes)
-        elif not backfill_days:
-            found = answer_with_fitted(request, champions.get(name), digests)
+    for data, fault in loaded:
+        name = data.source.source_id
+        champion, notes = champions.get(name), (*trouble.get(name, ()), *fault)
+        request = new_request(config, data, times, horizon_h, (), notes)
+        found: Answer | Request
+        if fault or (name in freshness.empty and data.source.kind == "market"):
+            why = () if fault else (freshness.behind[name],)
+            found = Answer(request, [], (*notes, *why))
+        elif backfill_days:  # which looks at the history of each of its issue times
+            found = choose(request, champion)
+        else:
+            found = ask(request, champion, freshness.behind.get(name), digests)
         (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
     answers += fit_all(to_fit, bool(backfill_days), config.training.jobs)
     by_source = {each.request.data.source.source_id: each for each in answers}
@@ -126,24 +138,72 @@ def new_request(
     return Request(data, times, *reach, choices, notes)
 
 
-def read_champions(
-    config: Config, stored: Sequence[SourceData]
-) -> tuple[dict[str, Champion], tuple[str, ...]]:
-    """The champion of each source that has one, and why there is none where MLflow cannot be
-    reached.
+def load(conn: connection, config: Config, source: Source) -> tuple[SourceData, tuple[str, ...]]:
+    """All that is stored about a source; where it cannot be read, nothing, and why.
+
+    Parameters
+    ----------
+    conn, config, source : as of `load_source_data`.
     """
     try:
+        return load_source_data(conn, config, source), ()
+    except (DatabaseError, psycopg2.Error):  # which is not of this source
+        raise
+    except Exception as error:  # whatever its rows or its parameters do, the others are forecast
+        return SourceData(source, pd.Series([], pd.DatetimeIndex([], tz="UTC"), float)), (
+            reason_of(error),
+        )
+
+
+def read_champions(
+    config: Config, sources: Sequence[Source]
+) -> tuple[dict[str, Champion], dict[str, tuple[str, ...]]]:
+    """The champion of each source that has one; where it cannot be read, why."""
+    names = [source.source_id for source in sources]
+    found, trouble = dict[str, Champion](), dict[str, tuple[str, ...]]()
+    try:
         client = open_store(config)
-        found = {
-            data.source.source_id: read_champion(client, data.source.source_id) for data in stored
-        }
     except ModelStoreError as error:
-        return {}, (in_words(error),)
-    return {name: champion for name, champion in found.items() if champion is not None}, ()
+        return {}, dict.fromkeys(names, (in_words(error),))
+    for name in names:
+        try:
+            champion = read_champion(client, name)
+        except ModelStoreError as error:  # it does not answer: it would not for the others
+            return {}, dict.fromkeys(names, (in_words(error),))
+        except Exception as error:  # of this source's version in the store alone
+            trouble[name] = (f"its champion cannot be read: {reason_of(error)}",)
+            continue
+        if champion is not None:
+            found[name] = champion
+    return found, trouble
+
+
+def ask(
+    request: Request,
+    champion: Champion | None,
+    behind: str | None,
+    digests: Mapping[tuple[str, str], str],
+) -> Answer | Request:
+    """The answer of a source's fitted champion for now, or the request for a model to fit.
+
+    Parameters
+    ----------
+    request : without choices.
+    champion, digests : as of `answer_with_fitted`.
+    behind : why the source is not current; None where it is.
+    """
+    known = known_at(request.data, request.issue_times[0], request.history_days)
+    problem = behind or history_problem(known)
+    young = is_young(known) and known.source.kind in POWER_KINDS
+    chosen = choose(request, champion, problem, known.stale, young)
+    return answer_with_fitted(chosen, champion, known, digests)
 
 
 def answer_with_fitted(
-    request: Request, champion: Champion | None, digests: Mapping[tuple[str, str], str]
+    request: Request,
+    champion: Champion | None,
+    known: Known,
+    digests: Mapping[tuple[str, str], str],
 ) -> Answer | Request:
     """Answer with the champion's fitted copy; where it may not or cannot forecast, return the
     request for a model that is fitted anew, with a note that says why.
@@ -152,18 +212,22 @@ def answer_with_fitted(
     ----------
     request : of the source.
     champion : of the source; None where there is none.
+    known : what is known at the issue time.
     digests : SHA-256 of each registered model, by source_id and version.
     """
     first, *others = request.choices
-    if champion is None or first.role != "champion":
+    if champion is None or first.version is None:
         return request
     reason = reason_to_refit(champion, request.issue_times[0])
     if reason is None:
         try:
             sha256 = digests.get((champion.source_id, champion.version))
-            return answer(request, first, load_champion(champion, sha256), request.notes)
+            model = load_champion(champion, sha256)
+            if missing_inputs(model, known):
+                return request  # its notes say what is too old
+            return answer(request, first, model, request.notes)
         except Exception as error:  # whatever its library raises, the next stands in
-            reason = in_words(error)
+            reason = reason_of(error)
             request = replace(request, choices=tuple(others))
     return replace(request, notes=(*request.notes, reason))
 
@@ -205,7 +269,11 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
         runs = [run for each in answers for run in each.runs]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
         prune_results(conn, config.database.results_retention_days)
-        return [summary_row(conn, config, each, issue_time) for each in answers]
+        rows = [summary_row(conn, config, each, issue_time) for each in answers]
+    for row in rows:
+        if row["note"] and row["role"] in ("fallback", None):
+            log.warning("%s: %s", row["source_id"], row["note"])
+    return rows
 
 
 def is_new(conn: connection, run: ForecastRun, frame: pd.DataFrame) -> bool:
@@ -240,7 +308,10 @@ def summary_row(conn: connection, config: Config, found: Answer, issue_time: pd.
     source_id, model, version, role, issue_time, runs, rows, yesterday_mae [kW or EUR/MWh], note.
     """
     source = found.request.data.source
-    error = day_error(conn, config, source, issue_time)
+    try:
+        error = day_error(conn, config, source, issue_time)
+    except ForecastError:  # which its note says
+        error = None
     models = list(dict.fromkeys(run.model for run, _ in found.runs))
     first = found.runs[-1][0] if found.runs else None
     return {

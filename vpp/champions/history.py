@@ -11,15 +11,19 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.forecast.backtest import ForecastError
+from vpp.forecast.external import External
 from vpp.forecast.known import SourceData
+from vpp.forecast.stale import OTHERS_STALE_AFTER_H
 from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
+from vpp.site.quantities import is_regressor_of
 from vpp.site.sources import Source
 from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.measurements import (
     read_available_at,
+    read_external_forecasts,
     read_series,
     read_sources,
     read_weather_forecasts,
@@ -63,6 +67,8 @@ def load_measured(
         publication=config.forecast.price_publication,
         publication_zone=config.forecast.price_publication_zone,
         stored_available_at=stored,
+        weather_stale_after_h=config.forecast.weather_stale_after_h,
+        others_stale_after_h=OTHERS_STALE_AFTER_H,
     )
 
 
@@ -87,8 +93,8 @@ def curtailed_periods(source: Source) -> list[tuple[pd.Timestamp, pd.Timestamp]]
 
 
 def load_source_data(conn: connection, config: Config, source: Source) -> SourceData:
-    """Load all that the database holds about a source: its series, its site's weather forecasts
-    and, for a price, the site's powers.
+    """Load all that the database holds about a source: its series, its site's weather forecasts,
+    forecasts of others and, for a price, the site's powers.
 
     Parameters
     ----------
@@ -103,20 +109,71 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
     site = [other for other in read_sources(conn) if other.site_id == source.site_id]
     weather = next((other for other in site if other.kind == "weather"), None)
     forecasts = read_weather_forecasts(conn, weather.source_id) if weather else None
-    others = None
+    others, longest = None, None
     if source.kind == "market":
-        powers = [
-            read_series(conn, other).resample(f"{source.step_min}min").mean()
-            for other in site
-            if other.kind in ("load", "wind", "solar")
-            and other.step_min <= source.step_min  # a coarser one is known only after its hour
-        ]
+        measured = [other for other in site if other.kind in ("load", "wind", "solar")]
+        powers = [on_step(read_series(conn, other), other, source) for other in measured]
         others = pd.concat(powers, axis=1) if powers else None
+        longest = max((other.step_min for other in measured), default=None)
     if source.latitude is None and source.site_id == config.site.site_id:
         latitude, longitude = config.site.latitude, config.site.longitude
         source = replace(source, latitude=latitude, longitude=longitude)
     weather_forecasts = forecasts if forecasts is not None and len(forecasts) else None
-    return replace(data, source=source, weather_forecasts=weather_forecasts, others=others)
+    return replace(
+        data,
+        source=source,
+        weather_forecasts=weather_forecasts,
+        others=others,
+        others_step_min=longest,
+        external=load_external(conn, source),
+    )
+
+
+def on_step(series: pd.Series, own: Source, wanted: Source) -> pd.Series:
+    """A series on the step of another source: means over it, or held where its own is longer.
+
+    Parameters
+    ----------
+    series : by time [UTC].
+    own, wanted : its source, and the one whose step it gets.
+    """
+    step = f"{wanted.step_min}min"
+    if own.step_min <= wanted.step_min or series.empty:
+        return series.resample(step).mean()
+    last = series.index[-1] + pd.Timedelta(minutes=own.step_min - wanted.step_min)
+    times = pd.date_range(series.index[0], last, freq=step, name=series.index.name)
+    return series.reindex(times, method="ffill", tolerance=last - series.index[-1])
+
+
+def load_external(conn: connection, source: Source) -> tuple[External, ...]:
+    """Load the forecasts of others that are regressors of a source, from when they were at hand.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    source : a solar, wind, load or market source.
+
+    Raises
+    ------
+    ForecastError : the delay of one is no number of minutes.
+    """
+    found = []
+    for item in read_sources(conn):
+        if item.kind != "forecast" or not is_regressor_of(item, source):
+            continue
+        delay = item.parameters.get("delay_min", 0)
+        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < np.inf:
+            raise ForecastError(
+                f"{item.source_id}: delay_min = {delay}: expected 0 or more minutes"
+            )
+        frame = read_external_forecasts(conn, item.source_id)
+        if len(frame):
+            known_from = frame["issue_time"] + pd.Timedelta(minutes=delay)
+            quantity = str(item.parameters.get("quantity", "other"))
+            frame = frame.assign(issue_time=known_from)
+            made = External(item.source_id, quantity, item.step_min, frame)
+            found.append(made.with_step(source.step_min))
+    return tuple(found)
 
 
 def pick_sources(
@@ -149,7 +206,10 @@ def pick_sources(
 
 
 def read_issue(
-    conn: connection, config: Config, issue_time: pd.Timestamp | None
+    conn: connection,
+    config: Config,
+    issue_time: pd.Timestamp | None,
+    clock: pd.Timestamp | None = None,
 ) -> tuple[pd.Timestamp, Freshness]:
     """The issue time, and which sources are current then.
 
@@ -157,12 +217,13 @@ def read_issue(
     ----------
     conn, config : connection to the database, and the configuration.
     issue_time : with its zone; None for the data end.
+    clock : of a plant in operation [UTC], which no source may be too far behind.
 
     Raises
     ------
     DataGapError : nothing is measured that had a data end.
     """
-    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time)
+    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time, clock)
     if issue_time is not None:
         return pd.Timestamp(issue_time).tz_convert("UTC"), freshness
     return freshness.data_end or data_end(conn), freshness

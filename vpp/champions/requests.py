@@ -2,8 +2,8 @@
 
 Power in kW, prices in EUR/MWh; times are UTC."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,22 @@ from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import COLUMNS
-from vpp.runtime.words import in_words
+from vpp.runtime.errors import FieldError, VppError
+from vpp.runtime.words import in_words, place_of
 from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
 
 STAND_INS = ("prophet", NAIVE)
+FIRST_DAY = "first_day"
+CODE_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -89,22 +100,41 @@ class Answer:
 
 
 def choose(
-    champion: Champion | None, problem: str | None
-) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
-    """The models that may forecast a source, in order, and why the champion is not the first.
+    request: Request,
+    champion: Champion | None,
+    problem: str | None = None,
+    stale: Mapping[str, str] | None = None,
+    young: bool = False,
+) -> Request:
+    """The request with the models that may forecast its source, in order, and why the champion is
+    not the first, or does without an input.
 
     Parameters
     ----------
+    request : of the source.
     champion : None where the source has no champion.
     problem : why no model should learn from its history; None where it should.
+    stale : why an input is too old, by its name.
+    young : whether it has too little history to learn from, or none: physics comes first.
     """
     stand_ins = tuple(Choice(name, "fallback") for name in STAND_INS)
+    if problem and young:
+        physics = Choice(FIRST_DAY, "fallback")
+        reasons = (problem, *(stale or {}).values())
+        return replace(request, choices=(physics, stand_ins[-1]), notes=(*request.notes, *reasons))
     if problem:
-        return stand_ins[-1:], (problem,)
+        return replace(request, choices=stand_ins[-1:], notes=(*request.notes, problem))
+    notes, choices = request.notes, stand_ins
     if champion is None:
-        return stand_ins, ("no champion; run python train_forecast.py",)
-    first = Choice(champion.model, "champion", champion.parameters, champion.version)
-    return (first, *stand_ins), ()
+        notes = (*notes, "no champion; run python train_forecast.py")
+    else:
+        does_without = stale and MODELS[champion.model].reads_inputs
+        role = "fallback" if does_without else "champion"
+        first = Choice(champion.model, role, champion.parameters, champion.version)
+        choices = (first, *stand_ins)
+        if not does_without:
+            return replace(request, choices=choices)
+    return replace(request, choices=choices, notes=(*notes, *(stale or {}).values()))
 
 
 def reason_to_refit(champion: Champion, issue_time: pd.Timestamp) -> str | None:
@@ -152,8 +182,27 @@ def answer(request: Request, choice: Choice, model: ForecastModel, notes: Sequen
     known = known_at(data, issue_time, request.history_days)
     frame = finite(model.predict(known, request.steps))
     source_id, until = data.source.source_id, model.trained_until
-    run = ForecastRun(source_id, choice.model, choice.version, until, issue_time, choice.role)
+    run = ForecastRun(
+        source_id, choice.model, choice.version, until, issue_time, choice.role, "; ".join(notes)
+    )
     return Answer(request, [(run, frame)], tuple(notes))
+
+
+def reason_of(error: Exception) -> str:
+    """Why a model, or its store, does not serve, for the operator.
+
+    The text of a fault in code, ours or a library's, helps nobody; where it came does.
+
+    Parameters
+    ----------
+    error : whatever was raised.
+    """
+    if isinstance(error, (VppError, FieldError)) or not isinstance(error, CODE_FAULTS):
+        return in_words(error)
+    return (
+        f"it cannot use these data{place_of(error)}; look at them with python db.py, or choose "
+        "other models in [training] models"
+    )
 
 
 def fit_and_predict(request: Request) -> Answer:
@@ -173,5 +222,5 @@ def fit_and_predict(request: Request) -> Answer:
             model = fit_calibrated(factory, request.data, known, request.steps, days)
             return answer(request, choice, model, notes)
         except Exception as error:  # whatever its library raises, the next stands in
-            notes.append(f"{choice.model}: {in_words(error)}")
+            notes.append(f"{choice.model}: {reason_of(error)}")
     return Answer(request, [], tuple(notes))

@@ -4,7 +4,7 @@ live system would.
     python -c "from vpp.forecast.backtest import walk; help(walk)"
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
+from vpp.forecast.stale import inputs_of, without
 from vpp.runtime.errors import VppError
 from vpp.runtime.tables import shown
 from vpp.site.times import DAY, next_local_day
@@ -47,7 +48,7 @@ def walk(
     issue_times : origins [UTC].
     steps : intervals to forecast from each origin; None for those of the local day after it.
     refit_days : the model is fitted anew when its last fit is so old [days]; infinite for one fit
-        at the first origin.
+        at the first origin. Where an input that it learned from is too old, one is fitted without.
     history_days : how far back it learns from [days]; None for all of it.
 
     Yields
@@ -56,11 +57,13 @@ def walk(
     gives them; published, dark; actual (NaN where not measured); naive (last week's same local
     hour, or the published price) [kW or EUR/MWh].
     """
-    model, fitted_at = None, None
+    fitted: dict[frozenset[str], tuple[ForecastModel, pd.Timestamp]] = {}
     for issue_time in sorted(issue_times):
         known = known_at(data, issue_time, history_days)
-        if model is None or fitted_at is None or (issue_time - fitted_at) / DAY >= refit_days:
-            model, fitted_at = factory().fit(known), issue_time
+        model = usable_model(fitted, known, refit_days)
+        if model is None:
+            model = factory().fit(known)
+            fitted[model.input_names] = model, issue_time
         start, count = issue_time, steps
         if count is None:
             start, end = next_local_day(issue_time, data.zone)
@@ -74,6 +77,26 @@ def walk(
             issue_time=issue_time, actual=data.series.reindex(frame.index).to_numpy(), naive=naive
         )
         yield frame[["issue_time", "valid_time", *COLUMNS, *FLAGS, "actual", "naive"]]
+
+
+def usable_model(
+    fitted: Mapping[frozenset[str], tuple[ForecastModel, pd.Timestamp]],
+    known: Known,
+    refit_days: float,
+) -> ForecastModel | None:
+    """The model with the most inputs that are all known now; None where it is too old or missing.
+
+    Parameters
+    ----------
+    fitted : models and when they were fitted [UTC], by their inputs.
+    known : what is known at the issue time.
+    refit_days : age from which a model is fitted anew [days].
+    """
+    able = [inputs for inputs in fitted if inputs <= inputs_of(known)]
+    if not able:
+        return None
+    model, fitted_at = fitted[max(able, key=lambda inputs: (len(inputs), fitted[inputs][1]))]
+    return model if (known.issue_time - fitted_at) / DAY < refit_days else None
 
 
 def backtest(
@@ -210,6 +233,9 @@ def fit_calibrated(
     ------
     ForecastError : nothing is known.
     """
+    first = factory()
+    if not first.needs_history:
+        return first.fit(known)
     if known.targets.empty:
         times = data.series.index
         span = f"from {shown(times[0])} to {shown(times[-1])}" if len(times) else "none"
@@ -220,9 +246,10 @@ def fit_calibrated(
         )
     days = min(CALIBRATION_DAYS, int((known.issue_time - known.targets.index[0]) / DAY) // 3)
     origins = [known.issue_time - day * DAY for day in range(days, 0, -1)]
-    model = factory().fit(known)
+    model = first.fit(known)
     if not origins:
         return model
+    data = without(data, known.stale)  # whose bands are to be those of a model without
     past = backtest(factory, data, origins, steps, refit_days=np.inf, history_days=history_days)
     # the horizons of the newest origins reach beyond the issue time: not known yet
     past["actual"] = past["actual"].where(past["valid_time"].isin(known.targets.index))

@@ -9,13 +9,16 @@ Times are UTC and label the start of their interval. Power in kW, price in EUR/M
     python -c "from vpp.forecast.known import known_at; help(known_at)"
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.lookups import WeatherForecasts
+from vpp.forecast.external import External
+from vpp.forecast.lookups import NO_DELAY, WeatherForecasts
+from vpp.forecast.stale import fresh_others, fresh_weather
 from vpp.site.sources import Source
 from vpp.site.times import DAY, price_available_at
 
@@ -24,6 +27,7 @@ LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
 FLAT_DAYS = 7
 STALE_DAYS = 2  # that the newest value may be old
+LIVE_DAYS = 1  # that a first message may be late, and its value still count as known in time
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ class SourceData:
     publication_zone : time zone of `publication`.
     stored_available_at : when each price became known [UTC], by its time; `publication` stands in
         where it does not say.
+    external : forecasts that others issue, which are regressors.
+    others_step_min : the longest step of `others` as they were measured [min]; its values are known
+        at the end of such an interval. None for the step of the source.
+    weather_stale_after_h : the newest weather forecast may be so old [h].
+    others_stale_after_h : the newest value of one of the others may be so old [h].
+    weather_delay_min : from the issue of a weather forecast until it is known [min].
+    revisions : values that newer ones replaced: time, value [kW or EUR/MWh], known_from and
+        known_to [UTC].
     """
 
     source: Source
@@ -56,6 +68,12 @@ class SourceData:
     publication: str = "13:00"
     publication_zone: str = "Europe/Brussels"
     stored_available_at: pd.Series | None = None
+    external: tuple[External, ...] = ()
+    others_step_min: int | None = None
+    weather_stale_after_h: float = np.inf
+    others_stale_after_h: float = np.inf
+    weather_delay_min: float = 0.0
+    revisions: pd.DataFrame | None = None
 
     @property
     def step(self) -> pd.Timedelta:
@@ -104,6 +122,9 @@ class Known:
     weather_forecasts, others : as in `SourceData`; None where nothing is known.
     zone, holidays_country : as in `SourceData`.
     measurement_delay : from the end of an interval until its value is known.
+    external, others_step_min : as in `SourceData`.
+    stale : why an input is left out that is too old, by its name.
+    weather_delay : from the issue of a weather forecast until it is known.
     """
 
     source: Source
@@ -116,6 +137,10 @@ class Known:
     zone: str
     holidays_country: str
     measurement_delay: pd.Timedelta
+    external: tuple[External, ...] = ()
+    others_step_min: int | None = None
+    stale: Mapping[str, str] = field(default_factory=dict)
+    weather_delay: pd.Timedelta = NO_DELAY
 
     @property
     def step(self) -> pd.Timedelta:
@@ -135,7 +160,7 @@ class Known:
     def forecasts(self) -> WeatherForecasts:
         """The weather forecasts, ordered to be looked up; there must be some."""
         assert self.weather_forecasts is not None
-        return WeatherForecasts(self.weather_forecasts, self.step)
+        return WeatherForecasts(self.weather_forecasts, self.step, self.weather_delay)
 
 
 def known_at(
@@ -156,7 +181,7 @@ def known_at(
     if history_days is not None:
         start = data.grid.index.searchsorted(issue_time - history_days * DAY)
         first = min(int(start), count)
-    series = data.grid.iloc[first:count]
+    series = as_known_then(data, issue_time).iloc[first:count]
     available = data.available_at[first:count]
     measured = np.flatnonzero(series.notna())
     end = measured[-1] + 1 if len(measured) else 0
@@ -164,15 +189,20 @@ def known_at(
     longest = max(1, SHORT_GAP_H * 60 // data.source.step_min)
     series, filled = fill_short_gaps(series.iloc[:end], longest)
     weather, others = data.weather_forecasts, data.others
+    weather_delay = pd.Timedelta(minutes=data.weather_delay_min)
     if weather is not None:
-        weather = weather[weather["issue_time"] <= issue_time]
+        weather = weather[weather["issue_time"] <= issue_time - weather_delay]
+    weather, stale = fresh_weather(weather, issue_time, data.weather_stale_after_h)
+    if weather is not None:
         if history_days is not None:
             weather = weather[weather["valid_time"] >= issue_time - history_days * DAY]
         weather = weather if len(weather) else None
     if others is not None:
-        ends = pd.DatetimeIndex(others.index) + data.step
+        ends = ends_of(pd.DatetimeIndex(others.index), data.step, data.others_step_min)
         others = others[ends + delay <= issue_time]
-        others = others if len(others) else None
+    since = None if history_days is None else issue_time - history_days * DAY
+    external = [item.known_at(issue_time, since) for item in data.external]
+    others, stale_others = fresh_others(others, data.step, issue_time, data.others_stale_after_h)
     return Known(
         data.source,
         issue_time,
@@ -184,7 +214,54 @@ def known_at(
         zone=data.zone,
         holidays_country=data.holidays_country,
         measurement_delay=delay,
+        external=tuple(item for item in external if item is not None),
+        others_step_min=data.others_step_min,
+        stale=stale | stale_others,
+        weather_delay=weather_delay,
     )
+
+
+def ends_of(times: pd.DatetimeIndex, step: pd.Timedelta, step_min: int | None) -> pd.DatetimeIndex:
+    """Ends of the intervals in which other series were measured [UTC].
+
+    Parameters
+    ----------
+    times : starts of intervals of the source [UTC].
+    step : of the source.
+    step_min : of the other series [min], where it is longer.
+    """
+    if step_min is None or pd.Timedelta(minutes=step_min) <= step:
+        return times + step
+    return times.floor(f"{step_min}min") + pd.Timedelta(minutes=step_min)
+
+
+def as_known_then(data: SourceData, issue_time: pd.Timestamp) -> pd.Series:
+    """The grid with those values that were known at a time and replaced later.
+
+    The first version of a value counts from when it became known by the rule of `available_at`
+    where its message came within `LIVE_DAYS`; one that came later, with an import of old data, does
+    not count before its message.
+
+    Parameters
+    ----------
+    data : all that is stored, with the values that were replaced.
+    issue_time : now [UTC].
+    """
+    grid, old = data.grid, data.revisions
+    if old is None or old.empty or grid.empty:
+        return grid
+    old = old[old["known_to"] > issue_time]
+    place = grid.index.get_indexer(pd.DatetimeIndex(old["time"]))
+    old, place = old[place >= 0], place[place >= 0]
+    rule = data.available_at[place]
+    live = pd.DatetimeIndex(old["known_from"]) <= rule + LIVE_DAYS * DAY
+    known = np.where(live, rule <= issue_time, old["known_from"] <= issue_time)
+    old = old.assign(place=place)[known].sort_values("known_to")
+    old = old.drop_duplicates("place")  # the first to be replaced is the one that held
+    values = grid.to_numpy(copy=True)
+    there = old["place"].to_numpy()[~np.isnan(values[old["place"].to_numpy()])]
+    values[there] = old.set_index("place")["value"].reindex(there).to_numpy()
+    return pd.Series(values, grid.index, name=grid.name)
 
 
 def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndarray]:
@@ -213,6 +290,11 @@ def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndar
     return pd.Series(values, series.index, name=series.name), fill
 
 
+def is_young(known: Known) -> bool:
+    """Whether the history is too short to learn from: physics or a profile stands in."""
+    return len(known.targets) * known.step / DAY < MIN_HISTORY_DAYS
+
+
 def history_problem(known: Known) -> str | None:
     """Why no model should learn from this history, in words; None where it should.
 
@@ -220,7 +302,7 @@ def history_problem(known: Known) -> str | None:
     Seasonal naive stands in then.
     """
     days = len(known.targets) * known.step / DAY
-    if days < MIN_HISTORY_DAYS:
+    if is_young(known):
         return f"{days:.1f} days of history, {MIN_HISTORY_DAYS} needed"
     old = (known.issue_time - known.measurement_delay - known.targets.index[-1]) / DAY
     if old > STALE_DAYS:

@@ -18,6 +18,7 @@ import pandas as pd
 from vpp.forecast.calibration import Calibration, calibrated, calibration_of, possible, within_band
 from vpp.forecast.known import Known
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
+from vpp.forecast.stale import inputs_of
 from vpp.forecast.sun import dark
 from vpp.runtime.errors import VppError
 from vpp.site.sources import Source
@@ -76,6 +77,11 @@ class ForecastModel:
     name = ""
     # distributions that a stored model needs beyond numpy, pandas and scipy
     requires: tuple[str, ...] = ()
+    dear = False  # whether a fit takes seconds, so that a comparison makes fewer of them
+    # whether it learns from anything beside the series and the calendar
+    reads_inputs = True
+    # whether it can say nothing without a measured value; one that can has a band of its own
+    needs_history = True
     defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters: Any) -> None:
@@ -89,6 +95,7 @@ class ForecastModel:
         self.horizon_h, self.seed = float(horizon_h), int(seed)
         self.calibration: Calibration | None = None
         self.trained_until: pd.Timestamp | None = None
+        self.input_names: frozenset[str] = frozenset()
 
     @staticmethod
     def search_space(trial: Trial) -> dict[str, Any]:
@@ -102,12 +109,13 @@ class ForecastModel:
         ------
         ModelError : no usable rows, or no convergence.
         """
-        if known.targets.empty:
+        if known.targets.empty and self.needs_history:
             raise ModelError(
                 f"{self.name}: {known.source.source_id} has no measured values before "
                 f"{known.issue_time:%Y-%m-%dT%H:%MZ}"
             )
         self._fit(known)
+        self.input_names = inputs_of(known) if self.reads_inputs else frozenset()
         self.trained_until = known.issue_time
         return self
 

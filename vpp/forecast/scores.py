@@ -7,6 +7,7 @@ fails to earn by the forecast. Power in kW, prices in EUR/MWh, values in EUR.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -65,9 +66,16 @@ def battery_day(prices: np.ndarray, hours: float) -> np.ndarray:
     ------
     ForecastError : the solver found no plan.
     """
+    return _battery_day(np.ascontiguousarray(prices, dtype=float).tobytes(), hours)
+
+
+@lru_cache(maxsize=4096)
+def _battery_day(content: bytes, hours: float) -> np.ndarray:
+    """The plan of a day, kept: many forecasts are valued at the same actual prices."""
     from scipy.optimize import LinearConstraint, milp
     from scipy.sparse import coo_array, eye_array, hstack, tril, vstack
 
+    prices = np.frombuffer(content)
     n, negative = len(prices), np.flatnonzero(prices < 0)
     # columns: charge, discharge [MW], then one binary "charging" for each negative price
     stored = tril(coo_array(np.ones((n, n)))) * hours

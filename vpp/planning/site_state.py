@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.planning.carrying import Start
 from vpp.planning.site_series import plan_step_min, site_sources
-from vpp.runtime.settings import Config
+from vpp.runtime.settings import BatteryParameters, Config
 from vpp.schedule.basis import PlanBasis, basis_of
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
@@ -30,7 +31,11 @@ AT_ONCE = 100  # batteries whose month is in memory at the same time
 
 
 def site_basis(
-    conn: connection, config: Config, at: pd.Timestamp, step_min: int | None = None
+    conn: connection,
+    config: Config,
+    at: pd.Timestamp,
+    step_min: int | None = None,
+    starts: Sequence[Start] | None = None,
 ) -> PlanBasis:
     """The basis of a plan that begins at a time.
 
@@ -40,13 +45,14 @@ def site_basis(
     config : the site, its batteries, its grid and its tariff.
     at : start of the plan [UTC].
     step_min : step of the plan [min]; default the finest of the sources.
+    starts : states of the batteries, one each; default their last ones that are not planned.
 
     Returns
     -------
     The basis, without a terminal price.
     """
     sources = site_sources(conn, config)
-    batteries = starting_batteries(conn, config, at)
+    batteries = starting_batteries(conn, config, at, starts)
     return replace(
         basis_of(config, step_min or plan_step_min(sources), batteries),
         peak_so_far_kw=peak_so_far(conn, config, at),
@@ -55,7 +61,11 @@ def site_basis(
 
 
 def battery_powers(
-    conn: connection, battery_ids: Sequence[str], start: pd.Timestamp, end: pd.Timestamp
+    conn: connection,
+    battery_ids: Sequence[str],
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    batteries: Sequence[BatteryParameters] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean powers of batteries, by their states that are not planned.
 
@@ -66,6 +76,7 @@ def battery_powers(
     conn : connection to the database.
     battery_ids : the batteries.
     start, end : the span [UTC], without its end.
+    batteries : their parameters: where states tell no power, it follows from the SOC of the next.
 
     Returns
     -------
@@ -74,7 +85,7 @@ def battery_powers(
     """
     step, names = pd.Timedelta(minutes=STATE_STEP_MIN), list(battery_ids)
     shape = len(names), len(pd.date_range(start, end, freq=step, inclusive="left"))
-    states = read_all_states(conn, names, start, end)
+    states = _with_powers(read_all_states(conn, names, start, end), batteries)
     battery = pd.Categorical(states["battery_id"], names).codes.astype(int)
     apart = (states["time"].diff() / step).where(np.diff(battery, prepend=-1) == 0)
     usual = apart.groupby(battery).median().reindex(range(shape[0])).fillna(np.inf)
@@ -85,6 +96,28 @@ def battery_powers(
         for name in ("charge_kw", "discharge_kw")
     )
     return charge, discharge
+
+
+def _with_powers(states: pd.DataFrame, batteries: Sequence[BatteryParameters]) -> pd.DataFrame:
+    """States whose power is not told, with the mean power up to the next state of the battery."""
+    unknown = states["charge_kw"].isna() & states["discharge_kw"].isna()
+    known = {battery.battery_id: battery for battery in batteries}
+    if not unknown.any() or not known:
+        return states
+    after = states.groupby("battery_id")[["time", "soc"]].shift(-1)
+    hours = (after["time"] - states["time"]) / pd.Timedelta(hours=1)
+    own = [known.get(name) for name in states["battery_id"]]
+    capacity, eta_charge, eta_discharge = (
+        np.array([np.nan if item is None else getattr(item, name) for item in own])
+        for name in ("capacity_kwh", "eta_charge", "eta_discharge")
+    )
+    stored_kw = (after["soc"] - states["soc"]) * capacity / hours
+    powers = {
+        "charge_kw": stored_kw.clip(lower=0.0) / eta_charge,
+        "discharge_kw": (-stored_kw).clip(lower=0.0) * eta_discharge,
+    }
+    told = {name: states[name].where(~unknown, power) for name, power in powers.items()}
+    return states.assign(**told)
 
 
 def _held(
@@ -102,7 +135,7 @@ def _held(
 
 
 def starting_batteries(
-    conn: connection, config: Config, at: pd.Timestamp
+    conn: connection, config: Config, at: pd.Timestamp, starts: Sequence[Start] | None = None
 ) -> list[ScheduledBattery]:
     """The batteries at the start of a plan, with their cycles of the local day.
 
@@ -111,19 +144,24 @@ def starting_batteries(
     conn : connection to the database.
     config : the batteries and the site's time zone.
     at : start of the plan [UTC].
+    starts : states of the batteries, one each.
 
     Returns
     -------
-    Each battery as its last state that is not planned says; without a state at `soc_initial`.
+    Each battery as its start says; without starts as its last state that is not planned, else at
+    `soc_initial`.
     """
     names = [battery.battery_id for battery in config.batteries]
-    states = read_last_states(conn, names, at)
-    _, discharge = battery_powers(conn, names, day_start(at, config.site.time_zone), at)
+    socs = {start.battery_id: start.soc for start in starts or ()}
+    if starts is None:
+        last = read_last_states(conn, names, at)
+        socs = {name: min(max(soc, 0.0), 1.0) for name, (_, soc) in last.items()}
+    midnight = day_start(at, config.site.time_zone)
+    _, discharge = battery_powers(conn, names, midnight, at, config.batteries)
     discharged = energy_kwh(discharge.sum(axis=1), STATE_STEP_MIN / 60).tolist()
     batteries = []
     for battery, used_kwh in zip(config.batteries, discharged, strict=True):
-        state = states.get(battery.battery_id)
-        soc = battery.soc_initial if state is None else min(max(state[1], 0.0), 1.0)
+        soc = socs.get(battery.battery_id, battery.soc_initial)
         values = asdict(replace(battery, soc_initial=soc))
         cycles = used_kwh / battery.capacity_kwh
         batteries.append(ScheduledBattery(**values, cycles_so_far=cycles))
@@ -156,7 +194,8 @@ def peak_so_far(conn: connection, config: Config, issue_time: pd.Timestamp) -> f
     steps = pd.date_range(month, issue_time, freq=f"{STATE_STEP_MIN}min", inclusive="left")
     names = [battery.battery_id for battery in config.batteries]
     for first in range(0, len(names), AT_ONCE):
-        charge, discharge = battery_powers(conn, names[first : first + AT_ONCE], month, issue_time)
+        some = names[first : first + AT_ONCE]
+        charge, discharge = battery_powers(conn, some, month, issue_time, config.batteries)
         taken = pd.Series((charge - discharge).sum(axis=0), steps)
         net += taken.reindex(net.index, fill_value=0.0)
     means = net.resample(f"{config.grid.peak_interval_min}min", origin="epoch").mean()

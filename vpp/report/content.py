@@ -25,7 +25,7 @@ from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage.connection import session
 from vpp.storage.device_states import read_plan
-from vpp.storage.freshness import read_freshness
+from vpp.storage.freshness import read_freshness, stale_feeds
 from vpp.storage.measurements import count_measurements, read_latest, read_series, read_sources
 from vpp.storage.results import check_run, read_forecasts, read_schedule
 from vpp.stream.status import status
@@ -86,13 +86,16 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
     config : the configuration.
     run_id : the run; None takes the newest plan."""
     freshness = read_freshness(conn, config.forecast.stale_after_h)
+    now, most_h = freshness.data_end, config.forecast.weather_stale_after_h
     content = Content(
         config.site.name,
         config.site.time_zone,
-        freshness.data_end,
-        freshness.behind,
+        now,
+        {**freshness.behind, **(stale_feeds(conn, most_h, now) if now is not None else {})},
         batteries=config.batteries,
         currency=config.tariff.currency,
+        made_at=pd.Timestamp.now("UTC"),
+        stale_after_h=config.forecast.stale_after_h,
     )
     found = read_schedule(conn, run_id)
     if found is None:
@@ -110,6 +113,7 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         batteries=basis.batteries if basis else config.batteries,
         currency=(basis or config).tariff.currency,
         money=read_money(conn, run, schedule, states),
+        costs=valuation.own_costs(conn, run, schedule, states),
     )
 
 
@@ -158,7 +162,8 @@ def read_view(
     )
     if found and len(found[1]):
         run, forecast = found
-        view = dataclasses.replace(view, model=run.model, role=run.role, forecast=forecast)
+        view = dataclasses.replace(view, model=run.model, role=run.role, note=run.note)
+        view = dataclasses.replace(view, forecast=forecast)
     if data_end is None:
         return view
     return dataclasses.replace(view, error=day_error(conn, config, source, min(end, data_end)))

@@ -10,13 +10,15 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vpp.report.content import read_content
 from vpp.report.flexible import flexible_sections
 from vpp.report.frames import interval_length
-from vpp.report.markup import paragraph
+from vpp.report.markup import Section, paragraph
 from vpp.report.sections import SECTIONS
+from vpp.report.staleness import banner
 from vpp.report.views import Content
 from vpp.report.words import clock, escape, shown_in, zone_name
 from vpp.runtime.files import replacing_file
@@ -37,25 +39,34 @@ def render(content: Content) -> str:
     with shown_in(content.currency):
         sections = [part(content) for part in SECTIONS]
         sections[2:2] = flexible_sections(content)  # after the schedule that they are a part of
+    words = " ".join(filter(None, (issued_in_words(content), made_in_words(content))))
+    run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
+    header = paragraph(words, "quiet") + banner(content)
+    return page_of(content.site, header, sections, f"{run}Made by report.py.")
+
+
+def page_of(title: str, header: str, sections: Sequence[Section], footer: str) -> str:
+    """Sections as one HTML text; plotly is in it where there are figures.
+
+    Parameters
+    ----------
+    title : plain text.
+    header : HTML below it.
+    sections : in their order.
+    footer : plain text."""
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections
         for name, figure in section.figures.items()
     }
-    header = f"<h1>{escape(content.site)}</h1>\n{paragraph(issued_in_words(content), 'quiet')}"
-    header += "".join(
-        paragraph(f"{source_id}: {why}.", "warning") for source_id, why in content.behind.items()
-    )
-    run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
+    figures = json.dumps(drawn, separators=(",", ":"), allow_nan=False)
     replacements = {
-        "title": escape(content.site),
-        "header": header,
+        "title": escape(title),
+        "header": f"<h1>{escape(title)}</h1>\n{header}",
         "sections": "\n".join(section.render() for section in sections),
-        "footer": escape(run) + "Made by report.py.",
-        "figures": json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace(
-            "<", "\\u003c"
-        ),
-        "plotly": plotly_script(),
+        "footer": escape(footer),
+        "figures": figures.replace("<", "\\u003c"),
+        "plotly": plotly_script() if drawn else "",
     }
     page = re.sub(
         r"\{\{(\w+)\}\}",
@@ -82,6 +93,14 @@ def issued_in_words(content: Content) -> str:
         f"{ISSUED[content.run['kind']]} {clock(issue, zone, with_year=True)}, to "
         f"{clock(end, zone)}{measured}. Times in {zone_name((issue, end), zone)}."
     )
+
+
+def made_in_words(content: Content) -> str:
+    """When the page was made; nothing where that is not told."""
+    if content.made_at is None:
+        return ""
+    zone = content.made_at.tz_convert(content.zone).tzname()
+    return f"This page was made {clock(content.made_at, content.zone, with_year=True)} {zone}."
 
 
 @functools.cache

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from vpp.runtime.alert_settings import Alerts
+from vpp.runtime.device_settings import Mqtt, Webhook
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -17,7 +19,9 @@ from vpp.runtime.flexible_settings import (
     HeatParameters,
     VehicleParameters,
 )
+from vpp.runtime.operation_settings import Operation
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
+from vpp.runtime.serve_settings import Serve
 
 EMBEDDED = "embedded"
 
@@ -196,6 +200,8 @@ class Forecast(Section):
     horizon_h : a forecast covers so many hours.
     stale_after_h : a source whose newest value is so many hours older than the newest of the others
         is not current: a stand-in forecasts it, and the others do not wait for it.
+    weather_stale_after_h : forecasts are made without weather where its newest issue is more hours
+        old.
     measurement_delay_min : a measurement is known so long after its interval's end.
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.
@@ -204,6 +210,7 @@ class Forecast(Section):
 
     horizon_h: int = number(48, 1, 24 * 14)
     stale_after_h: float = number(6.0, above=0)
+    weather_stale_after_h: float = number(36.0, above=0)
     measurement_delay_min: float = number(0.0, 0)
     price_publication: str = "13:00"
     price_publication_zone: str = "Europe/Brussels"
@@ -223,22 +230,25 @@ class Training(Section):
 
     Parameters
     ----------
-    models : models to tune and compare; seasonal naive always takes part.
+    models : models to tune and compare; seasonal naive always takes part, lear for prices only.
     history_days : a model is fitted to so many days before the issue time.
-    trials : Optuna trials for each model.
+    trials : Optuna trials for each model; of prophet and nbeats, whose fits are dear, half as many.
     timeout_s : tuning of a source ends after so many seconds; 0: no limit.
-    origins : rolling origins of the selection.
+    origins : days of the selection, the newest ones, with an origin each.
     select_by : score that picks the champion: mae, pinball, or value (of a price to a small
         battery).
     jobs : sources trained at the same time.
     seed : the same seed gives the same models.
     """
 
-    models: tuple[str, ...] = ("prophet", "arima", "random_forest", "nbeats")
+    models: tuple[str, ...] = (
+        *("prophet", "arima", "random_forest", "nbeats"),
+        *("hourly_ridge", "lightgbm", "lear", "combination"),
+    )
     history_days: int = number(365, 14)
     trials: int = number(4, 1)
     timeout_s: float = number(0.0, 0)
-    origins: int = number(6, 2)
+    origins: int = number(56, 2)
     select_by: str = choice("mae", "mae", "pinball", "value")
     jobs: int = number(2, 1)
     seed: int = number(1, 0)
@@ -293,7 +303,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization : likewise.
+    grid, tariff, connect, alerts, optimization, operation, mqtt, webhook, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -312,7 +322,12 @@ class Config:
     grid: Grid
     tariff: Tariff
     connect: Connect
+    alerts: Alerts
     optimization: Optimization
+    mqtt: Mqtt
+    webhook: Webhook
+    operation: Operation
+    serve: Serve
     batteries: tuple[BatteryParameters, ...]
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()

@@ -58,7 +58,7 @@ def in_words(error: BaseException, longest: int = 300) -> str:
     text = re.sub(r"://[^\s/]*@", "://(hidden)@", in_one_line(text))
     if isinstance(error, (VppError, FieldError)):
         return text[:longest]
-    place = _place_of(error)
+    place = place_of(error)
     return f"{text[: longest - len(place)]}{place}"
 
 
@@ -70,7 +70,7 @@ def _text_of(error: BaseException) -> str:
     return str(error).strip() or "an error without a text"
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Where an error came, in brackets: the library, and the line of ours that called it."""
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:

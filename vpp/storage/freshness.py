@@ -51,7 +51,10 @@ class Freshness:
 
 
 def read_freshness(
-    conn: connection, stale_after_h: float = STALE_AFTER_H, at: Moment | None = None
+    conn: connection,
+    stale_after_h: float = STALE_AFTER_H,
+    at: Moment | None = None,
+    clock: Moment | None = None,
 ) -> Freshness:
     """Tell which sources are current.
 
@@ -64,26 +67,64 @@ def read_freshness(
     conn : the connection.
     stale_after_h : how far a source may be behind the newest of its siblings [h].
     at : as of this time, with a zone; intervals that end later do not count. None for now.
+    clock : of a plant in operation, with a zone: a source may be behind it no further, either.
+        Where none is current the data end is that of the newest.
     """
     sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
     newest = newest_ends(conn, at)
     if at is None:
-        clock = pd.Timestamp(select_rows(conn, "SELECT now() AS clock")[0]["clock"])
+        server = pd.Timestamp(select_rows(conn, "SELECT now() AS clock")[0]["clock"])
         ends = _powers(newest, sources)
-        if any(end > clock for end in ends) and any(end <= clock for end in ends):
-            newest = newest_ends(conn, clock)
+        if any(end > server for end in ends) and any(end <= server for end in ends):
+            newest = newest_ends(conn, server)
     ends = _powers(newest, sources)
     if not ends:
         return Freshness(None)
-    limit = max(ends) - pd.Timedelta(hours=stale_after_h)
-    behind = {
-        source.source_id: _why(source.source_id, newest.get(source.source_id), max(ends))
-        for source in sources
-        if source.source_id not in newest or newest[source.source_id] < limit
-    }
+    most = pd.Timedelta(hours=stale_after_h)
+    behind = {}
+    for source in sources:
+        end = newest.get(source.source_id)
+        if end is None or end < max(ends) - most:
+            behind[source.source_id] = _why(source.source_id, end, max(ends))
+        elif clock is not None and end < pd.Timestamp(clock) - most:
+            behind[source.source_id] = _why(source.source_id, end, pd.Timestamp(clock), "the clock")
     step_min = max(source.step_min for source in sources)
-    end = min(end for end in ends if end >= limit).floor(f"{step_min}min")
+    end = min(end for end in ends if end >= max(ends) - most).floor(f"{step_min}min")
     return Freshness(end, behind, frozenset(behind) - frozenset(newest))
+
+
+def stale_feeds(
+    conn: connection, stale_after_h: float, now: Moment, site_id: str | None = None
+) -> dict[str, str]:
+    """The weather sources whose newest forecast is too old, and why; one that never had one is not
+    among them.
+
+    Parameters
+    ----------
+    conn : the connection.
+    stale_after_h : the most that it may be old [h].
+    now : the time of the forecasts, with a zone; later issues do not count.
+    site_id : only those of this site; None for all.
+    """
+    query = """
+        SELECT source_id, (
+            SELECT issue_time FROM weather_forecasts AS issued
+            WHERE issued.source_id = sources.source_id AND issue_time <= %(now)s
+            ORDER BY issue_time DESC LIMIT 1) AS newest
+        FROM sources
+        WHERE kind = 'weather' AND (%(site)s IS NULL OR site_id = %(site)s) ORDER BY source_id"""
+    found, at = {}, pd.Timestamp(now)
+    for row in select_rows(conn, query, {"now": at.to_pydatetime(), "site": site_id}):
+        if row["newest"] is None:
+            continue
+        hours = (at - pd.Timestamp(row["newest"])) / pd.Timedelta(hours=1)
+        if hours > stale_after_h:
+            found[row["source_id"]] = (
+                f"its newest weather forecast was issued {shown(row['newest'])}, {hours:g} h ago, "
+                f"at most {stale_after_h:g} h are used: forecasts are made without; run python "
+                "communication.py with a newer one"
+            )
+    return found
 
 
 def newest_ends(conn: connection, at: Moment | None = None) -> dict[str, pd.Timestamp]:
@@ -122,12 +163,14 @@ def _powers(newest: Mapping[str, pd.Timestamp], sources: Iterable[Source]) -> li
     ]
 
 
-def _why(source_id: str, end: pd.Timestamp | None, newest: pd.Timestamp) -> str:
+def _why(
+    source_id: str, end: pd.Timestamp | None, newest: pd.Timestamp, whose: str = "the others'"
+) -> str:
     """Why a source is not current, and the commands that help."""
     why = "no measurement yet"
     if end is not None:
-        hours = (newest - end) / pd.Timedelta(hours=1)
-        why = f"not current, its newest value ends {shown(end)}, {hours:g} h before the others'"
+        hours = round((newest - end) / pd.Timedelta(hours=1), 1)
+        why = f"not current, its newest value ends {shown(end)}, {hours:g} h before {whose}"
     return (
         f"{why}; run python communication.py with its data, or forget it with python sources.py "
         f"remove {source_id} --with-data"
@@ -177,20 +220,26 @@ def in_words(behind: Mapping[str, str]) -> str:
 def check_current(
     config: Config, at: pd.Timestamp | None = None, source_id: str | None = None
 ) -> None:
-    """Complain of sources that are not current, once everything else is done and saved.
+    """Complain of sources and weather forecasts that are not current, once everything else is done
+    and saved.
 
     Parameters
     ----------
     config : the configuration.
     at : as of this time [UTC]; None for now.
-    source_id : only this one counts; None for all.
+    source_id : only this one and the weather of its site count; None for all.
 
     Raises
     ------
     NotCurrentError : there are some.
     """
     with session(config) as conn:
-        behind = read_freshness(conn, config.forecast.stale_after_h, at).behind
-    found = {name: why for name, why in behind.items() if source_id in (None, name)}
+        freshness = read_freshness(conn, config.forecast.stale_after_h, at)
+        behind = dict(freshness.behind)
+        sites = {source.source_id: source.site_id for source in read_sources(conn)}
+        now = freshness.data_end if at is None else at
+        hours, site_id = config.forecast.weather_stale_after_h, sites.get(source_id or "")
+        feeds = stale_feeds(conn, hours, now, site_id) if now is not None else {}
+    found = {name: why for name, why in behind.items() if source_id in (None, name)} | feeds
     if found:
         raise NotCurrentError(f"{in_words(found)}; all else is done and saved")

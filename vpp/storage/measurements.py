@@ -14,8 +14,9 @@ import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
-from vpp.site.kinds import KINDS, MEASUREMENTS, Kind
+from vpp.site.kinds import BATTERY, KINDS, MEASUREMENTS, Kind
 from vpp.site.sources import Source
+from vpp.storage.battery_states import count_measured
 from vpp.storage.bulk import copy_out
 from vpp.storage.errors import explained
 from vpp.storage.rows import (
@@ -280,8 +281,8 @@ def read_resampled(
 
 
 def count_measurements(conn: connection) -> dict[str, int]:
-    """Number of rows of each kind of message."""
-    counts = dict.fromkeys(KINDS, 0)
+    """Number of rows of each kind of message; of batteries that of their measured states."""
+    counts = dict.fromkeys(KINDS, 0) | {BATTERY: count_measured(conn)}
     with conn.cursor() as cur:
         for table in MEASUREMENTS:
             kinds = [kind.name for kind in KINDS.values() if kind.table == table]

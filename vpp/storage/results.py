@@ -71,6 +71,7 @@ class ForecastRun:
     trained_until : end of the data that the model was fitted on [UTC].
     issue_time : when the forecast was issued [UTC].
     role : champion, fallback, candidate, backtest or manual.
+    note : for the operator: why it is a fallback; empty where there is nothing to say.
     """
 
     source_id: str
@@ -79,6 +80,7 @@ class ForecastRun:
     trained_until: pd.Timestamp | None
     issue_time: pd.Timestamp
     role: str
+    note: str = ""
 
     @property
     def run_id(self) -> str:
@@ -301,10 +303,11 @@ def read_all_states(
 
     Returns
     -------
-    Columns battery_id, time, charge_kw and discharge_kw [kW], in the order of battery and time.
+    Columns battery_id, time, charge_kw and discharge_kw [kW] and soc, in the order of battery and
+    time.
     """
     query = f"""
-        SELECT DISTINCT ON (battery_id, time) battery_id, time, charge_kw, discharge_kw
+        SELECT DISTINCT ON (battery_id, time) battery_id, time, charge_kw, discharge_kw, soc
         FROM battery_states
         WHERE battery_id = ANY(%s) AND kind IN {NOT_PLANNED} AND time >= %s AND time < %s
         ORDER BY battery_id, time, kind, run_id DESC"""
@@ -393,4 +396,4 @@ def read_schedule(
     schedule = select_frame(conn, query, key, "time")
     query = "SELECT * FROM battery_states WHERE run_id = %s ORDER BY battery_id, time"
     states = select_frame(conn, query, key, "time")
-    return run, schedule.drop(columns="run_id"), states.drop(columns="run_id")
+    return run, schedule.drop(columns="run_id"), states.drop(columns=["run_id", "sent_at"])

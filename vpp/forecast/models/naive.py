@@ -18,6 +18,7 @@ class SeasonalNaive(ForecastModel):
     """
 
     name = "seasonal_naive"
+    reads_inputs = False
     days = 7
 
     def _value(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
