@@ -5,6 +5,7 @@ topics off and one partition, and again with it on and six. It says where Java o
 and passes.
 """
 
+import argparse
 import ctypes
 import os
 import shutil
@@ -230,8 +231,8 @@ def run_tests(server: KafkaServer, partitions: int, *tests: str) -> int:
         "VPP_TEST_KAFKA_PARTITIONS": str(partitions),
         LIBS: str(server.libs),
     }
-    # each file has servers of its own, so that two run at once
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *tests]
+    # each file has servers of its own, and mostly waits
+    command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadfile", *tests]
     process = subprocess.Popen(command, env=environment, cwd=POM.parents[1], process_group=0)
     try:
         return process.wait(ROUND_S)
@@ -254,6 +255,9 @@ def _end(process: subprocess.Popen) -> None:
 def main() -> int:
     """All rounds; returns the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it ends what it has started
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--rounds", type=int, default=2, help="of both only the first with 1")
+    args = parser.parse_args()
     rounds = (
         ("false", 1, ("tests/stream", f"{PIPELINE}::test_twice_on_generated_data")),
         ("true", 6, ("tests/stream", "--ignore=tests/stream/test_apache_kafka.py")),
@@ -264,7 +268,7 @@ def main() -> int:
         if libs is None:
             return 0
         failed = 0
-        for created, partitions, tests in rounds:
+        for created, partitions, tests in rounds[: args.rounds]:
             began = time.monotonic()
             settings = {"auto_create_topics_enable": created, "num_partitions": partitions}
             server = KafkaServer(libs, folder / "server", **settings)
