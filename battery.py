@@ -1,9 +1,10 @@
-"""A battery goes through a simple day, as table and picture.
+"""A battery goes through a simple day, as table and picture; or a state of it is recorded.
 
 The battery is one of config.ini. The names of the stage can be imported from here: `Battery`,
 `carry_out` for wanted powers, and `replay`, the solver-free check of a schedule.
 
     python battery.py --battery battery-1 --plot day.png
+    python battery.py record --battery battery-1 --soc 0.42    # a state that was measured
 
 Powers are means over an interval at the AC terminals [kW], charging and discharging both >= 0; a
 wanted power is positive where it charges. SOC and energy are those at the END of the interval.
@@ -12,6 +13,8 @@ wanted power is positive where it charges. SOC and energy are those at the END o
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,10 @@ from vpp.schedule.dispatch import (
     within_grid,
 )
 from vpp.schedule.replay import Replay, peak_import_kw, replay
+from vpp.site.battery_files import read_states_file
+from vpp.site.battery_messages import MessageError, by_name, read_state
+from vpp.storage.battery_states import record_states
+from vpp.storage.connection import session
 
 __all__ = [
     "Battery",
@@ -120,10 +127,49 @@ def build_parser() -> argparse.ArgumentParser:
     about = "picture to write (default: battery.png in data_dir)"
     parser.add_argument("--plot", metavar="FILE", type=Path, help=about)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.read_by = {"--battery": (), "--plot": ()}
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    about = "write a measured state to the database; the next plan starts from it"
+    state = commands.add_parser("record", help=about)
+    told = state.add_mutually_exclusive_group()
+    told.add_argument("--battery", metavar="ID", help="battery of the configuration")
+    told.add_argument("--csv", type=Path, metavar="FILE", help="states of a file, all or none")
+    about = "when it was measured (default: now)"
+    state.add_argument("--time", type=terminal.utc_time, metavar="TIME", help=about)
+    state.add_argument("--soc", type=float, metavar="X", help="state of charge, 0 to 1")
+    state.add_argument("--energy-kwh", type=float, metavar="E", help="stored energy [kWh]")
+    about = "power [kW], above 0 where it charges"
+    state.add_argument("--power-kw", type=float, metavar="P", help=about)
     return parser
 
 
+def record(args: argparse.Namespace, config: Config) -> None:
+    """Write one measured state, or those of a file, and print them."""
+    now, batteries = datetime.now(UTC), by_name(config.batteries)
+    given = {"soc": args.soc, "energy_kwh": args.energy_kwh, "power_kw": args.power_kw}
+    if args.csv:
+        for name, value in (given | {"time": args.time}).items():
+            if value is not None:
+                raise ConfigError(f"--{name.replace('_', '-')}: stands in the file of --csv")
+        states = read_states_file(args.csv, batteries, now)
+    else:
+        if args.battery is None:
+            raise ConfigError("record: expected --battery ID, or --csv FILE")
+        check_known("battery", args.battery, batteries)
+        time = (args.time or now).isoformat()
+        try:
+            states = [read_state(given | {"time": time}, batteries, args.battery, now)]
+        except MessageError as error:
+            raise ConfigError(str(error)) from None
+    with session(config) as conn:
+        record_states(conn, states)
+    print_rows([asdict(state) for state in states], "recorded as measured", args.json)
+
+
 def run(args: argparse.Namespace, config: Config) -> int:
+    if args.command == "record":
+        record(args, config)
+        return 0
     names = [battery.battery_id for battery in config.batteries]
     if not names:
         raise ConfigError(f"{config.path}: no [battery:NAME] section; expected one to simulate")

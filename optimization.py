@@ -26,6 +26,7 @@ from psycopg2.extensions import connection
 
 from forecast_and_save import forecast_all
 from vpp.planning import plans
+from vpp.planning.carrying import starts_in_words
 from vpp.planning.flexible import device_lines
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
@@ -165,28 +166,28 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     except DataGapError as error:
         note = f"no value at actual values: {printable(str(error))}"
     if args.json:
-        told = {"run": run, "value": actual, "schedule": rows, "devices": devices}
-        print(json_text(told))
+        print(json_text({"run": run, "value": actual, "schedule": rows, "devices": devices}))
         return
     found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
     print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
     print()
-    money = config.tariff.currency
-    print_rows(cost_rows(run, actual), f"{money}, energy left at the end valued at one price")
+    about = "energy left at the end valued at one price"
+    print_rows(cost_rows(run, actual), f"{config.tariff.currency}, {about}")
     bent = {"forecast": run["bent_limits"], "actual": actual["bent_limits"] if actual else {}}
     for when, counts in bent.items():
         if any(counts.values()):
             print(f"at {when} values: {bent_in_words(counts)}")
-    for text in [*changes_in_words(run["changes"]), *([note] if note else [])]:
+    told = [*starts_in_words(run["made_from"]["states"]), *changes_in_words(run["changes"])]
+    for text in [*told, *([note] if note else [])]:
         print(f"\n{text}")
 
 
 def run_value(args: argparse.Namespace, config: Config) -> None:
     """Value a stored plan and print what it costs."""
     value = value_plan(config, args.run_id)
-    bent = value["bent_limits"] if args.json else value.pop("bent_limits")
+    bent = {} if args.json else value.pop("bent_limits")
     print_rows([value], f"{config.tariff.currency} at actual values", args.json)
-    if any(bent.values()) and not args.json:
+    if any(bent.values()):
         print(bent_in_words(bent))
 
 
@@ -208,7 +209,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
 def run_pareto(args: argparse.Namespace, config: Config) -> None:
     """Compute the front, and write its table and picture."""
     folder = args.output or config.paths.state_dir
-    table, picture = folder / "pareto.csv", folder / "pareto.png"
+    table, picture = (folder / f"pareto.{ending}" for ending in ("csv", "png"))
     for path in (table, picture):
         if args.input:
             check_not_read(path, "--output", args.input, "--input")
@@ -219,10 +220,8 @@ def run_pareto(args: argparse.Namespace, config: Config) -> None:
         with session(config) as conn:
             _, _, problem = plan_problem(conn, config, args.issue_time)
     if not problem.co2_kg_per_mwh.any():
-        logger.warning(
-            "co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] "
-            "or in the problem file"
-        )
+        what = "co2_kg_per_mwh is 0: the front is one of cost and cycles; set it in [optimization] "
+        logger.warning("%sor in the problem file", what)
     from vpp.schedule import pareto
 
     rows = pareto.front(problem, args.points, config.optimization.solver)

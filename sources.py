@@ -39,8 +39,8 @@ from vpp.site.csv_files import (
 from vpp.site.csv_import import load_files
 from vpp.site.import_options import add_options, asked_of, check_not_written, place_of
 from vpp.site.import_report import print_understood
+from vpp.site.import_sources import make_sources, write
 from vpp.site.kinds import SOURCE_KINDS
-from vpp.site.merge import merge, source_of
 from vpp.site.new_source import OPTIONS, new_source
 from vpp.site.sources import (
     ADDED,
@@ -159,17 +159,20 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
     found = load_files(paths, asked, limits, args.capacity)
     place = dataclasses.replace(place, zone=place.zone or found.zone)
-    added = [(source_of(series, config.site, place), series) for series in found.series]
-    print_understood(found, added, ", ".join(args.file), args.json)
+    extra = {"regressor_of": args.regressor_of, "delay_min": args.delay_min}
+    extra = {name: value for name, value in extra.items() if value is not None}
+    made = make_sources(found.series, config.site, place, asked.issued, extra)
+    found.notes += made.notes
+    print_understood(found, made.added, ", ".join(args.file), args.json)
     rejects = found.rejects(", ".join(args.file) if args.strict else None)
     if args.dry_run:
         return
-    told = merge(folder, added, rejects, ", ".join(args.file))
+    told = write(folder, made, rejects, ", ".join(args.file))
     if not args.json:
         print_rows(told, f"Written to {shown(folder)}")
         rows = sum(len(series.values) for series in found.series)
         more = f"; {len(rejects)} rejects in {REJECTS_FILE}" if rejects else ""
-        print(f"{rows:,} rows of {len(added)} sources written to {shown(folder)}{more}")
+        print(f"{rows:,} rows of {len(told)} sources written to {shown(folder)}{more}")
 
 
 def fetch_provider(args: argparse.Namespace, config: Config) -> None:

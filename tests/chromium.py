@@ -164,8 +164,9 @@ class Chromium(contextlib.AbstractContextManager):
         elif method == "Page.javascriptDialogOpening":
             self.messages.append("dialog: " + parameters["message"])
 
-    def open(self, path: Path, width: int = 1400, dark: bool = False) -> None:
-        """Open a file as a screen that wide [CSS pixels] shows it, and wait until it has loaded."""
+    def open(self, place: Path | str, width: int = 1400, dark: bool = False) -> None:
+        """Open a file or an address as a screen that wide [CSS pixels] shows it, and wait until it
+        has loaded."""
         self.messages.clear()
         self.requests.clear()
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
@@ -177,7 +178,8 @@ class Chromium(contextlib.AbstractContextManager):
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        self.send("Page.navigate", url=Path(path).resolve().as_uri())
+        url = place if isinstance(place, str) else place.resolve().as_uri()
+        self.send("Page.navigate", url=url)
         self._wait(lambda item: item.get("method") == "Page.loadEventFired")
 
     def run(self, script: str):

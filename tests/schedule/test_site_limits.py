@@ -8,7 +8,10 @@ import pytest
 
 from battery import replay
 from vpp.runtime.errors import FieldError
+from vpp.schedule.battery import keep_fraction
+from vpp.schedule.dispatch import clipped_kw
 from vpp.schedule.problem_file import parse_problem
+from vpp.schedule.replay import wear_of_depth_eur
 from vpp.schedule.solver import solve
 
 HOME = {"battery_id": "home", "capacity_kwh": 10, "charge_kw": 5, "discharge_kw": 5}
@@ -261,3 +264,56 @@ def test_a_plan_that_changes_says_what_it_was():
     assert changed[1].endswith("; home planned before: hold")
     assert changed[2].endswith("; home planned before: charge 3.0 kW")
     assert "before" not in changed[0] + changed[3]
+
+
+def test_the_wear_of_a_depth_is_that_of_the_bands_that_give():
+    # bands of 2 and 8 kWh at 10 and 100 EUR/MWh; 1 kWh at the start lies in the first; half-hours.
+    # 4 kW charged at .5 put 1 kWh into the first; 1 kW discharged at .5 takes 1 kWh of it;
+    # 3 kW at .5 take 3 kWh: the 1 that is left, and 2 of the second, filled by 8 kW charged before
+    battery = {
+        "battery_id": "b",
+        "capacity_kwh": 10,
+        "charge_kw": 9,
+        "discharge_kw": 9,
+        "eta_charge": 0.5,
+        "eta_discharge": 0.5,
+        "soc_initial": 0.1,
+        "wear_curve": [[0.2, 10], [1, 100]],
+    }
+    problem = parse_problem(
+        {"step_min": 30, "import_price_eur_per_mwh": [0] * 4, "batteries": [battery]}
+    )
+    charge, discharge = np.array([4.0, 0, 8, 0]), np.array([0, 1.0, 0, 3])
+    # first 1 * .5 * 10; then the first band holds 1, gets 1 of the 2 kWh, the second 1:
+    # 3 kWh taken are 2 of the first and the 1 of the second
+    paid = (1 * 0.5 * 10 + 2 * 0.5 * 10 + 1 * 0.5 * 100) / 1000
+    assert wear_of_depth_eur(problem, 0, charge, discharge) == pytest.approx(paid)
+    # a tenth of the energy is lost in an hour, so 0.9 ** 0.5 of it is left after each half
+    lost = parse_problem(
+        {
+            "step_min": 30,
+            "import_price_eur_per_mwh": [0] * 2,
+            "batteries": [battery | {"self_discharge_per_h": 0.1, "soc_initial": 0.3}],
+        }
+    )
+    kept = keep_fraction(lost.batteries[0], 0.5)
+    given = 2.5 - 2 * kept  # from the second band, after all of the first
+    assert wear_of_depth_eur(lost, 0, np.zeros(2), np.array([2.5, 0])) == pytest.approx(
+        (2 * kept * 0.5 * 10 + given * 0.5 * 100) / 1000
+    )
+
+
+def test_an_inverter_clips_what_sun_and_battery_send_beyond_its_rating():
+    # the first has half of the sun and one battery: 3 + 2 kW of 4; the second all of nothing
+    cells = [HOME | {"battery_id": name} for name in ("a", "b")]
+    inverters = [
+        {"inverter_id": "i", "ac_kw": 4, "renewables_share": 0.5, "batteries": ["a"]},
+        {"inverter_id": "j", "ac_kw": 1, "renewables_share": 0.25, "batteries": ["b"]},
+    ]
+    problem = parse_problem(
+        {"step_min": 60, "import_price_eur_per_mwh": [1, 1], "renewables_kw": [6, 0]}
+        | {"batteries": cells, "inverters": inverters}
+    )
+    # 3 + 2 - 4 and 1.5 + 0.5 - 1; without sun 5 - 4 and -3 - 1
+    given = np.array([[2.0, 5.0], [0.5, -3.0]])
+    assert clipped_kw(problem, given).tolist() == [1 + 1, 1 + 0]

@@ -8,8 +8,12 @@ from small_storage import START, make_forecast, make_source, store
 
 import db
 from vpp.runtime.settings import BatteryParameters
+from vpp.site.battery_messages import Acknowledgement
 from vpp.site.kinds import MEASUREMENTS, WEATHER
-from vpp.storage import schema
+from vpp.storage import ledger, schema
+from vpp.storage.battery_states import record_acknowledgements
+from vpp.storage.jobs import record_clock, record_job
+from vpp.storage.overrides import Override, record_override
 
 
 def test_command(config_file, config, capsys):
@@ -52,17 +56,26 @@ def fill_every_table(conn):
         cursor.execute("INSERT INTO external_forecasts VALUES ('load-1', now(), now(), 1, now())")
         cursor.execute("INSERT INTO revisions VALUES ('load-1', now(), 1, now(), now())")
         cursor.execute("INSERT INTO model_digests VALUES ('load-1', '1', 'a')")
+        cursor.execute("""
+            INSERT INTO alerts (rule, subject, fired_at, message, what_to_do)
+            VALUES ('source_stale', 'load-1', now(), 'm', 'w')""")
+        cursor.execute("INSERT INTO alert_messages VALUES (1, 'fired', 'log', 0, now())")
     conn.commit()
     run = db.ForecastRun("load-1", "arima", None, None, START, "champion")
     db.save_forecasts(conn, [(run, make_forecast(1.0))])
     db.upsert_batteries(conn, [BatteryParameters("b")])
     hour = pd.DatetimeIndex([START])
+    row = dict.fromkeys(ledger.COLUMNS, 1.0) | {"done": "plan", "currency": "EUR", "batteries": {}}
+    ledger.save_versions(conn, "s", pd.DataFrame([row | {"step_min": 60}], hour))
     states = pd.DataFrame({"battery_id": "b", "soc": 0.5}, hour)
     db.save_battery_states(conn, states.assign(kind="measured"))
     plan = {"run_id": "plan-1", "site_id": "s", "issue_time": START, "kind": "plan"}
     devices = pd.DataFrame({"device_id": "car", "kind": "vehicle", "power_kw": 1.0}, hour)
     db.save_schedule(conn, plan, pd.DataFrame({"load_kw": 1.0}, hour), states, devices)
-    conn.commit()
+    record_acknowledgements(conn, [Acknowledgement("b", "plan-1", START, "obeyed")], [START])
+    record_override(conn, Override("b", "hold"))
+    record_job(conn, "s", "plan", "waiting")
+    record_clock(conn, "s", "here", START, 1.0)
 
 
 LEFT_HANGING = (
@@ -75,6 +88,8 @@ LEFT_HANGING = (
     """SELECT count(*) FROM schedule_runs r LEFT JOIN battery_states s USING (run_id)
         WHERE s IS NULL""",
     "SELECT count(*) FROM device_states LEFT JOIN schedule_runs r USING (run_id) WHERE r IS NULL",
+    """SELECT count(*) FROM acknowledgements LEFT JOIN schedule_runs r ON r.run_id = plan_id
+        WHERE r IS NULL""",
     "SELECT count(*) FROM battery_states LEFT JOIN batteries b USING (battery_id) WHERE b IS NULL",
     *(
         f"SELECT count(*) FROM {table} LEFT JOIN sources s USING (source_id) WHERE s IS NULL"
@@ -108,6 +123,6 @@ def test_a_reset_of_one_table_leaves_nothing_hanging(config_file, config, caplog
 def test_a_reset_says_what_it_would_delete(config_file, capsys):
     path = str(config_file())
     assert db.main(["--config", path, "reset", "--table", "schedules"]) == 1
-    told = "reset deletes all rows of schedules, schedule_runs, device_states and the"
-    told += " battery_states of plans"
+    told = "reset deletes all rows of schedules, schedule_runs, device_states, acknowledgements"
+    told += " and the battery_states of plans"
     assert told in capsys.readouterr().err

@@ -4,7 +4,18 @@ import logging
 
 import pytest
 from confluent_kafka import Producer
-from small_stream import SOURCES, committed, drain, encoded, iso, power, read, send, send_batch
+from small_stream import (
+    SOURCES,
+    committed,
+    drain,
+    encoded,
+    iso,
+    make_topic,
+    power,
+    read,
+    send,
+    send_batch,
+)
 
 import communication
 from vpp.stream import dead_letters, kafka, unreadable
@@ -63,7 +74,7 @@ def test_the_end_of_an_unreadable_batch_is_found_from_anywhere_within(make_confi
 @pytest.mark.parametrize("value", [b"broken", b"x" * 30_000, None])
 def test_a_letter_that_is_too_large_goes_with_origin_and_reason_only(sink_config, value):
     config = sink_config()
-    topic = kafka.topic_names(config)["solar"]
+    topic = make_topic(config, "solar")
     client = Producer(kafka.kafka_settings(config) | {"message.max.bytes": 2_000_000})
     client.produce(topic, encoded(power(iso(0, 15), 1)), "solar-1", partition=0)
     client.produce(topic, value, b"k" * 1_000_000, partition=0)

@@ -51,7 +51,7 @@ def test_messages_dropped_by_the_broker_are_counted(make_config, little_room, ca
 
 
 def test_two_sinks_share_the_work(make_config):
-    config = make_config(kafka={"batch_rows": 500})
+    config = make_config(kafka={"batch_rows": 500, "partitions": 4})  # some for each
     loads = [dataclasses.replace(SOURCES[2], source_id=f"load-{n}") for n in range(1, 30)]
     register(config, [*SOURCES, *loads[1:]])
     write_csvs(config, 100)

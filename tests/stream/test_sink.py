@@ -13,9 +13,11 @@ import pytest
 from confluent_kafka import Producer
 from small_stream import (
     SOURCES,
+    believe_clocks,
     drain,
     iso,
     locked,
+    make_topic,
     power,
     read,
     register,
@@ -169,6 +171,7 @@ def test_a_clock_that_is_fast_keeps_no_correction_out(sink_config, caplog):
     """Three days ahead; and the correction comes in the same batch, or in the next one."""
     config, now_ms = sink_config(), time.time_ns() // 1_000_000
     ahead_ms = now_ms + 3 * 86_400_000
+    believe_clocks(config, "solar")
     for batch, correction in enumerate((2, 3)):
         send(config, "solar", [power(iso(batch, 15), 1)], [ahead_ms])
         if batch:
@@ -181,8 +184,7 @@ def test_a_clock_that_is_fast_keeps_no_correction_out(sink_config, caplog):
 
 def test_a_message_with_another_key_is_stored_where_the_configuration_says_so(sink_config):
     config = sink_config()
-    client = Producer(kafka.kafka_settings(config))
-    topic = kafka.topic_names(config)["load"]
+    client, topic = Producer(kafka.kafka_settings(config)), make_topic(config, "load")
     for hour, key in enumerate(("load-1", "load-2", None)):
         client.produce(topic, json.dumps(power(iso(hour, 60), 1, "load-1")), key)
     assert client.flush(10) == 0

@@ -12,8 +12,10 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from vpp.forecast.external import External
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS
@@ -69,16 +71,33 @@ class PyfuncForecaster:
         columns = () if data.weather_forecasts is None else data.weather_forecasts.columns
         if len(columns) and {*columns} - {"valid_time"} <= {*frame}:  # too old ones are left out
             forecasts = frame[issued.notna()].rename(columns={"time": "valid_time"})
-            weather = forecasts[list(columns)]
+            weather = forecasts[list(columns)].dropna(how="all", subset=list(columns[2:]))
         if data.others is not None:
             others = measured.reindex(columns=data.others.columns).dropna(how="all")
         delay = pd.Timedelta(minutes=data.measurement_delay_min)
         issue_time = pd.Timestamp(params.get("issue_time") or series.index[-1] + data.step + delay)
-        given = replace(data, series=series, weather_forecasts=weather, others=others)
+        issues = frame[issued.notna()].rename(columns={"time": "valid_time"})
+        external = tuple(given_external(item, issues) for item in data.external)
+        given = replace(
+            data, series=series, weather_forecasts=weather, others=others, external=external
+        )
         steps = int(params.get("steps", 48))
         forecast = self.model.predict(known_at(given, issue_time), steps)[list(COLUMNS)]
         times = pd.DatetimeIndex(forecast.index).strftime(TIME)
         return forecast.set_axis(times).rename_axis("valid_time").reset_index()
+
+
+def given_external(item: External, rows: pd.DataFrame) -> External:
+    """A forecast of others with the values of a request.
+
+    Parameters
+    ----------
+    item : its name and quantity.
+    rows : of the request, with issue and valid time.
+    """
+    empty = rows.assign(**{item.feature: rows.get(item.feature, np.nan)})
+    values = empty[["issue_time", "valid_time", item.feature]].dropna()
+    return replace(item, frame=values.rename(columns={item.feature: "value"}))
 
 
 def model_input(
@@ -87,8 +106,8 @@ def model_input(
     """The rows that a served model takes.
 
     There are two kinds, so that nothing is lost: measurements (time, value, and other series where
-    there are any; no issue_time), and weather forecasts (time, issue_time and their quantities).
-    Times are text, as in JSON.
+    there are any; no issue_time), and forecasts of the weather and of others (time, issue_time and
+    their quantities). Times are text, as in JSON.
 
     Parameters
     ----------
@@ -103,6 +122,8 @@ def model_input(
     parts = [measured.rename_axis("time").reset_index()]
     if known.weather_forecasts is not None:
         parts.append(known.weather_forecasts.rename(columns={"valid_time": "time"}))
+    names = {"valid_time": "time"}
+    parts += [item.frame.rename(columns=names | {"value": item.feature}) for item in known.external]
     frame = pd.concat(parts, ignore_index=True)
     frame["time"] = frame["time"].dt.strftime(TIME)
     if "issue_time" in frame:
@@ -124,6 +145,7 @@ def empty(data: SourceData) -> SourceData:
         weather_forecasts=weather,
         others=others,
         stored_available_at=None,
+        external=tuple(replace(item, frame=item.frame.iloc[:0]) for item in data.external),
     )
 
 

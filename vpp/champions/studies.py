@@ -117,7 +117,10 @@ def data_hash(data: SourceData, issue_time: pd.Timestamp) -> str:
     """
     known = known_at(data, issue_time)
     digest = hashlib.sha256(repr(data.source).encode())
-    for frame in (known.series, known.weather_forecasts, known.others):
+    for item in known.external:
+        digest.update(repr((item.name, item.quantity, item.step_min)).encode())
+    external = [item.frame for item in known.external]
+    for frame in (known.series, known.weather_forecasts, known.others, *external):
         if frame is not None:
             digest.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
     return digest.hexdigest()[:16]

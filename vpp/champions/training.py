@@ -136,7 +136,11 @@ def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
     """
     known = known_at(data, issue_time)
     return replace(
-        data, series=known.targets, weather_forecasts=known.weather_forecasts, others=known.others
+        data,
+        series=known.targets,
+        weather_forecasts=known.weather_forecasts,
+        others=known.others,
+        external=known.external,
     )
 
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.known import LAG_DAYS, Known
+from vpp.forecast.external import external_features
+from vpp.forecast.known import LAG_DAYS, Known, ends_of
 from vpp.forecast.lookups import Lookup, nanoseconds
 from vpp.forecast.sun import sin_elevation
 from vpp.site.kinds import PLANT_KINDS
@@ -186,7 +187,7 @@ def aligned(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
     """The columns of a linear model: same hours before, working day and holidays, sun, weather
-    forecasts.
+    forecasts, forecasts of others.
 
     Each time sees as much as was known a day before it, or at the issue time where that is earlier:
     as much as a forecast of the next two days has. So the first day of a forecast does not see the
@@ -219,13 +220,14 @@ def regressors(known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
         table = table.join(calendar(times, known.zone, known.holidays_country)[flags])
     if kind == "solar" and source.latitude is not None and source.longitude is not None:
         table["sin_elevation"] = sin_elevation(times, known.step, source.latitude, source.longitude)
-    if known.weather_forecasts is None:
-        return table
-    weather, _ = weather_ensemble(known, origins, times)
-    if "temp_air" in weather and kind in ("load", "market"):
-        weather["heating"] = (HEATED_BELOW - weather["temp_air"]).clip(lower=0)
-        weather["cooling"] = (weather["temp_air"] - COOLED_ABOVE).clip(lower=0)
-    return pd.concat([table, weather], axis=1)
+    if known.weather_forecasts is not None:
+        weather, _ = weather_ensemble(known, origins, times)
+        if "temp_air" in weather and kind in ("load", "market"):
+            weather["heating"] = (HEATED_BELOW - weather["temp_air"]).clip(lower=0)
+            weather["cooling"] = (weather["temp_air"] - COOLED_ABOVE).clip(lower=0)
+        table = pd.concat([table, weather], axis=1)
+    external = external_features(known.external, kind, known.zone, origins, times)
+    return table.assign(**{name: values for name, (values, _) in external.items()})
 
 
 # The table that trees and ridge regressions learn from
@@ -278,8 +280,8 @@ def design(
     """Features of (origin, valid time) pairs, and when each became known.
 
     Lags of the same local hour (the newest two known, one and two weeks, means of 7 days and of 4
-    weeks), the newest values, calendar, horizon [h], weather forecasts as issued at the origin, the
-    sun for solar plants, and other series' newest same hour.
+    weeks), the newest values, calendar, horizon [h], weather forecasts as issued at the origin,
+    forecasts of others, the sun for solar plants, and other series' newest same hour.
 
     Parameters
     ----------
@@ -304,6 +306,7 @@ def design(
     if known.weather_forecasts is not None:
         weather, issued = weather_ensemble(known, origins, times)
         columns |= {str(name): (weather[name].to_numpy(), issued) for name in weather}
+    columns |= external_features(known.external, source.kind, known.zone, origins, times)
     if source.kind == "solar" and source.latitude is not None and source.longitude is not None:
         sun = sin_elevation(unique_times, known.step, source.latitude, source.longitude)
         columns["sin_elevation"] = sun[place], None
@@ -363,7 +366,7 @@ def _other_series(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeInd
         return columns
     for name, series in known.others.items():
         grid = series.asfreq(f"{known.source.step_min}min")
-        ends = pd.DatetimeIndex(grid.index) + known.step
+        ends = ends_of(pd.DatetimeIndex(grid.index), known.step, known.others_step_min)
         lookup = Lookup(grid, ends + known.measurement_delay, known.step)
         values, when = same_hours(lookup, origins, times, (1, 2, 3, 7), known.zone)
         columns[f"{name}_recent"] = first_known(values), when.max(axis=1)

@@ -6,9 +6,12 @@ without a database or a configuration file.
 Times label the start of their interval. Power in kW, price in EUR/MWh.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from vpp.forecast.external import External
 from vpp.forecast.known import SourceData
 from vpp.site.kinds import PLANT_KINDS, POWER_KINDS, SERIES_KINDS
 from vpp.site.sources import STEPS_MIN, Source, SourceError
@@ -26,6 +29,7 @@ def source_data(
     weather_forecasts: pd.DataFrame | None = None,
     others: pd.DataFrame | None = None,
     measurement_delay_min: float = 0.0,
+    external: Sequence[External] = (),
 ) -> SourceData:
     """The data of one source, from a series.
 
@@ -44,6 +48,7 @@ def source_data(
         such as ghi [W/m²], temp_air [°C], wind_speed [m/s].
     others : further measured series with the times of the series, a column each.
     measurement_delay_min : from the end of an interval until its value is known [min].
+    external : forecasts that others issue.
 
     Raises
     ------
@@ -73,6 +78,7 @@ def source_data(
         zone=zone,
         holidays_country=holidays_country,
         measurement_delay_min=measurement_delay_min,
+        external=tuple(item.with_step(step_min) for item in external),
     )
 
 

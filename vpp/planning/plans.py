@@ -13,10 +13,12 @@ from dataclasses import replace
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.planning.carrying import Starts, read_starts
 from vpp.planning.flexible import Span, site_devices
+from vpp.planning.orders import overrides_json, with_overrides
 from vpp.planning.previous import changes, close_to, read_plan_before
 from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
-from vpp.planning.site_series import forecast_frame
+from vpp.planning.site_series import forecast_frame, not_current
 from vpp.planning.site_state import site_basis
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -25,7 +27,8 @@ from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result, Viola
 from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.freshness import data_end
-from vpp.storage.results import save_schedule, upsert_batteries
+from vpp.storage.overrides import read_overrides
+from vpp.storage.results import save_battery_states, save_schedule, upsert_batteries
 
 logger = logging.getLogger("optimization")
 
@@ -89,6 +92,8 @@ def plan_problem(
     config: Config,
     issue_time: pd.Timestamp | None,
     forecaster: Forecaster | None = None,
+    starts: Starts | None = None,
+    now: pd.Timestamp | None = None,
 ) -> tuple[PlanBasis, pd.DataFrame, Problem]:
     """The problem that `plan` solves.
 
@@ -98,6 +103,8 @@ def plan_problem(
     config : the site, its batteries, its grid and its tariff.
     issue_time : from when on; default the data end.
     forecaster : makes forecasts that are missing; without one they are refused.
+    starts : states from which the batteries start; default those that are known.
+    now : as of `plan`.
 
     Returns
     -------
@@ -107,10 +114,8 @@ def plan_problem(
     ------
     DataGapError : a source has no forecast for the issue time.
     """
-    if issue_time is None:
-        issue_time = data_end(conn, config.forecast.stale_after_h)
-    issue_time = issue_time.tz_convert("UTC")
-    found = forecast_frame(conn, config, issue_time)
+    issue_time = _issue_time(conn, config, issue_time)
+    found = forecast_frame(conn, config, issue_time, now is not None)
     if found is None and forecaster is not None:
         logger.info("no forecasts for issue time %s: making them first", shown(issue_time))
         conn.commit()
@@ -123,15 +128,26 @@ def plan_problem(
         )
     frame, step = found
     span = Span(issue_time, step, len(frame), config.site.time_zone)
+    starts = starts or read_starts(conn, config, issue_time, now)
     basis = replace(
-        site_basis(conn, config, issue_time, step), devices=site_devices(conn, config, span)
+        site_basis(conn, config, issue_time, step, starts.batteries),
+        devices=site_devices(conn, config, span),
     )
     basis = with_terminal_price(basis, frame)
     return basis, frame, site_problem(basis, issue_time, frame)
 
 
+def _issue_time(conn: connection, config: Config, issue_time: pd.Timestamp | None) -> pd.Timestamp:
+    if issue_time is None:
+        issue_time = data_end(conn, config.forecast.stale_after_h)
+    return issue_time.tz_convert("UTC")
+
+
 def plan(
-    config: Config, issue_time: pd.Timestamp | None = None, forecaster: Forecaster | None = None
+    config: Config,
+    issue_time: pd.Timestamp | None = None,
+    forecaster: Forecaster | None = None,
+    now: pd.Timestamp | None = None,
 ) -> dict:
     """Plan the next `[optimization] horizon_h` hours, and store schedule, run and planned states.
 
@@ -140,6 +156,9 @@ def plan(
     config : the site, its batteries, its grid and its tariff.
     issue_time : from when on (UTC); default the data end. Nothing known later is used.
     forecaster : makes forecasts that are missing; without one they are refused.
+    now : time of the clock of a plant in operation, within the first interval [UTC]. States that
+        are measured by then count, older forecasts stand in, and a plan that is made anew of other
+        inputs stands beside the one before instead of replacing it.
 
     Returns
     -------
@@ -154,12 +173,26 @@ def plan(
     if not config.batteries:
         logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
     with session(config) as conn:
-        basis, frame, problem = plan_problem(conn, config, issue_time, forecaster)
-        before = read_plan_before(conn, config.site.site_id, problem)
+        issue_time = _issue_time(conn, config, issue_time)
+        starts = read_starts(conn, config, issue_time, now)
+        if len(starts.simulated):
+            save_battery_states(conn, starts.simulated)  # the day's cycles and the peak need them
+        basis, frame, problem = plan_problem(conn, config, issue_time, forecaster, starts, now)
+        orders = read_overrides(conn, now or issue_time)
+        problem = with_overrides(problem, orders, now or issue_time)
+        made_from = {
+            "states": [state.as_json() for state in starts.batteries],
+            "overrides": overrides_json(orders),
+            "not_current": not_current(conn, config, issue_time, now),
+        }
+        inputs = () if now is None else (made_from, problem)
+        key = run_key(config, "plan", issue_time, *inputs)
+        own = None if now is None else key["run_id"]
+        before = read_plan_before(conn, config.site.site_id, problem, own)
         problem = close_to(problem, before)
         result = solve_or_raise(problem, config.optimization.solver)
-        key, valued = run_key(config, "plan", frame.index[0]), valued_plan(problem, result)
-        row = run_row(key, basis, problem, result, valued)
+        valued = valued_plan(problem, result)
+        row = run_row(key, basis, problem, result, valued) | {"made_from": made_from}
         upsert_batteries(conn, config.batteries)
         save_schedule(conn, row, *schedule_frames(problem, result, frame))
     logger.info(

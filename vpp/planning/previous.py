@@ -51,7 +51,9 @@ class PlanBefore:
     soc_at_start: np.ndarray
 
 
-def read_plan_before(conn: connection, site_id: str, problem: Problem) -> PlanBefore | None:
+def read_plan_before(
+    conn: connection, site_id: str, problem: Problem, run_id: str | None = None
+) -> PlanBefore | None:
     """The newest plan that was issued before a new one.
 
     Parameters
@@ -59,15 +61,19 @@ def read_plan_before(conn: connection, site_id: str, problem: Problem) -> PlanBe
     conn : connection to the database.
     site_id : the site.
     problem : of the new plan.
+    run_id : of the new plan, where others of its issue time count as made before.
 
     Returns
     -------
     The plan; None where there is none of the same step that reaches into the new one.
     """
     query = """
-        SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND site_id = %s AND issue_time < %s
+        SELECT run_id FROM schedule_runs
+        WHERE kind = 'plan' AND site_id = %(site)s AND (issue_time < %(start)s
+            OR (issue_time = %(start)s AND run_id <> %(own)s))
         ORDER BY issue_time DESC, created_at DESC LIMIT 1"""
-    rows = select_rows(conn, query, (site_id, problem.start))
+    wanted = {"site": site_id, "start": problem.start, "own": run_id}
+    rows = select_rows(conn, query, wanted)
     stored = read_schedule(conn, rows[0]["run_id"]) if rows else None
     if stored is None:
         return None

@@ -31,6 +31,7 @@ SCHEDULE_COLUMNS = (
     "import_price_eur_per_mwh",
     "export_price_eur_per_mwh",
     "stored_value_eur_per_mwh",
+    "bus_price_eur_per_mwh",
     "reason",
 )
 
@@ -78,6 +79,7 @@ def carried_out(problem: Problem, schedule: Schedule, seconds: float = 0.0) -> R
         objective_eur=money.objective_eur,
         violations=money.bends,
         stored_value_eur_per_mwh=np.full(problem.intervals, np.nan),
+        bus_price_eur_per_mwh=np.full(problem.intervals, np.nan),
         reason=("carried out",) * problem.intervals,
     )
 
@@ -138,7 +140,7 @@ def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarra
     return states[column].to_numpy(float)[known][order].reshape(shape)
 
 
-def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
+def run_key(config: Config, kind: str, issue_time: pd.Timestamp, *inputs: object) -> dict:
     """The first columns of a row of `schedule_runs`.
 
     Parameters
@@ -146,6 +148,7 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
     config : what the run is made with.
     kind : `plan` or `backtest`.
     issue_time : start of its first interval [UTC].
+    inputs : what else tells it from others of that time.
 
     Returns
     -------
@@ -161,6 +164,7 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp) -> dict:
         config.optimization,
         config.batteries,
         *flexible,
+        *inputs,
     )
     return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}
 

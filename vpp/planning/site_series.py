@@ -168,7 +168,7 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
 
 
 def forecast_frame(
-    conn: connection, config: Config, issue_time: pd.Timestamp
+    conn: connection, config: Config, issue_time: pd.Timestamp, or_before: bool = False
 ) -> tuple[pd.DataFrame, int] | None:
     """Forecasts of the site from the issue time on.
 
@@ -177,6 +177,7 @@ def forecast_frame(
     conn : connection to the database.
     config : names the price area, and says how far to plan.
     issue_time : the time [UTC] that the forecasts were made for, start of the first interval.
+    or_before : where a source has none for that time, take its last one before.
 
     Returns
     -------
@@ -192,7 +193,7 @@ def forecast_frame(
     step = plan_step_min(sources)
     found = []
     for source in sources:
-        forecast = read_forecasts(conn, source.source_id, issue_time)
+        forecast = read_forecasts(conn, source.source_id, issue_time, or_before=or_before)
         if forecast is not None:
             found.append((source, forecast[1]["value"]))
         elif source.kind == "market" or not _is_left_out(conn, config, source, issue_time):
@@ -233,6 +234,25 @@ def _is_left_out(
         return False
     logger.warning("%s has no forecast and is left out of the plan", source.source_id)
     return True
+
+
+def not_current(
+    conn: connection, config: Config, issue_time: pd.Timestamp, now: pd.Timestamp | None = None
+) -> dict[str, str]:
+    """The sources that are not current when a plan is made.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : says how far a source may be behind.
+    issue_time : of the plan [UTC].
+    now : time of the clock of a plant in operation [UTC], which no source may be too far behind.
+
+    Returns
+    -------
+    source_id -> why.
+    """
+    return dict(read_freshness(conn, config.forecast.stale_after_h, issue_time, now).behind)
 
 
 def actual_frame(

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.planning.carrying import Start
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import Config
 from vpp.schedule.basis import PlanBasis, basis_of
@@ -30,7 +31,11 @@ AT_ONCE = 100  # batteries whose month is in memory at the same time
 
 
 def site_basis(
-    conn: connection, config: Config, at: pd.Timestamp, step_min: int | None = None
+    conn: connection,
+    config: Config,
+    at: pd.Timestamp,
+    step_min: int | None = None,
+    starts: Sequence[Start] | None = None,
 ) -> PlanBasis:
     """The basis of a plan that begins at a time.
 
@@ -40,13 +45,14 @@ def site_basis(
     config : the site, its batteries, its grid and its tariff.
     at : start of the plan [UTC].
     step_min : step of the plan [min]; default the finest of the sources.
+    starts : states of the batteries, one each; default their last ones that are not planned.
 
     Returns
     -------
     The basis, without a terminal price.
     """
     sources = site_sources(conn, config)
-    batteries = starting_batteries(conn, config, at)
+    batteries = starting_batteries(conn, config, at, starts)
     return replace(
         basis_of(config, step_min or plan_step_min(sources), batteries),
         peak_so_far_kw=peak_so_far(conn, config, at),
@@ -102,7 +108,7 @@ def _held(
 
 
 def starting_batteries(
-    conn: connection, config: Config, at: pd.Timestamp
+    conn: connection, config: Config, at: pd.Timestamp, starts: Sequence[Start] | None = None
 ) -> list[ScheduledBattery]:
     """The batteries at the start of a plan, with their cycles of the local day.
 
@@ -111,19 +117,23 @@ def starting_batteries(
     conn : connection to the database.
     config : the batteries and the site's time zone.
     at : start of the plan [UTC].
+    starts : states of the batteries, one each.
 
     Returns
     -------
-    Each battery as its last state that is not planned says; without a state at `soc_initial`.
+    Each battery as its start says; without starts as its last state that is not planned, else at
+    `soc_initial`.
     """
     names = [battery.battery_id for battery in config.batteries]
-    states = read_last_states(conn, names, at)
+    socs = {start.battery_id: start.soc for start in starts or ()}
+    if starts is None:
+        last = read_last_states(conn, names, at)
+        socs = {name: min(max(soc, 0.0), 1.0) for name, (_, soc) in last.items()}
     _, discharge = battery_powers(conn, names, day_start(at, config.site.time_zone), at)
     discharged = energy_kwh(discharge.sum(axis=1), STATE_STEP_MIN / 60).tolist()
     batteries = []
     for battery, used_kwh in zip(config.batteries, discharged, strict=True):
-        state = states.get(battery.battery_id)
-        soc = battery.soc_initial if state is None else min(max(state[1], 0.0), 1.0)
+        soc = socs.get(battery.battery_id, battery.soc_initial)
         values = asdict(replace(battery, soc_initial=soc))
         cycles = used_kwh / battery.capacity_kwh
         batteries.append(ScheduledBattery(**values, cycles_so_far=cycles))

@@ -131,6 +131,30 @@ def read_value(
     )
 
 
+def own_costs(
+    conn: connection, run: Mapping[str, object], schedule: pd.DataFrame, states: pd.DataFrame
+) -> pd.Series | None:
+    """The cost of each interval of a run at the values that it was made with.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    run, schedule, states : the run, as `read_schedule` returns it.
+
+    Returns
+    -------
+    Costs [EUR] by time; the energy that each interval adds to the batteries counts at the run's
+    terminal price, and a peak is in the last. None for a run of a version that stored no basis.
+    """
+    basis = read_basis(run)
+    if basis is None:
+        return None
+    problem = site_problem(basis, schedule.index[0], stored_frame(schedule))
+    own = stored_schedule(problem, schedule, states, read_devices(conn, str(run["run_id"])))
+    costs = value_ways(problem, {PLAN: own}).by_interval()[PLAN]
+    return pd.Series(costs, schedule.index)
+
+
 def value_plan(config: Config, run_id: str | None = None) -> dict:
     """The cost of a stored plan at the actual load, renewables and prices, beside its alternatives.
 

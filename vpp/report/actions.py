@@ -5,16 +5,28 @@ The first day is told, however long the plan is: it is the part that is carried 
     python report.py
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from vpp.report.frames import interval_length, times_of
-from vpp.report.words import clock, energy, joined, power, price_unit
+from vpp.report.frames import bus_price, interval_length, times_of
+from vpp.report.words import (
+    clock,
+    energy,
+    even_energies,
+    joined,
+    power,
+    price_text,
+    price_unit,
+    span,
+)
 from vpp.site.times import DAY
 
 IDLE = 0.005  # a power below this share of the strongest is no action
 NOTHING = 1e-6  # of the import or the renewables: less is not told
 MAIN_ACTIONS = 3  # are told with their times
+ACTION_HEAD = ("When", "What", "Energy|", "Price|", "Why")
 
 
 def battery_actions(schedule: pd.DataFrame) -> list[dict]:
@@ -26,19 +38,19 @@ def battery_actions(schedule: pd.DataFrame) -> list[dict]:
 
     Returns
     -------
-    One dict an uninterrupted action: what, start, end, energy_kwh at the terminals, mean price
-    [EUR/MWh] and the reason of its strongest interval."""
+    One dict an uninterrupted action: what, start, end, energy_kwh at the terminals, mean price, and
+    the reason of its strongest interval with the price that it speaks of [EUR/MWh]."""
     step = interval_length(schedule.index)
     hours = step / pd.Timedelta(hours=1)
     net = schedule["charge_kw"] - schedule["discharge_kw"]
     sign = pd.Series(np.sign(net.where(net.abs() > IDLE * net.abs().max(), 0.0)), net.index)
-    actions = []
+    prices, actions = bus_price(schedule), []
     for _, part in schedule.groupby((sign != sign.shift()).cumsum()):
         direction = sign[part.index[0]]
         if direction == 0:
             continue
         strength = net[part.index].abs()
-        price = part["import_price_eur_per_mwh" if direction > 0 else "export_price_eur_per_mwh"]
+        price, strongest = prices[part.index], strength.argmax()
         actions.append(
             {
                 "what": "Charge" if direction > 0 else "Discharge",
@@ -46,10 +58,31 @@ def battery_actions(schedule: pd.DataFrame) -> list[dict]:
                 "end": part.index[-1] + step,
                 "energy_kwh": float(strength.sum() * hours),
                 "price_eur_per_mwh": float(np.average(price, weights=strength)),
-                "reason": part["reason"].iloc[strength.argmax()] if "reason" in part else None,
+                "reason_price_eur_per_mwh": float(price.iloc[strongest]),
+                "reason": part["reason"].iloc[strongest] if "reason" in part else None,
             }
         )
     return actions
+
+
+def action_rows(actions: Sequence[dict], zone: str) -> list[tuple]:
+    """Actions as rows of a table, whose numbers have even decimals.
+
+    Parameters
+    ----------
+    actions : as `battery_actions` gives them, at least one.
+    zone : the zone in which times are shown."""
+    energies = even_energies([action["energy_kwh"] for action in actions])
+    return [
+        (
+            span(action["start"], action["end"], zone),
+            action["what"],
+            told,
+            price_text(action["reason_price_eur_per_mwh"]),
+            action["reason"] or "–",
+        )
+        for action, told in zip(actions, energies, strict=True)
+    ]
 
 
 def next_day_in_words(schedule: pd.DataFrame, fleet: pd.DataFrame, zone: str) -> dict[str, str]:
@@ -90,7 +123,7 @@ def actions_in_words(day: pd.DataFrame, zone: str) -> dict[str, str]:
             main = sorted(own, key=lambda action: -action["energy_kwh"])[:MAIN_ACTIONS]
             spans = joined(
                 [
-                    f"{clock(action['start'], zone, False)}–{clock(action['end'], zone, False)}"
+                    span(action["start"], action["end"], zone, False)
                     for action in sorted(main, key=lambda action: action["start"])
                 ]
             )

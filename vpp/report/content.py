@@ -94,6 +94,8 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         {**freshness.behind, **(stale_feeds(conn, most_h, now) if now is not None else {})},
         batteries=config.batteries,
         currency=config.tariff.currency,
+        made_at=pd.Timestamp.now("UTC"),
+        stale_after_h=config.forecast.stale_after_h,
     )
     found = read_schedule(conn, run_id)
     if found is None:
@@ -111,6 +113,7 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
         batteries=basis.batteries if basis else config.batteries,
         currency=(basis or config).tariff.currency,
         money=read_money(conn, run, schedule, states),
+        costs=valuation.own_costs(conn, run, schedule, states),
     )
 
 

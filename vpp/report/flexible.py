@@ -6,11 +6,12 @@ python report.py
 import numpy as np
 import pandas as pd
 
+from vpp.report.actions import ACTION_HEAD, action_rows
 from vpp.report.figures.device import device_figure
-from vpp.report.frames import interval_length, times_of
+from vpp.report.frames import bus_price, interval_length, times_of
 from vpp.report.markup import Section, paragraph, table
 from vpp.report.views import Content
-from vpp.report.words import amount, clock, energy, escape
+from vpp.report.words import escape
 
 TITLES = {
     "vehicle": "Vehicles",
@@ -37,27 +38,16 @@ def flexible_sections(content: Content) -> list[Section]:
 
 def _section(content: Content, kind: str, rows: pd.DataFrame) -> Section:
     assert content.schedule is not None  # the caller has asked
-    price, body, drawn = content.schedule["import_price_eur_per_mwh"], "", {}
+    price, body, drawn = bus_price(content.schedule), "", {}
     for number, (name, device) in enumerate(rows.groupby("device_id")):
         drawn[f"device{number}"] = device_figure(device, price, content.zone)
         body += f"<h3>{escape(str(name))}</h3><!--device{number}-->"
-        listed = [_told(action, content.zone) for action in device_actions(device, price)]
-        if listed:
-            head = ("When", "What", "Energy|", "Price|", "Why")
-            body += table(head, listed, "lines")
+        actions = device_actions(device, price)
+        if actions:
+            body += table(ACTION_HEAD, action_rows(actions, content.zone), "lines")
         else:
             body += paragraph("It does nothing in this plan.", "quiet")
     return Section(kind, TITLES[kind], body, drawn)
-
-
-def _told(action: dict, zone: str) -> tuple:
-    return (
-        f"{clock(action['start'], zone)}–{clock(action['end'], zone, False)}",
-        action["what"],
-        energy(action["energy_kwh"]),
-        amount(action["price_eur_per_mwh"], "EUR/MWh"),
-        action["reason"] or "–",
-    )
 
 
 def device_actions(device: pd.DataFrame, price: pd.Series) -> list[dict]:
@@ -66,12 +56,12 @@ def device_actions(device: pd.DataFrame, price: pd.Series) -> list[dict]:
     Parameters
     ----------
     device : its rows of `device_states`, on a regular step.
-    price : import price [EUR/MWh], on the same step.
+    price : as `bus_price` gives it [EUR/MWh], on the same step.
 
     Returns
     -------
-    One dict an uninterrupted action: what, start, end, energy_kwh, mean price [EUR/MWh] and the
-    reason of its strongest interval."""
+    One dict an uninterrupted action: what, start, end, energy_kwh, mean price, and the reason of
+    its strongest interval with the price that it speaks of [EUR/MWh]."""
     step = interval_length(device.index)
     power = device["power_kw"]
     sign = np.sign(power.where(power.abs() > IDLE * power.abs().max(), 0.0))
@@ -82,6 +72,7 @@ def device_actions(device: pd.DataFrame, price: pd.Series) -> list[dict]:
         if direction == 0:
             continue
         strength = part["power_kw"].abs()
+        strongest = int(strength.argmax())
         actions.append(
             {
                 "what": takes[part["kind"].iloc[0]] if direction > 0 else "Give",
@@ -89,7 +80,8 @@ def device_actions(device: pd.DataFrame, price: pd.Series) -> list[dict]:
                 "end": times[-1] + step,
                 "energy_kwh": float(strength.sum() * (step / pd.Timedelta(hours=1))),
                 "price_eur_per_mwh": float(np.average(price[part.index], weights=strength)),
-                "reason": part["reason"].iloc[int(strength.argmax())],
+                "reason_price_eur_per_mwh": float(price[times[strongest]]),
+                "reason": part["reason"].iloc[strongest],
             }
         )
     return actions

@@ -73,6 +73,22 @@ def with_battery_power(schedule: pd.DataFrame, states: pd.DataFrame) -> pd.DataF
     return schedule.drop(columns=["charge_kw", "discharge_kw"], errors="ignore").join(totals)
 
 
+def bus_price(schedule: pd.DataFrame) -> pd.Series:
+    """The price that the reasons speak of: the worth of a MWh more at the site [EUR/MWh].
+
+    Parameters
+    ----------
+    schedule : the run's schedule. An older version did not store that price: it is then the export
+        price where the site exports, else the import price."""
+    price = schedule["import_price_eur_per_mwh"].where(
+        schedule["grid_export_kw"] <= schedule["grid_import_kw"],
+        schedule["export_price_eur_per_mwh"],
+    )
+    if "bus_price_eur_per_mwh" not in schedule:
+        return price
+    return schedule["bus_price_eur_per_mwh"].astype(float).fillna(price)
+
+
 def fleet_soc(states: pd.DataFrame, batteries: Sequence[BatteryParameters]) -> pd.DataFrame:
     """State of charge of all batteries together, weighted with capacity.
 

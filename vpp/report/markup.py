@@ -63,6 +63,28 @@ def missing(what: str, command: str) -> str:
     return f'<p class="warning">{escape(what)} Run <code>{escape(command)}</code>.</p>'
 
 
+def stale_list(title: str, texts: Iterable[str]) -> str:
+    """A banner with a heading and a list.
+
+    Parameters
+    ----------
+    title, texts : plain text."""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<div class="banner" role="status"><b>{escape(title)}</b><ul>{items}</ul></div>'
+
+
+def folded(summary: str, body: str, is_open: bool = False) -> str:
+    """A part of the page that a click opens.
+
+    Parameters
+    ----------
+    summary : plain text that is always shown.
+    body : its HTML.
+    is_open : whether it is open at first."""
+    state = " open" if is_open else ""
+    return f"<details{state}><summary>{escape(summary)}</summary>{body}</details>"
+
+
 def card(label: str, value: str, note: str, kind: str = "") -> str:
     """A number with its label above and a note below it.
 
@@ -80,14 +102,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "")
     ----------
     head : of the columns; one that ends in "|" marks a column of numbers.
     rows : the cells.
-    kind : a CSS class; of "lines", a row becomes lines of text on a phone."""
+    kind : a CSS class; of "lines", a row becomes lines of text on a phone, of "slots" lines with
+        the names of their columns."""
     kinds = [' class="number"' if name.endswith("|") else "" for name in head]
+    labels = [""] * len(head)
+    if kind == "slots":
+        labels = [f' data-label="{escape(name.rstrip("|"))}"' for name in head]
     cells = "".join(
-        f"<th{kind}>{escape(name.rstrip('|'))}</th>" for name, kind in zip(head, kinds, strict=True)
+        f"<th{css}>{escape(name.rstrip('|'))}</th>" for name, css in zip(head, kinds, strict=True)
     )
     body = "".join(
         "<tr>"
-        + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+        + "".join(
+            f"<td{css}{label}>{escape(cell)}</td>"
+            for cell, css, label in zip(row, kinds, labels, strict=True)
+        )
         + "</tr>"
         for row in rows
     )

@@ -17,6 +17,7 @@ from vpp.report.flexible import flexible_sections
 from vpp.report.frames import interval_length
 from vpp.report.markup import paragraph
 from vpp.report.sections import SECTIONS
+from vpp.report.staleness import banner
 from vpp.report.views import Content
 from vpp.report.words import clock, escape, shown_in, zone_name
 from vpp.runtime.files import replacing_file
@@ -42,10 +43,9 @@ def render(content: Content) -> str:
         for section in sections
         for name, figure in section.figures.items()
     }
-    header = f"<h1>{escape(content.site)}</h1>\n{paragraph(issued_in_words(content), 'quiet')}"
-    header += "".join(
-        paragraph(f"{source_id}: {why}.", "warning") for source_id, why in content.behind.items()
-    )
+    words = " ".join(filter(None, (issued_in_words(content), made_in_words(content))))
+    header = f"<h1>{escape(content.site)}</h1>\n{paragraph(words, 'quiet')}"
+    header += banner(content)
     run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
     replacements = {
         "title": escape(content.site),
@@ -82,6 +82,14 @@ def issued_in_words(content: Content) -> str:
         f"{ISSUED[content.run['kind']]} {clock(issue, zone, with_year=True)}, to "
         f"{clock(end, zone)}{measured}. Times in {zone_name((issue, end), zone)}."
     )
+
+
+def made_in_words(content: Content) -> str:
+    """When the page was made; nothing where that is not told."""
+    if content.made_at is None:
+        return ""
+    zone = content.made_at.tz_convert(content.zone).tzname()
+    return f"This page was made {clock(content.made_at, content.zone, with_year=True)} {zone}."
 
 
 @functools.cache

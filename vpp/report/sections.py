@@ -5,12 +5,12 @@ A section whose data is not there yet names the command that makes it.
     python report.py
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from vpp.report.actions import battery_actions, next_day_in_words
+from vpp.report.actions import ACTION_HEAD, action_rows, battery_actions, next_day_in_words
 from vpp.report.colours import DEMAND, SUPPLY, colour_of
 from vpp.report.figures.bars import rows_figure, savings_figure
 from vpp.report.figures.cost import cost_figure
@@ -20,13 +20,14 @@ from vpp.report.figures.leaderboard import leaderboard_figure
 from vpp.report.flexible import with_flexible_loads
 from vpp.report.frames import fleet_soc, with_battery_power
 from vpp.report.markup import Section, card, key, missing, paragraph, table
+from vpp.report.slots import every_interval
 from vpp.report.views import Content, Money, SourceView
 from vpp.report.words import (
     amount,
     clock,
     counted,
-    energy,
     escape,
+    even,
     money_text,
     power_unit,
     price_unit,
@@ -111,19 +112,9 @@ def dispatch_section(content: Content) -> Section:
         lead += " The load has the vehicles and other flexible loads in it."
     schedule = with_battery_power(content.schedule, content.states)
     actions = battery_actions(schedule[schedule.index < schedule.index[0] + DAY])
-    rows = [
-        (
-            f"{clock(action['start'], zone)}–{clock(action['end'], zone, False)}",
-            action["what"],
-            energy(action["energy_kwh"]),
-            amount(action["price_eur_per_mwh"], price_unit()),
-            action["reason"] or "–",
-        )
-        for action in actions
-    ]
-    listed = table(("When", "What", "Energy|", "Price|", "Why"), rows, "lines") if rows else ""
+    listed = table(ACTION_HEAD, action_rows(actions, zone), "lines") if actions else ""
     names = key(dispatch_key(schedule, len(content.states) > 0))
-    body = paragraph(lead, "quiet") + names + "<!--power-->" + listed
+    body = paragraph(lead, "quiet") + names + "<!--power-->" + listed + every_interval(content)
     return Section("dispatch", title, body, {"power": figure})
 
 
@@ -164,32 +155,44 @@ def forecasts_section(content: Content) -> Section:
         return Section("forecasts", title, body)
     entries = [
         ("Actual", "ink", "rule"),
-        ("Forecast, in its source's colour", "discharge", "rule"),
+        ("Forecast, in its source's colour", "discharge", "dash"),
         ("50, 80 and 90 % of outcomes are expected in the bands", "band-load", ""),
     ]
     by_size = sorted(shown, key=lambda view: -(view.source.capacity_kw or np.inf))
     with_fan = {view.source.source_id for view in by_size[:MOST_FANS]}
-    body, drawn = fans([view for view in shown if view.source.source_id in with_fan], content.zone)
+    largest = [view for view in shown if view.source.source_id in with_fan]
+    names = content.names
+    body, drawn = fans(largest, names, content.zone)
     body = key(entries) + body
     others = [view for view in shown if view.source.source_id not in with_fan]
     if others:
         body += table(
             ("Source", "Model", "Last 24 h"),
-            [(view.source.name, view.model, error_in_words(view, content.zone)) for view in others],
+            [
+                (
+                    names[view.source.source_id],
+                    view.model,
+                    error_in_words(view, content.zone),
+                )
+                for view in others
+            ],
         )
-    without = [view.source.name for view in content.views if view.forecast is None]
+    without = [names[view.source.source_id] for view in content.views if view.forecast is None]
     if without:
-        names = ", ".join(without[:MOST_FANS])
-        body += missing(f"No forecast for {names}.", "python forecast_and_save.py")
+        listed = ", ".join(without[:MOST_FANS])
+        body += missing(f"No forecast for {listed}.", "python forecast_and_save.py")
     return Section("forecasts", title, body, drawn)
 
 
-def fans(views: Sequence[SourceView], zone: str) -> tuple[str, dict[str, dict]]:
+def fans(
+    views: Sequence[SourceView], names: Mapping[str, str], zone: str
+) -> tuple[str, dict[str, dict]]:
     """The HTML and the figures of sources with a forecast.
 
     Parameters
     ----------
     views : the sources, in the order of the page.
+    names : of the sources.
     zone : the zone in which times are shown."""
     body, drawn = '<div class="fans">', {}
     for number, view in enumerate(views):
@@ -199,7 +202,7 @@ def fans(views: Sequence[SourceView], zone: str) -> tuple[str, dict[str, dict]]:
         why = view.note or "no champion could be used"
         substitute = f" (a substitute: {why})" if view.role == "fallback" else ""
         model = f"{view.source.kind}, model {view.model}{substitute}."
-        body += f"<div><h3>{escape(view.source.name)}</h3>"
+        body += f"<div><h3>{escape(names[view.source.source_id])}</h3>"
         body += paragraph(f"{model} {error_in_words(view, zone)}", "quiet")
         body += f"<!--fan{number}--></div>"
     return body + "</div>", drawn
@@ -268,18 +271,23 @@ def leaderboard_section(content: Content) -> Section:
         view.source.source_id: price_unit() if view.source.kind == "market" else "kW"
         for view in content.views
     }
+    board = [
+        row | {"name": content.names.get(row["source_id"], row["source_id"])}
+        for row in content.leaderboard
+    ]
+    errors, ratios = (even([row[name] for row in board], 2) for name in ("mae", "mae_ratio_naive"))
     rows = [
         (
-            row["source_id"],
+            row["name"],
             row["model"] + " (champion)" * row["champion"],
-            f"{row['mae']:,.4g} {unit.get(row['source_id'], '')}",
-            amount(row["mae_ratio_naive"], ""),
+            f"{error} {unit.get(row['source_id'], '')}",
+            ratio,
         )
-        for row in content.leaderboard
+        for row, error, ratio in zip(board, errors, ratios, strict=True)
     ]
     listed = table(("Source", "Model", "Error|", "Over naive|"), rows)
     body = paragraph(lead, "quiet") + f'<div class="two"><div><!--ratio--></div>{listed}</div>'
-    return Section("models", title, body, {"ratio": leaderboard_figure(content.leaderboard)})
+    return Section("models", title, body, {"ratio": leaderboard_figure(board)})
 
 
 def stream_section(content: Content) -> Section:
@@ -302,8 +310,13 @@ def stream_section(content: Content) -> Section:
             "quiet",
         )
     body += "<!--rows-->"
+    names = content.names
     newest = [
-        (view.source.name, view.source.kind, clock(view.newest, content.zone, with_year=True))
+        (
+            names[view.source.source_id],
+            view.source.kind,
+            clock(view.newest, content.zone, with_year=True),
+        )
         for view in content.views
         if view.newest
     ]

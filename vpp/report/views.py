@@ -5,6 +5,7 @@ All amounts of money are costs, positive when paid.
     python -c "from vpp.report.views import Content; print(Content('Home', 'UTC'))"
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -87,6 +88,9 @@ class Content:
     stream : state of each topic.
     rows : rows stored of each kind of message.
     currency : label of all money.
+    made_at : when the page was made; None where that is not told.
+    costs : cost of each interval of the run at its own values [EUR]; None where it is not known.
+    stale_after_h : measurements that end so long before the page was made are stale [h].
     """
 
     site: str
@@ -104,3 +108,16 @@ class Content:
     stream: Sequence[dict] = ()
     rows: dict[str, int] = field(default_factory=dict)
     currency: str = "EUR"
+    made_at: pd.Timestamp | None = None
+    costs: pd.Series | None = None
+    stale_after_h: float = 6.0
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The one name of each source: its own, with the source_id where two have the same."""
+        own = {view.source.source_id: view.source.name.strip() for view in self.views}
+        count = Counter(own.values())
+        return {
+            source_id: f"{name} ({source_id})" if name and count[name] > 1 else name or source_id
+            for source_id, name in own.items()
+        }

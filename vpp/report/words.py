@@ -9,6 +9,7 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,45 @@ def power(kw: float) -> str:
     return amount(kw / 1000, "MW") if abs(kw) >= 1000 else amount(kw, "kW")
 
 
+def even(values: Iterable[float | None], digits: int | None = None, sign: str = "") -> list[str]:
+    """Numbers of a column with the same count of decimals.
+
+    Parameters
+    ----------
+    values : in one unit; one that is None or NaN is told as –.
+    digits : decimals; None: as the largest needs them for three significant digits.
+    sign : "+" tells it of numbers above 0, too."""
+    numbers = [np.nan if value is None else float(value) for value in values]
+    if digits is None:
+        largest = max((abs(number) for number in numbers if np.isfinite(number)), default=0.0)
+        digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    texts = [f"{number:{sign},.{digits}f}" if np.isfinite(number) else "–" for number in numbers]
+    return [text if text.strip("+-0.,") else text.lstrip("+-") for text in texts]
+
+
+def even_energies(kwh: Iterable[float]) -> list[str]:
+    """Energies [kWh] of a column: all in the unit of the largest, with the same decimals.
+
+    Parameters
+    ----------
+    kwh : the energies."""
+    values = list(kwh)
+    mega = max(map(abs, values), default=0.0) >= 1000
+    texts = even([value / 1000 for value in values], 2) if mega else even(values, 1)
+    return [f"{text} {'MWh' if mega else 'kWh'}" for text in texts]
+
+
+def price_text(price: float | None) -> str:
+    """A price in the page's unit with two decimals, as the reasons have it; – for None.
+
+    Parameters
+    ----------
+    price : in EUR/MWh, or the page's currency."""
+    return (
+        "–" if price is None or not np.isfinite(price) else f"{even([price], 2)[0]} {price_unit()}"
+    )
+
+
 def currency() -> str:
     """The label of money on the page that is being written."""
     return _currency.get()
@@ -66,11 +106,11 @@ def shown_in(label: str) -> Iterator[None]:
 
 
 def money_text(value: float | None) -> str:
-    """An amount of money in the page's currency, to the cent below a thousand; – for None."""
+    """An amount of money in the page's currency, to the cent; – for None."""
     if value is None or not np.isfinite(value):
         return "–"
     label = "€" if currency() == "EUR" else currency()
-    return f"{'−' * (value <= -0.005)}{abs(value):,.{0 if abs(value) >= 1000 else 2}f} {label}"
+    return f"{'−' * (value <= -0.005)}{abs(value):,.2f} {label}"
 
 
 def price_unit() -> str:
@@ -79,7 +119,7 @@ def price_unit() -> str:
 
 
 def clock(time: pd.Timestamp, zone: str, with_day: bool = True, with_year: bool = False) -> str:
-    """A time in a zone, such as "Mon 30 Dec 17:00".
+    """A time in a zone, such as "Mon 30 Dec 17:00"; one that comes twice is told with its zone.
 
     Parameters
     ----------
@@ -87,10 +127,35 @@ def clock(time: pd.Timestamp, zone: str, with_day: bool = True, with_year: bool 
     zone : the zone in which it is shown.
     with_day, with_year : whether the day and its year are told."""
     local = time.tz_convert(zone)
+    told = f"{local:%H:%M}" + (f" {local.tzname()}" if comes_twice(time, zone) else "")
     if not with_day:
-        return f"{local:%H:%M}"
+        return told
     year = f" {local:%Y}" if with_year else ""
-    return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b}{year} {told}"
+
+
+def comes_twice(time: pd.Timestamp, zone: str) -> bool:
+    """Whether the local clock shows this time twice, since it goes back then.
+
+    Parameters
+    ----------
+    time : any time with a zone.
+    zone : the zone of the clock."""
+    local = time.tz_convert(zone).to_pydatetime().replace(tzinfo=ZoneInfo(zone))
+    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+
+
+def span(start: pd.Timestamp, end: pd.Timestamp, zone: str, with_day: bool = True) -> str:
+    """A span of time in a zone, such as "Mon 30 Dec 17:00–18:00".
+
+    Parameters
+    ----------
+    start, end : any times with a zone.
+    zone : the zone in which they are shown.
+    with_day : whether the day is told, of the end where it is another one."""
+    days = [time.tz_convert(zone).normalize() for time in (start, end)]
+    other = with_day and days[0] != days[1] and end.tz_convert(zone) != days[1]
+    return f"{clock(start, zone, with_day)}–{clock(end, zone, other)}"
 
 
 def zone_name(times: Iterable[pd.Timestamp], zone: str) -> str:

@@ -40,9 +40,14 @@ ENVIRONMENT = {
     "VPP_KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
     "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
+    "VPP_ALERTS_WEBHOOK_URL": ("alerts", "webhook_url"),
+    "VPP_SMTP_PASSWORD": ("alerts", "smtp_password"),
 }
 FILE = "_FILE"  # ends the name of a variable that names a file with the value, such as a secret
-SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri", "entsoe_key"}
+SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri", "entsoe_key"} | {
+    "webhook_url",
+    "smtp_password",
+}
 UNLIMITED_KEYS = {"import_limit_kw", "export_limit_kw"}  # these may be inf
 EXPECTED = {
     float: "a finite number",

@@ -25,7 +25,7 @@ from vpp.runtime.tables import shown
 PICTURES = (".png", ".svg", ".pdf")
 OPEN_FILES = re.compile("/dev/(fd/|std(in|out|err)$)|/proc/")
 # options that name a file to write, and those that name one to read
-WRITTEN, READ = ("output", "plot", "json"), ("config", "input", "file")
+WRITTEN, READ = ("output", "plot", "json"), ("config", "input", "file", "csv")
 LEFT_BEHIND_S = 24 * 3600
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from vpp.runtime.alert_settings import Alerts
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -17,7 +18,9 @@ from vpp.runtime.flexible_settings import (
     HeatParameters,
     VehicleParameters,
 )
+from vpp.runtime.operation_settings import Operation
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
+from vpp.runtime.serve_settings import Serve
 
 EMBEDDED = "embedded"
 
@@ -296,7 +299,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, optimization : likewise.
+    grid, tariff, connect, alerts, optimization, operation, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -315,7 +318,10 @@ class Config:
     grid: Grid
     tariff: Tariff
     connect: Connect
+    alerts: Alerts
     optimization: Optimization
+    operation: Operation
+    serve: Serve
     batteries: tuple[BatteryParameters, ...]
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()

@@ -97,6 +97,15 @@ class Run(Protocol):
         columns : their numbers.
         """
 
+    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Keep variables between other bounds.
+
+        Parameters
+        ----------
+        columns : their numbers.
+        lower, upper : the bounds.
+        """
+
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether no other values of a linear programme are as good.
 
@@ -226,11 +235,13 @@ class _HighsRun:
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
         self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.before: list[np.ndarray] = []
+        self.start: np.ndarray | None = None  # values that the next linear programme is near to
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
         if cost is not self.cost:
-            self.highs.changeColsCost(len(self.every), self.every, cost)
+            other = np.flatnonzero(cost != self.cost).astype(np.int32)
+            self.highs.changeColsCost(len(other), other, cost[other])
             self.cost = cost
         if self.integral:
             # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
@@ -241,6 +252,11 @@ class _HighsRun:
         # the clock of HiGHS runs on from one solve to the next
         limit = self.highs.getRunTime() + max(limit_s, 0.0)
         self.highs.setOptionValue("time_limit", limit)
+        if self.start is not None and not self.integral:
+            start = highspy.HighsSolution()  # near to the optimum: a third of the time
+            start.col_value, start.value_valid = self.start.tolist(), True
+            self.highs.setSolution(start)
+        self.start = None
         self.highs.run()
         self.based = not self.integral
         return highs_outcome(self.highs)
@@ -265,22 +281,31 @@ class _HighsRun:
 
     def forbid(self, columns: np.ndarray) -> None:
         """Keep variables at nothing; see `Run`."""
-        named, zeros = columns.astype(np.int32), np.zeros(len(columns))
-        self.lower[named] = self.upper[named] = zeros
-        self.highs.changeColsBounds(len(named), named, zeros, zeros)
+        self.bound(columns, *np.zeros((2, len(columns))))
+
+    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Keep variables between other bounds; see `Run`."""
+        named = columns.astype(np.int32)
+        self.lower[named], self.upper[named] = lower, upper
+        self.highs.changeColsBounds(len(named), named, lower, upper)
 
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether nothing outside the basis is free of cost; see `Run`."""
         if outcome.reduced_costs is None or outcome.duals is None:
             return False
         least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
-        basis, basic = self.highs.getBasis(), highspy.HighsBasisStatus.kBasic
-        for statuses, costs, low, high in (
-            (basis.col_status, outcome.reduced_costs, self.lower, self.upper),
-            (basis.row_status, outcome.duals, self.row_lower, self.row_upper),
+        # type hints of highspy do not name this one
+        status, basic = self.highs.getBasicVariables()  # type: ignore[attr-defined]
+        if status != highspy.HighsStatus.kOk:
+            return False
+        columns, rows = basic[basic >= 0], -basic[basic < 0] - 1
+        for named, costs, low, high in (
+            (columns, outcome.reduced_costs, self.lower, self.upper),
+            (rows, outcome.duals, self.row_lower, self.row_upper),
         ):
-            could_move = np.flatnonzero((np.abs(costs) <= least) & (low < high)).tolist()
-            if any(statuses[j] != basic for j in could_move):
+            could_move = (np.abs(costs) <= least) & (low < high)
+            could_move[named] = False
+            if could_move.any():
                 return False
         return True
 
@@ -312,6 +337,7 @@ class _HighsRun:
         self.highs.changeColsIntegrality(len(whole), whole, continuous)
         self.highs.changeColsBounds(len(whole), whole, chosen, chosen)
         self.integral = False
+        self.start = values
         for rows in self.model.rows.values():
             if rows.implied:
                 self._loosen(np.arange(rows.first, rows.first + len(rows), dtype=np.int32))
@@ -332,7 +358,7 @@ class _HighsRun:
         whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
         kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
         self.highs.changeColsIntegrality(len(whole), whole, kinds)
-        self.integral, self.based = True, False
+        self.integral, self.based = bool(len(whole)), False
 
 
 class _CbcRun:
@@ -388,8 +414,12 @@ class _CbcRun:
 
     def forbid(self, columns: np.ndarray) -> None:
         """Keep variables at nothing; see `Run`."""
-        for column in columns.tolist():
-            self.model.variables[column].bounds(0.0, 0.0)
+        self.bound(columns, *np.zeros((2, len(columns))))
+
+    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Keep variables between other bounds; see `Run`."""
+        for column, *sides in zip(columns.tolist(), lower.tolist(), upper.tolist(), strict=True):
+            self.model.variables[column].bounds(*sides)
 
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Not known; see `Run`."""

@@ -28,6 +28,7 @@ GRID, BOUNDS, TARGETS = "grid", "bounds", "targets"
 CLASSES = (GRID, BOUNDS, TARGETS)
 
 Numbers = np.ndarray | float
+Settled = list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass
@@ -123,6 +124,20 @@ class Condition(Protocol):
         Returns
         -------
         Their numbers.
+        """
+
+    def settled(self, model: "Model", found: np.ndarray, intervals: np.ndarray) -> "Settled":
+        """Bounds that keep it without binaries, close to a solver's values.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+        intervals : numbers of the intervals in which it is to be kept.
+
+        Returns
+        -------
+        For some groups of variables: name, places, lower and upper bounds.
         """
 
     def enforce(self, model: "Model", key: str, intervals: np.ndarray) -> None:
@@ -257,9 +272,10 @@ class Model:
     @cached_property
     def matrices(self) -> Matrices:
         """The whole model for a solver."""
-        groups = list(self.columns.values())
-        whole = [np.full(len(group), group.integral, dtype=np.int32) for group in groups]
-        whole_numbers = np.concatenate([*whole, np.zeros(0, dtype=np.int32)])
+        whole_numbers = np.zeros(self.width, dtype=np.int32)
+        for group in self.columns.values():
+            if group.integral:
+                whole_numbers[group.first : group.first + len(group)] = 1
         cost, lower, upper, row_lower, row_upper = self.numbers
         sides = (cost, lower, upper, whole_numbers, row_lower, row_upper)
         return Matrices(*sides, *self._sparse())
@@ -268,8 +284,8 @@ class Model:
     def numbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Costs and bounds of all variables, and bounds of all constraints."""
         groups, rows = list(self.columns.values()), list(self.rows.values())
-        low = [np.full(len(one), -INFINITE) if one.sense == LE else one.right for one in rows]
-        high = [np.full(len(one), INFINITE) if one.sense == GE else one.right for one in rows]
+        low = [_spread(-INFINITE, len(one)) if one.sense == LE else one.right for one in rows]
+        high = [_spread(INFINITE, len(one)) if one.sense == GE else one.right for one in rows]
         return (
             _joined([group.cost for group in groups]),
             _joined([group.lower for group in groups]),
@@ -336,12 +352,15 @@ class Model:
         if group is None:
             return np.zeros(0)
         here = found[group.first : group.first + len(group)]
-        return np.clip(here, group.lower, group.upper)
+        return np.minimum(np.maximum(here, group.lower), group.upper)
 
     def weights(self, bends: str) -> np.ndarray:
         """Weight of each variable in the violation of a class [kWh or kWh h]."""
-        groups = self.columns.values()
-        return _joined([np.full(len(g), g.weight if g.bends == bends else 0.0) for g in groups])
+        weights = np.zeros(self.width)
+        for group in self.columns.values():
+            if group.bends == bends:
+                weights[group.first : group.first + len(group)] = group.weight
+        return weights
 
 
 def term_of(
@@ -371,7 +390,9 @@ def _spread(values: Numbers, size: int) -> np.ndarray:
     """An array of this size; a number holds for all."""
     if isinstance(values, np.ndarray) and len(values) == size:
         return values.astype(float, copy=False)
-    return np.full(size, values, dtype=float)
+    spread = np.empty(size)  # np.full takes several times as long
+    spread[:] = values
+    return spread
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:

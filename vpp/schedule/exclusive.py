@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vpp.schedule.draft import GE, LE, Model
+from vpp.schedule.draft import GE, LE, Model, Settled
 
 Intervals = dict[str, np.ndarray]  # numbers of intervals, for each condition's key
 
@@ -59,9 +59,28 @@ class Pair:
         -------
         Numbers of the intervals.
         """
+        if self.watched is not None and not len(self.watched):
+            return self.watched
         both = np.minimum(model.values(found, self.first), model.values(found, self.second))
         at_once = np.flatnonzero(both > self.least_kw)
         return at_once if self.watched is None else np.intersect1d(at_once, self.watched)
+
+    def settled(self, model: Model, found: np.ndarray, intervals: np.ndarray) -> Settled:
+        """The smaller power is nothing; see `Condition.settled`.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+        intervals : their numbers.
+
+        Returns
+        -------
+        Groups of variables, places, lower and upper bounds.
+        """
+        first, second = (model.values(found, name)[intervals] for name in (self.first, self.second))
+        less = ((self.first, intervals[first < second]), (self.second, intervals[first >= second]))
+        return [(name, places, *np.zeros((2, len(places)))) for name, places in less]
 
     def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
         """A binary for each interval lets only one of both be above zero.
@@ -120,6 +139,43 @@ class LeastPower:
         between = (power > self.rounding_kw) & (power < self.least_kw - self.rounding_kw)
         return np.flatnonzero(between)
 
+    def settled(self, model: Model, found: np.ndarray, intervals: np.ndarray) -> Settled:
+        """Nothing, or at least so much, as is nearer; see `Condition.settled`.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+        intervals : their numbers.
+
+        Returns
+        -------
+        Groups of variables, places, lower and upper bounds.
+        """
+        most_kw, power = model.columns[self.power].upper, model.values(found, self.power)
+        on = (power >= self.least_kw / 2) & (most_kw >= self.least_kw)
+        lower, upper = np.where(on, self.least_kw, 0.0), np.where(on, most_kw, 0.0)
+        return [(self.power, intervals, lower[intervals], upper[intervals])]
+
+    def around(self, model: Model, intervals: np.ndarray, reach: int) -> np.ndarray:
+        """Intervals with power that are not far from some.
+
+        Where one is between, the search soon drives its neighbours there.
+
+        Parameters
+        ----------
+        model : the model.
+        intervals : their numbers.
+        reach : how far [intervals].
+
+        Returns
+        -------
+        Numbers of the intervals.
+        """
+        able = np.flatnonzero(model.columns[self.power].upper >= self.least_kw)
+        near = np.abs(able[:, None] - intervals[None, :]).min(axis=1, initial=len(able) + reach)
+        return np.union1d(intervals, able[near <= reach])
+
     def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
         """A binary for each interval says whether there is power.
 
@@ -167,6 +223,27 @@ def broken_intervals(model: Model, found: np.ndarray) -> Intervals:
     """
     broken = {key: one.broken(model, found) for key, one in model.conditions.items()}
     return {key: intervals for key, intervals in broken.items() if len(intervals)}
+
+
+def widened(model: Model, broken: Intervals, reach: int) -> Intervals:
+    """Intervals that get binaries next: where conditions are broken, and of least powers around it.
+
+    Parameters
+    ----------
+    model : the model.
+    broken : where conditions are broken.
+    reach : how far around [intervals].
+
+    Returns
+    -------
+    The intervals of each condition.
+    """
+    wide = dict(broken)
+    for key, intervals in broken.items():
+        condition = model.conditions[key]
+        if reach and isinstance(condition, LeastPower):
+            wide[key] = condition.around(model, intervals, reach)
+    return wide
 
 
 def merged(first: Intervals, second: Intervals) -> Intervals:

@@ -122,9 +122,9 @@ def schedule_frame(problem: Problem, result: Result) -> pd.DataFrame:
 
     Returns
     -------
-    Powers of the connection, the site and all batteries together [kW], prices and the worth of
-    stored energy [EUR/MWh], the SOC of all batteries together and the reason, by the start of the
-    intervals [UTC].
+    Powers of the connection, the site and all batteries together [kW], prices, the worth of stored
+    energy and of a MWh at the bus [EUR/MWh], the SOC of all batteries together and the reason, by
+    the start of the intervals [UTC].
 
     Raises
     ------
@@ -146,6 +146,7 @@ def schedule_frame(problem: Problem, result: Result) -> pd.DataFrame:
             "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
             "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
             "stored_value_eur_per_mwh": result.stored_value_eur_per_mwh,
+            "bus_price_eur_per_mwh": result.bus_price_eur_per_mwh,
             "reason": result.reason,
         },
         index=problem_index(problem),

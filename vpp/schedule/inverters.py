@@ -13,7 +13,7 @@ import numpy as np
 from vpp.runtime.errors import FieldError, one_of
 from vpp.runtime.fields import Section
 from vpp.schedule.checks import Checks, rounding
-from vpp.schedule.draft import GE, LE, Model
+from vpp.schedule.draft import GE, LE, Model, Settled
 from vpp.schedule.stated import stated
 
 
@@ -102,6 +102,21 @@ class Clipping:
             through = through - model.values(found, f"charge_kw_{b}")
         slack = rounding(self.ac_kw, self.behind_kw)
         return np.flatnonzero((clipped > slack) & (through < self.ac_kw - slack))
+
+    def settled(self, model: Model, found: np.ndarray, intervals: np.ndarray) -> Settled:
+        """Nothing is clipped; see `Condition.settled`.
+
+        Parameters
+        ----------
+        model : the model.
+        found : values of its variables.
+        intervals : their numbers.
+
+        Returns
+        -------
+        Groups of variables, places, lower and upper bounds.
+        """
+        return [(self.clipped, intervals, *np.zeros((2, len(intervals))))]
 
     def enforce(self, model: Model, key: str, intervals: np.ndarray) -> None:
         """A binary for each interval says whether the limit is reached: only then is clipped.

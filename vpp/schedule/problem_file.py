@@ -60,7 +60,7 @@ def read_problem(path: Path | str) -> Problem:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        raw = json.loads(text, object_pairs_hook=_without_repeats)
+        return problem_of_text(text)
     except ProblemError as error:
         raise ProblemError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -71,16 +71,33 @@ def read_problem(path: Path | str) -> Problem:
         raise ProblemError(f"{path}: cannot be read: {error.strerror}; name a file") from None
     except UnicodeDecodeError:
         raise ProblemError(f"{path}: not a JSON file: expected text in UTF-8") from None
+
+
+def problem_of_text(text: str) -> Problem:
+    """The problem that a file's text describes.
+
+    Parameters
+    ----------
+    text : of the file.
+
+    Raises
+    ------
+    ProblemError : it is not JSON, or a field is not as expected; names the field.
+    """
+    try:
+        raw = json.loads(text, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
-        raise ProblemError(f"{path}: not a JSON file: {error}") from None
+        raise ProblemError(f"not a JSON file: {error}") from None
     except RecursionError:
-        raise ProblemError(f"{path}: the data are nested too deeply; expected a problem") from None
+        raise ProblemError("the data are nested too deeply; expected a problem") from None
+    except ProblemError:
+        raise
     except ValueError:  # Python reads no integer of thousands of digits
-        raise ProblemError(f"{path}: not a JSON file: a number has too many digits") from None
+        raise ProblemError("not a JSON file: a number has too many digits") from None
     try:
         return parse_problem(raw)
     except FieldError as error:
-        raise ProblemError(f"{path}: {error}") from None
+        raise ProblemError(str(error)) from None
 
 
 def parse_problem(raw: object) -> Problem:

@@ -9,6 +9,7 @@ Pure: reads and writes nothing.
     python optimization.py solve --input examples/problem.json --output result.json
 """
 
+import itertools
 import logging
 import time
 from dataclasses import dataclass, field, replace
@@ -17,20 +18,22 @@ import numpy as np
 
 from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
+from vpp.schedule.calm import MOST_VARIABLES, Calming
 from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
 from vpp.schedule.draft import BOUNDS, GRID, INFINITE, MONEY_SCALE, Model
 from vpp.schedule.duals import marginal_values, unknown_values
-from vpp.schedule.exclusive import Intervals, merged, without
+from vpp.schedule.exclusive import Intervals, merged, widened
 from vpp.schedule.fleet import FEWEST, Shared, expected_s, fleet_schedule
 from vpp.schedule.model import build
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.programme import garbage_kept
 from vpp.schedule.reasons import leading, reasons, worth
+from vpp.schedule.repair import repaired
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.scenario_search import solve_scenarios
 from vpp.schedule.solution import solution
-from vpp.schedule.stages import CLASS_SLACK, MONEY_SHARE, MONEY_SLACK, NOTHING, Stages
+from vpp.schedule.stages import NOTHING, Stages
 
 logger = logging.getLogger("optimization")
 
@@ -41,9 +44,6 @@ LEVELS: tuple[tuple[bool, tuple[str, ...]], ...] = (
     (True, ()),
 )
 
-# Binaries, and variables, of a model that is searched for calmer choices of the same money: beyond,
-# HiGHS looks at its clock too seldom.
-MOST_BINARIES, MOST_VARIABLES = 200, 8000
 TAIL = 0.1  # of the time limit, for the check of a schedule and its reasons, and for
 CELL_S = 2e-6  # each interval of each battery [s]
 HOPELESS = 1.0  # time limits that a solver is expected to take, beyond which it is not started
@@ -109,13 +109,14 @@ def _solve_model(
     if prepare and not search.prepared():
         return _incumbent(search, None)
     exclusive: Intervals | None = None
-    while True:
+    for rounds in itertools.count():
         found = search.attempt(exclusive)
         if not found.broken:
             return search.certified(found)
-        count = sum(map(len, found.broken.values()))
-        logger.info("binaries added in %d intervals", count)
-        exclusive = merged(found.exclusive, found.broken)
+        broken = widened(found.model, found.broken, 4**rounds if rounds else 0)
+        logger.info("binaries wanted in %d intervals", sum(map(len, broken.values())))
+        exclusive = merged(found.exclusive, broken)
+    raise AssertionError("counting never ends")
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,36 +189,41 @@ class _Search:
         if outcome.status == "limit":
             return self._cut_short(stages, outcome, exclusive)
         # calm comes after all conditions hold: it takes longer than to see that they do not
-        schedule, broken = solution(self.problem, model, outcome.found)
-        broken, priced = without(broken, exclusive), outcome
+        calming = Calming(self.problem, stages, exclusive, self.started)
+        schedule, broken = calming.read(outcome)
+        priced = outcome
+        if broken:
+            outcome, broken = self._repaired(calming, outcome, broken)
         if model.binaries and not broken:
-            priced = self._chosen(stages, outcome)
-            schedule, broken = solution(self.problem, model, priced.found)
-            broken = without(broken, exclusive)
+            priced = calming.chosen(outcome)
+            schedule, broken = calming.read(priced)
         if not broken and priced.duals is not None:
-            schedule, broken = self._calmest(stages, priced, schedule, exclusive)
+            schedule, broken = calming.calmest(priced, schedule)
         if broken:
             self.known.append(schedule)
             self.relaxed = outcome.bound
         return _Attempt(model, exclusive, outcome, schedule, broken, priced)
 
-    def _chosen(self, stages: Stages, outcome: Outcome) -> Outcome:
-        """The linear programme of the binaries' choices: of equal ones, those that are calmest."""
-        fixed = stages.fixed(outcome.found)
-        if fixed.status != "optimal" or fixed.objective is None:
-            return outcome
-        if self.solver != "highs" or not _worth_calming(stages, fixed):
-            return fixed
-        spent_s, bent = time.monotonic() - self.started, stages.least
+    def _repaired(
+        self, calming: Calming, outcome: Outcome, broken: Intervals
+    ) -> tuple[Outcome, Intervals]:
+        """The outcome as it is; or repaired, where no other schedule can be cheaper.
+
+        A model of few binaries gets more instead, so that its schedule is the calmest, too.
+        """
+        stages, late = calming.stages, time.monotonic() > self.until
+        if self.solver != "highs" or (late and stages.model.width > MOST_VARIABLES):
+            return outcome, broken
+        made = repaired(self.problem, stages, outcome, broken, calming.exclusive)
+        if made is None:
+            return outcome, broken
+        self.known.append(made.schedule)
         stages.run.release()
-        calmer = stages.fixed(stages.calm_choices(outcome, max(0.2, spent_s / 3)))
-        least = fixed.objective + MONEY_SLACK + MONEY_SHARE * abs(fixed.objective)
-        bends_more = any(b > a + 2 * CLASS_SLACK for a, b in zip(bent, stages.least, strict=False))
-        if calmer.status == "optimal" and not bends_more and (calmer.objective or 0.0) <= least:
-            return calmer
-        stages.run.release()
-        again = stages.fixed(outcome.found)
-        return outcome if again.values is None else again
+        eur = replay(self.problem, made.schedule).objective_eur
+        gap = certificate_of(stages.model, eur, self.eur(outcome.bound), self.started).gap
+        if made.bends_more or (gap or 0.0) > self.problem.gap or not calming.decides:
+            return outcome, broken
+        return replace(outcome, values=made.outcome.values, objective=made.outcome.objective), {}
 
     def _solved(self, exclusive: Intervals | None) -> tuple[Stages, Outcome, Intervals]:
         """The hard model if its limits can be kept, else one in which only targets bend, else all.
@@ -250,20 +256,6 @@ class _Search:
             " expected numbers of similar orders of magnitude"
         )
 
-    def _calmest(
-        self, stages: Stages, priced: Outcome, schedule: Schedule, exclusive: Intervals
-    ) -> tuple[Schedule, Intervals]:
-        """The calmest schedule that costs the same."""
-        calm = stages.calm(priced)
-        if calm is priced:
-            return schedule, {}
-        calmer, broken = solution(self.problem, stages.model, calm.found)
-        cost = replay(self.problem, schedule).objective_eur
-        same = replay(self.problem, calmer).objective_eur
-        if same > cost + TOLERANCE * max(1.0, abs(cost)) * 1e-1:
-            return schedule, {}
-        return calmer, without(broken, exclusive)
-
     def certified(self, found: _Attempt) -> Solution:
         """The schedule with its certificate and marginal values."""
         if found.schedule is None:
@@ -281,23 +273,14 @@ class _Search:
         """An attempt without a schedule of its own; the incumbent is one of those known."""
         fixed, model = None, stages.model
         if outcome.values is not None:
-            self.known.append(solution(self.problem, model, outcome.values)[0])
-            fixed = stages.fixed(outcome.values) if model.binaries else None
+            schedule, broken = Calming(self.problem, stages, exclusive, self.started).read(outcome)
+            self.known.append(schedule)
+            if broken and self.solver == "highs":
+                made = repaired(self.problem, stages, outcome, broken, exclusive)
+                self.known += [made.schedule] if made else []
+            elif model.binaries:
+                fixed = stages.fixed(outcome.values)
         return _Attempt(model, exclusive, outcome, priced=fixed)
-
-
-def _worth_calming(stages: Stages, fixed: Outcome) -> bool:
-    """Whether other choices may be as cheap, and calmer.
-
-    Binaries that keep two powers apart leave little to choose where the rest is settled.
-    """
-    model = stages.model
-    if model.width > MOST_VARIABLES:
-        return False
-    if any(one.integral and not name.startswith("only_") for name, one in model.columns.items()):
-        return True
-    settled = stages.run.alone(fixed, model.matrices.cost)
-    return not settled and model.binaries <= MOST_BINARIES
 
 
 def rank(money: Replay) -> tuple[float, ...]:

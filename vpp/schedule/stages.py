@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp.schedule.backends import SOLVERS, Outcome, Run
 from vpp.schedule.draft import BOUNDS, CLASSES, GRID, INFINITE, TARGETS, Model
+from vpp.schedule.exclusive import Intervals
 from vpp.schedule.problem import Problem
 
 STEP = 10.0  # from the price of one class to that of the one before it, where a search starts
@@ -26,6 +27,10 @@ CLASS_SLACK, CLASS_SHARE = 1e-7, 1e-9
 # Of the slack of one class the next makes up to 100 times as much, and must not have to keep it:
 # choices of binaries would serve the rounding. The linear programme of the choices takes it back.
 SLACK = {GRID: 1e-9, BOUNDS: 1e-8, TARGETS: 1e-6}
+# Binaries up to which a search goes on until nothing of the same money is calmer; beyond, it ends
+# once nothing is cheaper, and looks for calm once, with these weights of throughput, change and how
+# early everything is.
+FEW_BINARIES, WEIGHTS = 50, (1.0, 1e-2, 1e-5)
 LITTLE = 0.02  # of the time limit, which a linear programme gets when time is out
 # The same of money, in EUR/1000.
 MONEY_SLACK, MONEY_SHARE = 1e-6, 1e-9
@@ -139,6 +144,19 @@ class Stages:
         self.run.choose(values)
         return self._in_order(True, self._at_least(least_s))
 
+    def settle(self, values: np.ndarray, broken: Intervals) -> None:
+        """Keep conditions where they are broken, without binaries.
+
+        Parameters
+        ----------
+        values : of the variables in the solution.
+        broken : intervals of each condition.
+        """
+        for key, intervals in broken.items():
+            settled = self.model.conditions[key].settled(self.model, values, intervals)
+            for name, places, lower, upper in settled:
+                self.run.bound(places + self.model.columns[name].first, lower, upper)
+
     def calm_choices(self, outcome: Outcome, seconds: float) -> np.ndarray:
         """Of all choices of the same money, those with which the schedule can be calmest.
 
@@ -153,7 +171,7 @@ class Stages:
         """
         cost, values = self.model.matrices.cost, outcome.found
         count = self.run.cap(cost, _a_little_above(cost, values, MONEY_SLACK, MONEY_SHARE))
-        for objective in self._calming():
+        for objective in self._calming(self.model.binaries > FEW_BINARIES):
             limit_s = min(self.left_s(), seconds)
             calmer = self.run.minimise(objective, limit_s, CLASS_GAP)
             if calmer.values is None:
@@ -180,27 +198,36 @@ class Stages:
         The solution; the one given where there is no other.
         """
         cost = self.model.matrices.cost
+        if self.run.alone(outcome, cost):
+            return outcome
         for objective in self._calming():
-            if self.run.alone(outcome, cost):
-                break
             self.run.hold(outcome, cost)
             calmer = self.run.minimise(objective, self._at_least(least_s), CLASS_GAP)
             if calmer.status != "optimal" or calmer.duals is None:
                 break
             outcome, cost = calmer, objective
+            if self.run.alone(outcome, cost):
+                break
         return outcome
 
-    def _calming(self) -> Iterator[np.ndarray]:
-        """The objectives after money: throughput, change, and how early everything is."""
-        groups, hours = list(self.model.columns.items()), self.problem.hours
-        throughput = [np.full(len(one), hours if one.cycles else 0.0) for _, one in groups]
-        changes = [np.full(len(g), hours if n.startswith("change_kw") else 0.0) for n, g in groups]
+    def _calming(self, weighed: bool = False) -> Iterator[np.ndarray]:
+        """The objectives after money: throughput, change, and how early everything is.
+
+        Weighed they are one.
+        """
+        hours, aims = self.problem.hours, np.zeros((3, self.model.width))
         late = hours * np.arange(self.problem.intervals)
-        when = [late if one.power else np.zeros(len(one)) for _, one in groups]
-        for parts in (throughput, changes, when):
-            objective = np.concatenate(parts)
-            if objective.any():
-                yield objective
+        for name, group in self.model.columns.items():
+            part = slice(group.first, group.first + len(group))
+            if group.cycles:
+                aims[0, part] = hours
+            if name.startswith("change_kw"):
+                aims[1, part] = hours
+            if group.power:
+                aims[2, part] = late
+        if weighed:
+            aims = np.dot(WEIGHTS, aims)[None, :]
+        yield from (aim for aim in aims if aim.any())
 
 
 def _a_little_above(cost: np.ndarray, values: np.ndarray, slack: float, share: float) -> float:

@@ -125,8 +125,9 @@ def stored_times(folder: Path, source: Source) -> pd.Series:
     folder : of the data.
     source : of the rows.
     """
-    frame = read_series_file(folder / KINDS[source.kind].file, ("time", "source_id"))
-    return frame.loc[frame["source_id"] == source.source_id, "time"]
+    kind = KINDS[source.kind]
+    frame = read_series_file(folder / kind.file, (kind.times[-1], "source_id"))
+    return frame.loc[frame["source_id"] == source.source_id, kind.times[-1]]
 
 
 def source_facts(source: Source, times: pd.Series) -> dict[str, object]:

@@ -34,6 +34,7 @@ from vpp.site.import_decisions import (
     unit_notes,
     zone_of,
 )
+from vpp.site.import_issued import issued_series, lead_column, read_issues
 from vpp.site.import_options import Asked, check_where
 from vpp.site.import_points import (
     Rejects,
@@ -44,6 +45,7 @@ from vpp.site.import_points import (
     without_codes,
 )
 from vpp.site.import_rows import Rows, Tables
+from vpp.site.import_rules import IssueRule, issue_rule
 from vpp.site.import_series import make_series
 from vpp.site.sources import SourceError
 from vpp.site.tables import Table, find_tables, likely_header
@@ -190,10 +192,13 @@ def _read(
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise SourceError(f"source_id {twice} comes twice; name another as COLUMN:UNIT:ID")
+    rule = issue_rule(asked.issued)
+    if rule.is_lead:
+        columns.append(lead_column(rule.column, names))
     sample = tables[0].sample(SAMPLE)
     if not sample:
         raise DataFileError(f"{tables[0].label}: is empty; it has column names but no data")
-    time = _time_columns(tables[0], sample, asked, columns)
+    time = _time_columns(tables[0], sample, asked, columns, rule.column)
     reading = Tables(tables, columns, time, asked)
     reading.survey()
     if not asked.time_format:
@@ -219,8 +224,7 @@ def _read(
         why = dict(asked.why) | {"stamp": "00:00 stands at the end of its own date"}
         asked = replace(asked, stamp="end", why=why)
     no_time = lines_without_time(reading, rows, notes)
-    lost = turn_rows(reading, rows, zone, notes)
-    series = [_series(reading, rows, number, asked, price_limits) for number in range(len(columns))]
+    series, lost = _all_series(reading, rows, rule, asked, zone, price_limits, notes)
     series[0].rejects.extend(no_time + lost)
     told = in_force(asked, time, zone, zone_why, order, marks, found_by, reading)
     place = zone if zone and "/" in zone and not zone.startswith("Etc/") else None
@@ -229,20 +233,51 @@ def _read(
     return imported
 
 
+def _all_series(
+    reading: Tables,
+    rows: Rows,
+    rule: IssueRule,
+    asked: Asked,
+    zone: str | None,
+    price_limits: tuple[float, float],
+    notes: list[str],
+) -> tuple[list[Series], list[tuple]]:
+    """The series of all columns, and the rejects of rows whose time is none."""
+    issued = None
+    if rule.column and not rule.is_lead:
+        issued, rows.part = read_issues(reading, rule.column, asked, zone)
+    lost = turn_rows(reading, rows, zone, notes)
+    if rule.is_lead:
+        lead = rows.values.pop()
+        reading.columns = reading.columns[:-1]
+        issued = np.where(np.isnan(lead), INVALID, rows.local - 3600 * np.nan_to_num(lead))
+        issued = issued.astype(np.int64)
+    numbers = range(len(reading.columns))
+    if issued is None:
+        return [_series(reading, rows, number, asked, price_limits) for number in numbers], lost
+    return [
+        issued_series(reading, rows, number, issued, asked, price_limits) for number in numbers
+    ], lost
+
+
 def _starless(text: str, names: Sequence[str]) -> str:
     """`*` for the matrix is its first column, under which it was melted."""
     return names[-1] + text[1:] if text.startswith("*:") else text
 
 
 def _time_columns(
-    table: Table, sample: list[list[str]], asked: Asked, columns: Sequence[Column]
+    table: Table,
+    sample: list[list[str]],
+    asked: Asked,
+    columns: Sequence[Column],
+    issued: str,
 ) -> TimeColumns:
     names = table.names
     times = asked.time_columns
     if len(times) > 1 and not set(times) <= set(names) and ",".join(times) in names:
         times = (",".join(times),)
     if table.matrix is None:
-        return choose(names, sample, times, {column.name for column in columns})
+        return choose(names, sample, times, {issued, *(column.name for column in columns)})
     clock = names[-2]
     if not times:
         times = choose(list(names[:-2]), [row[:-2] for row in sample], (), set()).names
@@ -292,7 +327,7 @@ def _preview(rows: Rows, series: Sequence[Series], zone: str) -> list[dict]:
     """The first rows as they were understood."""
     found = []
     for row, line, text, cells in rows.first:
-        for column, cell in zip(series, cells, strict=True):
+        for column, cell in zip(series, cells, strict=False):
             if row in column.preview:
                 start, end, value = column.preview[row]
                 begin = pd.Timestamp(start, unit="s", tz="UTC")

@@ -33,6 +33,7 @@ class Series:
     rejects : line, source_id, time, value and reason of each cell that cannot be used.
     notes : how the file was understood, in words.
     preview : place of a row -> start and end [s since 1970 UTC] and value of its interval.
+    issued : of a forecast, when each value was issued [UTC]; None for what is measured.
     """
 
     column: Column
@@ -47,6 +48,7 @@ class Series:
     rejects: list = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     preview: dict[int, tuple[int, int, float]] = field(default_factory=dict)
+    issued: pd.DatetimeIndex | None = None
 
 
 def flat_lines(
@@ -108,7 +110,7 @@ def report_row(series: Series) -> dict:
         "kind": series.column.kind,
         "rows": len(values),
         "from": values.index[0],
-        "to": values.index[-1] + pd.Timedelta(minutes=series.step_min),
+        "to": values.index.max() + pd.Timedelta(minutes=series.step_min),
         "step_min": series.step_min,
         "gaps": series.gaps,
         "duplicates": series.duplicates,
@@ -133,7 +135,7 @@ def remarks(found: Sequence[Series], most: int = 3) -> list[str]:
     """
     lines = []
     for series in found:
-        unit = "EUR/MWh" if series.column.kind == "market" else "kW"
+        unit = series.column.result_unit
         largest = sorted(series.outliers, key=lambda item: -abs(item[1] - item[2]))[:most]
         lines += [
             f"outlier kept: {series.column.source_id} {time:%Y-%m-%dT%H:%MZ} {value:,.6g} "

@@ -11,6 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vpp.runtime.errors import ConfigError, one_of
+from vpp.site.kinds import KINDS, POWER_KINDS
+from vpp.site.quantities import (
+    OTHER_UNITS,
+    SHOWN_OTHER_UNITS,
+    UNIT_OF_WEATHER,
+    forecast_quantity,
+    plain_unit,
+    weather_quantity,
+)
 from vpp.site.sources import SourceError
 
 # factor to kW or EUR/MWh
@@ -48,6 +57,7 @@ class Column:
     unit : of its numbers, in small letters.
     source_id : of the source that it becomes.
     capacity_kw : largest power, where it is stated [kW].
+    quantity : of weather and of forecasts, such as `temp_air` or `load`.
     """
 
     kind: str
@@ -55,6 +65,7 @@ class Column:
     unit: str
     source_id: str
     capacity_kw: float | None
+    quantity: str = ""
 
     @property
     def is_energy(self) -> bool:
@@ -63,8 +74,14 @@ class Column:
 
     @property
     def factor(self) -> float:
-        """From its numbers to kW, kWh or EUR/MWh."""
-        return (POWER_UNITS | PRICE_UNITS | ENERGY_UNITS)[self.unit]
+        """From its numbers to kW, kWh, EUR/MWh or the unit of its quantity."""
+        others = {unit: factor for unit, (_, factor, _) in OTHER_UNITS.items()}
+        return (POWER_UNITS | PRICE_UNITS | ENERGY_UNITS | others)[self.unit]
+
+    @property
+    def offset(self) -> float:
+        """Number that is added after the factor, as from K to °C."""
+        return OTHER_UNITS.get(self.unit, ("", 1.0, 0.0))[2]
 
     @property
     def option(self) -> str:
@@ -74,7 +91,23 @@ class Column:
     @property
     def result_unit(self) -> str:
         """The unit that its numbers end in."""
-        return "EUR/MWh" if self.kind == "market" else "kW"
+        if self.unit in OTHER_UNITS:
+            return OTHER_UNITS[self.unit][0]
+        return "EUR/MWh" if self.unit in PRICE_UNITS else "kW"
+
+    def limits(self, price_limits: tuple[float, float]) -> tuple[float, float]:
+        """Give the least and the largest value that is possible, of prices, weather, forecasts.
+
+        Parameters
+        ----------
+        price_limits : of prices [EUR/MWh].
+        """
+        if self.unit in PRICE_UNITS:
+            return price_limits
+        for known in KINDS["weather"].values:
+            if self.quantity == known.name and UNIT_OF_WEATHER[known.name] == self.result_unit:
+                return known.least, known.most
+        return -math.inf, math.inf
 
 
 def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
@@ -98,6 +131,8 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
             f"--{option} {text}: no such column; {one_of(text.partition(':')[0], header)}"
         )
     name = max(names, key=len, default=text)
+    if kind in ("weather", "forecast"):
+        return _of_quantity(kind, name, text)
     unit, source_id, capacity, *rest = [*text[len(name) + 1 :].split(":"), "", ""]
     units = PRICE_UNITS if kind == "market" else POWER_UNITS | ENERGY_UNITS
     if unit.lower() not in units or any(rest):
@@ -114,8 +149,42 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
         capacity_kw = -1.0
     if capacity_kw is not None and not 0 < capacity_kw < math.inf:
         raise ColumnError(f"--{option} {text}: capacity {capacity}: expected more than 0 kW")
-    source_id = source_id or re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:63]
-    return Column(kind, name, unit.lower(), source_id, capacity_kw)
+    return Column(kind, name, unit.lower(), source_id or _id_of(name), capacity_kw)
+
+
+def _id_of(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:63]
+
+
+def _of_quantity(kind: str, name: str, text: str) -> Column:
+    """A column of weather, COLUMN:UNIT[:QUANTITY], or a forecast, COLUMN:UNIT[:ID[:QUANTITY]]."""
+    said, *more = text[len(name) + 1 :].split(":")
+    unit, most = plain_unit(said), 1 if kind == "weather" else 2
+    energies, prices = POWER_UNITS | ENERGY_UNITS, {} if kind == "weather" else PRICE_UNITS
+    known = OTHER_UNITS if kind == "weather" else energies | prices | OTHER_UNITS
+    if unit not in known or len(more) > most:
+        form = "COLUMN:UNIT[:QUANTITY]" if kind == "weather" else "COLUMN:UNIT[:ID[:QUANTITY]]"
+        powers = "" if kind == "weather" else f"{SHOWN_POWER_UNITS}, {SHOWN_PRICE_UNITS}, "
+        raise ColumnError(
+            f"--{kind} {text}: unit {said!r}: expected {form} with a unit of "
+            f"{powers}{SHOWN_OTHER_UNITS}"
+        )
+    first, second = [*more, "", ""][:2]
+    if kind == "forecast":
+        source_id = first or _id_of(name)
+        column = Column(kind, name, unit, source_id, None)
+        found = second or forecast_quantity(name, source_id, column.result_unit)
+        return replace(column, quantity=found)
+    quantity = weather_quantity(name, first)
+    column = Column(kind, name, unit, quantity, None, quantity)
+    if column.result_unit != UNIT_OF_WEATHER[quantity]:
+        expected = [
+            key for key, item in OTHER_UNITS.items() if item[0] == UNIT_OF_WEATHER[quantity]
+        ]
+        raise ColumnError(
+            f"--weather {text}: {quantity} in {said}: expected one of {', '.join(expected)}"
+        )
+    return column
 
 
 def unit_of_text(text: str, kind: str) -> str:
@@ -161,6 +230,8 @@ def check_unit(column: Column, text: str, where: str, scaled: bool = False) -> s
     ------
     ColumnError : the file states another unit.
     """
+    if column.kind not in POWER_KINDS and column.kind != "market":
+        return _check_stated(column, text, where)
     if column.kind != "market" and _NOT_POWER.search(text):
         raise ColumnError(
             f"{column.option} {column.name}: {where} says {text!r}, which is no power; expected "
@@ -187,6 +258,21 @@ def check_unit(column: Column, text: str, where: str, scaled: bool = False) -> s
     )
 
 
+def _check_stated(column: Column, text: str, where: str) -> str:
+    """Refuse the unit of weather or a forecast where the file states another one in brackets."""
+    found = re.search(r"[\[(]([^\])]+)[\])]\s*$", text)
+    stated = plain_unit(found[1] if found else text)
+    known = POWER_UNITS | ENERGY_UNITS | PRICE_UNITS | OTHER_UNITS
+    power = "" if column.unit in OTHER_UNITS else unit_of_text(text, "load")
+    stated = stated if stated in known else power
+    if not stated or stated == column.unit:
+        return ""
+    raise ColumnError(
+        f"{column.option} {column.name}: its unit is {stated} by {where}, but {column.unit} was "
+        "said (--unit-as-said if yours is right)"
+    )
+
+
 def with_capacity(columns: Sequence[Column], capacity_kw: float | None) -> list[Column]:
     """Give the one plant or load its capacity.
 
@@ -203,11 +289,11 @@ def with_capacity(columns: Sequence[Column], capacity_kw: float | None) -> list[
         return list(columns)
     if not 0 < capacity_kw < math.inf:
         raise ColumnError(f"--capacity {capacity_kw:g}: expected more than 0 kW")
-    if sum(column.kind != "market" for column in columns) != 1:
+    if sum(column.kind in POWER_KINDS for column in columns) != 1:
         raise ColumnError(
             "--capacity: is of one plant or load; with several say COLUMN:UNIT:ID:CAPACITY_KW"
         )
     return [
-        column if column.kind == "market" else replace(column, capacity_kw=capacity_kw)
+        replace(column, capacity_kw=capacity_kw) if column.kind in POWER_KINDS else column
         for column in columns
     ]

@@ -13,8 +13,9 @@ from vpp.runtime.errors import ConfigError, check_known, one_of
 from vpp.runtime.fields import is_time_zone
 from vpp.runtime.files import check_not_read
 from vpp.runtime.tables import shown
+from vpp.site.import_rules import issue_rule
 from vpp.site.intervals import STAMPS
-from vpp.site.kinds import KINDS
+from vpp.site.kinds import KINDS, WEATHER
 from vpp.site.local_clock import fixed_offset
 from vpp.site.merge import Place
 from vpp.site.profiles import PROFILES, find_profile
@@ -41,6 +42,7 @@ class Asked:
     step_min : of the series that are made; None: the file's.
     unit_as_said : whether a unit counts that contradicts the file.
     profile : name of the format; empty: found.
+    issued : when forecasts were issued, as `--issued` says it; empty: nothing is a forecast.
     why : option -> where its value comes from.
     """
 
@@ -56,6 +58,7 @@ class Asked:
     step_min: int | None = None
     unit_as_said: bool = False
     profile: str = ""
+    issued: str = ""
     why: Mapping[str, str] = field(default_factory=dict)
 
     def with_profile(self, names: Sequence[str], label: str = "") -> "Asked":
@@ -111,8 +114,9 @@ def asked_of(args: argparse.Namespace) -> Asked:
     if not args.wanted:
         raise ConfigError(
             "import: no column named; say one or more of --solar, --wind, --load and --price "
-            "COLUMN:UNIT[:ID[:CAPACITY_KW]]"
+            "COLUMN:UNIT[:ID[:CAPACITY_KW]], --weather and --forecast"
         )
+    _check_issued(args)
     if args.tz is not None and not is_time_zone(args.tz) and fixed_offset(args.tz) is None:
         raise ConfigError(
             f"--tz {args.tz}: expected an IANA time zone such as Europe/Berlin, or a distance from "
@@ -144,8 +148,33 @@ def asked_of(args: argparse.Namespace) -> Asked:
         step_min=args.step,
         unit_as_said=args.unit_as_said,
         profile=args.profile or "",
+        issued=args.issued or "",
         why={option: "said" for option, value in said.items() if value},
     )
+
+
+def _check_issued(args: argparse.Namespace) -> None:
+    """Refuse a forecast without its issue, and an issue without a forecast."""
+    kinds = {kind for kind, _ in args.wanted}
+    if "forecast" in kinds and not args.issued:
+        raise ConfigError(
+            '--forecast: say when it was issued with --issued, such as "D-1 10:00" (local time of '
+            "the day before), 36h (so long before), or the name of a column"
+        )
+    if args.issued and not kinds & {"forecast", "weather"}:
+        raise ConfigError(f"--issued {args.issued}: is of --forecast and --weather; none is asked")
+    measured = kinds - {"forecast", "weather"}
+    if args.issued and issue_rule(args.issued).column and measured:
+        raise ConfigError(
+            f"--issued {args.issued}: the file has several rows for one time; import "
+            f"{', '.join(sorted(measured))} apart"
+        )
+    for option in ("regressor_of", "delay_min"):
+        if getattr(args, option) is not None and "forecast" not in kinds:
+            flag = "--" + option.replace("_", "-")
+            raise ConfigError(f"{flag}: is of --forecast; none is asked for")
+    if args.delay_min is not None and args.delay_min < 0:
+        raise ConfigError(f"--delay-min {args.delay_min:g}: expected 0 or more minutes")
 
 
 def place_of(args: argparse.Namespace) -> Place:
@@ -200,7 +229,7 @@ def _names(texts: Sequence[str] | None) -> tuple[str, ...]:
 
 
 class Wanted(argparse.Action):
-    """Collects --solar, --wind, --load and --price in the order they come."""
+    """Collects --solar, --wind, --load, --price, --weather and --forecast as they come."""
 
     def __call__(
         self,
@@ -231,6 +260,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     for option in ("--solar", "--wind", "--load", "--price"):
         form = "COLUMN:UNIT[:ID]" if option == "--price" else "COLUMN:UNIT[:ID[:CAPACITY_KW]]"
         command.add_argument(option, dest="wanted", action=Wanted, metavar=form, help=about)
+    _add_forecast_options(command)
     about = "only rows with this value; several are summed"
     command.add_argument("--where", metavar="COLUMN=VALUE", action="append", help=about)
     about = "a stamp is the start (default), middle or end of its interval"
@@ -265,6 +295,22 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", metavar="DIR", help=about)
     about = "refuse the file if any cell cannot be used"
     command.add_argument("--strict", action="store_true", help=about)
+
+
+def _add_forecast_options(command: argparse.ArgumentParser) -> None:
+    about = f"weather, measured or with --issued forecast; QUANTITY is {', '.join(WEATHER)}"
+    command.add_argument(
+        "--weather", dest="wanted", action=Wanted, metavar="COLUMN:UNIT[:QUANTITY]", help=about
+    )
+    about = "a forecast that others issued, such as a TSO; QUANTITY as load, wind, solar, price"
+    form = "COLUMN:UNIT[:ID[:QUANTITY]]"
+    command.add_argument("--forecast", dest="wanted", action=Wanted, metavar=form, help=about)
+    about = "issue of --forecast and --weather: 'D-1 10:00', 36h, COLUMN of times, or COLUMN:h"
+    command.add_argument("--issued", metavar="WHEN", help=about)
+    about = "a source that the forecasts help to forecast; may come several times"
+    command.add_argument("--regressor-of", metavar="ID", action="append", help=about)
+    about = "from their issue until they are at hand (default: 0)"
+    command.add_argument("--delay-min", metavar="MIN", type=float, help=about)
 
 
 def check_where(where: Where, names: Sequence[str]) -> None:

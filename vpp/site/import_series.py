@@ -18,7 +18,7 @@ from vpp.site.import_options import Asked
 from vpp.site.import_points import Points, Rejects, rising, sorted_points
 from vpp.site.import_rows import Rows
 from vpp.site.intervals import Gridded
-from vpp.site.kinds import PLANT_KINDS
+from vpp.site.kinds import PLANT_KINDS, POWER_KINDS
 
 # of capacity: a plant's own consumption at night, taken as zero
 OWN_USE = 0.02
@@ -39,6 +39,7 @@ class Kept:
     sizes : lengths of them; one for all or one of each [s].
     values : kW or EUR/MWh.
     factor : from the numbers of the file to these; one for all or one of each.
+    offset : what is added then.
     """
 
     file: Rows
@@ -47,6 +48,7 @@ class Kept:
     sizes: np.ndarray
     values: np.ndarray
     factor: np.ndarray | float
+    offset: float = 0.0
 
     def reject(self, start: int, source_id: str, reason: str) -> tuple[int, str, str, str, str]:
         """Give the reject of the row in whose interval a time lies.
@@ -59,7 +61,7 @@ class Kept:
         """
         place = max(int(np.searchsorted(self.starts, start, side="right")) - 1, 0)
         factor = self.factor[place] if isinstance(self.factor, np.ndarray) else self.factor
-        cell = f"{self.values[place] / factor:.10g}"
+        cell = f"{(self.values[place] - self.offset) / factor:.10g}"
         line = int(self.file.lines[self.rows[place]])
         return line, source_id, f"{np.datetime64(start, 's')}Z", cell, reason
 
@@ -174,9 +176,9 @@ def _gridded(
     if not len(starts):
         raise DataFileError(f"column {column.name}: no interval is left")
     factor = column.factor * 3600 / sizes if column.is_energy else column.factor
-    if np.ndim(factor) or factor != 1:
-        values = values * factor
-    kept = Kept(points.file, rows, starts, sizes, values, factor)
+    if np.ndim(factor) or factor != 1 or column.offset:
+        values = values * factor + column.offset
+    kept = Kept(points.file, rows, starts, sizes, values, factor, column.offset)
     return _projected(kept, step, asked, notes), kept
 
 
@@ -267,9 +269,10 @@ def _possible(
     """Values that are possible, how many became 0, and how many are impossible."""
     values = pd.Series(gridded.values, gridded.starts)
     zeroed = 0
-    if column.kind == "market":
-        low, high = price_limits
-        reason = f"a price outside {low:g} to {high:g} EUR/MWh"
+    if column.kind not in POWER_KINDS:
+        low, high = column.limits(price_limits)
+        what = "a price" if column.kind == "market" else f"{column.quantity}"
+        reason = f"{what} outside {low:g} to {high:g} {column.result_unit}"
     else:
         capacity = column.capacity_kw or float(values.abs().max())
         low, high = 0.0, ABOVE_CAPACITY * capacity
@@ -296,7 +299,7 @@ def _possible(
     for start in values.index[impossible]:
         rejects.rows.append(kept.reject(int(start), column.source_id, reason))
     values = values[~impossible]
-    if values.empty or (column.kind != "market" and not values.abs().max() > 0):
+    if values.empty or (column.kind in POWER_KINDS and not values.abs().max() > 0):
         raise DataFileError(
             f"column {column.name}: no possible value is left; check its unit {column.unit} and "
             "capacity"
@@ -314,6 +317,8 @@ def _is_net(values: np.ndarray) -> bool:
 
 def _other_unit(column: Column, values: pd.Series, low: float, high: float) -> str:
     """Which unit would fit, in words."""
+    if column.kind not in POWER_KINDS and column.kind != "market":
+        return f"check the unit {column.unit}"
     if column.kind == "market":
         for unit, factor in PRICE_UNITS.items():
             there = values / column.factor * factor

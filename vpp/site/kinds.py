@@ -140,6 +140,11 @@ KINDS = {
     )
 }
 
+# Messages that are no series of a source: states of batteries, whose key is the battery, and plans
+# that go out to them.
+BATTERY, BATTERY_TOPIC = "battery", "battery-topic"
+SCHEDULE_TOPIC = "schedule-topic"
+
 # table -> a kind that is stored in it; the others of the table have the same columns
 MEASUREMENTS = {kind.table: kind for kind in KINDS.values()}
 

@@ -18,9 +18,9 @@ import pandas as pd
 from vpp.runtime.files import locked_folder
 from vpp.runtime.settings import Site
 from vpp.runtime.tables import shown
-from vpp.site.csv_files import read_series_file, save_series, series_frame
+from vpp.site.csv_files import read_series_file, save_series
 from vpp.site.import_checks import Series
-from vpp.site.kinds import KINDS, Kind
+from vpp.site.kinds import KINDS, POWER_KINDS, Kind
 from vpp.site.sources import (
     IMPORTED,
     MEASURED,
@@ -61,40 +61,22 @@ def source_of(series: Series, site: Site, place: Place, parameters: dict | None 
     """
     column, market = series.column, series.column.kind == "market"
     largest = float(series.values.abs().max())
+    is_power, is_forecast = column.kind in POWER_KINDS, column.kind == "forecast"
+    of = {"quantity": column.quantity, "unit": column.result_unit} if is_forecast else {}
     return Source(
         source_id=column.source_id,
         kind=column.kind,
         name=column.name,
         site_id=site.site_id,
-        capacity_kw=None if market else float(column.capacity_kw or largest),
+        capacity_kw=float(column.capacity_kw or largest) if is_power else None,
         step_min=series.step_min,
         latitude=site.latitude if place.latitude is None else place.latitude,
         longitude=site.longitude if place.longitude is None else place.longitude,
         time_zone=place.zone or site.time_zone,
         parameters={"origin": IMPORTED}
-        | ({"price_area": site.price_area} if market else {})
+        | ({"price_area": site.price_area} if market else of)
         | (parameters or {}),
     )
-
-
-def merge(
-    folder: Path,
-    added: Sequence[tuple[Source, Series]],
-    rejects: Sequence[tuple] = (),
-    file: str = "",
-) -> list[dict]:
-    """Write imported series into a data folder (`merge_rows`).
-
-    Parameters
-    ----------
-    folder : of the data.
-    added : sources, and the series of each.
-    rejects : line, source_id, time, value and reason of the cells that could not be used.
-    file : they come from.
-    """
-    rows = [(source, source.kind, series_frame(source, series.values)) for source, series in added]
-    stated = {series.column.source_id for _, series in added if series.column.capacity_kw}
-    return merge_rows(folder, rows, rejects, file, stated)
 
 
 def merge_rows(

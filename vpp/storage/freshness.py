@@ -51,7 +51,10 @@ class Freshness:
 
 
 def read_freshness(
-    conn: connection, stale_after_h: float = STALE_AFTER_H, at: Moment | None = None
+    conn: connection,
+    stale_after_h: float = STALE_AFTER_H,
+    at: Moment | None = None,
+    clock: Moment | None = None,
 ) -> Freshness:
     """Tell which sources are current.
 
@@ -64,25 +67,29 @@ def read_freshness(
     conn : the connection.
     stale_after_h : how far a source may be behind the newest of its siblings [h].
     at : as of this time, with a zone; intervals that end later do not count. None for now.
+    clock : of a plant in operation, with a zone: a source may be behind it no further, either.
+        Where none is current the data end is that of the newest.
     """
     sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
     newest = newest_ends(conn, at)
     if at is None:
-        clock = pd.Timestamp(select_rows(conn, "SELECT now() AS clock")[0]["clock"])
+        server = pd.Timestamp(select_rows(conn, "SELECT now() AS clock")[0]["clock"])
         ends = _powers(newest, sources)
-        if any(end > clock for end in ends) and any(end <= clock for end in ends):
-            newest = newest_ends(conn, clock)
+        if any(end > server for end in ends) and any(end <= server for end in ends):
+            newest = newest_ends(conn, server)
     ends = _powers(newest, sources)
     if not ends:
         return Freshness(None)
-    limit = max(ends) - pd.Timedelta(hours=stale_after_h)
-    behind = {
-        source.source_id: _why(source.source_id, newest.get(source.source_id), max(ends))
-        for source in sources
-        if source.source_id not in newest or newest[source.source_id] < limit
-    }
+    most = pd.Timedelta(hours=stale_after_h)
+    behind = {}
+    for source in sources:
+        end = newest.get(source.source_id)
+        if end is None or end < max(ends) - most:
+            behind[source.source_id] = _why(source.source_id, end, max(ends))
+        elif clock is not None and end < pd.Timestamp(clock) - most:
+            behind[source.source_id] = _why(source.source_id, end, pd.Timestamp(clock), "the clock")
     step_min = max(source.step_min for source in sources)
-    end = min(end for end in ends if end >= limit).floor(f"{step_min}min")
+    end = min(end for end in ends if end >= max(ends) - most).floor(f"{step_min}min")
     return Freshness(end, behind, frozenset(behind) - frozenset(newest))
 
 
@@ -156,12 +163,14 @@ def _powers(newest: Mapping[str, pd.Timestamp], sources: Iterable[Source]) -> li
     ]
 
 
-def _why(source_id: str, end: pd.Timestamp | None, newest: pd.Timestamp) -> str:
+def _why(
+    source_id: str, end: pd.Timestamp | None, newest: pd.Timestamp, whose: str = "the others'"
+) -> str:
     """Why a source is not current, and the commands that help."""
     why = "no measurement yet"
     if end is not None:
-        hours = (newest - end) / pd.Timedelta(hours=1)
-        why = f"not current, its newest value ends {shown(end)}, {hours:g} h before the others'"
+        hours = round((newest - end) / pd.Timedelta(hours=1), 1)
+        why = f"not current, its newest value ends {shown(end)}, {hours:g} h before {whose}"
     return (
         f"{why}; run python communication.py with its data, or forget it with python sources.py "
         f"remove {source_id} --with-data"

@@ -395,4 +395,4 @@ def read_schedule(
     schedule = select_frame(conn, query, key, "time")
     query = "SELECT * FROM battery_states WHERE run_id = %s ORDER BY battery_id, time"
     states = select_frame(conn, query, key, "time")
-    return run, schedule.drop(columns="run_id"), states.drop(columns="run_id")
+    return run, schedule.drop(columns="run_id"), states.drop(columns=["run_id", "sent_at"])

@@ -20,7 +20,7 @@ BATCH_RUNS = 500
 # table of runs -> the tables of their rows
 ROWS_OF = {
     "forecast_runs": ("forecasts",),
-    "schedule_runs": ("schedules", "battery_states", "device_states"),
+    "schedule_runs": ("schedules", "battery_states", "device_states", "acknowledgements"),
 }
 
 
@@ -63,8 +63,9 @@ def _prune_runs(conn: connection, runs: str, tables: tuple[str, ...], days: int)
         names = [name for (name,) in cur.fetchall()]
         deleted = 0
         for table in (*tables, runs) if names else ():
-            statement = sql.SQL("DELETE FROM {} WHERE run_id = ANY(%s)")
-            cur.execute(statement.format(sql.Identifier(table)), (names,))
+            statement = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)")
+            key = sql.Identifier("plan_id" if table == "acknowledgements" else "run_id")
+            cur.execute(statement.format(sql.Identifier(table), key), (names,))
             deleted += cur.rowcount
         return deleted
 

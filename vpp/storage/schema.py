@@ -35,6 +35,7 @@ TABLES = (
     "sources",
     *MEASUREMENTS,
     "revisions",
+    "capacities",
     "forecast_runs",
     "forecasts",
     "batteries",
@@ -42,7 +43,14 @@ TABLES = (
     "device_states",
     "schedule_runs",
     "schedules",
+    "acknowledgements",
     "model_digests",
+    "overrides",
+    "jobs",
+    "operations",
+    "ledger",
+    "alerts",
+    "alert_messages",
 )
 # hypertable -> the column that its chunks are ranges of
 HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | {
@@ -50,16 +58,18 @@ HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | 
     "battery_states": "time",
     "schedules": "time",
 }
+OF_PLANS = ("device_states", "schedule_runs", "schedules", "acknowledgements")
 # table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
 HANG_ON = {
-    "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
+    "sources": (*MEASUREMENTS, "revisions", "capacities", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
-    "batteries": ("battery_states", "device_states", "schedule_runs", "schedules"),
-    "battery_states": ("device_states", "schedule_runs", "schedules"),
-    "device_states": ("schedule_runs", "schedules"),
-    "schedule_runs": ("device_states", "schedules"),
-    "schedules": ("schedule_runs", "device_states"),
+    "batteries": ("battery_states", *OF_PLANS, "overrides"),
+    "battery_states": OF_PLANS,
+    "device_states": ("schedule_runs", "schedules", "acknowledgements"),
+    "schedule_runs": ("device_states", "schedules", "acknowledgements"),
+    "schedules": ("schedule_runs", "device_states", "acknowledgements"),
+    "alerts": ("alert_messages",),
 }
 
 

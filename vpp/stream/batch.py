@@ -10,7 +10,7 @@ from functools import cached_property
 from confluent_kafka import Message
 
 from vpp.runtime.settings import Kafka
-from vpp.stream import records
+from vpp.stream import records, states
 from vpp.stream.dead_letters import DeadLetter
 from vpp.stream.kafka import origin
 from vpp.stream.positions import Partition, Positions
@@ -159,7 +159,7 @@ def decode(messages: Sequence[Message], kinds: Mapping[str, str], generation: in
             ahead_ms[kind] = max(sent) - now_ms
             sent = send_times([message.partition() for message in group], sent, now_ms)
         values, keys = list(map(Message.value, group)), list(map(Message.key, group))
-        decoded[kind] = records.decode(kind, values, sent, keys)
+        decoded[kind] = states.decode(kind, values, sent, keys)
     return Batch(generation, groups, sent_ms, decoded, ahead_ms)
 
 

@@ -27,16 +27,22 @@ REASONS = (
     ("null message", "null message"),
     ("not JSON", "not JSON"),
     ("wrong field", "wrong field"),
+    ("wrong field", "unknown field"),
+    ("wrong field", " is missing"),
+    ("unknown battery", " is unknown; expected"),
     ("unknown source", "unknown source"),
     ("wrong kind", " is of kind "),
     ("wrong key", "the key of the message"),
     ("off the step", "is not on the"),
     ("too early", " is before "),
     ("too late", " is after "),
+    ("too late", " is ahead of "),
     ("out of bounds", " is below "),
     ("out of bounds", " is above "),
     ("out of bounds", " is not within "),
     ("not finite", "not finite"),
+    ("out of bounds", ": expected "),
+    ("out of bounds", "expected that they agree"),
     ("by the database", "refused by the database"),
 )
 
@@ -219,13 +225,24 @@ def key_fault(keys: Sequence[bytes | None], names: Sequence[str]) -> Fault:
     """
 
     def reason(row: int, name: str) -> str:
-        key = keys[row]
-        shown = "there is none" if key is None else f"it is {in_one_line(_text(key))!r}"
-        return f"the key of the message must be its source_id {name[:SHOWN_CHARACTERS]!r}; {shown}"
+        return key_reason(keys[row], name, "source_id")
 
     encoded = {name: name.encode(errors="replace") for name in set(names)}
     pairs = zip(keys, names, strict=True)
     return np.array([key != encoded[name] for key, name in pairs], bool), reason
+
+
+def key_reason(key: bytes | None, name: str, field: str) -> str:
+    """In words: the key of a message is not the name that it must be.
+
+    Parameters
+    ----------
+    key : of the message.
+    name : as the message states it.
+    field : where it states it.
+    """
+    shown = "there is none" if key is None else f"it is {in_one_line(_text(key))!r}"
+    return f"the key of the message must be its {field} {name[:SHOWN_CHARACTERS]!r}; {shown}"
 
 
 def _text(key: bytes) -> str:

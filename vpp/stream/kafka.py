@@ -23,7 +23,7 @@ from confluent_kafka import (
 from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.servers import ensure_running
 from vpp.runtime.settings import EMBEDDED, Config
-from vpp.site.kinds import KINDS
+from vpp.site.kinds import BATTERY, BATTERY_TOPIC, KINDS, SCHEDULE_TOPIC
 
 log = logging.getLogger("stream")
 
@@ -51,8 +51,14 @@ def origin(message: Message) -> tuple[str, int, int]:
 
 
 def topic_names(config: Config) -> dict[str, str]:
-    """Kind of message -> topic, with the configured prefix."""
-    return {kind.name: config.kafka.topic_prefix + kind.topic for kind in KINDS.values()}
+    """Kind of message -> topic, with the configured prefix, of all that the sink stores."""
+    topics = {kind.name: kind.topic for kind in KINDS.values()} | {BATTERY: BATTERY_TOPIC}
+    return {kind: config.kafka.topic_prefix + topic for kind, topic in topics.items()}
+
+
+def schedule_topic(config: Config) -> str:
+    """The topic on which plans go out to the batteries, with the configured prefix."""
+    return config.kafka.topic_prefix + SCHEDULE_TOPIC
 
 
 def kafka_settings(config: Config) -> dict[str, object]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from vpp.runtime.settings import Config
 from vpp.storage.connection import session
-from vpp.stream import records
+from vpp.stream import records, states
 from vpp.stream.data_set import register_sources
 from vpp.stream.dead_letters import read_dead_letters, send_dead_letter
 from vpp.stream.kafka import StreamError, kafka_settings, new_producer, topic_names
@@ -66,7 +66,7 @@ def replay_dead_letters(config: Config) -> list[dict]:
             whole = [letter for letter in mine if letter.truncated is None]
             values, sent_ms = [item.value for item in whole], [item.sent_ms for item in whole]
             keys = [item.key for item in whole]
-            outcome = writer.write({kind: records.decode(kind, values, sent_ms, keys)})[kind]
+            outcome = writer.write({kind: states.decode(kind, values, sent_ms, keys)})[kind]
             refused = {place for place, _ in outcome.refused}
             for place, letter in enumerate(whole):
                 if place not in refused:

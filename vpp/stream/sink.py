@@ -23,7 +23,7 @@ from vpp.runtime.settings import Config
 from vpp.stream.batch import POLL_ROWS, Batch, Work, collect, decode
 from vpp.stream.dead_letters import DLQ_SUFFIX, DeadLetter, DeadLetterQueue
 from vpp.stream.faults import reason_kind
-from vpp.stream.kafka import StreamError, kafka_settings, topic_names
+from vpp.stream.kafka import StreamError, kafka_settings, schedule_topic, topic_names
 from vpp.stream.positions import Partition, Positions
 from vpp.stream.refusals import explained
 from vpp.stream.retry import Retry, Seldom, Stopped
@@ -212,7 +212,8 @@ class Sink:
             positions.leave()
             topics = list(self.topics.values())
             letters = [topic + DLQ_SUFFIX for topic in topics]
-            ensure_topics(self.config.kafka, settings, topics + letters, self.ask_s)
+            names = [*topics, *letters, schedule_topic(self.config)]
+            ensure_topics(self.config.kafka, settings, names, self.ask_s)
             self.dead_letters = DeadLetterQueue(settings, positions.on_error)
             positions.join(settings, topics)
         else:

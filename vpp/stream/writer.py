@@ -18,15 +18,17 @@ from psycopg2.extensions import connection
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_one_line, in_words
+from vpp.site.battery_messages import by_name
 from vpp.site.kinds import KINDS, POWER_KINDS
 from vpp.site.sources import Source
+from vpp.storage.battery_states import write_states
 from vpp.storage.bulk import store_measurements
 from vpp.storage.connection import connect
 from vpp.storage.errors import DatabaseError, first_line, refuses_record
 from vpp.storage.measurements import read_sources, upsert_sources
 from vpp.storage.rows import one_row
 from vpp.storage.timescale import after_import, is_compressing
-from vpp.stream import records
+from vpp.stream import records, states
 from vpp.stream.faults import SHOWN_CHARACTERS, is_provisional
 
 log = logging.getLogger("sink")
@@ -61,6 +63,7 @@ class Writer:
 
     def __init__(self, config: Config, conn: connection):
         self.config, self.conn, self.limits = config, conn, limits(config)
+        self.batteries = by_name(config.batteries)
         self.read_at = 0.0
         self.is_full_told = False
         self.registry = records.Registry([])
@@ -93,7 +96,7 @@ class Writer:
 
         def check() -> dict[str, records.Checked]:
             return {
-                kind: records.check(item, self.registry, self.limits, now_us)
+                kind: states.check(item, self.registry, self.limits, now_us, self.batteries)
                 for kind, item in batch.items()
             }
 
@@ -160,7 +163,10 @@ class Writer:
     def _store(self, checked: dict[str, records.Checked]) -> Counter[str]:
         stored: Counter[str] = Counter()
         for kind, item in checked.items():
-            if len(item.places):
+            if isinstance(item, states.CheckedStates):
+                with self.conn.cursor() as cursor:
+                    stored[kind] = write_states(cursor, item.states, sent_at=item.sent_at)
+            elif len(item.places):
                 table, ids = KINDS[kind].table, self.registry.ids
                 stored[kind] = store_measurements(self.conn, table, ids, item.columns)
         self.conn.commit()

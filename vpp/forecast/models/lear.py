@@ -8,12 +8,14 @@ import pandas as pd
 
 from vpp.forecast.features import weather_at
 from vpp.forecast.known import Known
+from vpp.forecast.lookups import nanoseconds
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
 from vpp.site.times import DAY, from_local
 
 FEWEST_DAYS = 21  # complete ones, to learn from
+FEWEST_KNOWN = 0.75  # share of the days for which a forecast of others was known the day before
 MOST_STEPS = 100  # of least angle regression: the penalty with the least AIC comes long before
 MOST_ROUNDS = 2500  # of coordinate descent, as in the paper's code
 
@@ -39,6 +41,8 @@ class Lear(ForecastModel):
     name = "lear"
     requires = ("scikit-learn",)
     defaults: ClassVar[dict[str, Any]] = {"windows_days": (56, 84, 1092, 1456)}
+    # names of the forecasts of others that it was fitted with; None while it is fitted
+    externals: tuple[str, ...] | None = ()
     lags_days = (1, 2, 3, 7)
     forecast_lags_days = (0, 1, 7)
 
@@ -73,10 +77,9 @@ class Lear(ForecastModel):
         hourly = values.reshape(len(days), 24, per_hour).mean(axis=2)
         return days, hourly, values, self._forecasts(known, days)
 
-    @staticmethod
-    def _forecasts(known: Known, days: pd.DatetimeIndex) -> list[np.ndarray]:
+    def _forecasts(self, known: Known, days: pd.DatetimeIndex) -> list[np.ndarray]:
         """Forecasts of each hour of local days (day × hour), as issued the day before."""
-        if known.weather_forecasts is None:
+        if known.weather_forecasts is None and not known.external:
             return []
         now = known.issue_time.tz_convert(known.zone).tz_localize(None)
         hours = (days.to_numpy()[:, None] + np.arange(24) * np.timedelta64(1, "h")).ravel()
@@ -84,8 +87,20 @@ class Lear(ForecastModel):
         origins, hours = (
             from_local(pd.DatetimeIndex(local), known.zone) for local in (origins, hours)
         )
-        table, _ = weather_at(known, origins, hours)
-        return [table[name].to_numpy().reshape(-1, 24) for name in table]
+        found: list[np.ndarray] = []
+        if known.weather_forecasts is not None:
+            table, _ = weather_at(known, origins, hours)
+            found = [table[name].to_numpy() for name in table]
+        there = {
+            item.name: item.issues.at(nanoseconds(origins), nanoseconds(hours))[0][0]
+            for item in known.external
+        }
+        if self.externals is None:  # it is fitted: some are not known the day before
+            whole = {name: np.isfinite(values).mean() for name, values in there.items()}
+            self.externals = tuple(name for name in whole if whole[name] >= FEWEST_KNOWN)
+        nothing = np.full(len(hours), np.nan)
+        found += [there.get(name, nothing) for name in self.externals]
+        return [values.reshape(-1, 24) for values in found]
 
     def _regressors(
         self,
@@ -99,6 +114,7 @@ class Lear(ForecastModel):
         return np.hstack([*parts, np.eye(7)[days.dayofweek[rows]]])
 
     def _fit(self, known: Known) -> None:
+        self.externals = None
         days, hourly, values, forecasts = self._days(known, ahead=1)
         rows = np.arange(max(self.lags_days), len(days))
         regressors = self._regressors(days, hourly, forecasts, rows)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.day_kinds import daily_pairs, day_flags, deviations, groups_of, weighted_quantiles
+from vpp.forecast.external import is_external
 from vpp.forecast.features import aligned, design
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError, Trial
@@ -16,6 +17,7 @@ from vpp.site.kinds import PLANT_KINDS
 from vpp.site.times import DAY
 
 FEWEST_DAYS = 10  # that an hour's regression learns from
+FEWEST_KNOWN = 0.75  # share of them in which a forecast of others was known
 
 
 class HourlyRidge(ForecastModel):
@@ -53,6 +55,7 @@ class HourlyRidge(ForecastModel):
         rest = day_flags(times, known.zone, known.holidays_country)
         if known.weather_forecasts is not None:
             rest = rest.join(table[[name for name in known.weather_forecasts if name in table]])
+        rest = rest.join(table[[name for name in table if is_external(str(name))]])
         if known.source.kind == "market":
             prices = asinh(table[[*LEVELS, "mean_week"]], *self.scale)
             return prices.join(rest), np.zeros(len(table))
@@ -72,7 +75,8 @@ class HourlyRidge(ForecastModel):
         self.columns, features = [str(name) for name in table], table.to_numpy(dtype=float)
         target = known.series.reindex(times).to_numpy()
         target = (asinh(target, *self.scale) if known.source.kind == "market" else target) - level
-        usable = np.isfinite(features).all(axis=1) & np.isfinite(target)
+        finite, optional = np.isfinite(features), np.array([is_external(n) for n in self.columns])
+        usable = finite[:, ~optional].all(axis=1) & np.isfinite(target)
         age = ((known.issue_time - origins) / DAY).to_numpy()
         weights = 0.5 ** (age / self.parameters["half_life_days"])
         days, hours = groups_of(origins, times, known.zone)
@@ -82,8 +86,12 @@ class HourlyRidge(ForecastModel):
             rows = usable & (days == day) & (hours == hour)
             if rows.sum() < FEWEST_DAYS:
                 continue
+            # what others had mostly not issued by then is left out at this hour
+            kept = ~optional | (finite[rows].mean(axis=0) >= FEWEST_KNOWN)
+            kept &= ~optional | ((rows & finite[:, kept].all(axis=1)).sum() >= FEWEST_DAYS)
+            rows &= finite[:, kept].all(axis=1)
             self.regressions[day, hour], error = self._regression(
-                features[rows], target[rows], weights[rows]
+                np.where(kept, features[rows], 0.0), target[rows], weights[rows]
             )
             errors[day, hour] = error, weights[rows]
         if not errors:

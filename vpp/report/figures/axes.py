@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from vpp.report.colours import colour
-from vpp.report.words import escape, zone_name
+from vpp.report.words import clock, escape, zone_name
 from vpp.site.times import DAY, from_local, local_days
 
 
@@ -60,7 +60,7 @@ def local_ticks(start: pd.Timestamp, end: pd.Timestamp, zone: str, most: int) ->
         day_shown = [tick.hour == 0 for tick in ticks]
         day_shown[0] |= not any(day_shown[:2])  # labels of two neighbours would touch
         labels = [
-            f"{tick:%H:%M}" + (f"<br>{tick:%a} {tick.day} {tick:%b}" if day else "")
+            clock(tick, zone, False) + (f"<br>{tick:%a} {tick.day} {tick:%b}" if day else "")
             for tick, day in zip(ticks, day_shown, strict=True)
         ]
     else:

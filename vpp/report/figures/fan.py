@@ -50,11 +50,12 @@ def fan_figure(source: Source, actual: pd.Series, forecast: pd.DataFrame, zone: 
     grid = pd.DatetimeIndex(actual.index.union(forecast.index))
     data = [times_trace(grid, zone, step, *band_notes(forecast.reindex(grid), unit))]
     data += band_traces(forecast, step, unit, colour("band-" + source.kind))
-    line = {"color": colour(source.kind), "width": 2}
-    data.append(step_line(times_of(forecast), forecast["value"], step, "Forecast", unit, line))
     if len(actual):
         line = {"color": colour("ink"), "width": 1.5}
         data.append(step_line(times_of(actual), actual / divisor, step, "Actual", unit, line))
+    # over the actual values, and dashed: neither hides the other
+    line = {"color": colour(source.kind), "width": 2.5, "dash": "dash"}
+    data.append(step_line(times_of(forecast), forecast["value"], step, "Forecast", unit, line))
     return figure(data, layout)
 
 

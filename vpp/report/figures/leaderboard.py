@@ -20,8 +20,8 @@ def leaderboard_figure(rows: Sequence[dict]) -> dict:
 
     Parameters
     ----------
-    rows : source_id, model, champion, mae and mae_ratio_naive of each model."""
-    sources = list(dict.fromkeys(row["source_id"] for row in rows))
+    rows : name of the source, model, champion, mae and mae_ratio_naive of each model."""
+    sources = list(dict.fromkeys(row["name"] for row in rows))
     rows = [
         row
         for row in rows
@@ -68,7 +68,7 @@ def marks(rows: Sequence[dict], number: int, limit: float) -> dict:
         "mode": "markers",
         "name": escape(rows[0]["model"]),
         "x": [min(row["mae_ratio_naive"], limit) for row in rows],
-        "y": [escape(row["source_id"]) for row in rows],
+        "y": [escape(row["name"]) for row in rows],
         "customdata": rounded([row["mae_ratio_naive"] for row in rows]),
         "hovertemplate": "%{y}, %{fullData.name}: %{customdata:.2f}<extra></extra>",
         "marker": {

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.report.figures.axes import moments
-from vpp.report.words import clock, escape
+from vpp.report.words import escape
 
 HOVER_CHARACTERS = 44  # of a line of a note: a phone shows no wider one
 
@@ -52,10 +52,8 @@ def times_trace(
     notes : of each kind of note one an interval."""
     lines = []
     for time, *said in zip(times, *notes, strict=True):
-        local = (
-            f"{clock(time, zone)}–{clock(time + step, zone, with_day=False)} "
-            f"{time.tz_convert(zone).tzname()}"
-        )
+        start, end = time.tz_convert(zone), (time + step).tz_convert(zone)
+        local = f"{start:%a} {start.day} {start:%b %H:%M}–{end:%H:%M} {start.tzname()}"
         wrapped = (escape(line) for note in said for line in textwrap.wrap(note, HOVER_CHARACTERS))
         lines.append("<br>".join([f"<b>{local}</b>", *wrapped]))
     return {

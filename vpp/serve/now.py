@@ -1,0 +1,203 @@
+"""How the plant is now: flows, batteries, next actions, price and health, as `/api/now` answers.
+
+    curl -H "Authorization: Bearer $(python serve.py --show-token)" http://127.0.0.1:8080/api/now
+
+Now is the plant's clock while `pipeline.py operate` runs. Else it is the wall clock, where the
+newest plan holds then; else the end of the data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from psycopg2.extensions import connection
+
+from vpp.runtime.settings import Config
+from vpp.serve.health import read_health
+from vpp.serve.plan import newest_run
+from vpp.site.kinds import POWER_KINDS
+from vpp.storage.freshness import read_freshness
+from vpp.storage.jobs import read_clock
+from vpp.storage.overrides import read_overrides
+from vpp.storage.rows import select_rows
+
+IDLE_SHARE = 0.005  # of the rating: a power below it is no action
+STORED = "('measured', 'simulated')"  # kinds of states that are not planned
+NEWEST_STATES = f"""
+    SELECT state.* FROM unnest(%s::text[]) AS battery (battery_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM battery_states AS one
+        WHERE one.battery_id = battery.battery_id AND kind IN {STORED} AND time <= %s
+        ORDER BY time DESC, kind LIMIT 1) AS state"""
+
+
+def read_now(conn: connection, config: Config) -> dict:
+    """How the plant is now.
+
+    Parameters
+    ----------
+    conn : the connection.
+    config : the site and its batteries.
+
+    Returns
+    -------
+    site, time and clock (plant, wall or data); plan: the newest run without its basis; interval:
+    the row of the schedule that holds now; power: measured and planned [kW]; price: of the interval
+    [EUR/MWh]; batteries; devices; health.
+    """
+    run = newest_run(conn, config.site.site_id)
+    schedule, planned, devices = _read_plan(conn, run)
+    step = _step(schedule)
+    now, clock = _clock(conn, config, run, schedule, step)
+    held = next((row for row in schedule if row["time"] <= now < row["time"] + step), None)
+    end = schedule[-1]["time"] + step if schedule else None
+    health = read_health(conn, config, now, clock, run, end)
+    return {
+        "site": {
+            "site_id": config.site.site_id,
+            "name": config.site.name,
+            "time_zone": config.site.time_zone,
+            "currency": config.tariff.currency,
+        },
+        "time": now,
+        "clock": clock,
+        "plan": {name: value for name, value in run.items() if name != "basis"} if run else None,
+        "interval": held,
+        "price": _price(held),
+        "power": _powers(conn, now, health["sources"], held, planned),
+        "batteries": _batteries(conn, config, now, step, schedule, planned),
+        "devices": [row for row in devices if held and row["time"] == held["time"]],
+        "health": health,
+    }
+
+
+def _read_plan(conn: connection, run: Mapping | None) -> tuple[list[dict], list[dict], list[dict]]:
+    """Rows of `schedules`, `battery_states` and `device_states` of a run."""
+    if run is None:
+        return [], [], []
+    key = (run["run_id"],)
+    found = [
+        select_rows(conn, f"SELECT * FROM {table} WHERE run_id = %s ORDER BY time", key)
+        for table in ("schedules", "battery_states", "device_states")
+    ]
+    return found[0], found[1], found[2]
+
+
+def _step(schedule: Sequence[Mapping]) -> timedelta:
+    if len(schedule) < 2:
+        return timedelta(hours=1)
+    return schedule[1]["time"] - schedule[0]["time"]
+
+
+def _clock(
+    conn: connection,
+    config: Config,
+    run: Mapping | None,
+    schedule: Sequence[Mapping],
+    step: timedelta,
+) -> tuple[datetime, str]:
+    """The time that counts as now, and whose it is: that of plant, wall or data."""
+    wall = select_rows(conn, "SELECT clock_timestamp() AS wall")[0]["wall"]
+    own = read_clock(conn, config.site.site_id).to_pydatetime()
+    if abs(own - wall) > timedelta(seconds=1):
+        return own, "plant"
+    if run is None or not schedule or schedule[0]["time"] <= wall < schedule[-1]["time"] + step:
+        return wall, "wall"
+    data_end = read_freshness(conn, config.forecast.stale_after_h).data_end
+    if data_end is None or data_end > wall:
+        return wall, "wall"
+    return max(data_end.to_pydatetime(), run["issue_time"]), "data"
+
+
+def _price(held: Mapping | None) -> dict | None:
+    names = ("market", "import", "export")
+    if held is None:
+        return None
+    return {f"{n}_price_eur_per_mwh": held[f"{n}_price_eur_per_mwh"] for n in names}
+
+
+def _powers(
+    conn: connection,
+    now: datetime,
+    sources: Sequence[Mapping],
+    held: Mapping | None,
+    planned: Sequence[Mapping],
+) -> dict:
+    """Power of load, plants, batteries and grid [kW]: as planned now, and as last measured."""
+    plan = None
+    if held is not None:
+        own = [row for row in planned if row["time"] == held["time"]]
+        names = ("load_kw", "renewables_kw", "curtailed_kw", "grid_import_kw", "grid_export_kw")
+        plan = {name: held[name] for name in names}
+        for name in ("charge_kw", "discharge_kw"):
+            plan[name] = sum(row[name] or 0.0 for row in own)
+    measured = [
+        {name: source[name] for name in ("source_id", "kind", "name", "time", "power_kw")}
+        for source in sources
+        if source["kind"] in POWER_KINDS and source["time"] is not None
+    ]
+    return {"planned": plan, "measured": measured}
+
+
+def _batteries(
+    conn: connection,
+    config: Config,
+    now: datetime,
+    step: timedelta,
+    schedule: Sequence[Mapping],
+    planned: Sequence[Mapping],
+) -> list[dict]:
+    """Each battery: its last state, what it does by plan now and why, and what it does next."""
+    names = [battery.battery_id for battery in config.batteries]
+    states = {row["battery_id"]: row for row in select_rows(conn, NEWEST_STATES, (names, now))}
+    orders = read_overrides(conn, now)
+    reasons = {row["time"]: row["reason"] for row in schedule}
+    found = []
+    for battery in config.batteries:
+        name = battery.battery_id
+        idle = IDLE_SHARE * max(battery.charge_kw, battery.discharge_kw)
+        steps = [row for row in planned if row["battery_id"] == name]
+        own = next((row for row in steps if row["time"] <= now < row["time"] + step), None)
+        order = orders.get(name)
+        state = states.get(name)
+        found.append(
+            {
+                "battery_id": name,
+                "capacity_kwh": battery.capacity_kwh,
+                "soc_min": battery.soc_min,
+                "soc_max": battery.soc_max,
+                "state": state,
+                "age_s": (now - state["time"]).total_seconds() if state else None,
+                "planned": own,
+                "doing": _doing(own, idle),
+                "reason": reasons.get(own["time"]) if own else None,
+                "next": _next(steps, own, idle, now, reasons),
+                "override": None if order is None else asdict(order),
+            }
+        )
+    return found
+
+
+def _doing(row: Mapping | None, idle_kw: float) -> str | None:
+    """The action of a battery in an interval of its plan: charge, discharge or hold."""
+    if row is None:
+        return None
+    net = (row["charge_kw"] or 0.0) - (row["discharge_kw"] or 0.0)
+    return "hold" if abs(net) <= idle_kw else "charge" if net > 0 else "discharge"
+
+
+def _next(
+    steps: Sequence[Mapping],
+    own: Mapping | None,
+    idle_kw: float,
+    now: datetime,
+    reasons: Mapping[datetime, str],
+) -> dict | None:
+    """The next interval in which a battery does something else than now."""
+    doing = _doing(own, idle_kw)
+    for row in steps:
+        if row["time"] > now and _doing(row, idle_kw) != doing:
+            names = ("time", "charge_kw", "discharge_kw", "soc")
+            told = {"doing": _doing(row, idle_kw), "reason": reasons.get(row["time"])}
+            return {name: row[name] for name in names} | told
+    return None
