@@ -70,8 +70,8 @@ class Obedience:
             plan_id, issue_time = str(message["plan_id"]), _time(message["issue_time"])
         except (KeyError, TypeError, ValueError):
             return None
-        # Plans of one issue time follow each other; one that was followed does not come back, though
-        # a broker that was killed may have kept it.
+        # Plans of one issue time follow each other; one that was followed does not come
+        # back, though a broker that was killed may have kept it.
         known = self.issue_time
         if known is not None and (issue_time, plan_id not in self.older) < (known, True):
             return None
