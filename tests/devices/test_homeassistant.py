@@ -81,6 +81,10 @@ class HomeAssistant:
         made = self.call("/api/onboarding/users", user | {"password": "a-test-password"})
         grant = {"grant_type": "authorization_code", "code": made["auth_code"]}
         self.token = self.call("/auth/token", grant | {"client_id": client}, True)["access_token"]
+        for step in ("core_config", "analytics"):
+            self.call(f"/api/onboarding/{step}", {})
+        place = {"client_id": client, "redirect_uri": client}
+        self.call("/api/onboarding/integration", place)
         flow = self.call("/api/config/config_entries/flow", {"handler": "mqtt"})["flow_id"]
         answer = {"broker": "127.0.0.1", "port": port}
         path = f"/api/config/config_entries/flow/{flow}"
