@@ -53,6 +53,10 @@ def test_every_part_is_told_to_a_screen_reader(served, browser):
     assert browser.run(heads) == 0
     assert browser.run("document.querySelectorAll('svg:not([role=img][aria-label])').length") == 0
     assert browser.run("document.documentElement.lang") == "en"
+    summary = browser.run("document.getElementById('summary').textContent")
+    assert re.match(
+        r"battery-1 at \d+ % (charges|holds|discharges), cellar at .* EUR/MWh$", summary
+    )
     # what scrolls can be reached by the keyboard
     assert browser.run("document.querySelectorAll('.scroll:not([tabindex])').length") == 0
 

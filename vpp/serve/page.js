@@ -1,11 +1,16 @@
 // Reads the API, shows its parts, and reads those again that the server says have changed.
 "use strict";
-import { clockText, forecastKey, forecastPart, healthPart, historyPart, nowPart, orderText, planPart } from "./parts.js";
+import { clockText, forecastKey, forecastPart, healthPart, historyPart, nowPart, orderText, planPart, summaryText } from "./parts.js";
 import { fullDay, h, moment, quiet, setPlace, table, withZone, zoneName } from "./words.js";
 
 const MOST_FANS = 12, AGAIN_MS = 30000;
 const at = (id) => document.getElementById(id);
-const show = (id, parts) => at(id).replaceChildren(...[parts].flat());
+// Elements that would look the same stay, and with them the focus and what is selected.
+function show(id, parts) {
+  const fresh = document.createElement("div");
+  fresh.append(...[parts].flat());
+  if (fresh.innerHTML !== at(id).innerHTML) at(id).replaceChildren(...fresh.childNodes);
+}
 let now = null, plan = null, day = null;
 
 class Refused extends Error {}
@@ -43,6 +48,7 @@ const readNow = part("now", "now-body", async () => {
   const count = now.health.problems.length;
   const banner = count ? `${count} ${count === 1 ? "thing needs" : "things need"} attention: ${now.health.problems[0]}` : "";
   if (at("banner").textContent !== banner) show("banner", count ? h("p", { class: "warning" }, h("a", { href: "#health" }, banner)) : []);
+  if (at("summary").textContent !== summaryText(now)) at("summary").textContent = summaryText(now);
   show("health-body", healthPart(now));
   orders();
   return nowPart(now);
