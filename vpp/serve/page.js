@@ -11,7 +11,7 @@ function show(id, parts) {
   fresh.append(...[parts].flat());
   if (fresh.innerHTML !== at(id).innerHTML) at(id).replaceChildren(...fresh.childNodes);
 }
-let now = null, plan = null, day = null;
+let now = null, plan = null, day = null, held = null;
 
 class Refused extends Error {}
 
@@ -51,11 +51,13 @@ const readNow = part("now", "now-body", async () => {
   if (at("summary").textContent !== summaryText(now)) at("summary").textContent = summaryText(now);
   show("health-body", healthPart(now));
   orders();
+  if (plan && plan.run.run_id === now.plan?.run_id && held !== now.interval?.time) drawPlan();
   return nowPart(now);
 });
 const readPlan = part("plan", "plan-body", async () => {
   if (!now.plan) return h("p", { class: "warning" }, "There is no plan yet. Run ", h("code", {}, "python optimization.py"), ".");
   plan = await ask("/api/plan");
+  held = now.interval?.time;
   return planPart(plan, now);
 });
 const readForecasts = part("forecasts", "forecasts-body", async () => {
@@ -74,6 +76,11 @@ const readHistory = part("history", "history-body", async () => {
   at("date").value = day.date;
   return historyPart(day);
 });
+
+function drawPlan() { // the interval that holds is another one
+  held = now.interval?.time;
+  show("plan-body", planPart(plan, now));
+}
 
 function orders() {
   const names = now.batteries.map((one) => one.battery_id);
