@@ -38,6 +38,13 @@ export function nowPart(now) {
   return found;
 }
 
+// For screen readers, which are told when it changes: without ages, which always do.
+export function summaryText(now) {
+  const told = now.batteries.slice(0, 5).map((one) => `${one.battery_id}${one.state ? ` at ${share(one.state.soc)}` : ""}${one.doing ? ` ${DOES[one.doing]}` : ""}`);
+  const price = now.price ? [`price ${amount(now.price.import_price_eur_per_mwh, priceUnit())}`] : [];
+  return [...told, ...price].join(", ");
+}
+
 function flow(title, parts, values) {
   const total = parts.reduce((sum, [name]) => sum + (values[name] ?? 0), 0);
   const own = parts.filter(([name]) => values[name] > 1e-6 * Math.max(total, 1));
