@@ -1,4 +1,4 @@
-"""What hourly updates are worth, by lead: MAE of the newest forecast, the morning's and persistence.
+"""The worth of hourly updates, by lead: MAE of the newest forecast, the morning's, persistence.
 
     python benchmarks/bench_intraday.py --days 12
 

@@ -21,11 +21,12 @@ from vpp.forecast.known import Known, ends_of
 from vpp.forecast.quantiles import COLUMNS
 from vpp.forecast.stale import inputs_of
 from vpp.site.sources import Source
+from vpp.site.times import DAY
 
-BASE_H = 6  # the forecast whose error is looked at was issued so long before
-RECENT_H = 2  # of its newest errors, averaged
+BASE_H = 3  # the forecast whose error is looked at was issued so long before, at least
+RECENT_H = 1  # of its newest errors, averaged
 REACH_H = 12  # hours that are updated
-FEWEST_DAYS = 5  # of past forecasts that count half
+FEWEST_DAYS = 1  # of past forecasts that count half
 LOWEST = 0.02  # less of an error is nothing
 LOWEST_SUN = 0.1  # sine of the elevation, below which an error of a solar plant says nothing
 
@@ -48,6 +49,7 @@ class Intraday:
         frame: pd.DataFrame,
         known: Known,
         forecast: Callable[[Known, pd.DatetimeIndex], np.ndarray],
+        fitted_at: pd.Timestamp,
     ) -> pd.DataFrame:
         """A forecast with its next hours brought up to date.
 
@@ -56,12 +58,16 @@ class Intraday:
         frame : of a model, from the issue time on [kW].
         known : what is known at the issue time.
         forecast : the model's own, before limits: rows of value and quantiles [kW].
+        fitted_at : issue time of its fit [UTC]; its errors were learned at this time of day.
 
         Returns
         -------
         The frame; as it was where nothing was measured of late, or other inputs were known.
         """
-        base = as_of(known, known.issue_time - pd.Timedelta(hours=BASE_H))
+        since = (known.issue_time - fitted_at) % DAY
+        if since < pd.Timedelta(hours=BASE_H):
+            since += DAY
+        base = as_of(known, known.issue_time - since)
         if base.targets.empty or inputs_of(base) != inputs_of(known):
             return frame
         count = min(len(frame), len(self.left))
@@ -86,7 +92,7 @@ class Intraday:
         rows = frame[list(COLUMNS)].to_numpy(copy=True)
         value = rows[:count, :1]
         # the more an error lasts, the more the forecast that was seen to make it counts
-        shift = left * (values[len(recent) :] + left_error - value[:, 0])
+        shift = np.sqrt(left) * (values[len(recent) :] + left_error - value[:, 0])
         rows[:count] = value + (rows[:count] - value) * width + shift[:, None]
         changed = left > LOWEST
         rows[:count][changed] = possible(rows[:count][changed], known.source)

@@ -155,8 +155,8 @@ class ForecastModel:
             )
             frame[list(QUANTILE_COLUMNS)] = quantiles
             frame["value"] = within_band(frame["value"].to_numpy(), quantiles)
-        if self.intraday is not None:
-            frame = self.intraday.update(frame, known, self._forecast)
+        if self.intraday is not None and self.trained_until is not None:
+            frame = self.intraday.update(frame, known, self._forecast, self.trained_until)
         return frame
 
     def _fit(self, known: Known) -> None:
