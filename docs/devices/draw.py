@@ -2,7 +2,7 @@
 
     python docs/devices/draw.py
 
-Writes vehicle.png, deferrable.png and heat.png beside itself.
+Writes battery.png, vehicle.png, deferrable.png and heat.png beside itself.
 """
 
 import sys
@@ -40,7 +40,15 @@ def draw(problem: Problem, result: Result, title: str, path: Path) -> None:
     price.stairs(problem.import_price_eur_per_mwh, edges, color="#333333")
     price.set(title=title, ylabel="import price\n[EUR/MWh]")
     power.stairs(problem.load_kw, edges, color="#999999", label="load")
-    stored = False
+    net_load = problem.load_kw - problem.renewables_kw
+    if problem.renewables_kw.any():
+        power.stairs(net_load, edges, color="#66a182", label="load less renewables")
+    stored = bool(problem.batteries)
+    moved, soc = result.found.charge_kw - result.found.discharge_kw, result.found.soc
+    for battery, kw, level in zip(problem.batteries, moved, soc, strict=True):
+        power.stairs(kw, edges, fill=True, alpha=0.6, color=COLOURS[0], label=battery.battery_id)
+        store.plot(edges[1:], level, color=COLOURS[0], marker=".")
+        store.set(ylabel="SOC at the end", ylim=(0, 1))
     for colour, (key, _, device) in zip(COLOURS, problem.devices, strict=False):
         arrays = result.found.devices[key]
         kw = device.net_kw(arrays)
@@ -60,15 +68,17 @@ def draw(problem: Problem, result: Result, title: str, path: Path) -> None:
 
 
 def main() -> int:
-    """Write the three pictures."""
+    """Write the pictures."""
     for name, title in (
+        ("problem", "A battery on a sunny Sunday with negative prices"),
         ("vehicle", "A car that comes at 18:00 and leaves at 07:00"),
         ("deferrable", "A dishwasher, a pump in one run and a pool"),
         ("heat", "A tank with heat pump and rod on a winter's day"),
     ):
         problem = read_problem(ROOT / "examples" / f"{name}.json")
-        draw(problem, solve(problem), title, HERE / f"{name}.png")
-        print(f"{name}.png written")
+        file = "battery.png" if name == "problem" else f"{name}.png"
+        draw(problem, solve(problem), title, HERE / file)
+        print(f"{file} written")
     return 0
 
 
