@@ -49,21 +49,25 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the period: a local day in it (default: the newest of the ledger)",
     )
     parser.add_argument(
-        "--csv", metavar="FILE", type=Path, help="of the period: write its rows there, too"
+        "--csv",
+        metavar="FILE",
+        type=Path,
+        dest="csv_written",
+        help="of the period: write its rows there, too",
     )
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    for name in ("date", "csv") if args.period is None else ("run",):
+    for name in ("date", "csv_written") if args.period is None else ("run",):
         if getattr(args, name) is not None:
             other = "only with" if args.period is None else "not with"
-            raise ConfigError(f"--{name}: expected {other} --period")
+            raise ConfigError(f"--{name.partition('_')[0]}: expected {other} --period")
     if args.period is None:
         files = [write_report(config, args.run, args.output)]
     else:
-        files = write_statement(config, args.period, args.date, args.output, args.csv)
+        files = write_statement(config, args.period, args.date, args.output, args.csv_written)
     page = files[0]
     print(*map(shown, files), sep="\n")
     if args.open:

@@ -49,6 +49,7 @@ class Obedience:
     plan_id, issue_time : of the newest plan that it has seen.
     current : the set-point that it obeys, or obeyed last.
     waiting : a set-point whose plan, or whose time, has not come yet.
+    older : plans that others have followed.
     """
 
     plan_id: str | None = None
@@ -69,11 +70,13 @@ class Obedience:
             plan_id, issue_time = str(message["plan_id"]), _time(message["issue_time"])
         except (KeyError, TypeError, ValueError):
             return None
-        if self.issue_time is not None and issue_time < self.issue_time:
-            return None  # an older plan that comes late
+        # Plans of one issue time follow each other; one that was followed does not come
+        # back, though a broker that was killed may have kept it.
+        known = self.issue_time
+        if known is not None and (issue_time, plan_id not in self.older) < (known, True):
+            return None
         if self.plan_id is not None and plan_id != self.plan_id:
             self.older.add(self.plan_id)
-        self.older.discard(plan_id)
         self.plan_id, self.issue_time = plan_id, issue_time
         return self.wake(now)
 

@@ -1,6 +1,5 @@
 """A stored plan, and a bridge at work, for the tests of devices."""
 
-import threading
 import time
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ import pandas as pd
 import psycopg2.extras
 
 import db
-from vpp.devices.bridge import Bridge
+from vpp.devices.bridge import serving
 from vpp.devices.publish import is_bridged
 
 STEP_MIN = 15
@@ -48,18 +47,11 @@ def save_plan(config, run_id, start=None, steps=8, step_min=STEP_MIN, status="op
 
 @contextmanager
 def bridged(config, clock=None):
-    """A bridge at work in a thread."""
-    service = Bridge(config, threading.Event(), clock)
-    thread = threading.Thread(target=service.run)
-    thread.start()
-    try:
+    """A bridge at work in a thread, which serves the site."""
+    with serving(config, clock):
         until = time.monotonic() + 20
         with db.session(config) as conn:
             while not is_bridged(conn, config.site.site_id):
                 assert time.monotonic() < until
                 time.sleep(0.02)
-        yield service
-    finally:
-        service.stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
+        yield

@@ -85,6 +85,13 @@ def test_training_registers_a_champion_and_logs_what_led_to_it(quick_world, monk
     )
     assert runs["broken"].info.status == "FAILED"
     assert parent.data.metrics["test_mae"] > 0
+    for name in ("mae", "mae_ratio_naive", "coverage_80"):  # of the champion
+        assert parent.data.metrics[name] == pytest.approx(daily[name])
+    assert parent.data.params["champion"] == "daily_naive"
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} >= {
+        "champion.png",
+        "leaderboard.csv",
+    }
     champion = registry.read_champion(client, "load-1")
     assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "1", END)
 

@@ -39,8 +39,8 @@ device = load()
 
 
 def plan(number):
-    """Plans 0, 1, 2, … are issued a step apart."""
-    return {"plan_id": f"p{number}", "issue_time": (START + number * STEP).isoformat()}
+    """Of plans 0, 1, 2, … two each are issued at one time, a step apart."""
+    return {"plan_id": f"p{number}", "issue_time": (START + number // 2 * STEP).isoformat()}
 
 
 def point(number, step):
@@ -62,7 +62,7 @@ def test_a_set_point_is_obeyed_while_it_holds():
     assert found.take_set_point(point(0, 1), now)[1] == "waiting"  # for its time
     assert found.wake(now) is None and found.wake(now + STEP)[1] == "obeyed"
     assert found.take_set_point(point(0, 0), now + STEP)[1] == "late"
-    assert found.take_plan(plan(1), now + STEP) is None
+    assert found.take_plan(plan(1), now + STEP) is None and found.plan_id == "p1"
     assert found.take_set_point(point(0, 2), now + 2 * STEP)[1] == "older plan"
     assert found.take_plan(plan(0), now) is None and found.plan_id == "p1"  # comes late
     assert found.take_set_point(point(1, 2), now + 2 * STEP)[1] == "obeyed"
@@ -99,12 +99,17 @@ def test_a_faulty_set_point_is_not_obeyed(change):
     )
 )
 def test_whatever_comes_only_what_is_valid_is_obeyed(events):
-    found, now, newest, obeyed = device.Obedience(), START, -1, set()
+    found, now, obeyed, followed = device.Obedience(), START, set(), set()
+    newest_issue = START - STEP
     for kind, number, step, seconds in events:
         now += timedelta(seconds=seconds)
         if kind == "plan":
-            newest = max(newest, number)
+            before = found.plan_id
             decided = found.take_plan(plan(number), now)
+            if found.plan_id != before:
+                followed.add(before)
+            newest_issue = max(newest_issue, START + number // 2 * STEP)
+            assert found.issue_time == newest_issue
         elif kind == "point":
             decided = found.take_set_point(point(number, step), now)
         else:
@@ -115,7 +120,7 @@ def test_whatever_comes_only_what_is_valid_is_obeyed(events):
             assert key not in obeyed, "obeyed twice"
             obeyed.add(key)
             assert taken.valid_from <= now < taken.valid_until, "late, or early"
-            assert taken.plan_id == f"p{newest}", "of an older plan"
+            assert taken.plan_id == found.plan_id not in followed, "of an older plan"
         power_kw = found.power_kw(now)
         held = found.current
         assert power_kw == 0 or held.valid_from <= now < held.valid_until

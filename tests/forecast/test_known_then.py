@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from small_series import at, hourly, source, weather
+from small_series import at, hourly, source
 
-from vpp.forecast.features import weather_at
 from vpp.forecast.known import SourceData, known_at
 
 DATA = SourceData(source(), hourly("2025-01-01", 48, np.full(48, 10.0)))
@@ -43,7 +42,7 @@ def test_a_value_is_what_it_was_then(now, value):
 
 
 def test_a_first_message_that_came_with_an_import_later_was_not_known_then():
-    """Nobody had the wrong value on 2 January: it was sent on the 20th and corrected on the 21st."""
+    """Nobody had the wrong value on 2 January: it was sent on the 20th, corrected on the 21st."""
     data = revised(("2025-01-01T05:00", 1.0, "2025-01-20T00:00", "2025-01-21T00:00"))
     for now, value in (("2025-01-02T00:00", 10), ("2025-01-20T12:00", 1), ("2025-01-22", 10)):
         assert known_at(data, at(now)).series[at("2025-01-01T05:00")] == value
@@ -57,20 +56,3 @@ def test_a_value_that_does_not_count_is_not_brought_back_by_its_revision():
     data = dataclasses.replace(data, series=series)
     known = known_at(data, at("2025-01-02"))
     assert at("2025-01-01T05:00") not in known.targets.index
-
-
-def test_weather_is_known_when_its_provider_has_published_it():
-    """The issue of 06:00 is out at 11:00; at 10:00 that of 00:00 is the newest, 10 h old."""
-    forecasts = weather(["2025-01-01T00:00", "2025-01-01T06:00"])
-    data = dataclasses.replace(DATA, weather_forecasts=forecasts, weather_delay_min=300.0)
-    for now, newest in (("10:59", "00:00"), ("11:00", "06:00")):
-        known = known_at(data, at(f"2025-01-01T{now}"))
-        assert known.weather_forecasts["issue_time"].max() == at(f"2025-01-01T{newest}")
-    assert known_at(data, at("2025-01-01T04:59")).weather_forecasts is None
-    known = known_at(data, at("2025-01-02T00:00"))
-    times = pd.DatetimeIndex([at("2025-01-01T12:00")] * 2)
-    origins = pd.DatetimeIndex([at("2025-01-01T10:59"), at("2025-01-01T11:00")])
-    table, used = weather_at(known, origins, times)
-    # lead hours 12.5 of the first issue and 6.5 of the second, whose numbers are 0 and 1
-    assert list(table["ghi"]) == [12.5, 106.5]
-    assert (used <= origins.as_unit("ns").asi8).all()

@@ -28,6 +28,7 @@ def path(config_file):
     """A site with a load of 8 days and a tariff of its own prices, and nothing in the database."""
     sections = {
         "site": {"holidays_country": ""},
+        "training": {"jobs": 1},
         "tariff": TARIFF,
         "operation": {"retrain_every_h": 0},
         "battery:store": {"capacity_kwh": 400, "charge_kw": 100, "discharge_kw": 100},
@@ -116,6 +117,21 @@ def test_it_plans_obeys_an_order_is_taken_over_and_ends(path, script, tmp_path):
                     process.kill()
                 if process is not None:
                     process.wait()
+
+
+def test_a_signal_in_its_first_seconds_ends_it_as_well(path, script, tmp_path):
+    """While it sends the rows before the start, or forecasts for the first time."""
+    log = tmp_path / "log"
+    process = begin(script, path, log, "--clock", "data")
+    try:
+        until(lambda: "leads" in log.read_text(), [process], log)
+        ended = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert time.monotonic() - ended < 10
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

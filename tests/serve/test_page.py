@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from small_plant import NOW, store
 
@@ -53,6 +54,10 @@ def test_every_part_is_told_to_a_screen_reader(served, browser):
     assert browser.run(heads) == 0
     assert browser.run("document.querySelectorAll('svg:not([role=img][aria-label])').length") == 0
     assert browser.run("document.documentElement.lang") == "en"
+    summary = browser.run("document.getElementById('summary').textContent")
+    assert re.match(
+        r"battery-1 at \d+ % (charges|holds|discharges), cellar at .* EUR/MWh$", summary
+    )
     # what scrolls can be reached by the keyboard
     assert browser.run("document.querySelectorAll('.scroll:not([tabindex])').length") == 0
 
@@ -103,6 +108,13 @@ def test_now_follows_a_new_state(served, plant, browser):
     with db.session(plant) as conn:
         store(conn, plant.batteries[0], NOW, 0.77)
     assert shown(browser, "77 % of 2.00 MWh", 20) < 20
+    # on data time the newest state counts as now: the plan's mark follows it into the next interval
+    mark = "document.querySelector('#plan tr.held th').textContent"
+    assert browser.run(mark) == "14:00"
+    with db.session(plant) as conn:
+        store(conn, plant.batteries[0], NOW + pd.Timedelta(hours=1), 0.78)
+    shown(browser, "78 % of 2.00 MWh", 20)
+    assert browser.run(mark) == "15:00"
     assert browser.messages == []
 
 

@@ -17,6 +17,7 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.past_errors import day_error
+from vpp.champions.recalibration import recalibrated
 from vpp.champions.registry import (
     Champion,
     ModelStoreError,
@@ -266,7 +267,11 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     A row for each source, as of `forecast_all`.
     """
     with session(config) as conn:
-        runs = [run for each in answers for run in each.runs]
+        runs = [
+            (run, recalibrated(conn, each.request.data, run, frame))
+            for each in answers
+            for run, frame in each.runs
+        ]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
         prune_results(conn, config.database.results_retention_days)
         rows = [summary_row(conn, config, each, issue_time) for each in answers]

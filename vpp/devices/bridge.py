@@ -13,8 +13,8 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -133,8 +133,9 @@ class Bridge:
             for item in self.pending:
                 if item.generation == self.generation:  # else it comes again
                     self.client.ack(item.mid, item.qos)
+            if any(item.name == "override/set" for item in self.pending):
+                self.looked_at = 0.0  # a person waits for the answer
             self.pending = []
-            self.looked_at = 0.0
         is_due = time.monotonic() - self.looked_at >= LOOK_S or conn.notifies
         conn.notifies.clear()
         if not self.client.is_connected():
@@ -236,3 +237,24 @@ class Bridge:
             )
         )
         self._wake()
+
+
+@contextmanager
+def serving(config: Config, clock: Callable[[], datetime] | None = None) -> Iterator[None]:
+    """A bridge at work beside a block, where the configuration names a broker.
+
+    Parameters
+    ----------
+    config, clock : as of `Bridge`.
+    """
+    if not config.mqtt.url:
+        yield
+        return
+    service = Bridge(config, threading.Event(), clock)
+    thread = threading.Thread(target=service.run, name="mqtt", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        service.stop.set()
+        thread.join(OFFLINE_S + 2)

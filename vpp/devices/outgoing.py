@@ -6,12 +6,12 @@ All of it is retained. A message that has not changed is not sent again, but for
 are sent at each new step and each connection.
 """
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from psycopg2.extensions import connection
 
 from vpp.devices.discovery import entities
@@ -145,7 +145,7 @@ def _made(run: dict) -> tuple[str, datetime]:
 
 
 def _encoded(told: object) -> bytes:
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    return msgspec.json.encode(told)
 
 
 def _order(order: Override | None) -> dict[str, Any]:

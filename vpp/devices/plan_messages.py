@@ -8,6 +8,7 @@ are UTC. Equal neighbours are not merged.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from psycopg2.extensions import connection
@@ -18,6 +19,7 @@ POWER_DIGITS, SOC_DIGITS = 6, 9
 ACCEPTED = ("optimal", "feasible")
 
 
+@lru_cache(10_000)  # all batteries of a plan have the same times
 def iso(time: datetime) -> str:
     """A time as messages state it, such as 2026-01-05T12:00:00Z."""
     text = time.astimezone(UTC).isoformat()

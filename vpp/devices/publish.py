@@ -58,9 +58,10 @@ def publish_plan(conn: connection, config: Config, run_id: str | None) -> dict[s
         return {}
     now = read_clock(conn, config.site.site_id).to_pydatetime()
     conn.commit()
-    ways: dict[str, Callable[[], int]] = {"kafka": lambda: to_kafka(config, messages)}
-    if config.mqtt.url:
+    ways: dict[str, Callable[[], int]] = {}
+    if config.mqtt.url:  # the quickest first
         ways["mqtt"] = lambda: _to_mqtt(conn, config, messages, now)
+    ways["kafka"] = lambda: to_kafka(config, messages)
     if config.webhook.url:
         ways["webhook"] = lambda: to_webhook(config, messages)
     arrived, failures = {}, []

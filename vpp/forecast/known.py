@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.external import External
-from vpp.forecast.lookups import NO_DELAY, WeatherForecasts
-from vpp.forecast.stale import fresh_others, fresh_weather
+from vpp.forecast.lookups import WeatherForecasts
+from vpp.forecast.stale import fresh_external, fresh_others, fresh_weather
 from vpp.site.sources import Source
 from vpp.site.times import DAY, price_available_at
 
@@ -51,9 +51,8 @@ class SourceData:
     external : forecasts that others issue, which are regressors.
     others_step_min : the longest step of `others` as they were measured [min]; its values are known
         at the end of such an interval. None for the step of the source.
-    weather_stale_after_h : the newest weather forecast may be so old [h].
+    weather_stale_after_h : the newest forecast of the weather, or of others, may be so old [h].
     others_stale_after_h : the newest value of one of the others may be so old [h].
-    weather_delay_min : from the issue of a weather forecast until it is known [min].
     revisions : values that newer ones replaced: time, value [kW or EUR/MWh], known_from and
         known_to [UTC].
     """
@@ -72,7 +71,6 @@ class SourceData:
     others_step_min: int | None = None
     weather_stale_after_h: float = np.inf
     others_stale_after_h: float = np.inf
-    weather_delay_min: float = 0.0
     revisions: pd.DataFrame | None = None
 
     @property
@@ -124,7 +122,6 @@ class Known:
     measurement_delay : from the end of an interval until its value is known.
     external, others_step_min : as in `SourceData`.
     stale : why an input is left out that is too old, by its name.
-    weather_delay : from the issue of a weather forecast until it is known.
     """
 
     source: Source
@@ -140,7 +137,6 @@ class Known:
     external: tuple[External, ...] = ()
     others_step_min: int | None = None
     stale: Mapping[str, str] = field(default_factory=dict)
-    weather_delay: pd.Timedelta = NO_DELAY
 
     @property
     def step(self) -> pd.Timedelta:
@@ -160,7 +156,7 @@ class Known:
     def forecasts(self) -> WeatherForecasts:
         """The weather forecasts, ordered to be looked up; there must be some."""
         assert self.weather_forecasts is not None
-        return WeatherForecasts(self.weather_forecasts, self.step, self.weather_delay)
+        return WeatherForecasts(self.weather_forecasts, self.step)
 
 
 def known_at(
@@ -189,9 +185,8 @@ def known_at(
     longest = max(1, SHORT_GAP_H * 60 // data.source.step_min)
     series, filled = fill_short_gaps(series.iloc[:end], longest)
     weather, others = data.weather_forecasts, data.others
-    weather_delay = pd.Timedelta(minutes=data.weather_delay_min)
     if weather is not None:
-        weather = weather[weather["issue_time"] <= issue_time - weather_delay]
+        weather = weather[weather["issue_time"] <= issue_time]
     weather, stale = fresh_weather(weather, issue_time, data.weather_stale_after_h)
     if weather is not None:
         if history_days is not None:
@@ -201,7 +196,11 @@ def known_at(
         ends = ends_of(pd.DatetimeIndex(others.index), data.step, data.others_step_min)
         others = others[ends + delay <= issue_time]
     since = None if history_days is None else issue_time - history_days * DAY
-    external = [item.known_at(issue_time, since) for item in data.external]
+    external, stale_external = fresh_external(
+        [item.known_at(issue_time, since) for item in data.external],
+        issue_time,
+        data.weather_stale_after_h,
+    )
     others, stale_others = fresh_others(others, data.step, issue_time, data.others_stale_after_h)
     return Known(
         data.source,
@@ -214,25 +213,10 @@ def known_at(
         zone=data.zone,
         holidays_country=data.holidays_country,
         measurement_delay=delay,
-        external=tuple(item for item in external if item is not None),
+        external=external,
         others_step_min=data.others_step_min,
-        stale=stale | stale_others,
-        weather_delay=weather_delay,
+        stale=stale | stale_others | stale_external,
     )
-
-
-def ends_of(times: pd.DatetimeIndex, step: pd.Timedelta, step_min: int | None) -> pd.DatetimeIndex:
-    """Ends of the intervals in which other series were measured [UTC].
-
-    Parameters
-    ----------
-    times : starts of intervals of the source [UTC].
-    step : of the source.
-    step_min : of the other series [min], where it is longer.
-    """
-    if step_min is None or pd.Timedelta(minutes=step_min) <= step:
-        return times + step
-    return times.floor(f"{step_min}min") + pd.Timedelta(minutes=step_min)
 
 
 def as_known_then(data: SourceData, issue_time: pd.Timestamp) -> pd.Series:
@@ -262,6 +246,20 @@ def as_known_then(data: SourceData, issue_time: pd.Timestamp) -> pd.Series:
     there = old["place"].to_numpy()[~np.isnan(values[old["place"].to_numpy()])]
     values[there] = old.set_index("place")["value"].reindex(there).to_numpy()
     return pd.Series(values, grid.index, name=grid.name)
+
+
+def ends_of(times: pd.DatetimeIndex, step: pd.Timedelta, step_min: int | None) -> pd.DatetimeIndex:
+    """Ends of the intervals in which other series were measured [UTC].
+
+    Parameters
+    ----------
+    times : starts of intervals of the source [UTC].
+    step : of the source.
+    step_min : of the other series [min], where it is longer.
+    """
+    if step_min is None or pd.Timedelta(minutes=step_min) <= step:
+        return times + step
+    return times.floor(f"{step_min}min") + pd.Timedelta(minutes=step_min)
 
 
 def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndarray]:

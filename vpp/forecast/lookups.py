@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 SECOND_NS, DAY_NS = 10**9, 86_400 * 10**9
-NO_DELAY = pd.Timedelta(0)
 
 
 def nanoseconds(times: pd.Index | pd.Series) -> np.ndarray:
@@ -69,12 +68,9 @@ class WeatherForecasts:
     ----------
     frame : issue_time and valid_time [UTC], and a column for each quantity.
     step : of the series that they are looked up for.
-    delay : from the issue until it is known.
     """
 
-    def __init__(
-        self, frame: pd.DataFrame, step: pd.Timedelta, delay: pd.Timedelta = NO_DELAY
-    ) -> None:
+    def __init__(self, frame: pd.DataFrame, step: pd.Timedelta) -> None:
         self.columns = [name for name in frame.columns if name not in ("issue_time", "valid_time")]
         issued, valid = nanoseconds(frame["issue_time"]), nanoseconds(frame["valid_time"])
         values = frame[self.columns].to_numpy(dtype=float)
@@ -84,7 +80,6 @@ class WeatherForecasts:
             issued, valid, values = issued[order], valid[order], values[order]
         self.values = values
         self.issues, self.starts, number = np.unique(issued, return_index=True, return_inverse=True)
-        self.issues = self.issues + delay.value  # when each was known
         self.lasts = np.append(self.starts[1:], len(issued)) - 1
         following = valid[np.minimum(self.starts + 1, self.lasts)] - valid[self.starts]
         self.steps = np.where(self.lasts > self.starts, following, step.value)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.calibration import Calibration, calibrated, calibration_of, possible, within_band
+from vpp.forecast.intraday import Intraday, intraday_of
 from vpp.forecast.known import Known
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
 from vpp.forecast.stale import inputs_of
@@ -82,6 +83,8 @@ class ForecastModel:
     reads_inputs = True
     # whether it can say nothing without a measured value; one that can has a band of its own
     needs_history = True
+    # a model that an earlier version has stored has none
+    intraday: Intraday | None = None
     defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters: Any) -> None:
@@ -120,7 +123,7 @@ class ForecastModel:
         return self
 
     def calibrate(self, backtest: pd.DataFrame, source: Source, zone: str) -> "ForecastModel":
-        """Calibrate the quantiles on the errors of earlier origins.
+        """Calibrate the quantiles on the errors of earlier origins, and learn how long errors last.
 
         Parameters
         ----------
@@ -129,6 +132,7 @@ class ForecastModel:
         zone : of local hours.
         """
         self.calibration = calibration_of(backtest, source, zone)
+        self.intraday = intraday_of(backtest, source)
         return self
 
     def predict(self, known: Known, steps: int) -> pd.DataFrame:
@@ -152,6 +156,8 @@ class ForecastModel:
             )
             frame[list(QUANTILE_COLUMNS)] = quantiles
             frame["value"] = within_band(frame["value"].to_numpy(), quantiles)
+        if self.intraday is not None and self.trained_until is not None:
+            frame = self.intraday.update(frame, known, self._forecast, self.trained_until)
         return frame
 
     def _fit(self, known: Known) -> None:

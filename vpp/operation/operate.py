@@ -9,23 +9,29 @@ Where two processes run, one waits, and takes over within a minute when the othe
 import logging
 import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pandas as pd
 import psycopg2
 
+from vpp.champions.forecasts import forecast_all
+from vpp.champions.registry import open_store
 from vpp.operation.clock import Clock
 from vpp.operation.leader import Leadership
 from vpp.operation.plant import Plant
+from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
+from vpp.runtime.words import in_words
+from vpp.site.kinds import SERIES_KINDS
 from vpp.storage.connection import session
 from vpp.storage.errors import DatabaseError
 from vpp.storage.jobs import read_clock, record_clock
-from vpp.storage.measurements import count_measurements
+from vpp.storage.measurements import count_measurements, read_keys, read_sources
 from vpp.stream.data_set import register_sources
 from vpp.stream.feed import Feed
 from vpp.stream.sink import Sink, run_sink
@@ -36,7 +42,8 @@ HELD_BACK = pd.Timedelta(hours=48)  # before the data end: where a clock on data
 BEAT_S = 1.0
 STANDBY_S = 3.0  # a standby asks so often
 END_S = 3.5  # what runs has so long to end
-BEHIND = pd.Timedelta(days=1)  # a new leader sends rows again that the dead one may have kept
+END_MOST_S = 4.5  # from a signal to the end of the process
+BEHIND = pd.Timedelta(days=1)  # a new leader looks so far back for rows that were not stored
 
 
 def operate(
@@ -76,11 +83,12 @@ def operate(
             if not leadership.take():
                 if not has_waited:
                     log.info("another process leads; waiting")
+                    _warm_up(config)
                 has_waited = True
                 stop.wait(STANDBY_S)
                 continue
             log.info("%s leads", leadership.name)
-            feed = _feed(config, stop) if data_clock else None
+            feed = _feed(config) if data_clock else None
             clock = _clock(config, feed, begin, speed, has_waited, stop)
             if not stop.is_set():
                 plant = Plant(config, clock, feed, after_plan)
@@ -114,7 +122,23 @@ def _lead(plant: Plant, leadership: Leadership, stop: threading.Event) -> bool:
     return ended
 
 
-def _feed(config: Config, stop: threading.Event) -> Feed:
+def _warm_up(config: Config) -> None:
+    """Import now what takes seconds, so that a standby that takes over plans at once."""
+    with suppress(VppError):
+        open_store(config)
+
+
+def _forecast_first(config: Config, start: pd.Timestamp) -> None:
+    """Forecast before a clock on data begins: the first time takes long, and it would run on."""
+    with session(config) as conn:
+        steps = [source.step_min for source in read_sources(conn) if source.kind in SERIES_KINDS]
+    try:
+        forecast_all(config, start.floor(f"{max(steps, default=60)}min"), clock=start)
+    except VppError as error:  # the job says it again, and again
+        log.error("forecast: %s", in_words(error))
+
+
+def _feed(config: Config) -> Feed:
     register_sources(config)
     return Feed(config)
 
@@ -135,12 +159,18 @@ def _clock(
             now = read_clock(conn, config.site.site_id)
         if now < feed.data_end() + pd.Timedelta(days=366):  # not the clock on the wall
             feed.skip(now - BEHIND)
+            with session(config) as conn:
+                stored = {
+                    kind: read_keys(conn, kind, now - 2 * BEHIND, now + 2 * BEHIND)
+                    for kind in feed.kinds
+                }
+            feed.leave_out(now, stored)  # sent again they would undo corrections
             log.info("the clock goes on at %s", shown(now))
             return Clock(now, speed)
     start = begin or feed.data_end() - HELD_BACK
     with session(config) as conn:
-        stored = count_measurements(conn)
-    if all(stored[kind] >= feed.counts[kind] for kind in feed.kinds):
+        counts = count_measurements(conn)
+    if all(counts[kind] >= feed.counts[kind] for kind in feed.kinds):
         feed.skip(start)
     else:
         began = time.monotonic()
@@ -151,6 +181,7 @@ def _clock(
 
         run_sink(sink, send)
         log.info("%d rows before %s in %.0f s", sum(sent), shown(start), time.monotonic() - began)
+    _forecast_first(config, start)
     log.info("the clock begins at %s, %g times as fast as the wall's", shown(start), speed)
     return Clock(start, speed)
 
@@ -172,9 +203,36 @@ def run_operation(
     -------
     The exit code.
     """
-    ended = operate(config, data_clock, begin, speed, after_plan)
+    with _ends_in_time():
+        ended = operate(config, data_clock, begin, speed, after_plan)
     log.info("ended")
     if not ended:
         logging.shutdown()
         os._exit(0)  # a solver or a library that computes cannot be asked to stop
     return 0
+
+
+@contextmanager
+def _ends_in_time() -> Iterator[None]:
+    """End the process soon after SIGTERM or SIGINT, whatever its main thread waits for then.
+
+    Python hears a signal when its main thread comes back from a library; the bytes of
+    `set_wakeup_fd` come at once.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+
+    def watch() -> None:
+        while number := heard.recv(1):
+            if number[0] in (signal.SIGTERM, signal.SIGINT):
+                time.sleep(END_MOST_S)
+                if told.fileno() >= 0:  # the end was not reached meanwhile
+                    os._exit(0)
+
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=watch, name="end", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        told.close()  # which ends the thread

@@ -80,7 +80,7 @@ class Plant:
         add(Job("ingest", self._ingest, 60.0, every_s=ingest_s, is_told=False))
         add(Job("forecast", self._forecast, max(wait_s, 30.0), every_min=every))
         plan_s = max(self.period_s / 2, self.config.optimization.time_limit_s + 60)
-        add(Job("plan", self._plan, plan_s, every_min=every, offset_s=wait_s, at_start=False))
+        add(Job("plan", self._plan, plan_s, every_min=every, offset_s=wait_s))
         add(Job("orders", self._look, 30.0, every_s=LOOK_S, is_told=False))
         for name, work in self._others().items():
             add(Job(name, work, 60.0, every_min=every, offset_s=wait_s, at_start=False))
@@ -122,6 +122,8 @@ class Plant:
             issue_time = (now if self.clock.on_data else self.clock.now()).floor(f"{step}min")
             forecast_all(self.config, issue_time=issue_time, clock=now)
         finally:
+            # a plan that was made meanwhile, on older forecasts, is made anew
+            self.asked = self.asked or self.tick == self._this_tick()
             if not self.stop.is_set():
                 self.jobs.call("plan")
 

@@ -23,15 +23,28 @@ WIND_SHARE = 0.22  # of its capacity that a wind farm gives in the mean
 
 
 class Described(Protocol):
-    """What of a source says its power: its row of `sources.csv`."""
+    """A source as its row of `sources.csv` describes it."""
 
-    kind: str
-    capacity_kw: float | None
-    step_min: int
-    latitude: float | None
-    longitude: float | None
-    time_zone: str
-    parameters: dict
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def capacity_kw(self) -> float | None: ...
+
+    @property
+    def step_min(self) -> int: ...
+
+    @property
+    def latitude(self) -> float | None: ...
+
+    @property
+    def longitude(self) -> float | None: ...
+
+    @property
+    def time_zone(self) -> str: ...
+
+    @property
+    def parameters(self) -> dict: ...
 
 
 def expected_power(

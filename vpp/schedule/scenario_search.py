@@ -19,6 +19,7 @@ from vpp.schedule.dispatch import idle, settle
 from vpp.schedule.draft import INFINITE, MONEY_SCALE
 from vpp.schedule.duals import marginal_values
 from vpp.schedule.exclusive import Intervals, merged
+from vpp.schedule.position import FIELDS as POSITION
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
@@ -148,7 +149,7 @@ def _of_mean(problem: Problem, solve_one: Callable[[Problem], Schedule]) -> list
     means = {name: chances @ [getattr(own, name) for own in problems] for name in MEANS}
     limit_s = SHARE * problem.time_limit_s
     if problem.common == "position":
-        means["position_kw"] = None
+        means |= dict.fromkeys(POSITION)  # it follows from the powers
     try:
         found = solve_one(replace(problems[0], time_limit_s=limit_s, **means))
     except (InfeasibleScheduleError, FieldError):  # means of prices may not fit together

@@ -7,8 +7,9 @@ issue time. Times are UTC.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 
+import msgspec
 import numpy as np
 import pandas as pd
 from confluent_kafka import Producer
@@ -57,6 +58,7 @@ class Feed:
         self.due = times[order]
         self.rows = [(kinds[place], keys[place], values[place]) for place in order.tolist()]
         self.place = 0
+        self.left_out: set[int] = set()
         self.rooms: dict[int, Room] = {}
         self.failures = Counter[str]()
         self.producer: Producer | None = None
@@ -109,6 +111,29 @@ class Feed:
         """
         self.place = int(np.searchsorted(self.due, until.value, side="right"))
 
+    def leave_out(
+        self, until: pd.Timestamp, stored: Mapping[str, Container[tuple[str, int]]]
+    ) -> None:
+        """Leave out the rows up to a time that are stored, whatever their values are.
+
+        Parameters
+        ----------
+        until : the time [UTC].
+        stored : kind -> source_id and time of each row that the database has, the latter in
+            microseconds since 1970; of forecasts the issue time.
+        """
+        end = int(np.searchsorted(self.due, until.value, side="right"))
+        for place in range(self.place, end):
+            number, key, value = self.rows[place]
+            kind = self.kinds[number]
+            try:
+                text = msgspec.json.decode(value, type=dict)[KINDS[kind].times[0]]
+                at = pd.Timestamp(text).value // 1000
+            except (msgspec.MsgspecError, ValueError, KeyError):
+                continue
+            if (key, at) in stored[kind]:
+                self.left_out.add(place)
+
     def send(self, until: pd.Timestamp, stop: Callable[[], bool] = lambda: False) -> int:
         """Send the rows that are known by a time, and were not sent yet.
 
@@ -128,7 +153,8 @@ class Feed:
         begin, end = self.place, int(np.searchsorted(self.due, until.value, side="right"))
         while self.place < end and not stop():
             last = min(self.place + CHUNK_ROWS, end)
-            self._send_some(self.rows[self.place : last], stop)
+            places = (place for place in range(self.place, last) if place not in self.left_out)
+            self._send_some([self.rows[place] for place in places], stop)
             self.place = last
         return self.place - begin
 

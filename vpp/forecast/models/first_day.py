@@ -138,7 +138,7 @@ class FirstDay(ForecastModel):
         return course
 
     def _shift(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        """What the measured course adds to the physics [kW]."""
+        """The part of the power that only measurements tell [kW]."""
         if not self.course.any():
             return np.zeros(len(times))
         return self.course[self._groups(known, times)]

@@ -1,0 +1,112 @@
+"""The next hours by the newest measurements: shares by hand, and nothing that was not known."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_series import at, hourly, source
+
+from vpp.forecast.intraday import Intraday, as_of, intraday_of
+from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.models.naive import DailyNaive
+from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
+
+
+def backtest_of(errors: np.ndarray, kind="load") -> pd.DataFrame:
+    """An origin a day at midnight, a row of errors each; the forecast is 100."""
+    parts = []
+    for day, of_day in enumerate(errors):
+        issue = at("2025-03-01") + pd.Timedelta(days=day)
+        times = pd.date_range(issue, periods=len(of_day), freq="h")
+        parts.append(
+            pd.DataFrame(
+                {"issue_time": issue, "valid_time": times, "value": 100.0, "actual": 100 + of_day}
+            )
+        )
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.assign(published=False, dark=False, **dict.fromkeys(QUANTILE_COLUMNS, 100.0))
+
+
+def test_an_error_that_halves_each_hour_is_found_by_hand():
+    """The error is 2^-h of its first: after k + 1 hours 2^-(k+1) of it is left, times the trust in
+    four days, 4 / 5.
+    """
+    errors = np.outer([80.0, -40.0, 20.0, -10.0], 0.5 ** np.arange(24))
+    found = intraday_of(backtest_of(errors), source())
+    np.testing.assert_allclose(found.left[:4], 0.8 * np.array([0.5, 0.25, 0.125, 0.0625]))
+    # of the error's width a share of 1 - 0.8 is left, less than 0.05 of the variance is never said
+    np.testing.assert_allclose(found.width[:4], np.sqrt(0.05), atol=1e-9)
+
+
+def test_errors_that_do_not_last_leave_nothing():
+    errors = np.random.default_rng(1).normal(0, 10, (40, 48))
+    found = intraday_of(backtest_of(errors), source())
+    assert found.left.max() < 0.1 and found.width.min() > 0.9
+    assert (np.diff(found.left) <= 0).all()
+    assert intraday_of(backtest_of(errors), source("market")) is None
+    assert intraday_of(backtest_of(errors).iloc[:0], source()) is None
+
+
+def daily(level_of_today=100.0) -> SourceData:
+    """100 kW for 20 days; from midnight of the last day on another level."""
+    series = hourly("2025-03-01", 20 * 24, np.full(20 * 24, 100.0))
+    series[series.index >= at("2025-03-20T00:00")] = level_of_today
+    return SourceData(source(), series)
+
+
+def fitted(data: SourceData, left=0.8) -> DailyNaive:
+    model = DailyNaive().fit(known_at(data, at("2025-03-20T00:00")))
+    model.intraday = Intraday(left ** np.arange(1, 13), np.full(12, 0.5))
+    return model
+
+
+def test_the_next_hours_follow_the_newest_error_and_the_later_ones_do_not():
+    """Since midnight 140 kW are measured, and the morning said 100: its error is 40."""
+    data = daily(140.0)
+    model, known = fitted(data), known_at(data, at("2025-03-20T06:00"))
+    value = model.predict(known, 24)["value"]
+    # yesterday's hours say 100 for all; 0.8 of the error is left at the first hour, and counts with
+    # the weight sqrt(0.8)
+    share = 0.8 ** np.arange(1, 13)
+    np.testing.assert_allclose(value[:12], 100 + np.sqrt(share) * share * 40)
+    assert (value.iloc[12:18] == 100).all()
+
+
+def test_without_a_newest_error_nothing_changes():
+    data = daily()
+    model, known = fitted(data), known_at(data, at("2025-03-20T06:00"))
+    model.intraday = None
+    plain = model.predict(known, 24)
+    np.testing.assert_allclose(fitted(data).predict(known, 24)["value"], plain["value"])
+    late = dataclasses.replace(data, measurement_delay_min=13 * 60.0)
+    known = known_at(late, at("2025-03-20T06:00"))
+    pd.testing.assert_frame_equal(fitted(data).predict(known, 24), model.predict(known, 24))
+
+
+def test_what_comes_later_changes_nothing():
+    now = at("2025-03-20T06:00")
+    data, changed = daily(140.0), daily(140.0)
+    changed.series[changed.series.index >= now] = 900.0
+    found, expected = (fitted(daily()).predict(known_at(each, now), 24) for each in (data, changed))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("now", ["2025-03-10T00:00", "2025-03-19T07:00"])
+def test_what_was_known_earlier_is_what_known_at_says(now):
+    data = daily()
+    earlier, expected = (
+        as_of(known_at(data, at("2025-03-20T00:00")), at(now)),
+        known_at(data, at(now)),
+    )
+    pd.testing.assert_series_equal(earlier.series, expected.series, check_freq=False)
+    assert earlier.issue_time == expected.issue_time
+
+
+def test_the_band_narrows_where_the_error_says_so():
+    data = daily(140.0)
+    model, known = fitted(data), known_at(data, at("2025-03-20T06:00"))
+    model.residuals = np.array(QUANTILES) * 40 - 20
+    frame = model.predict(known, 24)
+    width = frame["q90"] - frame["q10"]
+    np.testing.assert_allclose(width.iloc[:12] / width.iloc[15], 0.5)
