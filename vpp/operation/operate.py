@@ -43,7 +43,7 @@ BEAT_S = 1.0
 STANDBY_S = 3.0  # a standby asks so often
 END_S = 3.5  # what runs has so long to end
 END_MOST_S = 4.5  # from a signal to the end of the process
-BEHIND = pd.Timedelta(days=1)  # a new leader looks so far back for rows that were not stored
+AHEAD = pd.Timedelta(days=7)  # prices and forecasts are of times so far ahead of the clock
 
 
 def operate(
@@ -158,12 +158,9 @@ def _clock(
         with session(config) as conn:
             now = read_clock(conn, config.site.site_id)
         if now < feed.data_end() + pd.Timedelta(days=366):  # not the clock on the wall
-            feed.skip(now - BEHIND)
             with session(config) as conn:
-                stored = {
-                    kind: read_keys(conn, kind, now - 2 * BEHIND, now + 2 * BEHIND)
-                    for kind in feed.kinds
-                }
+                span = (pd.Timestamp(0, tz="UTC"), now + AHEAD)
+                stored = {kind: read_keys(conn, kind, *span) for kind in feed.kinds}
             feed.leave_out(now, stored)  # sent again they would undo corrections
             log.info("the clock goes on at %s", shown(now))
             return Clock(now, speed)
