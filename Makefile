@@ -7,6 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q install
 # Linux gets 5 GB of CUDA with the ordinary PyTorch, which serves nobody here
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+ROUNDS ?= 2
 IMAGES ?= sink planner models
 ENGINE ?= $(shell command -v podman || echo docker)
 # podman lends the build this machine's authorities, where a company's proxy signs what comes
@@ -25,7 +26,7 @@ test: $(VENV)/dev.done ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-kafka: $(VENV)/dev.done ## run the tests of the stream on Apache Kafka, fetched by Maven
-	$(BIN)/python tests/kafka_server.py
+	$(BIN)/python tests/kafka_server.py --rounds $(ROUNDS)
 
 test-homeassistant: $(VENV)/dev.done ## run the test on a real Home Assistant: VPP_TEST_HOMEASSISTANT names its virtual environment
 	@test -x "$(VPP_TEST_HOMEASSISTANT)/bin/hass" || { echo "VPP_TEST_HOMEASSISTANT: expected a virtual environment with bin/hass; docs/home-assistant.md says how to make it"; exit 1; }

@@ -30,7 +30,7 @@ from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements
-from vpp.stream.data_set import register_sources
+from vpp.stream.data_set import refuse_another, register_sources
 from vpp.stream.files import count_lines
 from vpp.stream.health import health
 from vpp.stream.kafka import topic_names
@@ -69,10 +69,10 @@ def stream(config: Config, everything: bool = False) -> list[dict]:
     Raises
     ------
     StreamError, DatabaseError : there is no file, or a server is away.
+    DataSetError : the database holds another data set.
     """
-    register_sources(config)
     kinds, began = list(KINDS), time.monotonic()
-    ledger = Ledger(config, kinds, everything)
+    ledger = _prepare(config, kinds, everything)
     starts, produced = ledger.starts, dict.fromkeys(ledger.kinds, 0)
 
     def send() -> None:
@@ -86,6 +86,16 @@ def stream(config: Config, everything: bool = False) -> list[dict]:
     whole = [kind for kind in produced if sink.counts[kind].is_whole]
     ledger.save(whole, {kind: stored[sink.topics[kind]] for kind in whole})
     return rows
+
+
+def _prepare(config: Config, kinds: Sequence[str], everything: bool, force: bool = False) -> Ledger:
+    """What is to be sent, once it is known to belong there; its sources are registered."""
+    ledger = Ledger(config, kinds, everything)
+    if not force:
+        fresh = [kind for kind in ledger.kinds if kind not in ledger.starts]
+        refuse_another(config, fresh, known=len(ledger.starts))
+    register_sources(config)
+    return ledger
 
 
 def consume(config: Config, until_drained: bool) -> list[dict]:
@@ -147,6 +157,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--speed", type=float, metavar="X", help="X times real time (default: as fast as possible)"
     )
     send_files.add_argument("--all", action="store_true", help=ALL)
+    about = "even where the database holds another data set"
+    send_files.add_argument("--force", action="store_true", help=about)
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
     look = commands.add_parser("status", help="lag of each topic, rows stored, dead letters")
@@ -189,9 +201,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     if args.command == "produce":
         if args.speed is not None and not args.speed > 0:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")
-        register_sources(config)
         kinds = [kind.name for kind in KINDS.values() if not args.topic or kind.topic in args.topic]
-        ledger = Ledger(config, kinds, args.all or bool(args.speed))
+        ledger = _prepare(config, kinds, args.all or bool(args.speed), args.force)
         starts = ledger.starts
         with terminal.progress("producing", count_lines(config, kinds, starts)) as advance:
             sent = produce(config, kinds, args.speed, advance=advance, starts=starts)

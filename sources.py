@@ -24,6 +24,7 @@ from pathlib import Path
 
 import communication
 from vpp.connect.fetching import add_fetch_options, fetch, save, span
+from vpp.physics.plants import turbine_curve
 from vpp.runtime import terminal
 from vpp.runtime.files import DataFileError, locked_folder, replacing_files
 from vpp.runtime.settings import Config
@@ -55,7 +56,6 @@ from vpp.site.sources import (
 )
 from vpp.storage.connection import session
 from vpp.storage.measurements import delete_source
-from vpp.synthetic.plants import turbine_curve
 from vpp.synthetic.series import generate_one, make_world
 
 __all__ = [

@@ -25,9 +25,11 @@ import numpy as np
 import pandas as pd
 
 import generation
+from vpp.physics import plants
+from vpp.physics.profiles import local_profiles
 from vpp.runtime import config
 from vpp.runtime.tables import print_rows
-from vpp.synthetic import loads, plants, weather
+from vpp.synthetic import weather
 
 REAL = (
     Path(os.environ.get("VPP_TEST_DATA", ROOT.parent / "shared" / "data")) / "lu_2024_15min_utc.csv"
@@ -125,7 +127,7 @@ def synthetic_figures(seed, year=2024, latitude=49.6, longitude=6.1):
     wind = generation.Source("wind-1", "wind", "", capacity_kw=2300.0, parameters=turbine, **common)
     load = generation.Source("load-1", "load", "", capacity_kw=3000.0, parameters={}, **common)
     market = generation.Source("market-1", "market", "", capacity_kw=None, parameters={}, **common)
-    profiles = loads.local_profiles(world.times, 60, "Europe/Brussels", "LU")
+    profiles = local_profiles(world.times, 60, "Europe/Brussels", "LU")
     rows, times = world.rows, world.times[: world.rows]
     pv = generation.plant_series(world, solar, place, None)
     blown = generation.plant_series(world, wind, place, None)

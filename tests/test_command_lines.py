@@ -70,7 +70,7 @@ def test_a_reset_that_says_yes_by_half_is_refused(capsys):
 
 
 # flags of a script that a command reads though they stand before it
-READ_BEFORE = {("optimization", "--issue-time", "pareto")}
+READ_BEFORE = {("optimization", "--issue-time", "pareto"), ("pipeline", "--data", "operate")}
 
 
 def test_a_flag_before_a_command_that_does_not_read_it_is_refused(capsys):

@@ -16,14 +16,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STOREYS = (
     ("runtime",),
-    ("site", "schedule"),
+    ("site", "schedule", "physics"),
     ("forecast", "synthetic", "storage", "connect"),
     ("stream", "champions", "planning"),
-    ("report", "serve", "devices"),
+    ("report", "serve", "devices", "operation"),
 )
 STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 SCRIPTS_STOREY = len(STOREYS)
-KNOW_NO_SERVER = ("site", "schedule", "forecast", "synthetic")
+KNOW_NO_SERVER = ("site", "schedule", "physics", "forecast", "synthetic")
 SERVER_LIBRARIES = {"psycopg2", "confluent_kafka", "mlflow", "optuna"}
 # The embedded servers are asked whether they answer, by the clients of their own protocols.
 ASKS_SERVERS = {"vpp.runtime.servers", "vpp.runtime.postgres", "vpp.runtime.daemon"}

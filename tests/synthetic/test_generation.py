@@ -19,11 +19,13 @@ import pytest
 
 import generation
 from sources import read_sources, write_sources
+from vpp.physics import plants
+from vpp.physics.profiles import local_profiles, year_profiles
+from vpp.physics.sky import clear_sky, sun_of
 from vpp.runtime.config import load_config
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Generation
-from vpp.synthetic import loads, plants, weather
-from vpp.synthetic.sky import clear_sky, sun_of
+from vpp.synthetic import weather
 
 PROJECT = Path(generation.__file__).parent
 FILES = ("solar", "wind", "load", "market", "weather", "weather_forecast", "sources")
@@ -238,7 +240,7 @@ def test_every_step_and_the_days_the_clock_changes(tmp_path, step_min):
 
 def test_the_load_follows_the_local_clock_across_a_clock_change():
     times = pd.date_range("2024-03-25", "2024-04-08", freq="h", tz="UTC", inclusive="left")
-    profiles = loads.local_profiles(times, 60, "Europe/Brussels", "LU")["industry"]
+    profiles = local_profiles(times, 60, "Europe/Brussels", "LU")["industry"]
     local = profiles.tz_convert("Europe/Brussels")
     # shifts begin at 6 local time on Thursdays before and after 31 March: 05:00 UTC, then 04:00 UTC
     for day in ("2024-03-28", "2024-04-04"):
@@ -326,9 +328,9 @@ def test_unknown_turbine_and_country(tmp_path, capsys):
 
 
 def test_without_a_country_no_day_is_a_holiday():
-    new_year = loads.year_profiles(2025, "")[: 24 * 4]  # a Wednesday
-    assert np.allclose(new_year, loads.year_profiles(2025, "")[7 * 24 * 4 :][: 24 * 4], rtol=0.1)
-    assert not np.allclose(new_year, loads.year_profiles(2025, "LU")[: 24 * 4], rtol=0.1)
+    new_year = year_profiles(2025, "")[: 24 * 4]  # a Wednesday
+    assert np.allclose(new_year, year_profiles(2025, "")[7 * 24 * 4 :][: 24 * 4], rtol=0.1)
+    assert not np.allclose(new_year, year_profiles(2025, "LU")[: 24 * 4], rtol=0.1)
 
 
 def test_unwritable_folder(tmp_path, capsys):

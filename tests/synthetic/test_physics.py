@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 import generation
 from sources import Source
+from vpp.physics import plants
+from vpp.physics.profiles import local_profiles
+from vpp.physics.sky import clear_sky, sun_of
 from vpp.runtime.settings import Generation
-from vpp.synthetic import loads, market, plants, weather
+from vpp.synthetic import market, weather
 from vpp.synthetic.noise import persistent_noise, smooth_noise
-from vpp.synthetic.sky import clear_sky, sun_of
 
 WEATHER = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
 
@@ -216,7 +218,7 @@ def test_series_are_possible_anywhere(seed, step_min, latitude, longitude, start
     solar = Source("s", "solar", "", *common, {"tilt": tilt, "azimuth": azimuth})
     wind = Source("w", "wind", "", *common, {"turbine": "E-82/2300"})
     load = Source("l", "load", "", *common, {})
-    profiles = loads.local_profiles(world.times, step_min, "UTC", "LU")
+    profiles = local_profiles(world.times, step_min, "UTC", "LU")
     for source in (solar, wind, load):
         power = generation.plant_series(world, source, place, profiles)
         assert len(power) == 3 * 1440 // step_min

@@ -17,6 +17,7 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.past_errors import day_error
+from vpp.champions.recalibration import recalibrated
 from vpp.champions.registry import (
     Champion,
     ModelStoreError,
@@ -35,13 +36,14 @@ from vpp.champions.requests import (
     reason_to_refit,
 )
 from vpp.forecast.backtest import ForecastError
-from vpp.forecast.known import Known, SourceData, history_problem, known_at
+from vpp.forecast.known import Known, SourceData, history_problem, is_young, known_at
 from vpp.forecast.quantiles import COLUMNS
 from vpp.forecast.stale import missing_inputs
 from vpp.runtime import terminal
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
+from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
@@ -61,6 +63,7 @@ def forecast_all(
     source: str | None = None,
     backfill_days: int = 0,
     every_h: int = 24,
+    clock: pd.Timestamp | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -72,6 +75,7 @@ def forecast_all(
     source : only this source_id.
     backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
         `issue_time`.
+    clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def forecast_all(
         forecasts of the others are saved then.
     """
     with session(config) as conn:
-        now, freshness = read_issue(conn, config, issue_time)
+        now, freshness = read_issue(conn, config, issue_time, clock)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         loaded = [load(conn, config, item) for item in sources]
@@ -98,7 +102,7 @@ def forecast_all(
         champion, notes = champions.get(name), (*trouble.get(name, ()), *fault)
         request = new_request(config, data, times, horizon_h, (), notes)
         found: Answer | Request
-        if fault or name in freshness.empty:
+        if fault or (name in freshness.empty and data.source.kind == "market"):
             why = () if fault else (freshness.behind[name],)
             found = Answer(request, [], (*notes, *why))
         elif backfill_days:  # which looks at the history of each of its issue times
@@ -190,7 +194,9 @@ def ask(
     behind : why the source is not current; None where it is.
     """
     known = known_at(request.data, request.issue_times[0], request.history_days)
-    chosen = choose(request, champion, behind or history_problem(known), known.stale)
+    problem = behind or history_problem(known)
+    young = is_young(known) and known.source.kind in POWER_KINDS
+    chosen = choose(request, champion, problem, known.stale, young)
     return answer_with_fitted(chosen, champion, known, digests)
 
 
@@ -261,7 +267,11 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     A row for each source, as of `forecast_all`.
     """
     with session(config) as conn:
-        runs = [run for each in answers for run in each.runs]
+        runs = [
+            (run, recalibrated(conn, each.request.data, run, frame))
+            for each in answers
+            for run, frame in each.runs
+        ]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
         prune_results(conn, config.database.results_retention_days)
         rows = [summary_row(conn, config, each, issue_time) for each in answers]

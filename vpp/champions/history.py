@@ -23,7 +23,9 @@ from vpp.site.sources import Source
 from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.measurements import (
     read_available_at,
+    read_capacities,
     read_external_forecasts,
+    read_revisions,
     read_series,
     read_sources,
     read_weather_forecasts,
@@ -63,7 +65,7 @@ def load_measured(
         series,
         zone=source.time_zone,
         holidays_country=config.site.holidays_country,
-        measurement_delay_min=config.forecast.measurement_delay_min,
+        measurement_delay_min=delay_of(source, config.forecast.measurement_delay_min),
         publication=config.forecast.price_publication,
         publication_zone=config.forecast.price_publication_zone,
         stored_available_at=stored,
@@ -106,9 +108,10 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
     ForecastError : a curtailed period is not two times with their zone.
     """
     data = load_measured(conn, config, source)
+    data = with_capacities(conn, replace(data, revisions=load_revisions(conn, source)))
     site = [other for other in read_sources(conn) if other.site_id == source.site_id]
     weather = next((other for other in site if other.kind == "weather"), None)
-    forecasts = read_weather_forecasts(conn, weather.source_id) if weather else None
+    forecasts = load_weather(conn, weather) if weather else None
     others, longest = None, None
     if source.kind == "market":
         measured = [other for other in site if other.kind in ("load", "wind", "solar")]
@@ -127,6 +130,89 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
         others_step_min=longest,
         external=load_external(conn, source),
     )
+
+
+def delay_of(source: Source, usual: float = 0.0) -> float:
+    """How long after its end, or its issue, a value of a source is known [min].
+
+    Parameters
+    ----------
+    source : its parameter `delay_min`, where it has one.
+    usual : of a source that does not say [min].
+
+    Raises
+    ------
+    ForecastError : it is no number of minutes.
+    """
+    delay = source.parameters.get("delay_min", usual)
+    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < np.inf:
+        raise ForecastError(f"{source.source_id}: delay_min = {delay}: expected 0 or more minutes")
+    return float(delay)
+
+
+def load_weather(conn: connection, weather: Source) -> pd.DataFrame:
+    """Load a site's weather forecasts; `issue_time` is when its provider had published each.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    weather : the weather source, with its `delay_min`.
+
+    Raises
+    ------
+    ForecastError : the delay is no number of minutes.
+    """
+    frame = read_weather_forecasts(conn, weather.source_id)
+    delay = pd.Timedelta(minutes=delay_of(weather))
+    return frame.assign(issue_time=frame["issue_time"] + delay) if delay else frame
+
+
+def load_revisions(conn: connection, source: Source) -> pd.DataFrame | None:
+    """Load the values of a source that newer ones replaced; None where there are none.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    source : a solar, wind, load or market source.
+    """
+    frame = read_revisions(conn, source.source_id)
+    if frame.empty:
+        return None
+    times = ("time", "known_from", "known_to")
+    return frame.assign(
+        **{name: pd.to_datetime(frame[name], utc=True).dt.as_unit("ns") for name in times}
+    )
+
+
+def with_capacities(conn: connection, data: SourceData) -> SourceData:
+    """The source with a history as if its capacity had always been that of now.
+
+    Parameters
+    ----------
+    conn : connection to the database, which knows earlier capacities and until when they held.
+    data : of a plant or load.
+    """
+    source, revisions = data.source, data.revisions
+    changes = read_capacities(conn, source.source_id)
+    if not changes or source.capacity_kw is None:
+        return data
+    series, since = data.series.copy(), None
+    for until, capacity_kw in changes:
+        factor = source.capacity_kw / capacity_kw
+        series[_between(pd.DatetimeIndex(series.index), since, until)] *= factor
+        if revisions is not None:
+            here = _between(pd.DatetimeIndex(revisions["time"]), since, until)
+            values = revisions["value"].to_numpy()
+            revisions = revisions.assign(value=np.where(here, values * factor, values))
+        since = until
+    return replace(data, series=series, revisions=revisions)
+
+
+def _between(
+    times: pd.DatetimeIndex, since: pd.Timestamp | None, until: pd.Timestamp
+) -> np.ndarray:
+    inside = np.asarray(times < until)
+    return inside if since is None else inside & np.asarray(times >= since)
 
 
 def on_step(series: pd.Series, own: Source, wanted: Source) -> pd.Series:
@@ -161,11 +247,7 @@ def load_external(conn: connection, source: Source) -> tuple[External, ...]:
     for item in read_sources(conn):
         if item.kind != "forecast" or not is_regressor_of(item, source):
             continue
-        delay = item.parameters.get("delay_min", 0)
-        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < np.inf:
-            raise ForecastError(
-                f"{item.source_id}: delay_min = {delay}: expected 0 or more minutes"
-            )
+        delay = delay_of(item)
         frame = read_external_forecasts(conn, item.source_id)
         if len(frame):
             known_from = frame["issue_time"] + pd.Timedelta(minutes=delay)
@@ -206,7 +288,10 @@ def pick_sources(
 
 
 def read_issue(
-    conn: connection, config: Config, issue_time: pd.Timestamp | None
+    conn: connection,
+    config: Config,
+    issue_time: pd.Timestamp | None,
+    clock: pd.Timestamp | None = None,
 ) -> tuple[pd.Timestamp, Freshness]:
     """The issue time, and which sources are current then.
 
@@ -214,12 +299,13 @@ def read_issue(
     ----------
     conn, config : connection to the database, and the configuration.
     issue_time : with its zone; None for the data end.
+    clock : of a plant in operation [UTC], which no source may be too far behind.
 
     Raises
     ------
     DataGapError : nothing is measured that had a data end.
     """
-    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time)
+    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time, clock)
     if issue_time is not None:
         return pd.Timestamp(issue_time).tz_convert("UTC"), freshness
     return freshness.data_end or data_end(conn), freshness

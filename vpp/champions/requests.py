@@ -21,6 +21,7 @@ from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
 
 STAND_INS = ("prophet", NAIVE)
+FIRST_DAY = "first_day"
 CODE_FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -103,6 +104,7 @@ def choose(
     champion: Champion | None,
     problem: str | None = None,
     stale: Mapping[str, str] | None = None,
+    young: bool = False,
 ) -> Request:
     """The request with the models that may forecast its source, in order, and why the champion is
     not the first, or does without an input.
@@ -113,8 +115,13 @@ def choose(
     champion : None where the source has no champion.
     problem : why no model should learn from its history; None where it should.
     stale : why an input is too old, by its name.
+    young : whether it has too little history to learn from, or none: physics comes first.
     """
     stand_ins = tuple(Choice(name, "fallback") for name in STAND_INS)
+    if problem and young:
+        physics = Choice(FIRST_DAY, "fallback")
+        reasons = (problem, *(stale or {}).values())
+        return replace(request, choices=(physics, stand_ins[-1]), notes=(*request.notes, *reasons))
     if problem:
         return replace(request, choices=stand_ins[-1:], notes=(*request.notes, problem))
     notes, choices = request.notes, stand_ins

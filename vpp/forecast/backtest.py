@@ -233,6 +233,9 @@ def fit_calibrated(
     ------
     ForecastError : nothing is known.
     """
+    first = factory()
+    if not first.needs_history:
+        return first.fit(known)
     if known.targets.empty:
         times = data.series.index
         span = f"from {shown(times[0])} to {shown(times[-1])}" if len(times) else "none"
@@ -243,7 +246,7 @@ def fit_calibrated(
         )
     days = min(CALIBRATION_DAYS, int((known.issue_time - known.targets.index[0]) / DAY) // 3)
     origins = [known.issue_time - day * DAY for day in range(days, 0, -1)]
-    model = factory().fit(known)
+    model = first.fit(known)
     if not origins:
         return model
     data = without(data, known.stale)  # whose bands are to be those of a model without

@@ -18,7 +18,7 @@ import pandas as pd
 
 from vpp.forecast.external import External
 from vpp.forecast.lookups import WeatherForecasts
-from vpp.forecast.stale import fresh_others, fresh_weather
+from vpp.forecast.stale import fresh_external, fresh_others, fresh_weather
 from vpp.site.sources import Source
 from vpp.site.times import DAY, price_available_at
 
@@ -27,6 +27,7 @@ LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
 FLAT_DAYS = 7
 STALE_DAYS = 2  # that the newest value may be old
+LIVE_DAYS = 1  # that a first message may be late, and its value still count as known in time
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ class SourceData:
     external : forecasts that others issue, which are regressors.
     others_step_min : the longest step of `others` as they were measured [min]; its values are known
         at the end of such an interval. None for the step of the source.
-    weather_stale_after_h : the newest weather forecast may be so old [h].
+    weather_stale_after_h : the newest forecast of the weather, or of others, may be so old [h].
     others_stale_after_h : the newest value of one of the others may be so old [h].
+    revisions : values that newer ones replaced: time, value [kW or EUR/MWh], known_from and
+        known_to [UTC].
     """
 
     source: Source
@@ -68,6 +71,7 @@ class SourceData:
     others_step_min: int | None = None
     weather_stale_after_h: float = np.inf
     others_stale_after_h: float = np.inf
+    revisions: pd.DataFrame | None = None
 
     @property
     def step(self) -> pd.Timedelta:
@@ -173,7 +177,7 @@ def known_at(
     if history_days is not None:
         start = data.grid.index.searchsorted(issue_time - history_days * DAY)
         first = min(int(start), count)
-    series = data.grid.iloc[first:count]
+    series = as_known_then(data, issue_time).iloc[first:count]
     available = data.available_at[first:count]
     measured = np.flatnonzero(series.notna())
     end = measured[-1] + 1 if len(measured) else 0
@@ -192,7 +196,11 @@ def known_at(
         ends = ends_of(pd.DatetimeIndex(others.index), data.step, data.others_step_min)
         others = others[ends + delay <= issue_time]
     since = None if history_days is None else issue_time - history_days * DAY
-    external = [item.known_at(issue_time, since) for item in data.external]
+    external, stale_external = fresh_external(
+        [item.known_at(issue_time, since) for item in data.external],
+        issue_time,
+        data.weather_stale_after_h,
+    )
     others, stale_others = fresh_others(others, data.step, issue_time, data.others_stale_after_h)
     return Known(
         data.source,
@@ -205,10 +213,39 @@ def known_at(
         zone=data.zone,
         holidays_country=data.holidays_country,
         measurement_delay=delay,
-        external=tuple(item for item in external if item is not None),
+        external=external,
         others_step_min=data.others_step_min,
-        stale=stale | stale_others,
+        stale=stale | stale_others | stale_external,
     )
+
+
+def as_known_then(data: SourceData, issue_time: pd.Timestamp) -> pd.Series:
+    """The grid with those values that were known at a time and replaced later.
+
+    The first version of a value counts from when it became known by the rule of `available_at`
+    where its message came within `LIVE_DAYS`; one that came later, with an import of old data, does
+    not count before its message.
+
+    Parameters
+    ----------
+    data : all that is stored, with the values that were replaced.
+    issue_time : now [UTC].
+    """
+    grid, old = data.grid, data.revisions
+    if old is None or old.empty or grid.empty:
+        return grid
+    old = old[old["known_to"] > issue_time]
+    place = grid.index.get_indexer(pd.DatetimeIndex(old["time"]))
+    old, place = old[place >= 0], place[place >= 0]
+    rule = data.available_at[place]
+    live = pd.DatetimeIndex(old["known_from"]) <= rule + LIVE_DAYS * DAY
+    known = np.where(live, rule <= issue_time, old["known_from"] <= issue_time)
+    old = old.assign(place=place)[known].sort_values("known_to")
+    old = old.drop_duplicates("place")  # the first to be replaced is the one that held
+    values = grid.to_numpy(copy=True)
+    there = old["place"].to_numpy()[~np.isnan(values[old["place"].to_numpy()])]
+    values[there] = old.set_index("place")["value"].reindex(there).to_numpy()
+    return pd.Series(values, grid.index, name=grid.name)
 
 
 def ends_of(times: pd.DatetimeIndex, step: pd.Timedelta, step_min: int | None) -> pd.DatetimeIndex:
@@ -251,6 +288,11 @@ def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndar
     return pd.Series(values, series.index, name=series.name), fill
 
 
+def is_young(known: Known) -> bool:
+    """Whether the history is too short to learn from: physics or a profile stands in."""
+    return len(known.targets) * known.step / DAY < MIN_HISTORY_DAYS
+
+
 def history_problem(known: Known) -> str | None:
     """Why no model should learn from this history, in words; None where it should.
 
@@ -258,7 +300,7 @@ def history_problem(known: Known) -> str | None:
     Seasonal naive stands in then.
     """
     days = len(known.targets) * known.step / DAY
-    if days < MIN_HISTORY_DAYS:
+    if is_young(known):
         return f"{days:.1f} days of history, {MIN_HISTORY_DAYS} needed"
     old = (known.issue_time - known.measurement_delay - known.targets.index[-1]) / DAY
     if old > STALE_DAYS:

@@ -77,8 +77,11 @@ class ForecastModel:
     name = ""
     # distributions that a stored model needs beyond numpy, pandas and scipy
     requires: tuple[str, ...] = ()
+    dear = False  # whether a fit takes seconds, so that a comparison makes fewer of them
     # whether it learns from anything beside the series and the calendar
     reads_inputs = True
+    # whether it can say nothing without a measured value; one that can has a band of its own
+    needs_history = True
     defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters: Any) -> None:
@@ -106,7 +109,7 @@ class ForecastModel:
         ------
         ModelError : no usable rows, or no convergence.
         """
-        if known.targets.empty:
+        if known.targets.empty and self.needs_history:
             raise ModelError(
                 f"{self.name}: {known.source.source_id} has no measured values before "
                 f"{known.issue_time:%Y-%m-%dT%H:%MZ}"

@@ -8,11 +8,13 @@ Times are UTC.
     python -c "from vpp.forecast.stale import fresh_weather; help(fresh_weather)"
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+
+from vpp.forecast.external import External
 
 WEATHER = "weather forecast"
 OTHERS_STALE_AFTER_H = 48.0  # another series: the same hour of a day or two before still helps
@@ -85,6 +87,34 @@ def fresh_others(
     return (left if len(left.columns) else None), stale
 
 
+def fresh_external(
+    external: Sequence[External | None], issue_time: pd.Timestamp, stale_after_h: float
+) -> tuple[tuple[External, ...], dict[str, str]]:
+    """Forecasts of others, without those whose newest issue is too old.
+
+    Parameters
+    ----------
+    external : what is known of each; None where nothing is.
+    issue_time : now [UTC].
+    stale_after_h : the most that a newest issue may be old [h].
+
+    Returns
+    -------
+    As of `fresh_weather`, the reasons by the name of the forecast.
+    """
+    fresh, stale = [], {}
+    for item in external:
+        if item is None:
+            continue
+        newest = item.frame["issue_time"].max()
+        old = age_h(newest, issue_time)
+        if old > stale_after_h:
+            stale[item.name] = too_old(item.name, newest, old, stale_after_h)
+        else:
+            fresh.append(item)
+    return tuple(fresh), stale
+
+
 def without(data: Any, stale: Mapping[str, str]) -> Any:
     """A source without the inputs that are too old, in all of its history.
 
@@ -99,7 +129,12 @@ def without(data: Any, stale: Mapping[str, str]) -> Any:
     if others is not None:
         left = others.drop(columns=[name for name in others if str(name) in stale])
         others = left if len(left.columns) else None
-    return replace(data, weather_forecasts=None if WEATHER in stale else weather, others=others)
+    return replace(
+        data,
+        weather_forecasts=None if WEATHER in stale else weather,
+        others=others,
+        external=tuple(item for item in data.external if item.name not in stale),
+    )
 
 
 def too_old(name: str, newest: pd.Timestamp, old_h: float, most_h: float) -> str:
@@ -125,7 +160,7 @@ def inputs_of(known: Any) -> frozenset[str]:
     """
     names = [] if known.weather_forecasts is None else [WEATHER]
     others = () if known.others is None else known.others.columns
-    return frozenset([*names, *map(str, others)])
+    return frozenset([*names, *map(str, others), *(item.name for item in known.external)])
 
 
 def missing_inputs(model: Any, known: Any) -> dict[str, str]:

@@ -230,22 +230,25 @@ class Training(Section):
 
     Parameters
     ----------
-    models : models to tune and compare; seasonal naive always takes part.
+    models : models to tune and compare; seasonal naive always takes part, lear for prices only.
     history_days : a model is fitted to so many days before the issue time.
-    trials : Optuna trials for each model.
+    trials : Optuna trials for each model; of prophet and nbeats, whose fits are dear, half as many.
     timeout_s : tuning of a source ends after so many seconds; 0: no limit.
-    origins : rolling origins of the selection.
+    origins : days of the selection, the newest ones, with an origin each.
     select_by : score that picks the champion: mae, pinball, or value (of a price to a small
         battery).
     jobs : sources trained at the same time.
     seed : the same seed gives the same models.
     """
 
-    models: tuple[str, ...] = ("prophet", "arima", "random_forest", "nbeats")
+    models: tuple[str, ...] = (
+        *("prophet", "arima", "random_forest", "nbeats"),
+        *("hourly_ridge", "lightgbm", "lear", "combination"),
+    )
     history_days: int = number(365, 14)
     trials: int = number(4, 1)
     timeout_s: float = number(0.0, 0)
-    origins: int = number(6, 2)
+    origins: int = number(56, 2)
     select_by: str = choice("mae", "mae", "pinball", "value")
     jobs: int = number(2, 1)
     seed: int = number(1, 0)

@@ -47,7 +47,7 @@ def solve_file(source: Path, output: Path, solver: str) -> dict:
         raise InfeasibleScheduleError(f"{source}: infeasible: {result.cause}")
     return {
         "status": result.status,
-        "certificate": result.certificate.kind,
+        "certificate": result.certificate.word,
         "binaries": result.certificate.binaries,
         "gap": result.certificate.gap,
         "cost_eur": result.cost_eur,

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from psycopg2 import sql
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, cursor
 
 from vpp.site.kinds import BATTERY, KINDS, MEASUREMENTS, Kind
 from vpp.site.sources import Source
 from vpp.storage.battery_states import count_measured
 from vpp.storage.bulk import copy_out
-from vpp.storage.errors import explained
+from vpp.storage.errors import DatabaseError, explained
 from vpp.storage.rows import (
     Moment,
     between,
@@ -60,12 +60,76 @@ def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
     conn : the connection; the caller commits.
     sources : their names are their keys.
     """
+    sources = list(sources)
     rows = [
         dataclasses.asdict(source) | {"price_area": source.parameters.get("price_area")}
         for source in sources
     ]
     with explained("sources"), conn.cursor() as cur:
+        for source in sources:
+            if "valid_from" in source.parameters and source.capacity_kw is not None:
+                keep_capacity(cur, source)
         upsert_rows(cur, "sources", ["source_id"], rows)
+
+
+def keep_capacity(cur: cursor, source: Source) -> None:
+    """Keep the capacity that a source had, where a new one holds from its parameter `valid_from`.
+
+    Parameters
+    ----------
+    cur : of the transaction.
+    source : as it is from then on.
+
+    Raises
+    ------
+    DatabaseError : `valid_from` is no time with a zone.
+    """
+    import pandas as pd
+
+    given = source.parameters["valid_from"]
+    try:
+        since = pd.Timestamp(given)
+    except (TypeError, ValueError):
+        since = pd.NaT
+    if since is pd.NaT or since.tzinfo is None:
+        raise DatabaseError(
+            f"source {source.source_id}: valid_from = {given}: expected a time with its zone, such "
+            "as 2025-05-01T00:00Z"
+        )
+    cur.execute(
+        """
+        INSERT INTO capacities (source_id, valid_until, capacity_kw)
+        SELECT source_id, %(since)s, capacity_kw FROM sources
+        WHERE source_id = %(name)s AND capacity_kw <> %(new)s
+        ON CONFLICT (source_id, valid_until) DO NOTHING""",
+        {"since": since.to_pydatetime(), "name": source.source_id, "new": source.capacity_kw},
+    )
+    cur.execute(
+        "UPDATE sources SET valid_from = %s WHERE source_id = %s",
+        (since.to_pydatetime(), source.source_id),
+    )
+
+
+def read_capacities(conn: connection, source_id: str) -> list[tuple[pd.Timestamp, float]]:
+    """Earlier capacities of a plant or load.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : its name.
+
+    Returns
+    -------
+    Until when each held [UTC], and the capacity [kW], the oldest first.
+    """
+    import pandas as pd
+
+    query = """
+        SELECT valid_until, capacity_kw FROM capacities WHERE source_id = %s ORDER BY valid_until"""
+    return [
+        (pd.Timestamp(row["valid_until"]).tz_convert("UTC"), row["capacity_kw"])
+        for row in select_rows(conn, query, (source_id,))
+    ]
 
 
 def delete_source(conn: connection, source_id: str) -> int:
@@ -84,7 +148,7 @@ def delete_source(conn: connection, source_id: str) -> int:
             (source_id,),
         )
         rows += cur.rowcount
-        for table in ("forecast_runs", "revisions", *MEASUREMENTS):
+        for table in ("forecast_runs", "revisions", "capacities", *MEASUREMENTS):
             statement = sql.SQL("DELETE FROM {} WHERE source_id = %s")
             cur.execute(statement.format(sql.Identifier(table)), (source_id,))
             rows += cur.rowcount
@@ -278,6 +342,31 @@ def read_resampled(
     if len(frame):
         frame = frame.resample(f"{step_min}min", origin="epoch").asfreq()
     return frame.rename_axis("time")
+
+
+def read_keys(conn: connection, kind: str, start: Moment, end: Moment) -> set[tuple[str, int]]:
+    """The rows of a kind that there are in a span.
+
+    Parameters
+    ----------
+    conn : the connection.
+    kind : of the rows.
+    start, end : of their times, of forecasts of their issue times, with a zone.
+
+    Returns
+    -------
+    source_id and time of each, the latter in microseconds since 1970.
+    """
+    import pandas as pd
+
+    time = KINDS[kind].times[0]
+    query = sql.SQL("""
+        SELECT DISTINCT source_id, (extract(epoch FROM {time}) * 1000000)::bigint AS at
+        FROM {table} WHERE {time} >= %s AND {time} < %s""").format(
+        time=sql.Identifier(time), table=sql.Identifier(KINDS[kind].table)
+    )
+    times = tuple(pd.Timestamp(moment).to_pydatetime() for moment in (start, end))
+    return {(row["source_id"], row["at"]) for row in select_rows(conn, query, times)}
 
 
 def count_measurements(conn: connection) -> dict[str, int]:

@@ -35,6 +35,7 @@ TABLES = (
     "sources",
     *MEASUREMENTS,
     "revisions",
+    "capacities",
     "forecast_runs",
     "forecasts",
     "batteries",
@@ -60,7 +61,7 @@ HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | 
 OF_PLANS = ("device_states", "schedule_runs", "schedules", "acknowledgements")
 # table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
 HANG_ON = {
-    "sources": (*MEASUREMENTS, "revisions", "forecast_runs", "forecasts"),
+    "sources": (*MEASUREMENTS, "revisions", "capacities", "forecast_runs", "forecasts"),
     "forecast_runs": ("forecasts",),
     "forecasts": ("forecast_runs",),
     "batteries": ("battery_states", *OF_PLANS, "overrides"),

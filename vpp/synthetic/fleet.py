@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from vpp.physics.plants import turbine_curve
+from vpp.physics.profiles import LOAD_SHARES
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.site.sources import Source
-from vpp.synthetic.loads import LOAD_SHARES
 from vpp.synthetic.noise import stream
-from vpp.synthetic.plants import turbine_curve
 
 
 class GenerationError(VppError):

@@ -8,7 +8,7 @@ The zone does not contain the user's plants: the virtual power plant is a price 
 import numpy as np
 import pandas as pd
 
-from vpp.synthetic.loads import weather_factor
+from vpp.physics.profiles import weather_factor
 from vpp.synthetic.noise import persistent_noise
 
 # The price zone, as Germany and Luxembourg are in size [GW], and what its load is a mix of

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vpp.physics.plants import solar_power, wind_power
+from vpp.physics.profiles import LOAD_SHARES, local_profiles
+from vpp.physics.sky import Sky, Sun, clear_sky, sun_of
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Generation
 from vpp.site.kinds import KINDS, WEATHER
 from vpp.site.sources import SOURCES_FILE, Source
 from vpp.site.times import day_start
 from vpp.synthetic.fleet import GenerationError, moved
-from vpp.synthetic.loads import LOAD_SHARES, load_power, local_profiles
+from vpp.synthetic.loads import load_power
 from vpp.synthetic.market import day_ahead_price, zone_residual_load
 from vpp.synthetic.noise import persistent_noise, stream
-from vpp.synthetic.plants import solar_power, wind_power
-from vpp.synthetic.sky import Sky, Sun, clear_sky, sun_of
 from vpp.synthetic.weather import (
     FORECAST_FOR_H,
     Field,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vpp.physics.sky import Sky
 from vpp.synthetic.noise import persistent_noise, smooth_noise, stream
-from vpp.synthetic.sky import Sky
 
 EARTH_RADIUS_KM = 6371.0
 EVERY = slice(None)  # interval; the default of `at`

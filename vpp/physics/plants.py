@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from vpp.physics.sky import Sky
 from vpp.runtime.errors import check_known
-from vpp.synthetic.sky import Sky
 
 TILT_DEG, DC_AC_RATIO = 30.0, 1.2  # of a plant that does not say
 GAMMA_PER_K, INVERTER_EFFICIENCY, ALBEDO = -0.0047, 0.96, 0.2  # of PVWatts v5 (Dobos, 2014)
