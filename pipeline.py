@@ -209,7 +209,10 @@ def run_operate(args: argparse.Namespace, config: Config) -> int:
             raise ConfigError(f"{flag}: is of a clock on data; add --clock data, or leave it out")
     if speed is not None and not 0 < speed <= SPEED_MAX:
         raise ConfigError(f"--speed {speed:g}: expected more than 0, and at most {SPEED_MAX:,}")
-    return run_operation(config, on_data, begin, speed or 1.0, lambda: write_report(config))
+    from vpp.devices.bridge import serving
+
+    with serving(config):  # MQTT, where the configuration names a broker
+        return run_operation(config, on_data, begin, speed or 1.0, lambda: write_report(config))
 
 
 def with_data(config: Config, folder: Path) -> Config:
