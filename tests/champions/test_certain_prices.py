@@ -68,6 +68,6 @@ def test_a_certain_price_is_trained_forecast_scored_planned_with_and_shown(
     content = read_content(config)
     [view] = [view for view in content.views if view.source.kind == "market"]
     assert view.model == "seasonal_naive" and len(view.forecast) == 48
-    assert "market-1" in report.render(
+    assert MARKET.name in report.render(  # by which the leaderboard calls it
         dataclasses.replace(content, leaderboard=list(rows.values()))
     )

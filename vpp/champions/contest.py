@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.champions.contenders import NAIVE, Contender, Contest, past_forecasts, silence
-from vpp.champions.mixing import combine, is_contender, members_of, nested_test
+from vpp.champions.mixing import combine, members_of, models_of, nested_test
 from vpp.champions.origins import Origins, SelectionError, measured_origins, split_origins
 from vpp.champions.picture import draw
 from vpp.champions.tuning import tune
@@ -23,7 +23,7 @@ from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS, rolling_calibration
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
-from vpp.forecast.models.combination import Combination
+from vpp.forecast.models.combination import MEMBERS, Combination
 from vpp.forecast.scores import diebold_mariano, losses, scores
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
@@ -156,9 +156,9 @@ def assess_all(contest: Contest, origins: Origins) -> list[Contender]:
     origins : of all phases.
     """
     began, timeout_s = time.monotonic(), contest.training.timeout_s
-    given = [name for name in contest.training.models if is_contender(name, contest)]
-    mixed = Combination.name in given and len(given) > 1
-    names = [NAIVE, *(name for name in given if not (mixed and name == Combination.name))]
+    names = models_of(contest)
+    mixed = Combination.name in names and any(name in MEMBERS for name in names)
+    names = [name for name in names if not (mixed and name == Combination.name)]
     contenders = []
     for position, name in enumerate(names):
         left = began + timeout_s - time.monotonic()

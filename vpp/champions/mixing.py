@@ -105,11 +105,17 @@ def nested_test(contest: Contest, contenders: Sequence[Contender]) -> dict:
     return scores(test, contest.data.source, contest.data.zone) if len(scored(test)) else {}
 
 
-def is_contender(name: str, contest: Contest) -> bool:
-    """Whether a model of `[training] models` takes part: LEAR does for prices only.
+def models_of(contest: Contest) -> list[str]:
+    """The models that take part: seasonal naive, those of `[training] models`, and for a price
+    yesterday's hour, which is the better yardstick in many markets.
+
+    LEAR takes part for prices only.
 
     Parameters
     ----------
-    name, contest : of the model, and the source.
+    contest : the source and the rules.
     """
-    return name != NAIVE and (name != "lear" or contest.data.source.kind == "market")
+    is_price = contest.data.source.kind == "market"
+    yardsticks = [NAIVE, "daily_naive"] if is_price else [NAIVE]
+    given = [name for name in contest.training.models if is_price or name != "lear"]
+    return list(dict.fromkeys([*yardsticks, *given]))

@@ -46,7 +46,7 @@ def source_data(
     latitude, longitude : of a solar plant [degrees north and east]; its nights come from them.
     weather_forecasts : issue_time and valid_time [with their zone], and a column for each quantity,
         such as ghi [W/m²], temp_air [°C], wind_speed [m/s].
-    others : further measured series with the times of the series, a column each.
+    others : further measured series at the same times, a column each.
     measurement_delay_min : from the end of an interval until its value is known [min].
     external : forecasts that others issue.
 
@@ -59,10 +59,9 @@ def source_data(
         raise SourceError(f"kind {kind!r}: expected one of {', '.join(SERIES_KINDS)}")
     if kind in PLANT_KINDS and capacity_kw is None:
         raise SourceError(f"a {kind} plant: expected its capacity_kw, the largest power [kW]")
-    frame = _measured(_frame_of(series), "series")
-    step_min = _step_min(pd.DatetimeIndex(frame.index))
-    values = frame["series"]
-    if not values.notna().any():
+    values = _measured(_frame_of(series), "series")["series"]
+    step_min = _step_min(pd.DatetimeIndex(values.index))
+    if values.isna().all():
         raise SourceError("series: expected values, found none")
     if kind in POWER_KINDS and capacity_kw is None:
         capacity_kw = float(values.max())
@@ -72,7 +71,7 @@ def source_data(
         source,
         values.rename(name),
         weather_forecasts=None if weather_forecasts is None else _issued(weather_forecasts),
-        others=None if others is None else _measured(others, "others").reindex(frame.index),
+        others=None if others is None else _measured(others, "others").reindex(values.index),
         zone=zone,
         holidays_country=holidays_country,
         measurement_delay_min=measurement_delay_min,

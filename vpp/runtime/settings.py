@@ -232,7 +232,7 @@ class Training(Section):
     ----------
     models : models to tune and compare; seasonal naive always takes part, lear for prices only.
     history_days : a model is fitted to so many days before the issue time.
-    trials : Optuna trials for each model; of prophet and nbeats, whose fits are dear, half as many.
+    trials : Optuna trials for each model.
     timeout_s : tuning of a source ends after so many seconds; 0: no limit.
     origins : days of the selection, the newest ones, with an origin each.
     select_by : score that picks the champion: mae, pinball, or value (of a price to a small
