@@ -44,7 +44,7 @@ RUN pip install -r requirements.txt -c requirements.lock
 FROM sink-packages AS sink
 COPY *.py config.ini ./
 COPY vpp vpp
-RUN chmod -R a+rX . && python -m compileall -q --invalidation-mode unchecked-hash .
+RUN chmod -R a+rX . && chmod 700 .vpp && python -m compileall -q --invalidation-mode unchecked-hash .
 USER 10001:10001
 CMD ["python", "communication.py", "consume"]
 
@@ -52,6 +52,6 @@ FROM planner-packages AS planner
 COPY *.py config.ini ./
 COPY vpp vpp
 COPY deploy/docker/plan_hourly.sh deploy/docker/
-RUN chmod -R a+rX . && python -m compileall -q --invalidation-mode unchecked-hash .
+RUN chmod -R a+rX . && chmod 700 .vpp && python -m compileall -q --invalidation-mode unchecked-hash .
 USER 10001:10001
 CMD ["sh", "deploy/docker/plan_hourly.sh"]

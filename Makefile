@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q install
 # Linux gets 5 GB of CUDA with the ordinary PyTorch, which serves nobody here
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+ROUNDS ?= 2
 IMAGES ?= sink planner models
 ENGINE ?= $(shell command -v podman || echo docker)
 # podman lends the build this machine's authorities, where a company's proxy signs what comes
 BUILD_FLAGS ?= $(if $(findstring podman,$(ENGINE)),--volume /etc/ssl/certs:/etc/ssl/certs:ro)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-kafka lint docs bench mutants schema lock image up down clean
+.PHONY: help run test test-kafka test-homeassistant lint docs bench mutants schema lock image up down clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z.-]+: .*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,7 +26,12 @@ test: $(VENV)/dev.done ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-kafka: $(VENV)/dev.done ## run the tests of the stream on Apache Kafka, fetched by Maven
-	$(BIN)/python tests/kafka_server.py
+	$(BIN)/python tests/kafka_server.py --rounds $(ROUNDS)
+
+test-homeassistant: $(VENV)/dev.done ## run the test on a real Home Assistant: VPP_TEST_HOMEASSISTANT names its virtual environment
+	@test -x "$(VPP_TEST_HOMEASSISTANT)/bin/hass" || { echo "VPP_TEST_HOMEASSISTANT: expected a virtual environment with bin/hass; docs/home-assistant.md says how to make it"; exit 1; }
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { echo "needs the MQTT broker mosquitto: apt-get install mosquitto"; exit 1; }
+	$(BIN)/python -m pytest tests/devices/test_homeassistant.py
 
 lint: $(VENV)/dev.done ## check style, format and types
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@
     python communication.py status --health   exit code 1 if the sink does not do its work
     python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
+    python communication.py mqtt              set-points to devices, and their words, until SIGTERM
 
 The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps
 each source in order. Any of it may be killed and run again: the newest valid value of every key is
@@ -18,6 +19,7 @@ records.py says when a record is valid.
 
 import argparse
 import signal
+import threading
 import time
 from collections.abc import Sequence
 
@@ -28,7 +30,7 @@ from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 from vpp.storage.connection import session
 from vpp.storage.measurements import count_measurements
-from vpp.stream.data_set import register_sources
+from vpp.stream.data_set import refuse_another, register_sources
 from vpp.stream.files import count_lines
 from vpp.stream.health import health
 from vpp.stream.kafka import topic_names
@@ -67,10 +69,10 @@ def stream(config: Config, everything: bool = False) -> list[dict]:
     Raises
     ------
     StreamError, DatabaseError : there is no file, or a server is away.
+    DataSetError : the database holds another data set.
     """
-    register_sources(config)
     kinds, began = list(KINDS), time.monotonic()
-    ledger = Ledger(config, kinds, everything)
+    ledger = _prepare(config, kinds, everything)
     starts, produced = ledger.starts, dict.fromkeys(ledger.kinds, 0)
 
     def send() -> None:
@@ -84,6 +86,16 @@ def stream(config: Config, everything: bool = False) -> list[dict]:
     whole = [kind for kind in produced if sink.counts[kind].is_whole]
     ledger.save(whole, {kind: stored[sink.topics[kind]] for kind in whole})
     return rows
+
+
+def _prepare(config: Config, kinds: Sequence[str], everything: bool, force: bool = False) -> Ledger:
+    """What is to be sent, once it is known to belong there; its sources are registered."""
+    ledger = Ledger(config, kinds, everything)
+    if not force:
+        fresh = [kind for kind in ledger.kinds if kind not in ledger.starts]
+        refuse_another(config, fresh, known=len(ledger.starts))
+    register_sources(config)
+    return ledger
 
 
 def consume(config: Config, until_drained: bool) -> list[dict]:
@@ -145,6 +157,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--speed", type=float, metavar="X", help="X times real time (default: as fast as possible)"
     )
     send_files.add_argument("--all", action="store_true", help=ALL)
+    about = "even where the database holds another data set"
+    send_files.add_argument("--force", action="store_true", help=about)
     store = commands.add_parser("consume", help="store what arrives, until Ctrl-C or SIGTERM")
     store.add_argument("--until-drained", action="store_true", help="end when everything is stored")
     look = commands.add_parser("status", help="lag of each topic, rows stored, dead letters")
@@ -159,17 +173,36 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("list", "replay"),
         help="list them, or store those whose cause has been mended",
     )
+    about = "serve MQTT: set-points go out, states and orders come in, until Ctrl-C or SIGTERM"
+    commands.add_parser("mqtt", help=about)
     return parser
+
+
+def bridge(config: Config) -> None:
+    """Serve MQTT until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    config : names the broker, `[mqtt] url`.
+    """
+    from vpp.devices.bridge import Bridge
+
+    service = Bridge(config, threading.Event())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.stop.set())
+    service.run()
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     """Do what the command says, and print its rows."""
+    if args.command == "mqtt":
+        bridge(config)
+        return
     if args.command == "produce":
         if args.speed is not None and not args.speed > 0:
             raise ConfigError(f"--speed {args.speed:g}: expected more than 0")
-        register_sources(config)
         kinds = [kind.name for kind in KINDS.values() if not args.topic or kind.topic in args.topic]
-        ledger = Ledger(config, kinds, args.all or bool(args.speed))
+        ledger = _prepare(config, kinds, args.all or bool(args.speed), args.force)
         starts = ledger.starts
         with terminal.progress("producing", count_lines(config, kinds, starts)) as advance:
             sent = produce(config, kinds, args.speed, advance=advance, starts=starts)

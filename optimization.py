@@ -9,6 +9,7 @@ source is not current.
     python optimization.py                      # plan from the data end
     python optimization.py value                # the newest plan at actual values
     python optimization.py backtest --days 30   # a rolling horizon over the past
+    python optimization.py export --csv         # a stored plan for other programs
     python optimization.py pareto               # cost, CO2 and battery cycles against each other
     python optimization.py solve --input problem.json --output result.json    # without a database
 
@@ -16,7 +17,6 @@ Powers are means over [time, time + step) [kW]; SOC is at the end of that interv
 positive where it is paid."""
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +27,7 @@ from psycopg2.extensions import connection
 from forecast_and_save import forecast_all
 from vpp.planning import plans
 from vpp.planning.carrying import starts_in_words
+from vpp.planning.exports import export_plan
 from vpp.planning.flexible import device_lines
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
@@ -40,8 +41,9 @@ from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.words import printable
 from vpp.schedule.basis import PlanBasis
-from vpp.schedule.problem import InfeasibleScheduleError, Problem
-from vpp.schedule.problem_file import read_problem, result_json
+from vpp.schedule.problem import Problem
+from vpp.schedule.problem_file import read_problem
+from vpp.schedule.solve_file import solve_file
 from vpp.schedule.value import bent_in_words
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.freshness import check_current
@@ -88,6 +90,10 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True, metavar="FILE", help="result")
     value = commands.add_parser("value", help="what a stored plan costs at actual values")
     value.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
+    rows = commands.add_parser("export", help="a stored plan as CSV, or as JSON with --json")
+    rows.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
+    rows.add_argument("--csv", action="store_true", help="CSV, which is the default")
+    rows.add_argument("--output", type=Path, metavar="FILE", help="file (default: stdout)")
     return parser
 
 
@@ -127,30 +133,23 @@ def check_settlement(args: argparse.Namespace) -> None:
 
 def run_solve(args: argparse.Namespace, config: Config) -> None:
     """Solve a problem file and write the result file."""
-    problem = read_problem(args.input)
-    check_writable(args.output, "--output")
-    from vpp.schedule.hints import hints
-    from vpp.schedule.solver import solve
-
-    for hint in hints(problem):
-        logger.warning("%s: %s; planned as it is", args.input, hint)
-    result = solve(problem, config.optimization.solver)
-    text = json.dumps(result_json(problem, result), indent=1, allow_nan=False)
-    with replacing_file(args.output, "--output") as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
-    if result.schedule is None:
-        raise InfeasibleScheduleError(f"{args.input}: infeasible: {result.cause}")
-    row = {
-        "status": result.status,
-        "certificate": result.certificate.kind,
-        "binaries": result.certificate.binaries,
-        "gap": result.certificate.gap,
-        "cost_eur": result.cost_eur,
-        "objective_eur": result.objective_eur,
-        "violations": len(result.violations),
-        "seconds": result.certificate.seconds,
-    }
+    row = solve_file(args.input, args.output, config.optimization.solver)
     print_rows([row], as_json=args.json)
+
+
+def run_export(args: argparse.Namespace, config: Config) -> None:
+    """Write a stored plan as CSV or JSON, to a file or to stdout."""
+    if args.csv and args.json:
+        raise ConfigError("--csv: expected one of --csv and --json")
+    if args.output:
+        check_writable(args.output, "--output")
+    with session(config) as conn:
+        text = export_plan(conn, args.run_id, args.json)
+    if args.output is None:
+        print(text, end="")
+        return
+    with replacing_file(args.output, "--output") as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def run_plan(args: argparse.Namespace, config: Config) -> None:
@@ -236,7 +235,7 @@ def run_pareto(args: argparse.Namespace, config: Config) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     commands = {None: run_plan, "backtest": run_backtest, "pareto": run_pareto, "solve": run_solve}
-    (commands | {"value": run_value})[args.command](args, config)
+    (commands | {"value": run_value, "export": run_export})[args.command](args, config)
     if args.command is None:
         check_current(config, args.issue_time)
 

@@ -3,11 +3,13 @@ their results.
 
 Plans at issue time = data end − 48 h: training, forecasts and plan see nothing known later, and the
 plan is then valued on the actuals that were held back. Reads and writes what the stages read and
-write; `--data DIR` takes the CSV files of that folder instead of generating some. `--watch N` goes
-on from the state that such a run leaves: every N minutes it streams new rows of the data folder
-and, when the data end has moved, forecasts and plans from there.
+write; `--data DIR` takes the CSV files of that folder instead of generating some. `operate` goes on
+from the state that such a run leaves: it ingests, forecasts and plans on the clock until SIGTERM or
+Ctrl-C (vpp/operation). `--watch N` is the same, with a plan every N minutes.
 
     python pipeline.py --json summary.json
+    python pipeline.py operate
+    python pipeline.py operate --clock data --from 2025-03-01T00:00Z --speed 3600
 """
 
 import argparse
@@ -24,29 +26,28 @@ import pandas as pd
 import communication
 from vpp.champions.forecasts import forecast_all
 from vpp.champions.training import train
+from vpp.operation.operate import run_operation
 from vpp.planning import plans, valuation
 from vpp.report.page import OUTPUT, write_report
-from vpp.runtime.errors import ConfigError, VppError
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
-from vpp.runtime.terminal import new_parser, run_script
+from vpp.runtime.terminal import new_parser, run_script, utc_time
 from vpp.site.sources import SOURCES_FILE, SourceError
 from vpp.storage.connection import DataGapError
 from vpp.storage.freshness import check_current, data_end_now
+from vpp.stream.data_set import check_stored, refuse_rest
 from vpp.synthetic.files import generate_files
 
 log = logging.getLogger("pipeline")
 
 __all__ = ["HELD_BACK_H", "check_stored", "run_stages", "watch"]
 
+DAY_MIN, SPEED_MAX = 24 * 60, 100_000
 HELD_BACK_H = 48  # of the data end: the plan covers them, and is valued on them
 WAYS = {"no_battery": "no battery", "rule": "simple rule", "plan": "plan on forecasts"}
 WAYS |= {"perfect_foresight": "perfect foresight"}
-
-
-class StoredRowsError(VppError):
-    """The database does not hold exactly the rows of the data folder."""
 
 
 @contextmanager
@@ -84,6 +85,7 @@ def run_stages(config: Config, generate: bool) -> dict:
         with stage(stages, "generate"):
             generate_files(config, config.paths.data_dir)
     with stage(stages, "stream"):
+        refuse_rest(config)
         rows = communication.stream(config, everything=True)
         check_stored(config, rows)
     issue_time = data_end_now(config) - pd.Timedelta(hours=HELD_BACK_H)
@@ -116,57 +118,11 @@ def run_stages(config: Config, generate: bool) -> dict:
     }
 
 
-def check_stored(config: Config, rows: list[dict]) -> None:
-    """Refuse to go on where the database holds other rows than the data folder."""
-    for row in rows:
-        if row["in_database"] != row["produced"] - row["dead_lettered"]:
-            raise StoredRowsError(
-                f"{row['topic']}: {row['produced']} rows produced, {row['dead_lettered']} of them"
-                f" dead-lettered, but the table holds {row['in_database']}; start anew with python"
-                " db.py reset --yes, or give this data a database of its own"
-            )
-
-
-def watch(config: Config, every_min: float) -> None:
-    """Repeat ingest, forecast and optimise until interrupted; do nothing where nothing is new.
-
-    Parameters
-    ----------
-    config : the configuration.
-    every_min : time from the start of one round to that of the next [min].
-
-    Raises
-    ------
-    VppError : the first plan could not be made; later failures are logged, and tried again."""
-    streamed, planned = None, None
-    while True:
-        started = time.monotonic()
-        try:
-            files = config.paths.data_dir.glob("*.csv")
-            changed = max((path.stat().st_mtime_ns for path in files), default=None)
-            if changed != streamed:
-                communication.stream(config)
-                streamed = changed
-            issue_time = data_end_now(config)
-            if issue_time == planned:
-                log.info("nothing new: the data end at %s", shown(issue_time))
-            else:
-                forecast_all(config, issue_time=issue_time)
-                plan = plans.plan(config, issue_time=issue_time)
-                planned = issue_time
-                write_report(config)
-                costs, money = (
-                    (plan["cost_eur"], plan["cost_no_battery_eur"]),
-                    config.tariff.currency,
-                )
-                told = "planned from %s: %.2f %s, without battery %.2f %s"
-                log.info(told, shown(issue_time), costs[0], money, costs[1], money)
-                check_current(config)
-        except VppError as error:
-            if planned is None:  # it never worked: say why and stop, rather than repeat it
-                raise
-            log.error("%s; trying again in %g min", error, every_min)
-        time.sleep(max(0.0, 60 * every_min - (time.monotonic() - started)))
+def watch(config: Config, every_min: float) -> int:
+    """`operate` with a plan every so many minutes [min]; returns the exit code."""
+    operation = dataclasses.replace(config.operation, plan_every_min=round(every_min))
+    config = dataclasses.replace(config, operation=operation)
+    return run_operation(config, False, None, 1.0, lambda: write_report(config))
 
 
 def print_summary(summary: dict) -> None:
@@ -203,12 +159,22 @@ def build_parser() -> argparse.ArgumentParser:
     about = "take the CSV files of this folder instead of generating"
     parser.add_argument("--data", metavar="DIR", type=Path, help=about)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the summary there too")
-    about = "repeat ingest, forecast and optimise every N minutes on new data"
+    about = "operate, with a plan every N minutes"
     parser.add_argument("--watch", metavar="N", type=float, help=about)
+    parser.read_by = {"--json": (), "--watch": ()}
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    about = "ingest, forecast and plan on the clock until SIGTERM or Ctrl-C"
+    live = commands.add_parser("operate", help=about)
+    about = "the clock on the wall, or one that runs through the data folder (default: wall)"
+    live.add_argument("--clock", choices=("wall", "data"), default="wall", help=about)
+    about = "where a clock on data begins (default: the data end less 48 h)"
+    live.add_argument("--from", dest="begin", type=utc_time, metavar="TIME", help=about)
+    about = "a clock on data runs X times as fast as the wall's (default: 1)"
+    live.add_argument("--speed", type=float, metavar="X", help=about)
     return parser
 
 
-def run(args: argparse.Namespace, config: Config) -> None:
+def run(args: argparse.Namespace, config: Config) -> int | None:
     if args.data:
         config = with_data(config, args.data)
     check_writable(OUTPUT)
@@ -216,12 +182,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
         for path in args.data.glob("*") if args.data else ():
             check_not_read(args.json, "--json", path, "--data")
         check_writable(args.json, "--json")
-    if args.watch is not None:
-        if not 0 < args.watch < float("inf") or args.json:
-            expected = "expected minutes, more than 0, and no --json, which is of a single run"
-            raise ConfigError(f"--watch {args.watch:g}: {expected}")
-        watch(config, args.watch)
-        return
+    if args.watch is not None or args.command == "operate":
+        return run_operate(args, config)
     summary = run_stages(config, generate=not args.data)
     print_summary(summary)
     if args.json:
@@ -230,6 +192,24 @@ def run(args: argparse.Namespace, config: Config) -> None:
     check_current(config)
     if summary["not_valued"]:
         raise DataGapError(f"the plan is not valued: {summary['not_valued']}")
+    return None
+
+
+def run_operate(args: argparse.Namespace, config: Config) -> int:
+    """Check the options of `operate` and of `--watch`, and operate."""
+    if args.watch is not None:
+        if not 1 <= args.watch <= DAY_MIN or args.json:
+            expected = f"expected minutes, 1 to {DAY_MIN}, and no --json, which is of a single run"
+            raise ConfigError(f"--watch {args.watch:g}: {expected}")
+        return watch(config, args.watch)
+    on_data = getattr(args, "clock", "wall") == "data"
+    begin, speed = getattr(args, "begin", None), getattr(args, "speed", None)
+    for flag, value in (("--from", begin), ("--speed", speed)):
+        if value is not None and not on_data:
+            raise ConfigError(f"{flag}: is of a clock on data; add --clock data, or leave it out")
+    if speed is not None and not 0 < speed <= SPEED_MAX:
+        raise ConfigError(f"--speed {speed:g}: expected more than 0, and at most {SPEED_MAX:,}")
+    return run_operation(config, on_data, begin, speed or 1.0, lambda: write_report(config))
 
 
 def with_data(config: Config, folder: Path) -> Config:

@@ -7,6 +7,8 @@ made even where a stage has not run yet: its section then names the command to r
 in the zone of `[site] time_zone`; a value is drawn over its whole interval, SOC at its end. Costs
 are positive when paid.
 
+With `--period` it writes a statement of a day, week, month or year from the ledger instead.
+
     python report.py --open
 """
 
@@ -17,7 +19,10 @@ from pathlib import Path
 
 from vpp.report.actions import battery_actions, next_day_in_words
 from vpp.report.page import OUTPUT, render, write_report
+from vpp.report.statement import OUTPUT as STATEMENT
+from vpp.report.statement import PARTS, write_statement
 from vpp.runtime import terminal
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.storage.freshness import check_current
@@ -32,16 +37,39 @@ def build_parser() -> argparse.ArgumentParser:
         "--output",
         metavar="FILE",
         type=Path,
-        default=OUTPUT,
-        help=f"where to write the page (default: {OUTPUT})",
+        help=f"where to write the page (default: {OUTPUT}, or {STATEMENT} with --period)",
+    )
+    parser.add_argument(
+        "--period", choices=tuple(PARTS), help="write a statement of this period instead of a plan"
+    )
+    parser.add_argument(
+        "--date",
+        metavar="DAY",
+        type=terminal.local_day,
+        help="of the period: a local day in it (default: the newest of the ledger)",
+    )
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        type=Path,
+        dest="csv_written",
+        help="of the period: write its rows there, too",
     )
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    page = write_report(config, args.run, args.output)
-    print(shown(page))
+    for name in ("date", "csv_written") if args.period is None else ("run",):
+        if getattr(args, name) is not None:
+            other = "only with" if args.period is None else "not with"
+            raise ConfigError(f"--{name.partition('_')[0]}: expected {other} --period")
+    if args.period is None:
+        files = [write_report(config, args.run, args.output)]
+    else:
+        files = write_statement(config, args.period, args.date, args.output, args.csv_written)
+    page = files[0]
+    print(*map(shown, files), sep="\n")
     if args.open:
         webbrowser.open(page.resolve().as_uri())
     check_current(config)

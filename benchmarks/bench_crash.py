@@ -11,7 +11,7 @@ free connection; and without a kill, 100,000 messages of which 1,000 are bad in 
 `POISON`, each to be dead-lettered with its reason, and 200,000 random ones (fuzz.py). Each prints
 its seed. After each, the rows must be the distinct keys with their newest values, and the dead
 letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder;
-exit 1 if a round fails.
+exit 1 if a round fails. `--kafka` kills Apache Kafka instead (broker_kills.py).
 """
 
 import argparse
@@ -73,6 +73,25 @@ def command(config: Config, *arguments: str) -> list[str]:
     """A command line of communication.py."""
     script = str(ROOT / "communication.py")
     return [sys.executable, script, "--config", str(config.path), *arguments]
+
+
+def start_sink(config: Config) -> subprocess.Popen:
+    """A sink in a process of its own."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command(config, "consume"), **quiet)
+
+
+def wait_until_drained(config: Config, seconds: float) -> None:
+    """Wait until the group is at the ends of its topics."""
+    until = time.monotonic() + seconds
+    observer = kafka.new_consumer(kafka.kafka_settings(config), config.kafka.group_id)
+    known = observer.list_topics(timeout=5).topics
+    names = kafka.topic_names(config).values()
+    partitions = {name: sorted(known[name].partitions) for name in names}
+    while any(item.unread for item in kafka.lags(observer, partitions)):
+        assert time.monotonic() < until, f"not all is stored in {seconds} s"
+        time.sleep(0.05)
+    kafka.close(observer)
 
 
 HOUR = "2025-01-01T00:00:00Z"
@@ -196,16 +215,10 @@ class Round:
         So all dead letters have arrived, too: they do before the offsets of their batch.
         """
         until = time.monotonic() + seconds
-        settings, names = kafka.kafka_settings(self.config), kafka.topic_names(self.config)
-        observer = kafka.new_consumer(settings, self.config.kafka.group_id)
-        known = observer.list_topics(timeout=5).topics
-        partitions = {name: sorted(known[name].partitions) for name in names.values()}
-        while self.count_rows() < len(self.newest) or any(
-            item.unread for item in kafka.lags(observer, partitions)
-        ):
+        while self.count_rows() < len(self.newest):
             assert time.monotonic() < until, f"not all is stored in {seconds} s"
             time.sleep(0.05)
-        kafka.close(observer)
+        wait_until_drained(self.config, seconds)
 
     def send_for(self, seconds: float) -> None:
         """Small lots of messages, one after the other."""
@@ -216,8 +229,7 @@ class Round:
 
     def start_sink(self) -> subprocess.Popen:
         """A sink in a process of its own."""
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.processes.append(subprocess.Popen(command(self.config, "consume"), **quiet))
+        self.processes.append(start_sink(self.config))
         return self.processes[-1]
 
     def count_rows(self) -> int:
@@ -496,11 +508,11 @@ def delete_topics(config: Config) -> None:
         future.result()
 
 
-def new_config(folder: Path, number: int, address: str = EMBEDDED) -> Config:
+def new_config(folder: Path, number: int, address: str = EMBEDDED, batch_rows: int = 300) -> Config:
     """A configuration of one round.
 
-    Small batches, topics and group of its own on the embedded PostgreSQL of a folder, and on the
-    broker of an address.
+    Small batches unless told otherwise, topics and group of its own on the embedded PostgreSQL of a
+    folder, and on the broker of an address.
     """
     path = folder / f"round-{number}.ini"
     prefix = f"r{number}-" if address == EMBEDDED else f"r{number}-{uuid.uuid4().hex[:8]}-"
@@ -509,7 +521,7 @@ def new_config(folder: Path, number: int, address: str = EMBEDDED) -> Config:
         "[database]\nwait_s = 60\n"
         f"[kafka]\nbootstrap_servers = {address}\ntopic_prefix = {prefix}\n"
         f"group_id = {prefix}sink\nretention_h = 0\n"
-        "batch_rows = 300\nbatch_s = 0.1\n"
+        f"batch_rows = {batch_rows}\nbatch_s = 0.1\n"
     )
     return load_config(path, {})
 
@@ -523,7 +535,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     for name, (count, *_) in SCENARIOS.items():
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
+    parser.add_argument("--kafka", action="store_true", help="kill Apache Kafka instead")
+    parser.add_argument("--kills", type=int, default=20, help="of Apache Kafka")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="beside them")
     args = parser.parse_args(argv)
+    if args.kafka:
+        from benchmarks import broker_kills
+
+        broker_kills.run(args.kills, args.rows, args.seed)
+        return 0
     plan = [
         (title, scenario, arguments)
         for name, (_, title, scenario, arguments) in SCENARIOS.items()

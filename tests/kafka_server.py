@@ -5,6 +5,8 @@ topics off and one partition, and again with it on and six. It says where Java o
 and passes.
 """
 
+import argparse
+import ctypes
 import os
 import shutil
 import signal
@@ -12,7 +14,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +26,8 @@ from confluent_kafka.admin import AdminClient
 
 POM = Path(__file__).with_name("kafka_pom.xml")
 PIPELINE = "tests/test_pipeline.py"
+FETCH_S, ROUND_S = 300, 900  # patience with Maven, and with the tests of a round
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 LIBS = "VPP_TEST_KAFKA_LIBS"  # names the folder of Kafka's jars
 USER, PASSWORD, GUEST = "vpp", "s3cret-of-the-tests", "guest"
 
@@ -34,12 +40,22 @@ def fetch(folder: Path) -> Path | None:
         return None
     libs = folder / "libs"
     command = ["mvn", "-q", "-B", "-f", POM, "dependency:copy-dependencies"]
-    done = subprocess.run([*command, f"-DoutputDirectory={libs}"], capture_output=True, text=True)
-    if done.returncode:
-        lines = done.stdout.strip().splitlines() or ["no answer"]
-        print(f"Apache Kafka is not tested: Maven cannot fetch it: {lines[0]}", flush=True)
-        return None
-    return libs
+    command += [f"-DoutputDirectory={libs}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S)
+    except subprocess.TimeoutExpired:
+        reason = f"no answer within {FETCH_S} s"
+    else:
+        if not done.returncode:
+            return libs
+        reason = (done.stdout.strip().splitlines() or ["no answer"])[0]
+    print(f"Apache Kafka is not tested: Maven cannot fetch it: {reason}", flush=True)
+    return None
+
+
+def _end_with_parent() -> None:
+    """Called in a new process: it is killed when the one that started it has gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_ports(count: int) -> list[int]:
@@ -176,7 +192,12 @@ class KafkaServer:
             self.format()
         command = self._java("kafka.Kafka", self.folder / "server.properties")
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            # the kernel takes the end of a thread that started a process for its parent's
+            is_main = threading.current_thread() is threading.main_thread()
+            guard = _end_with_parent if is_main else None
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=guard
+            )
         client, until = AdminClient({"bootstrap.servers": self.address, "log_level": 0}), wait_s
         until += time.monotonic()
         while True:
@@ -210,13 +231,33 @@ def run_tests(server: KafkaServer, partitions: int, *tests: str) -> int:
         "VPP_TEST_KAFKA_PARTITIONS": str(partitions),
         LIBS: str(server.libs),
     }
-    # each file has servers of its own, so that two run at once
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *tests]
-    return subprocess.run(command, env=environment, cwd=POM.parents[1]).returncode
+    # each file has servers of its own, and mostly waits
+    command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadfile", *tests]
+    process = subprocess.Popen(command, env=environment, cwd=POM.parents[1], process_group=0)
+    try:
+        return process.wait(ROUND_S)
+    except subprocess.TimeoutExpired:
+        print(f"the tests did not end within {ROUND_S} s", flush=True)
+        return 1
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Interrupt the tests if they still run: they stop their servers then."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(60)
 
 
 def main() -> int:
     """All rounds; returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it ends what it has started
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--rounds", type=int, default=2, help="of both only the first with 1")
+    args = parser.parse_args()
     rounds = (
         ("false", 1, ("tests/stream", f"{PIPELINE}::test_twice_on_generated_data")),
         ("true", 6, ("tests/stream", "--ignore=tests/stream/test_apache_kafka.py")),
@@ -227,7 +268,7 @@ def main() -> int:
         if libs is None:
             return 0
         failed = 0
-        for created, partitions, tests in rounds:
+        for created, partitions, tests in rounds[: args.rounds]:
             began = time.monotonic()
             settings = {"auto_create_topics_enable": created, "num_partitions": partitions}
             server = KafkaServer(libs, folder / "server", **settings)

@@ -2,7 +2,7 @@
 
     python tests/small_plant.py docs/serve
 
-writes docs/serve-1400-light.png, -1400-dark, -390-light and -390-dark.
+writes docs/serve-1400-light.png, -1400-dark, -390-light and -390-dark; the docs show two of them.
 """
 
 import sys

@@ -151,7 +151,7 @@ def drain(config):
 
 
 @contextmanager
-def running(*members, seconds=60):
+def running(*members, seconds=120):
     """The sinks at work in threads; in the end all have drained, or are stopped after a while."""
     errors, produced = [], threading.Event()
 

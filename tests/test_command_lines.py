@@ -70,7 +70,7 @@ def test_a_reset_that_says_yes_by_half_is_refused(capsys):
 
 
 # flags of a script that a command reads though they stand before it
-READ_BEFORE = {("optimization", "--issue-time", "pareto")}
+READ_BEFORE = {("optimization", "--issue-time", "pareto"), ("pipeline", "--data", "operate")}
 
 
 def test_a_flag_before_a_command_that_does_not_read_it_is_refused(capsys):
@@ -88,7 +88,7 @@ def test_a_flag_before_a_command_that_does_not_read_it_is_refused(capsys):
             line = refusal(script, [flag, *value, *words], capsys)
             assert f"{flag}: stands before {words[0]}, which does not read it there" in line
             checked += 1
-    assert checked == 15
+    assert checked == 17
     named = terminal.parse(parser_of("forecasting"), ["--source", "backtest", "--model", "arima"])
     assert named.source == ["backtest"]
     aims = terminal.parse(
@@ -150,6 +150,7 @@ OVER_INPUT = [
     ("pipeline", ["--data", ".", "--json", "sources.csv"]),
     ("battery", ["--plot", "config.png", "--config", "config.png"]),
     ("report", ["--output", "config.ini"]),
+    ("report", ["--period", "day", "--csv", "config.ini"]),
     ("forecasting", ["backtest", "--source", "a", "--origins", "2", "--output", "config.ini"]),
     ("generation", ["--plot", "config.ini"]),
     ("pipeline", ["--json", "config.ini"]),
@@ -165,7 +166,9 @@ def test_no_script_writes_over_what_it_reads(script, words, tmp_path, monkeypatc
     words = words if "--config" in words else [*words, "--config", "config.ini"]
     assert importlib.import_module(script).main(words) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert re.search(r"--(output|plot|json) .*: is the file that (FILE|--\w+) names", line), line
+    assert re.search(r"--(output|plot|json|csv) .*: is the file that (FILE|--\w+) names", line), (
+        line
+    )
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

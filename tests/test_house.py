@@ -19,7 +19,7 @@ STOREYS = (
     ("site", "schedule", "physics"),
     ("forecast", "synthetic", "storage", "connect"),
     ("stream", "champions", "planning"),
-    ("report", "serve"),
+    ("report", "serve", "devices", "operation"),
 )
 STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 SCRIPTS_STOREY = len(STOREYS)

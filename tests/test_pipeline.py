@@ -1,23 +1,16 @@
 """The main job end to end on real servers, twice, and what happens when it is interrupted."""
 
-import dataclasses
 import json
 import os
 import signal
 import subprocess
-import time
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import communication
 import db
-import generation
 import pipeline
-from vpp.champions import requests
-from vpp.champions.contenders import NAIVE
 from vpp.planning import valuation
 from vpp.report import content
 from vpp.runtime.config import load_config
@@ -201,69 +194,16 @@ def test_interrupted_and_run_again(stage, config_file, script, tmp_path):
     assert pipeline.main(["--config", str(path)]) == 0
 
 
-def test_watch_plans_once_for_each_new_data_end(config_file, tmp_path, monkeypatch, caplog):
-    """Rounds: the first plan; nothing new; a day more of data; a file that cannot be read; mended.
-
-    The waits between make the changes.
-    """
-    path = config_file(generation={"days": 20, "solar": 1, "wind": 1})
-    config = load_config(path)
-    longer = dataclasses.replace(config, generation=dataclasses.replace(config.generation, days=21))
-    solar = config.paths.data_dir / "solar.csv"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        requests, "STAND_INS", (NAIVE,)
-    )  # no champion is needed here, nor a slow model
-    caplog.set_level("INFO", logger="pipeline")
-    generation.generate_files(config, config.paths.data_dir)
-    changes = [
-        lambda: None,
-        lambda: generation.generate_files(longer, config.paths.data_dir),
-        lambda: solar.write_text("time,source_id\n"),
-        lambda: generation.generate_files(longer, config.paths.data_dir),
-    ]
-    waits, streams, stream = [], [], communication.stream
-
-    def change(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) > len(changes):
-            raise KeyboardInterrupt
-        changes[len(waits) - 1]()
-
-    monkeypatch.setattr(
-        communication, "stream", lambda config: streams.append(len(waits)) or stream(config)
-    )
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=time.monotonic, sleep=change))
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.watch(config, 60)
-    assert all(3000 < seconds < 3600 for seconds in waits)
-    assert streams == [0, 2, 3, 4]  # not in round 1, where no file is new
-    *told, broken, mended = [
-        record.message for record in caplog.records if record.name == "pipeline"
-    ]
-    assert [text.split(":")[0] for text in told] == [
-        "planned from 2025-01-21T00",
-        "nothing new",
-        "planned from 2025-01-22T00",
-    ]
-    assert (
-        "no column power_kw" in broken
-        and "trying again in 60 min" in broken
-        and mended.startswith("nothing new")
-    )
-    with db.session(config) as connection:
-        runs = db.read_forecast_runs(connection)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT issue_time FROM schedule_runs WHERE kind = 'plan' ORDER BY issue_time"
-            )
-            planned = [f"{issue_time:%F}" for (issue_time,) in cursor]
-    assert (
-        planned
-        == ["2025-01-21", "2025-01-22"]
-        == sorted({f"{issue_time:%F}" for issue_time in runs["issue_time"]})
-    )
-    assert (tmp_path / "report.html").exists()
+def test_watch_operates_with_its_period(config_file, monkeypatch):
+    """`--watch N` is `operate` on the wall's clock with a plan every N minutes."""
+    told = []
+    monkeypatch.setattr(pipeline, "run_operation", lambda *given: told.append(given) or 0)
+    path = str(config_file())
+    assert pipeline.main(["--config", path, "--watch", "30"]) == 0
+    assert pipeline.main(["--config", path, "operate"]) == 0
+    periods = [config.operation.plan_every_min for config, *_ in told]
+    assert periods == [30, 60]
+    assert [given[1:4] for given in told] == [(False, None, 1.0)] * 2
 
 
 def test_data_folder_without_sources(config_file, tmp_path, capsys):

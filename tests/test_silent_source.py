@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -103,21 +102,6 @@ def test_the_pipeline_ends_its_work_and_says_so(config_path, capsys, tmp_path):
     assert [stage["name"] for stage in summary["stages"]][-1] == "report"
     assert set(summary["cost_eur"].values()) == {None}  # no actual value of solar-2
     assert "not valued" in shown.out
-
-
-def test_watch_goes_on_from_now(config_path, monkeypatch, caplog):
-    def stop(seconds):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(
-        pipeline, "time", SimpleNamespace(monotonic=pipeline.time.monotonic, sleep=stop)
-    )
-    caplog.set_level("INFO", logger="pipeline")
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.watch(load_config(config_path), 60)
-    told = [record.getMessage() for record in caplog.records if record.name == "pipeline"]
-    assert any(text.startswith("planned from 2025-03-30T00:00Z") for text in told)
-    assert any(BEHIND in text for text in told)
 
 
 def test_a_new_source_without_rows_is_left_out_and_named(config_path, capsys):

@@ -1,5 +1,5 @@
-"""The Grafana dashboards as code: writes dashboards/operations.json, forecasts.json, stream.json
-and value.json beside this file.
+"""The Grafana dashboards as code: writes dashboards/operations.json, plant.json, forecasts.json,
+stream.json and value.json beside this file.
 
 Each panel is a few words and its SQL, in plain PostgreSQL (`date_bin`), so that the same queries
 run on TimescaleDB and on the embedded server. Grafana replaces `$__timeFilter(column)`,
@@ -352,6 +352,136 @@ def operations() -> Dashboard:
     return board
 
 
+def plant() -> Dashboard:
+    """What was done and paid, by the ledger, and how the plant does."""
+    board = Dashboard("Plant", GENERATED, OWNED)
+    one = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/"},
+        "graphMode": "none",
+        "colorMode": "none",
+    }
+    # the newest version of each interval
+    ledger = """SELECT DISTINCT ON (site_id, time) *, step_min / 60.0 AS hours FROM ledger
+        WHERE $__timeFilter(time) ORDER BY site_id, time, version DESC"""
+    newest_data(board)
+    for title, expression, unit, description in (
+        ("Cost", "sum(cost_eur)", "currencyEUR", "Energy, wear and peak; positive is paid."),
+        (
+            "Saved against no battery",
+            "sum(cost_no_battery_eur - cost_eur)",
+            "currencyEUR",
+            "At settled prices and what was done.",
+        ),
+        (
+            "Measured",
+            "sum(hours) FILTER (WHERE done = 'measured') / sum(hours)",
+            "percentunit",
+            "Share of the time in which all batteries have measured states.",
+        ),
+    ):
+        query = f"SELECT coalesce({expression}, 0) AS value FROM ({ledger}) AS newest"
+        board.add(title, "stat", 6, 4, query, unit=unit, options=one, description=description)
+    board.add(
+        "Planned and done",
+        "timeseries",
+        12,
+        9,
+        f"""SELECT {BIN.format("time")} AS time,
+            sum(planned_cost_eur) AS planned, sum(energy_eur + wear_eur) AS done,
+            sum(cost_no_battery_eur) AS "without battery"
+            FROM ({ledger}) AS newest GROUP BY 1 ORDER BY 1""",
+        unit="currencyEUR",
+        interval="15m",
+        overrides=[
+            coloured("planned", COLOURS["plan"], lineStyle={"fill": "dash"}),
+            coloured("done", COLOURS["actual"], lineWidth=2),
+            coloured("without battery", COLOURS["load"]),
+        ],
+        description="Cost as the plan in force had it, and as it was settled; the peak is in "
+        "the line without battery alone.",
+    )
+    board.add(
+        "Saved, added up",
+        "timeseries",
+        12,
+        9,
+        f"""SELECT time, sum(saved) OVER (ORDER BY time) AS "saved" FROM (
+            SELECT {BIN.format("time")} AS time, sum(cost_no_battery_eur - cost_eur) AS saved
+            FROM ({ledger}) AS newest GROUP BY 1) AS bins ORDER BY 1""",
+        unit="currencyEUR",
+        interval="15m",
+        fields={"fillOpacity": 15},
+        description="Without battery less what was done.",
+    )
+    board.add(
+        "Cycles done by day",
+        "timeseries",
+        12,
+        8,
+        f"""SELECT date_trunc('day', time) AS time, battery_id AS metric,
+            sum((state.value ->> 'discharge_kw')::double precision * hours / capacity_kwh)
+            AS cycles FROM ({ledger}) AS newest
+            CROSS JOIN LATERAL jsonb_each(newest.batteries) AS state (battery_id, value)
+            JOIN batteries USING (battery_id)
+            WHERE {BATTERIES} GROUP BY 1, 2 ORDER BY 1""",
+        unit="none",
+        fields={"drawStyle": "bars", "fillOpacity": 60},
+        description="Energy discharged over capacity, as it was done, by UTC day.",
+    )
+    board.add(
+        "Corrected intervals by day",
+        "timeseries",
+        12,
+        8,
+        """SELECT date_trunc('day', time) AS time, count(*) FILTER (WHERE version > 1)
+            AS "corrections" FROM ledger WHERE $__timeFilter(time) GROUP BY 1 ORDER BY 1""",
+        unit="none",
+        fields={"drawStyle": "bars", "fillOpacity": 60},
+        description="Versions that late or corrected values have added to the ledger.",
+    )
+    board.add(
+        "Alerts",
+        "table",
+        24,
+        8,
+        """SELECT fired_at AS "since", resolved_at AS "until", rule, subject, message,
+            what_to_do AS "what to do" FROM alerts
+            WHERE resolved_at IS NULL OR $__timeFilter(resolved_at) OR $__timeFilter(fired_at)
+            ORDER BY resolved_at NULLS FIRST, fired_at DESC""",
+        description="Those that are open, and those of the chosen time.",
+    )
+    board.add(
+        "Jobs",
+        "table",
+        12,
+        8,
+        """SELECT job, state, ok_at AS "ended well", next_at AS "next", last_error AS "last error"
+            FROM jobs ORDER BY last_error IS NULL, job""",
+        description="Of python pipeline.py operate.",
+    )
+    board.add(
+        "Overrides",
+        "table",
+        12,
+        8,
+        f"""SELECT DISTINCT ON (battery_id) battery_id AS "battery", override, soc, until, name,
+            reason, made_at AS "made" FROM overrides WHERE {BATTERIES}
+            ORDER BY battery_id, override_id DESC""",
+        description="The last order of a person for each battery; auto is none.",
+    )
+    board.add(
+        "Set-points acknowledged",
+        "table",
+        24,
+        8,
+        f"""SELECT battery_id AS "battery", status, count(*) AS "set-points",
+            max(valid_from) AS "newest" FROM acknowledgements
+            WHERE $__timeFilter(valid_from) AND {BATTERIES} GROUP BY 1, 2 ORDER BY 1, 2""",
+        description="By what the device said of them.",
+    )
+    return board
+
+
 def forecasts() -> Dashboard:
     board = Dashboard("Forecasts", GENERATED, MEASURED)
     newest_data(board)
@@ -634,7 +764,7 @@ def value() -> Dashboard:
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
-    for board in (operations(), forecasts(), stream(), value()):
+    for board in (operations(), plant(), forecasts(), stream(), value()):
         path = FOLDER / f"{board.title.lower()}.json"
         path.write_text(
             json.dumps(board.build(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"

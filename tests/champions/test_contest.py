@@ -9,10 +9,12 @@ from small_contest import contest_of
 from small_world import END, LOAD, MARKET, START, load_data, series
 
 from vpp.champions.contenders import Contender, Contest
-from vpp.champions.contest import decide, fit_champion
+from vpp.champions.contest import assess, decide, fit_champion
+from vpp.champions.mixing import nested_test
 from vpp.champions.origins import split_origins
 from vpp.forecast import scores as forecast_scores
 from vpp.forecast.known import SourceData
+from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.forecast.scores import losses, score_of
 from vpp.runtime.settings import Training
@@ -217,18 +219,32 @@ def test_the_value_that_a_forecast_misses_of_a_day():
 def test_the_band_of_a_champion_knows_all_errors_that_are_known_and_no_other(quick_world):
     """With a delay of 5 h, so many values are stored but not known.
 
-    Those before them, of the test origins, shift the band.
+    Those before them, of the newest origins, shift the band.
     """
     made, origins = contest_of(quick_world), split_origins(START, END, 24, 4)
 
-    def champion(changed: slice):
+    def shifts(changed: slice):
         values = load_data(quick_world, LOAD).series
         values.iloc[changed] *= 3
         delayed = replace(made, data=replace(made.data, series=values, measurement_delay_min=300))
-        fitted, scores = fit_champion(delayed, Contender("daily_naive", {}), origins)
-        return fitted.calibration.shifts, scores["coverage_80"]
+        winner = assess(delayed, MODELS["daily_naive"], origins)
+        assert winner.reason is None
+        return fit_champion(delayed, winner).calibration.shifts
 
-    shifts, coverage = champion(slice(0, 0))
-    assert np.array_equal(champion(slice(-5, None))[0], shifts)
-    assert not np.array_equal(champion(slice(-8, -5))[0], shifts)
-    assert 0 < coverage < 1
+    assert np.array_equal(shifts(slice(-5, None)), shifts(slice(0, 0)))
+    assert not np.array_equal(shifts(slice(-8, -5)), shifts(slice(0, 0)))
+
+
+def test_the_choice_is_tested_on_days_that_did_not_make_it(bare_task):
+    """One model was better until the 8th of 12 days, the other from then on.
+
+    The nested choice takes the former on the 7th to 9th day at least, so that its score lies
+    between theirs, and not at the better one's.
+    """
+    old = result("arima", [[1.0] * 24] * 8 + [[9.0] * 24] * 4)
+    new = result("prophet", [[4.0] * 24] * 12)
+    found = nested_test(bare_task, [old, new])
+    # of the last six days: 1, 1, then 9 until the mean of the past is above 4
+    assert 1.0 < found["mae"] < 9.0
+    assert nested_test(bare_task, [old])["mae"] == pytest.approx((2 * 1 + 4 * 9) / 6)
+    assert nested_test(bare_task, [Contender("arima", {}, reason="no")]) == {}

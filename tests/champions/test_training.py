@@ -1,6 +1,7 @@
 """Training of every source: champions registered, failures told, nothing known later used."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,13 @@ def test_training_registers_a_champion_and_logs_what_led_to_it(quick_world, monk
     )
     assert runs["broken"].info.status == "FAILED"
     assert parent.data.metrics["test_mae"] > 0
+    for name in ("mae", "mae_ratio_naive", "coverage_80"):  # of the champion
+        assert parent.data.metrics[name] == pytest.approx(daily[name])
+    assert parent.data.params["champion"] == "daily_naive"
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} >= {
+        "champion.png",
+        "leaderboard.csv",
+    }
     champion = registry.read_champion(client, "load-1")
     assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "1", END)
 
@@ -136,7 +144,8 @@ def test_a_champion_that_was_changed_in_the_store_is_registered_anew(
 
 def test_a_better_challenger_takes_the_alias(quick_world):
     crown(quick_world, LOAD, "mixed_naive")
-    train_forecast.train(quick_world, models=["daily_naive"])
+    training = replace(quick_world.training, origins=16)  # four days would prove nothing
+    train_forecast.train(replace(quick_world, training=training), models=["daily_naive"])
     champion = registry.read_champion(registry.open_store(quick_world), "load-1")
     assert (champion.model, champion.version) == ("daily_naive", "2")
 
@@ -196,22 +205,21 @@ def gap(config_file, tmp_path_factory):
 
 def test_origins_without_an_actual_value_are_skipped(gap):
     origins = split_origins(START, END, 24, 4)
-    config = gap(
-        origins.selection[0] - DAY, origins.selection[1]
-    )  # tuning ends, and selection starts, in a gap
+    config = gap(origins.selection[1], origins.selection[2])  # the second window is a gap
     found = contest.train_source(contest_of(config))
-    assert list(found.origins.selection) == list(origins.selection[1:])
+    left = [origins.selection[place] for place in (0, 2, 3)]
+    assert list(found.origins.selection) == left
     assert found.champion.model == "daily_naive"
-    assert set(found.champion.frame["issue_time"]) == set(origins.selection[1:])
+    assert list(found.champion.frame["issue_time"].unique()) == left
 
 
 def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_trained(gap):
     origins = split_origins(START, END, 24, 4)
-    config = gap(origins.selection[0], origins.selection[-1] + DAY)
+    config = gap(origins.tuning[0], origins.tuning[-1] + DAY)
     rows = {row["source_id"]: row for row in train_forecast.train(config) if row["champion"]}
     assert (rows["load-1"]["model"], rows["load-1"]["mae"]) == ("seasonal_naive", None)
     assert rows["load-1"]["note"].startswith(
-        "fallback: nothing measured after the selection origins, 2025-02-"
+        "fallback: nothing measured after the tuning origins, 2025-01-"
     )
     client = registry.open_store(config)
     assert registry.read_champion(client, "load-1") is None

@@ -19,6 +19,7 @@ import db
 from sources import Source
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.kinds import KINDS, SERIES_KINDS
+from vpp.storage import ledger
 
 ISSUE_TIME = pd.Timestamp("2025-03-29T00:00Z")
 HOURS = pd.date_range(ISSUE_TIME - pd.Timedelta("24h"), periods=48, freq="h")
@@ -154,6 +155,44 @@ def fill(conn) -> None:
     measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
     db.save_battery_states(conn, measured)
     conn.commit()
+    fill_operation(conn)
+
+
+def fill_operation(conn) -> None:
+    """A ledger of the second day, of which an hour was corrected, an alert, a job, an order and an
+    acknowledgement: each hour costs 3 EUR, 5 without a battery; 50 kWh are discharged in one."""
+    row = dict.fromkeys(ledger.NUMBERS, 0.0) | {
+        "step_min": 60,
+        "plan_id": "plan",
+        "currency": "EUR",
+    }
+    row |= {"energy_eur": 2.0, "wear_eur": 1.0, "cost_eur": 3.0, "cost_no_battery_eur": 5.0}
+    rows = pd.DataFrame([row | {"planned_cost_eur": 2.5, "done": "plan"}] * 24, HOURS[24:])
+    rows["batteries"] = [
+        {"battery-1": {"soc": 0.5, "charge_kw": 0.0, "discharge_kw": 50.0 * (hour == 3)}}
+        for hour in range(24)
+    ]
+    rows.loc[HOURS[24:30], "done"] = "measured"
+    ledger.save_versions(conn, "site-1", rows)
+    ledger.save_versions(conn, "site-1", rows[:1].assign(cost_eur=4.0))
+    with conn, conn.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO alerts (rule, subject, fired_at, message, what_to_do)"
+            " VALUES ('plan_late', 'site-1', %s, 'late', 'look')",
+            (ISSUE_TIME,),
+        )
+        cursor.execute(
+            "INSERT INTO jobs (site_id, job, state) VALUES ('site-1', 'plan', 'waiting')"
+        )
+        cursor.execute(
+            "INSERT INTO overrides (battery_id, override, name, reason)"
+            " VALUES ('battery-1', 'hold', 'me', 'test')"
+        )
+        cursor.execute(
+            "INSERT INTO acknowledgements (battery_id, plan_id, valid_from, status)"
+            " VALUES ('battery-1', 'plan', %s, 'accepted')",
+            (ISSUE_TIME,),
+        )
 
 
 @pytest.fixture
@@ -179,7 +218,7 @@ def panel(board: str, title: str) -> dict:
 
 
 def test_every_query_of_every_dashboard_returns_rows(query):
-    assert set(DASHBOARDS) == {"operations", "forecasts", "stream", "value"}
+    assert set(DASHBOARDS) == {"operations", "plant", "forecasts", "stream", "value"}
     wrong = []
     for name, board in DASHBOARDS.items():
         queries = [(item["name"], item["query"]) for item in board["templating"]["list"]]
@@ -236,6 +275,12 @@ def test_figures_are_those_worked_out_by_hand(query):
     saved = [row["saved"] for row in ask("value", "Planned saving, added up")]
     assert saved == pytest.approx([10.0] + [5.0] * 23)
     assert [row["cycles"] for row in ask("value", "Cycles by day")] == pytest.approx([0.5])
+    # by the newest versions: 23 hours at 3 EUR and one at 4, each 5 without; 50 of 200 kWh
+    assert ask("plant", "Cost")[0]["value"] == pytest.approx(73.0)
+    assert ask("plant", "Saved against no battery")[0]["value"] == pytest.approx(120 - 73)
+    assert float(ask("plant", "Measured")[0]["value"]) == pytest.approx(0.25)
+    assert [row["cycles"] for row in ask("plant", "Cycles done by day")] == pytest.approx([0.25])
+    assert [row["corrections"] for row in ask("plant", "Corrected intervals by day")] == [1]
     # 48 rows of renewables a source, 2 sources, in a bin of 30 minutes
     rates = {
         row["metric"]: float(row["rows_per_s"]) for row in ask("stream", "Rows stored per second")
@@ -276,7 +321,7 @@ def test_a_variable_narrows_what_its_dashboard_shows(query):
 
 
 def test_the_link_to_the_newest_data_stays_on_its_dashboard():
-    for name in ("operations", "forecasts", "value"):
+    for name in ("operations", "plant", "forecasts", "value"):
         [link] = panel(name, "Newest data")["fieldConfig"]["defaults"]["links"]
         assert link["url"].startswith(
             f"/d/{DASHBOARDS[name]['uid']}?from=${{__data.fields.begins.numeric}}&to="
@@ -311,7 +356,13 @@ def test_the_files_are_what_the_code_makes():
     spec = importlib.util.spec_from_file_location("make_dashboards", FOLDER / "make_dashboards.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for make in (module.operations, module.forecasts, module.stream, module.value):
+    for make in (
+        module.operations,
+        module.plant,
+        module.forecasts,
+        module.stream,
+        module.value,
+    ):
         board = make().build()
         assert DASHBOARDS[board["title"].lower()] == board, (
             "run python deploy/grafana/make_dashboards.py"

@@ -156,3 +156,34 @@ def test_a_calibrated_forecast_stays_within_what_is_possible():
     assert frame["q05"].min() == 0.0
     night = (frame.index.hour >= 19) | (frame.index.hour < 4)
     assert (frame.loc[night, list(COLUMNS)] == 0).all().all()
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.0, 4.0])
+@pytest.mark.parametrize("days", [10, 60])
+def test_a_band_that_knows_when_it_is_unsure_is_scaled(factor, days):
+    """Errors of 10 at one hour of two, of 40 at the next, by a chance that no hour of day tells.
+
+    The band has the right shape and the wrong size: it is to cover 80 % of both.
+    """
+    rng = np.random.default_rng(4)
+    issue = pd.date_range("2025-01-01", periods=days + 200, freq="D", tz="UTC").repeat(24)
+    size = rng.choice([10.0, 40.0], len(issue))
+    levels = np.array([-1.645, -1.282, -0.674, 0, 0.674, 1.282, 1.645])
+    raw = pd.DataFrame(factor * size[:, None] * levels, columns=QUANTILE_COLUMNS)
+    hours = np.tile(np.arange(24), days + 200)
+    frame = raw.assign(
+        issue_time=issue,
+        valid_time=issue + pd.to_timedelta(hours, unit="h"),
+        actual=rng.normal(0, size),
+        **FORECAST,
+    )
+    early = frame["issue_time"] < frame["issue_time"].iloc[0] + days * DAY
+    late = ~early.to_numpy()
+    made = calibration_of(frame[early], source(), "UTC")
+    band = made.apply(raw.to_numpy()[late], hours[late].astype(float), hours[late])
+    actual = frame["actual"].to_numpy()[late]
+    inside = (actual >= band[:, 1]) & (actual <= band[:, 5])
+    few = days < 20  # which say less
+    for of in (10.0, 40.0):
+        assert 0.70 < inside[size[late] == of].mean() < (0.97 if few else 0.90), of
+    assert (0.72 if few else 0.76) < inside.mean() < (0.92 if few else 0.84)

@@ -9,7 +9,7 @@ from small_days import END, data_of, source
 from vpp.forecast.backtest import ForecastError, backtest
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
-from vpp.forecast.scores import battery_day, scores
+from vpp.forecast.scores import battery_day, coverage_by, scores
 from vpp.site.times import DAY
 
 
@@ -128,3 +128,23 @@ class TestBattery:
 
     def test_flat_prices_are_left_alone(self):
         np.testing.assert_allclose(battery_day(np.full(24, 60.0), 1.0), 0, atol=1e-9)
+
+
+def test_coverage_by_lead_hour_and_season():
+    """Two days ahead, of which the band holds on the first and in the afternoon of the second."""
+    times = pd.date_range("2025-07-01T00:00Z", periods=48, freq="h")
+    held = np.arange(48) < 24
+    held |= times.tz_convert("Europe/Brussels").hour >= 12
+    frame = pd.DataFrame({"issue_time": times[0], "valid_time": times, "actual": 10.0})
+    frame["q10"], frame["q90"] = np.where(held, 9.0, 11.0), 12.0
+    frame = frame.assign(published=False, dark=False)
+    frame.loc[0, "dark"] = True
+    found = coverage_by(frame, "Europe/Brussels").set_index(["by", "group"])
+    # the second day is 24 h from 02:00 local on: 10 hours until noon, and those after midnight
+    assert found.loc[("lead", 1), "coverage_80"] == 1
+    assert found.loc[("lead", 1), "rows"] == 23
+    assert found.loc[("lead", 2), "coverage_80"] == 12 / 24
+    assert found.loc[("hour", 14), "coverage_80"] == 1
+    assert found.loc[("hour", 3), "coverage_80"] == 0.5
+    assert found.loc[("hour", 3), "width_80"] == 2
+    assert list(found.loc["season"].index) == ["summer"]

@@ -194,3 +194,12 @@ def test_in_operation_older_forecasts_stand_in_and_a_silent_site_is_marked(confi
     run = plan(config, at, now=at)
     assert set(run["made_from"]["not_current"]) == {"load-1", "solar-1", "wind-1"}
     assert "30 h before the clock" in run["made_from"]["not_current"]["load-1"]
+
+
+def test_cycles_of_states_without_a_power_follow_from_their_charge(config):
+    """From 0.9 to 0.7 in an hour: 400 kWh leave the store, 380 the terminals, 0.19 cycles."""
+    for hours, soc in ((1, 0.9), (2, 0.7), (3, 0.8), (4, 0.8)):
+        measure(config, ISSUE + hours * HOUR, soc)
+    with db.session(config) as conn:
+        [battery] = starting_batteries(conn, config, ISSUE + 5 * HOUR)
+    assert battery.cycles_so_far == pytest.approx(0.19) and battery.soc_initial == 0.8

@@ -128,14 +128,32 @@ def test_the_next_plan_goes_on_where_devices_are(home):
 
 
 def test_a_measured_state_of_a_car_goes_before_the_plan(home):
-    planned(home, ISSUE)
+    """What the plan charged after it was measured comes on top of it."""
+    _, first = planned(home, ISSUE)
     later = ISSUE + 8 * HOUR
-    state = {"battery_id": "car", "kind": "measured", "soc": 0.7, "time": later - 2 * HOUR}
+    for hours, soc in ((0, 0.7), (2, 0.5)):
+        state = {"battery_id": "car", "kind": "measured", "soc": soc, "time": later - hours * HOUR}
+        with db.session(home) as conn, conn.cursor() as cursor:
+            cursor.execute("DELETE FROM battery_states WHERE kind = 'measured'")
+            db.save_battery_states(conn, pd.DataFrame([state]))
+        since = first["car"].loc[later - hours * HOUR : later - HOUR, "power_kw"].sum()
+        _, second = planned(home, later)
+        stay = second["car"][second["car"].index < later + 6 * HOUR]
+        assert stay["power_kw"].sum() == pytest.approx(max(0.8 - soc - since / 50, 0) * 50)
+
+
+def test_a_measured_state_of_a_tank_goes_before_the_plan(home):
+    _, first = planned(home, ISSUE)
+    later = ISSUE + 8 * HOUR
+    half = {"battery_id": "tank", "kind": "measured", "soc": 0.5, "time": later - HOUR}
     with db.session(home) as conn:
-        db.save_battery_states(conn, pd.DataFrame([state]))
+        db.save_battery_states(conn, pd.DataFrame([half]))
     _, second = planned(home, later)
-    stay = second["car"][second["car"].index < later + 6 * HOUR]
-    assert stay["power_kw"].sum() == pytest.approx(5)
+    energy = first["tank"]["energy_kwh"]
+    since = energy.loc[later - HOUR] - energy.loc[later - 2 * HOUR]
+    capacity = home.heat_stores[0].capacity_kwh
+    row = second["tank"].iloc[0]
+    assert row["energy_kwh"] == pytest.approx(capacity / 2 + since + 3 * row["heat_pump_kw"] - 1)
 
 
 def test_a_plan_with_devices_is_valued_at_actual_values(home, capsys):

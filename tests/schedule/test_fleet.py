@@ -139,7 +139,7 @@ def test_where_the_solver_would_not_end_in_time_it_is_not_even_started(monkeypat
     expected = "vpp.schedule.solver.expected_s"
     monkeypatch.setattr(expected, lambda given: slow.get(len(given.batteries), 0.0))
     result = solve(problem)
-    assert (result.status, result.certificate.kind) == ("feasible", "lp-unproven")
+    assert (result.status, result.certificate.word) == ("feasible", "lp-unproven")
     assert result.certificate.binaries == 0
     assert result.certificate.bound_eur <= best <= result.objective_eur
     assert saved_share(problem, result.certificate.bound_eur, best) < 1.2
@@ -161,7 +161,7 @@ def test_a_schedule_shared_out_is_there_where_the_solver_runs_out_of_time(monkey
     monkeypatch.setitem(SOLVERS, "highs", CutShort)
     monkeypatch.setattr("vpp.schedule.fleet.MOST", 20)
     result = solve(problem)
-    assert (result.status, result.certificate.kind) == ("feasible", "lp-unproven")
+    assert (result.status, result.certificate.word) == ("feasible", "lp-unproven")
     assert saved_share(problem, result.objective_eur, best) >= 0.9
 
 

@@ -5,9 +5,13 @@ import pytest
 from scipy.optimize import linprog
 
 from vpp.runtime.errors import FieldError
+from vpp.schedule.backends import Outcome
+from vpp.schedule.dispatch import idle
 from vpp.schedule.problem_file import parse_problem, result_json
-from vpp.schedule.scenarios import tail
+from vpp.schedule.replay import replay
+from vpp.schedule.scenarios import branch, tail
 from vpp.schedule.solver import solve
+from vpp.schedule.stages import Stages
 
 BATTERY = {"battery_id": "b", "capacity_kwh": 4, "charge_kw": 3, "discharge_kw": 3}
 ETA = 0.9
@@ -210,3 +214,25 @@ def test_what_does_not_fit_is_refused(more, words):
     raw = {"step_min": 60, "load_kw": [1, 1], "import_price_eur_per_mwh": [50, 60]}
     with pytest.raises(FieldError, match=f"^{words}"):
         parse_problem(raw | more)
+
+
+@pytest.mark.parametrize("common", ["first", "all", "position"])
+def test_when_time_is_out_the_plan_of_the_mean_is_at_hand(monkeypatch, common):
+    """The model of all scenarios gets no time; the plan must not be that nothing moves."""
+    raw = random_problem(3, common, 0.0)
+    problem = parse_problem(raw)
+    best = solve(problem).objective_eur
+    alone = [branch(problem, k) for k in range(len(problem.scenarios))]
+    chances = [scenario.probability for scenario in problem.scenarios]
+    idle_eur = np.dot(chances, [replay(one, idle(one)).objective_eur for one in alone])
+    money = Stages.money
+
+    def cut_short(self):
+        many = any(name.endswith("_s0") for name in self.model.columns)
+        return Outcome("limit") if many else money(self)
+
+    monkeypatch.setattr(Stages, "money", cut_short)
+    monkeypatch.setattr("vpp.schedule.scenario_search.MANY_CELLS", 0)
+    result = solve(problem)
+    assert result.status == "feasible"
+    assert best - 1e-9 <= result.objective_eur < idle_eur

@@ -53,8 +53,8 @@ def count(config, table: str) -> int:
         {"Authorization": "Bearer"},
         {"Authorization": "Basic dXNlcjpwYXNz"},
         {"Authorization": b"Bearer \xff\xfe"},
-        {"Cookie": "vpp_page=0000"},
-        {"Cookie": 'vpp_page="\\'},
+        {"Cookie": "vpp_00000000=0000"},
+        {"Cookie": 'vpp_00000000="\\'},
     ],
     ids=str,
 )
@@ -91,6 +91,17 @@ def test_every_answer_has_the_security_headers(served):
                 assert headers["cache-control"] == "no-store"
                 assert not [name for name in headers if name.startswith("access-control")]
                 assert "server" not in headers
+
+
+def test_the_page_is_for_those_who_have_the_token(served):
+    for headers, status in (({}, 401), ({"Authorization": f"Bearer {served.token}"}, 200)):
+        answer = httpx.get(served.url, headers=headers, trust_env=False)
+        assert answer.status_code == status
+        assert ('id="now"' in answer.text) == (status == 200)
+    for query in ("token=wrong", "token=", f"token=wrong&token={served.token}x"):
+        answer = httpx.get(f"{served.url}/?{query}", trust_env=False)
+        assert answer.status_code == 401 and "set-cookie" not in answer.headers
+        assert "This is not the token." in answer.text
 
 
 def test_a_page_of_another_origin_may_not_write(served):
@@ -429,7 +440,8 @@ def test_whatever_the_description_allows_is_no_server_error(served):
         def ask(case):
             headers = {"Authorization": f"Bearer {served.token}"}
             # not case.call, which needs an urllib3 that no other library has replaced
-            asking = case.as_transport_kwargs(base_url=served.url, headers=headers)
+            asking = case.as_transport_kwargs(base_url=served.url)
+            asking["headers"].update(headers)  # the description's own are made up
             answer = session.send(requests.Request(**asking).prepare(), timeout=60)
             assert answer.status_code < 500, answer.text
             asked.append(answer.status_code)

@@ -1,9 +1,12 @@
 """The page in a real browser: it shows the plant, follows it, and asks this server alone."""
 
 import itertools
+import os
 import re
 import time
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from small_plant import NOW, store
 
@@ -51,6 +54,10 @@ def test_every_part_is_told_to_a_screen_reader(served, browser):
     assert browser.run(heads) == 0
     assert browser.run("document.querySelectorAll('svg:not([role=img][aria-label])').length") == 0
     assert browser.run("document.documentElement.lang") == "en"
+    summary = browser.run("document.getElementById('summary').textContent")
+    assert re.match(
+        r"battery-1 at \d+ % (charges|holds|discharges), cellar at .* EUR/MWh$", summary
+    )
     # what scrolls can be reached by the keyboard
     assert browser.run("document.querySelectorAll('.scroll:not([tabindex])').length") == 0
 
@@ -101,6 +108,13 @@ def test_now_follows_a_new_state(served, plant, browser):
     with db.session(plant) as conn:
         store(conn, plant.batteries[0], NOW, 0.77)
     assert shown(browser, "77 % of 2.00 MWh", 20) < 20
+    # on data time the newest state counts as now: the plan's mark follows it into the next interval
+    mark = "document.querySelector('#plan tr.held th').textContent"
+    assert browser.run(mark) == "14:00"
+    with db.session(plant) as conn:
+        store(conn, plant.batteries[0], NOW + pd.Timedelta(hours=1), 0.78)
+    shown(browser, "78 % of 2.00 MWh", 20)
+    assert browser.run(mark) == "15:00"
     assert browser.messages == []
 
 
@@ -149,3 +163,18 @@ def test_without_the_cookie_it_asks_for_the_token(served, browser):
     )
     browser._wait(lambda item: item.get("method") == "Page.loadEventFired")
     assert browser.run("document.querySelectorAll('section').length") == len(PARTS)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_nothing(served, browser, width, dark):
+    """`npm pack axe-core` brings a package; VPP_TEST_AXE names the axe.min.js in it."""
+    if not (script := os.environ.get("VPP_TEST_AXE")):
+        pytest.skip("no axe-core: name its axe.min.js in VPP_TEST_AXE")
+    served.open(browser, width, dark)
+    browser.run(Path(script).read_text(encoding="utf-8") + "; 1")
+    found = browser.run(
+        "axe.run(document).then(r => r.violations.map(v => [v.impact, v.id, "
+        "v.nodes.slice(0, 3).map(n => n.html.slice(0, 150))]))"
+    )
+    assert found == []

@@ -61,4 +61,4 @@ def test_secrets_are_compared_whole():
     assert is_same("abc", "abc")
     for other in ("", "ab", "abcd", "abC", "äbc", "\udcff"):
         assert not is_same(other, "abc")
-    assert cookie_of("abc") != cookie_of("abd") and "abc" not in cookie_of("abc")
+    assert not set(cookie_of("abc")) & set(cookie_of("abd"))

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from kafka_server import GUEST, LIBS, PASSWORD, USER, KafkaServer
 from small_stream import (
@@ -198,6 +198,29 @@ def test_what_retention_took_is_counted_as_lost(own, caplog):
     counts = drain(config)["solar"]
     assert (counts.stored, counts.lost) == (0, 40)
     assert "the broker dropped 40 messages before they were read" in caplog.text
+
+
+def test_what_retention_took_between_the_last_read_and_the_end_is_lost_too(own):
+    """All was read; ten more come and go before the sink asks whether it has reached the end."""
+    config = own(partitions=1)
+    send(config, "solar", [power(iso(n, 15), n) for n in range(40)])
+    member, asked = sink.Sink(config, until_drained=True), []
+    positions, unread = member.positions, member.positions.unread
+    client, topic = AdminClient(kafka.kafka_settings(config)), kafka.topic_names(config)["solar"]
+
+    def unread_at_last():
+        if not asked and not unread():
+            asked.append(True)
+            positions.hold()
+            send(config, "solar", [power(iso(n, 15), n) for n in range(40, 50)])
+            (future,) = client.delete_records([TopicPartition(topic, 0, 50)]).values()
+            future.result()
+            positions.resume()
+        return unread()
+
+    positions.unread = unread_at_last
+    sink.run_sink(member)
+    assert asked and member.counts["solar"] == sink.Count(stored=40, lost=10)
 
 
 def killing(server, action, killed):

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, Producer
@@ -173,3 +174,52 @@ def test_a_loss_is_kept_in_mind_and_does_not_look_like_an_outage():
     message = object()  # of which only the place is read, later
     positions.note(message, KafkaError(KafkaError._AUTO_OFFSET_RESET))
     assert positions.notices == [message] and positions.broker_error is None
+
+
+def test_unread_is_what_lies_before_an_end_or_was_dropped(monkeypatch):
+    """Of six partitions, three of which are ours: where each is, and where the broker begins."""
+    ours = {0: 5, 1: 5, 2: 9}
+    known = {  # number -> committed, low, high
+        0: (2, 0, 5),  # ours counts, and is at the end
+        1: (5, 9, 9),  # the broker dropped 5 to 8 since we read
+        2: (9, 3, 12),  # 9 to 11 wait
+        3: (7, 9, 9),  # its owner will count what it lost
+        4: (None, 0, 4),  # nobody has read it
+        5: (8, 0, 3),  # made anew, as its owner will find out
+    }
+    monkeypatch.setattr("vpp.stream.positions.new_consumer", lambda *given: observer)
+    monkeypatch.setattr(
+        "vpp.stream.positions.lags",
+        lambda observer, partitions: [
+            kafka.Lag(topic, number, *known[number])
+            for topic, numbers in partitions.items()
+            for number in numbers
+        ],
+    )
+    there = SimpleNamespace(partitions=dict.fromkeys(known))
+    observer = SimpleNamespace(
+        list_topics=lambda timeout: SimpleNamespace(topics={"a": there}), close=lambda: None
+    )
+    positions = Positions("group", lambda topic, number: None)
+    positions.topics = ["a", "b"]
+    positions.offsets = {("a", number): offset for number, offset in ours.items()}
+    assert positions.unread() == {
+        ("a", 1): (5, 9),
+        ("a", 2): (9, 12),
+        ("a", 4): (0, 4),
+        ("a", 5): (8, 3),
+    }
+
+
+def test_a_loss_is_counted_once_however_often_it_is_met():
+    """A member that joins anew before its next commit meets it again."""
+    told = []
+    positions, place = Positions("group", lambda *given: told.append(given)), ("a", 1)
+    assert positions._start(place, 3, 7, 9) == 7
+    assert positions._start(place, 3, 7, 9) == 7  # the same
+    assert positions._start(place, 3, 10, 12) == 10  # and three more
+    assert positions._start(place, 8, 8, 12) == 8  # none
+    assert positions._start(("a", 2), 0, 2, 2) == 2
+    assert positions._start(place, 50, 0, 4) == 0  # made anew
+    assert positions._start(place, 0, 1, 4) == 1
+    assert told == [("a", 4), ("a", 3), ("a", 2), ("a", 1)]

@@ -140,3 +140,21 @@ def test_an_error_names_the_line_of_the_whole_file(tmp_path):
         file.write("t,a,3\nt,a," + "1" * 200_000)
     with pytest.raises(files.StreamError, match="line 5: field larger than"):
         list(files.read_messages(path, "load", end))
+
+
+@pytest.mark.parametrize("obstacle", ["no folder", "a folder in the place of the file"])
+def test_what_cannot_be_remembered_is_sent_again(make_config, tmp_path, caplog, obstacle):
+    """A container whose files are read-only has no folder for its state."""
+    if obstacle == "no folder":
+        (tmp_path / "state").write_text(obstacle)
+    else:
+        (tmp_path / "state" / FILE).mkdir(mode=0o700, parents=True)
+        (tmp_path / "state").chmod(0o700)
+    config = make_config()
+    write_csvs(config, 5)
+    for _ in range(2):
+        caplog.clear()
+        assert sent(config)[0] == 5
+        (line,) = [record.message for record in caplog.records if record.name == "stream"]
+        assert line.startswith("what was sent cannot be remembered, so it is sent again next time")
+        assert "\n" not in line

@@ -15,8 +15,7 @@ import pandas as pd
 
 from vpp.champions.origins import SelectionError
 from vpp.champions.registry import Champion
-from vpp.forecast.backtest import walk
-from vpp.forecast.calibration import Calibration
+from vpp.forecast.backtest import REFIT_DAYS, walk
 from vpp.forecast.known import SourceData
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
@@ -25,6 +24,7 @@ from vpp.runtime import terminal
 from vpp.runtime.settings import Training
 
 NAIVE = "seasonal_naive"
+DEAR_REFIT_DAYS = 60  # of a model whose fit takes seconds
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,15 @@ class Contender:
     Parameters
     ----------
     model, parameters : what it is.
-    frame : its backtest from the selection origins [kW or EUR/MWh].
+    frame : that from the selection origins, calibrated as time went [kW or EUR/MWh].
     score : by which the contest selects; less is better.
     scores : all scores of the backtest.
     trials : of Optuna.
     seconds : that tuning and scoring took [s].
     reason : why it failed; None where it did not.
     incumbent : whether it is the champion so far.
-    picture : of the backtest, a PNG.
+    picture : of the backtest, a PNG; of the champion only.
+    raw : its backtest from all origins, the quantiles its own [kW or EUR/MWh].
     """
 
     model: str
@@ -89,6 +90,7 @@ class Contender:
     reason: str | None = None
     incumbent: bool = False
     picture: bytes | None = None
+    raw: pd.DataFrame | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -105,7 +107,7 @@ def walk_origins(
     model: type[ForecastModel],
     parameters: dict,
     origins: pd.DatetimeIndex,
-    calibration: Calibration | None = None,
+    refit_days: float | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Forecast from each origin with what was known then; yields the rows of one at a time.
 
@@ -114,7 +116,7 @@ def walk_origins(
     contest : the source and the rules.
     model, parameters : what forecasts; it is fitted as time goes.
     origins : issue times [UTC].
-    calibration : shifts the quantiles; default the model's own.
+    refit_days : longest time between two fits [d]; default that of its kind.
 
     Yields
     ------
@@ -125,14 +127,14 @@ def walk_origins(
     SelectionError : a forecast is not finite.
     """
     steps = int(pd.Timedelta(hours=contest.horizon_h) / contest.data.step)
-    history_days = contest.training.history_days
+    if refit_days is None:
+        refit_days = DEAR_REFIT_DAYS if model.dear else REFIT_DAYS
 
     def factory() -> ForecastModel:
-        made = contest.make(model, parameters)
-        made.calibration = calibration
-        return made
+        return contest.make(model, parameters)
 
-    for frame in walk(factory, contest.data, origins, steps, history_days=history_days):
+    history_days = contest.training.history_days
+    for frame in walk(factory, contest.data, origins, steps, refit_days, history_days):
         if not np.isfinite(frame[["value", *QUANTILE_COLUMNS]].to_numpy()).all():
             raise SelectionError(
                 f"the forecast issued at {frame['issue_time'].iloc[0]} is not finite"
@@ -145,15 +147,15 @@ def past_forecasts(
     model: type[ForecastModel],
     parameters: dict,
     origins: pd.DatetimeIndex,
-    calibration: Calibration | None = None,
+    refit_days: float | None = None,
 ) -> pd.DataFrame:
     """The rows of all origins of `walk_origins` in one frame.
 
     Parameters
     ----------
-    contest, model, parameters, origins, calibration : as of `walk_origins`.
+    contest, model, parameters, origins, refit_days : as of `walk_origins`.
     """
-    frames = walk_origins(contest, model, parameters, origins, calibration)
+    frames = walk_origins(contest, model, parameters, origins, refit_days)
     return pd.concat(list(frames), ignore_index=True)
 
 

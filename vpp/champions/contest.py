@@ -1,11 +1,11 @@
 """Tunes, compares and decides for one source: which model, with which parameters, forecasts it.
 
-The history is cut into tuning, selection, calibration and test origins, disjoint in time and in
-that order. Optuna tunes each model on the first; the models are compared on the second, their bands
-calibrated on the first; the quantiles of the best are calibrated on the third; its scores on the
-last are reported and decide nothing. An incumbent, fitted anew, is compared on the same selection
-origins and stays, fitted to what is known now, unless the best is better by a test of Diebold and
-Mariano. Reads and writes nothing but Optuna's studies."""
+Models are compared on one origin a day of the newest weeks, up to now; Optuna tunes each of them
+on origins before. Bands are calibrated day by day on the errors known by then, and a combination
+has the weights that these ask for. The test is nested: on each of the newest days it scores the
+model that was best on the days before, so that no recent day is kept from the choice. An incumbent,
+fitted anew, is compared on the same origins and stays, fitted to what is known now, unless the best
+is better by a test of Diebold and Mariano. Reads and writes nothing but Optuna's studies."""
 
 import pickle
 import time
@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 
 from vpp.champions.contenders import NAIVE, Contender, Contest, past_forecasts, silence
+from vpp.champions.mixing import combine, is_contender, members_of, nested_test
 from vpp.champions.origins import Origins, SelectionError, measured_origins, split_origins
 from vpp.champions.picture import draw
 from vpp.champions.tuning import tune
-from vpp.forecast.calibration import calibrated, calibration_of
+from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS, rolling_calibration
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
-from vpp.forecast.quantiles import QUANTILE_COLUMNS
+from vpp.forecast.models.combination import Combination
 from vpp.forecast.scores import diebold_mariano, losses, scores
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
@@ -43,7 +44,7 @@ class Decision:
     p_value : of the test against the incumbent, where there was one [-].
     origins : of all phases, where there were any.
     fitted : the champion's model, where it is to be registered.
-    test_scores : its scores on the test origins.
+    test_scores : of the choice itself on the newest days (`nested_test`).
     """
 
     contest: Contest
@@ -109,7 +110,8 @@ def compare_models(contest: Contest) -> Decision:
         decision.origins = origins
         if decision.champion is None or decision.champion.reason:
             break
-        if crown(decision, decision.champion, origins):
+        if crown(decision, decision.champion):
+            decision.test_scores = nested_test(contest, contenders)
             return decision
     naive = contenders[0]
     verdict = f"fallback: no model can be trained: {naive.reason}"
@@ -132,9 +134,7 @@ def lay_origins(contest: Contest) -> Origins:
     laid = split_origins(first, contest.issue_time, contest.horizon_h, count)
     if laid is None:
         days = len(known.targets) * known.step / DAY
-        raise SelectionError(
-            f"{days:.1f} days of history are too few for tuning, selection, calibration and test"
-        )
+        raise SelectionError(f"{days:.1f} days of history are too few to tune and compare models")
     measured = measured_origins(laid, known, contest.horizon_h)
     for phase, left in vars(measured).items():
         if left.empty:
@@ -156,13 +156,38 @@ def assess_all(contest: Contest, origins: Origins) -> list[Contender]:
     origins : of all phases.
     """
     began, timeout_s = time.monotonic(), contest.training.timeout_s
-    names = [NAIVE, *(name for name in contest.training.models if name != NAIVE)]
+    given = [name for name in contest.training.models if is_contender(name, contest)]
+    mixed = Combination.name in given and len(given) > 1
+    names = [NAIVE, *(name for name in given if not (mixed and name == Combination.name))]
     contenders = []
     for position, name in enumerate(names):
         left = began + timeout_s - time.monotonic()
         share = left / (len(names) - position) if timeout_s else np.inf
         contenders.append(assess(contest, MODELS[name], origins, time.monotonic() + share))
+    if mixed:
+        contenders.append(assess_combination(contest, contenders, origins))
     return contenders
+
+
+def assess_combination(
+    contest: Contest, contenders: list[Contender], origins: Origins
+) -> Contender:
+    """Score the combination of the contenders; it costs no further fit.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contenders : that were assessed.
+    origins : of all phases.
+    """
+    began, contender = time.monotonic(), Contender(Combination.name, {})
+    try:
+        contender.parameters, raw = combine(contest, members_of(contenders))
+        score_backtest(contest, contender, raw, origins)
+    except Exception as error:  # the models alone are assessed all the same
+        contender.fail(in_words(error))
+    contender.seconds = time.monotonic() - began
+    return contender
 
 
 def find_incumbent(
@@ -198,8 +223,7 @@ def assess(
     deadline: float = np.inf,
     parameters: dict | None = None,
 ) -> Contender:
-    """Tune a model, then score it on the selection origins with a band calibrated on the tuning
-    origins.
+    """Tune a model, then score it on the selection origins, its bands calibrated as time goes.
 
     Parameters
     ----------
@@ -215,24 +239,38 @@ def assess(
     """
     began = time.monotonic()
     contender, earlier = Contender(model.name, parameters or {}), None
-    source, zone = contest.data.source, contest.data.zone
     try:
         if parameters is None:
             parameters, contender.trials, earlier = tune(contest, model, origins.tuning, deadline)
         parameters = contender.parameters = contest.make(model, parameters).parameters
         if earlier is None:
-            earlier = past_forecasts(contest, model, parameters, origins.tuning)
-        calibration = calibration_of(earlier, source, zone)
-        frame = past_forecasts(contest, model, parameters, origins.selection, calibration)
-        contender.frame = frame
-        contender.scores = scores(frame, source, zone)
-        contender.score = contest.score(frame)
-        title = f"{source.source_id}: {model.name}, selection origins"
-        contender.picture = draw(frame, title, contest.data)
+            earlier = past_forecasts(contest, model, parameters, origins.tuning, np.inf)
+        newest = past_forecasts(contest, model, parameters, origins.selection)
+        raw = pd.concat([earlier, newest], ignore_index=True)
+        score_backtest(contest, contender, raw, origins)
     except Exception as error:  # whatever its library raises, the other models are assessed
         contender.fail(in_words(error))
     contender.seconds = time.monotonic() - began
     return contender
+
+
+def score_backtest(
+    contest: Contest, contender: Contender, raw: pd.DataFrame, origins: Origins
+) -> None:
+    """Calibrate the bands of a backtest as time went, and score its selection origins.
+
+    Parameters
+    ----------
+    contest : the source and the rules.
+    contender : is given backtest and scores.
+    raw : the backtest from all origins, the quantiles the model's own.
+    origins : of all phases.
+    """
+    frame = rolling_calibration(raw, contest.data)
+    frame = frame[frame["issue_time"] >= origins.selection[0]].reset_index(drop=True)
+    contender.raw, contender.frame = raw, frame
+    contender.scores = scores(frame, contest.data.source, contest.data.zone)
+    contender.score = contest.score(frame)
 
 
 def decide(contest: Contest, contenders: list[Contender], incumbent: Contender | None) -> Decision:
@@ -278,66 +316,55 @@ def p_value_of(contest: Contest, incumbent: Contender, challenger: Contender) ->
     )
 
 
-def crown(decision: Decision, winner: Contender, origins: Origins) -> bool:
+def crown(decision: Decision, winner: Contender) -> bool:
     """Fit the champion where it is to be registered anew.
 
     Parameters
     ----------
-    decision : is given the fitted model and its test scores.
+    decision : is given the fitted model.
     winner : its champion.
-    origins : of all phases.
 
     Returns
     -------
     False where it cannot be fitted; it is out of the contest then.
     """
     contest = decision.contest
+    if winner.frame is not None:
+        title = f"{contest.data.source.source_id}: {winner.model}, selection origins"
+        winner.picture = draw(winner.frame, title, contest.data)
     champion = contest.incumbent
     is_newest = champion is not None and champion.trained_until >= contest.issue_time
     if winner.incumbent and champion and is_newest and champion.is_intact:
         return True  # its version is as good
     try:
-        decision.fitted, decision.test_scores = fit_champion(contest, winner, origins)
+        decision.fitted = fit_champion(contest, winner)
     except Exception as error:  # whatever its library raises
         winner.fail(in_words(error))
         return False
     return True
 
 
-def fit_champion(
-    contest: Contest, winner: Contender, origins: Origins
-) -> tuple[ForecastModel, dict]:
-    """Score a winner on the test origins, then fit it to all that is known at the issue time.
+def fit_champion(contest: Contest, winner: Contender) -> ForecastModel:
+    """Fit a winner to all that is known at the issue time, calibrated on its errors until then.
 
     Parameters
     ----------
     contest : the source and the rules.
-    winner : its model and parameters.
-    origins : the calibration origins calibrate the test; both calibrate the fitted model.
-
-    Returns
-    -------
-    The fitted model, and the scores of the test.
+    winner : its model, parameters and backtest.
 
     Raises
     ------
     SelectionError : saved and loaded, the model forecasts something else.
     """
     model, source, zone = MODELS[winner.model], contest.data.source, contest.data.zone
-    earlier = past_forecasts(contest, model, winner.parameters, origins.calibration)
-    test = past_forecasts(contest, model, winner.parameters, origins.test)
-    tested, calibration = test.copy(), calibration_of(earlier, source, zone)
-    if calibration is not None:
-        issue_times, times = (pd.DatetimeIndex(test[name]) for name in ("issue_time", "valid_time"))
-        tested[list(QUANTILE_COLUMNS)] = calibrated(
-            test, calibration, issue_times, times, source, zone
-        )
     known = known_at(contest.data, contest.issue_time, contest.training.history_days)
-    past = pd.concat([earlier, test])
-    past = past[past["valid_time"].isin(known.targets.index)]  # the last may not be known yet
-    fitted = contest.make(model, winner.parameters).fit(known).calibrate(past, source, zone)
+    fitted = contest.make(model, winner.parameters).fit(known)
+    if winner.raw is not None:  # the last windows are not known yet to their end
+        past = winner.raw[winner.raw["valid_time"].isin(known.targets.index)]
+        since = contest.issue_time - CALIBRATION_WINDOW_DAYS * DAY
+        fitted.calibrate(past[past["issue_time"] >= since], source, zone)
     loaded = pickle.loads(pickle.dumps(fitted))
     steps = int(pd.Timedelta(hours=contest.horizon_h) / contest.data.step)
     if not np.array_equal(loaded.predict(known, steps), fitted.predict(known, steps)):
         raise SelectionError("saved and loaded it forecasts something else")
-    return fitted, scores(tested, source, zone)
+    return fitted

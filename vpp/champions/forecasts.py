@@ -17,6 +17,7 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.past_errors import day_error
+from vpp.champions.recalibration import recalibrated
 from vpp.champions.registry import (
     Champion,
     ModelStoreError,
@@ -62,6 +63,7 @@ def forecast_all(
     source: str | None = None,
     backfill_days: int = 0,
     every_h: int = 24,
+    clock: pd.Timestamp | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -73,6 +75,7 @@ def forecast_all(
     source : only this source_id.
     backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
         `issue_time`.
+    clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def forecast_all(
         forecasts of the others are saved then.
     """
     with session(config) as conn:
-        now, freshness = read_issue(conn, config, issue_time)
+        now, freshness = read_issue(conn, config, issue_time, clock)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         loaded = [load(conn, config, item) for item in sources]
@@ -264,7 +267,11 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     A row for each source, as of `forecast_all`.
     """
     with session(config) as conn:
-        runs = [run for each in answers for run in each.runs]
+        runs = [
+            (run, recalibrated(conn, each.request.data, run, frame))
+            for each in answers
+            for run, frame in each.runs
+        ]
         save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
         prune_results(conn, config.database.results_retention_days)
         rows = [summary_row(conn, config, each, issue_time) for each in answers]

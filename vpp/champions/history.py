@@ -288,7 +288,10 @@ def pick_sources(
 
 
 def read_issue(
-    conn: connection, config: Config, issue_time: pd.Timestamp | None
+    conn: connection,
+    config: Config,
+    issue_time: pd.Timestamp | None,
+    clock: pd.Timestamp | None = None,
 ) -> tuple[pd.Timestamp, Freshness]:
     """The issue time, and which sources are current then.
 
@@ -296,12 +299,13 @@ def read_issue(
     ----------
     conn, config : connection to the database, and the configuration.
     issue_time : with its zone; None for the data end.
+    clock : of a plant in operation [UTC], which no source may be too far behind.
 
     Raises
     ------
     DataGapError : nothing is measured that had a data end.
     """
-    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time)
+    freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time, clock)
     if issue_time is not None:
         return pd.Timestamp(issue_time).tz_convert("UTC"), freshness
     return freshness.data_end or data_end(conn), freshness

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from vpp.champions.contenders import Contender
 from vpp.champions.contest import Decision
+from vpp.champions.leaderboard import leaderboard
 from vpp.champions.registry import register
 from vpp.champions.studies import data_hash
 from vpp.forecast.known import known_at
@@ -18,12 +20,14 @@ from vpp.forecast.known import known_at
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# of the champion, in the parent run: error, that over last week's, coverage, value
+CHOICE = ("mae", "mae_ratio_naive", "coverage_80", "captured_share")
 Keep = Callable[[str, str, str], None]
 
 
 def record(client: "MlflowClient", decision: Decision, version: str, keep: Keep) -> None:
-    """Write a source to MLflow: a parent run, in it a run for each model, and the champion's model
-    where it is new.
+    """Write a source to MLflow: a parent run with the champion and its scores, picture and
+    leaderboard, in it a run for each model, and the champion's model where it is new.
 
     Parameters
     ----------
@@ -38,10 +42,30 @@ def record(client: "MlflowClient", decision: Decision, version: str, keep: Keep)
     with mlflow.start_run(run_name=tags["source_id"], tags=tags):
         training = vars(decision.contest.training)
         mlflow.log_params({key: str(value) for key, value in training.items()})
+        record_choice(decision)
         tested = numbers(decision.test_scores)
         mlflow.log_metrics({f"test_{key}": value for key, value in tested.items()})
         for contender in decision.contenders:
             record_contender(client, decision, contender, tags, keep)
+
+
+def record_choice(decision: Decision) -> None:
+    """Write to the active run which model was chosen, how good it is, and beside which others.
+
+    Parameters
+    ----------
+    decision : of the source.
+    """
+    import mlflow
+
+    champion = decision.champion
+    mlflow.log_param("champion", champion.model if champion else "none")
+    rows = leaderboard(decision)
+    mlflow.log_text(pd.DataFrame(rows).to_csv(index=False), "leaderboard.csv")
+    chosen = next((row for row in rows if row["champion"]), {})
+    mlflow.log_metrics(numbers({name: chosen.get(name) for name in CHOICE}))
+    if champion and champion.picture:
+        log_bytes(champion.picture, "champion.png")
 
 
 def tags_of(decision: Decision, version: str) -> dict[str, str]:

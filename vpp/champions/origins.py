@@ -1,4 +1,4 @@
-"""Which past issue times tune, select, calibrate and test a model."""
+"""Which past issue times tune and compare models: the newest days compare, those before tune."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,8 @@ from vpp.forecast.known import MIN_HISTORY_DAYS, Known
 from vpp.runtime.errors import VppError
 from vpp.site.times import DAY
 
-TUNING_ORIGINS_MAX = 4  # each is a fit where they are a month or more apart
-# shares of the days that can be forecast, and the most days, of the phases that end the history
-SELECTION, CALIBRATION, TEST = (0.3, 56), (0.25, 28), (0.15, 14)
+TUNING_ORIGINS_MAX = 4
+SELECTION_SHARE = 0.7  # of the days that can be forecast, at most
 
 
 class SelectionError(VppError):
@@ -20,31 +19,31 @@ class SelectionError(VppError):
 
 @dataclass(frozen=True)
 class Origins:
-    """Issue times of the backtests; the windows they forecast are disjoint between the phases.
+    """Issue times of the backtests. The windows that tune end before the first that compares.
 
     Parameters
     ----------
-    tuning, selection, calibration, test : origins of each phase [UTC].
+    tuning, selection : origins of each phase [UTC].
     """
 
     tuning: pd.DatetimeIndex
     selection: pd.DatetimeIndex
-    calibration: pd.DatetimeIndex
-    test: pd.DatetimeIndex
 
 
 def split_origins(
     first: pd.Timestamp, issue_time: pd.Timestamp, horizon_h: float, count: int
 ) -> Origins | None:
-    """Lay tuning, selection, calibration and test origins between the first value and the issue
-    time.
+    """Lay tuning and selection origins between the first value and the issue time.
+
+    The selection has one a day up to the day before the issue time: the newest days say best which
+    model is good now. Of the last windows only that part counts that is measured.
 
     Parameters
     ----------
     first : time of the first value [UTC].
-    issue_time : all windows end by then [UTC]; origins are whole days before it.
+    issue_time : now [UTC]; origins are whole days before it.
     horizon_h : length of a window [h].
-    count : origins of the selection; calibration and test take one a day.
+    count : origins of the selection, at most.
 
     Returns
     -------
@@ -54,35 +53,21 @@ def split_origins(
     window = int(np.ceil(horizon_h / 24))
     history = (issue_time - first) / DAY
     days = int(history - max(MIN_HISTORY_DAYS, history / 3))
-    selection, calibration, test = (
-        max(window, min(int(share * days), most)) for share, most in (SELECTION, CALIBRATION, TEST)
-    )
-    tuning = days - selection - calibration - test
-    if tuning < window:
+    selection = min(count, int(SELECTION_SHARE * days))
+    room = days - selection - window  # between the first and the last tuning origin
+    if selection < 2 or room < 0:
         return None
+    number = min(count, TUNING_ORIGINS_MAX)
+    spacing = max(1, room // max(1, number - 1))
+    if spacing % 7 == 0:  # else every window would start on the same weekday
+        spacing -= 1
+    back = [selection + window + step * spacing for step in range(min(number, room // spacing + 1))]
 
-    def phase(length: int, ends_before: int, number: int) -> pd.DatetimeIndex:
-        """At most `number` origins spread over `length` days that end `ends_before` days before the
-        issue time.
-        """
-        room = length - window
-        spacing = max(1, room // max(1, number - 1))
-        if spacing % 7 == 0:  # else every window would start on the same weekday
-            spacing -= 1
-        days_back = [
-            ends_before + window + step * spacing
-            for step in range(min(number, room // spacing + 1))
-        ]
-        return pd.DatetimeIndex(
-            [issue_time - back * DAY for back in reversed(days_back)], name="issue_time"
-        )
+    def at(days_back: list[int]) -> pd.DatetimeIndex:
+        times = [issue_time - number * DAY for number in sorted(days_back, reverse=True)]
+        return pd.DatetimeIndex(times, name="issue_time")
 
-    return Origins(
-        tuning=phase(tuning, selection + calibration + test, min(count, TUNING_ORIGINS_MAX)),
-        selection=phase(selection, calibration + test, count),
-        calibration=phase(calibration, test, calibration),
-        test=phase(test, 0, test),
-    )
+    return Origins(tuning=at(back), selection=at(list(range(1, selection + 1))))
 
 
 def measured_origins(origins: Origins, known: Known, horizon_h: float) -> Origins:

@@ -299,13 +299,13 @@ def log_model(
             loader_module=served.__name__,
             data_path=str(path),
             signature=signature,
-            pip_requirements=requirements(type(model)),
+            pip_requirements=requirements(model),
         )
     return info, sha256
 
 
-def requirements(model: type[ForecastModel]) -> list[str]:
-    """The pinned packages that a fitted model of this class needs."""
+def requirements(model: ForecastModel | type[ForecastModel]) -> list[str]:
+    """The pinned packages that a fitted model, or any of a class, needs."""
     return [
         f"{name}=={metadata.version(name).split('+')[0]}" for name in (*REQUIRED, *model.requires)
     ]

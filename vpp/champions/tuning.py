@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from vpp.champions.contenders import Contest, walk_origins
@@ -45,7 +46,9 @@ def tune(
         return {}, 0, None
     study = open_study(contest, model, origins)
     reasons, backtests = [], {}
-    while count_finished(study) < contest.training.trials and time.monotonic() <= deadline:
+    trials = contest.training.trials
+    trials = (trials + 1) // 2 if model.dear else trials
+    while count_finished(study) < trials and time.monotonic() <= deadline:
         trial = study.ask()
         study.sampler = optuna.samplers.TPESampler(seed=contest.training.seed + trial.number)
         parameters = model.search_space(trial)
@@ -100,7 +103,8 @@ def run_trial(
     import optuna
 
     frames = []
-    for step, frame in enumerate(walk_origins(contest, model, parameters, origins)):
+    # one fit a trial: what is compared is the parameters, not how old a fit may be
+    for step, frame in enumerate(walk_origins(contest, model, parameters, origins, np.inf)):
         frames.append(frame)
         trial.report(contest.score(pd.concat(frames)), step)
         if trial.should_prune():

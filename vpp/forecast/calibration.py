@@ -1,7 +1,10 @@
-"""Bands that hold: quantiles shifted by what earlier out-of-sample errors ask for.
+"""Bands that hold: quantiles scaled and shifted by what earlier out-of-sample errors ask for.
 
-A `Calibration` learns from the errors of a backtest and shifts the quantiles of forecasts
-(conformalised quantiles: Romano, Patterson and Candès, Conformalized Quantile Regression, 2019).
+A `Calibration` learns from the errors of a backtest. It widens or narrows the band of forecasts as
+a whole, so that a band that knows when it is unsure stays one (normalised scores: Papadopoulos,
+Vovk and Gammerman, Regression Conformal Prediction with Nearest Neighbours, 2011), and then shifts
+each quantile (conformalised quantiles: Romano, Patterson and Candès, Conformalized Quantile
+Regression, 2019).
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,10 @@ ALL_DAYS, GROUP_DAYS = 5, 20
 ERRORS_A_DAY = 3  # that are independent of each other, about
 LOWEST_SUN = 0.05  # sine of the elevation: errors under a lower sun are measured in this
 FEWEST_ERRORS = 20  # below them nothing is calibrated
+LOW, MIDDLE, HIGH = (QUANTILES.index(level) for level in (0.1, 0.5, 0.9))
+SMALLEST_HALF = 0.1  # of a band, in median absolute errors: a smaller one says nothing to scale
+SCALES = (0.25, 4.0)  # the least and the largest
+SCALE_DAYS = 2  # errors of so many days scale by half of what they ask for: all tell of one number
 
 Levels = Sequence[float] | np.ndarray
 
@@ -39,9 +46,11 @@ class Calibration:
     Parameters
     ----------
     shifts : day of horizon × local hour × quantile [size of errors, see `size_of_errors`].
+    scale : of the distances from the median, before the shifts [-].
     """
 
     shifts: np.ndarray
+    scale: float = 1.0
 
     @classmethod
     def from_errors(
@@ -62,6 +71,10 @@ class Calibration:
         """
         ahead, wanted = (horizon_h // 24).astype(int), np.asarray(levels)
         hour, date = times.hour.to_numpy(), times.tz_localize(None).normalize().asi8
+        scale = 1.0
+        if errors.shape[1] == len(QUANTILES):
+            scale, middle = _scale(errors, len(np.unique(date))), errors[:, [MIDDLE]]
+            errors = middle - scale * (middle - errors)
 
         def towards(shift: np.ndarray, rows: np.ndarray, half_days: float) -> np.ndarray:
             return _towards(shift, errors[rows], len(np.unique(date[rows])), wanted, half_days)
@@ -74,10 +87,10 @@ class Calibration:
             for this_hour in range(24):
                 near = on_day & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
                 shifts[this_day, this_hour] = towards(of_day, near, GROUP_DAYS)
-        return cls(shifts)
+        return cls(shifts, scale)
 
     def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
-        """Shift quantiles; beyond the days learnt from, the last of them counts.
+        """Scale and shift quantiles; beyond the days learnt from, the last of them counts.
 
         Parameters
         ----------
@@ -86,7 +99,30 @@ class Calibration:
         hour : local hour of each row [0–23].
         """
         day = np.minimum((horizon_h // 24).astype(int), len(self.shifts) - 1)
+        if self.scale != 1:
+            middle = quantiles[:, [MIDDLE]]
+            quantiles = middle + self.scale * (quantiles - middle)
         return quantiles + self.shifts[day, hour]
+
+
+def _scale(errors: np.ndarray, days: int) -> float:
+    """The factor on the band from q10 to q90 with which 80 % of the errors lie in it; of few days
+    nearer to 1.
+
+    An error counts in half bands of its own side.
+    """
+    centre = errors[:, MIDDLE]
+    halves = np.where(centre > 0, centre - errors[:, HIGH], errors[:, LOW] - centre)
+    told = (centre != 0) | (halves > 0)
+    if told.sum() < FEWEST_ERRORS:
+        return 1.0
+    centre, halves = np.abs(centre[told]), halves[told]
+    size = np.median(centre)
+    if size <= 0:
+        return 1.0
+    level = min(1.0, 0.8 * (1 + 1 / (ERRORS_A_DAY * days)))
+    wanted = np.quantile(centre / np.maximum(halves, SMALLEST_HALF * size), level)
+    return float(np.clip(wanted, *SCALES) ** (days / (days + SCALE_DAYS)))
 
 
 def _towards(

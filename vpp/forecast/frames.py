@@ -59,9 +59,7 @@ def source_data(
         raise SourceError(f"kind {kind!r}: expected one of {', '.join(SERIES_KINDS)}")
     if kind in PLANT_KINDS and capacity_kw is None:
         raise SourceError(f"a {kind} plant: expected its capacity_kw, the largest power [kW]")
-    if not isinstance(series, pd.Series):
-        raise SourceError(f"series: expected a pandas Series, found a {type(series).__name__}")
-    frame = _measured(series.to_frame("series"), "series")
+    frame = _measured(_frame_of(series), "series")
     step_min = _step_min(pd.DatetimeIndex(frame.index))
     values = frame["series"]
     if not values.notna().any():
@@ -80,6 +78,13 @@ def source_data(
         measurement_delay_min=measurement_delay_min,
         external=tuple(item.with_step(step_min) for item in external),
     )
+
+
+def _frame_of(series: object) -> pd.DataFrame:
+    """The one column of a series."""
+    if not isinstance(series, pd.Series):
+        raise SourceError(f"series: expected a pandas Series, found a {type(series).__name__}")
+    return series.to_frame("series")
 
 
 def _measured(frame: pd.DataFrame, what: str) -> pd.DataFrame:

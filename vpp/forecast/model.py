@@ -78,6 +78,7 @@ class ForecastModel:
     name = ""
     # distributions that a stored model needs beyond numpy, pandas and scipy
     requires: tuple[str, ...] = ()
+    dear = False  # whether a fit takes seconds, so that a comparison makes fewer of them
     # whether it learns from anything beside the series and the calendar
     reads_inputs = True
     # whether it can say nothing without a measured value; one that can has a band of its own

@@ -7,6 +7,7 @@ fails to earn by the forecast. Power in kW, prices in EUR/MWh, values in EUR.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from vpp.site.times import DAY, day_start
 # the battery that prices forecasts, empty at both ends of a local day
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95
 
+SEASONS = ("winter", "spring", "summer", "autumn")  # of the months from December on
 KEYS = ["issue_time", "valid_time"]
 
 
@@ -65,9 +67,16 @@ def battery_day(prices: np.ndarray, hours: float) -> np.ndarray:
     ------
     ForecastError : the solver found no plan.
     """
+    return _battery_day(np.ascontiguousarray(prices, dtype=float).tobytes(), hours)
+
+
+@lru_cache(maxsize=4096)
+def _battery_day(content: bytes, hours: float) -> np.ndarray:
+    """The plan of a day, kept: many forecasts are valued at the same actual prices."""
     from scipy.optimize import LinearConstraint, milp
     from scipy.sparse import coo_array, eye_array, hstack, tril, vstack
 
+    prices = np.frombuffer(content)
     n, negative = len(prices), np.flatnonzero(prices < 0)
     # columns: charge, discharge [MW], then one binary "charging" for each negative price
     stored = tril(coo_array(np.ones((n, n)))) * hours
@@ -179,6 +188,36 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
             frame, pd.Timedelta(minutes=source.step_min), zone or source.time_zone
         )
     return result
+
+
+def coverage_by(frame: pd.DataFrame, zone: str) -> pd.DataFrame:
+    """How often the 80 % band held, by day ahead, local hour and season.
+
+    Parameters
+    ----------
+    frame : rows of a backtest, or issued forecasts with their actual values.
+    zone : of local hours.
+
+    Returns
+    -------
+    by (`lead`, `hour` or `season`), group (day ahead from 1, hour of the day, or season), rows,
+    coverage_80 [fraction] and width_80 [kW or EUR/MWh]; night and published prices do not count.
+    """
+    rows = scored(frame)
+    rows = rows[~rows["dark"]]
+    local = pd.DatetimeIndex(rows["valid_time"]).tz_convert(zone)
+    ahead = (pd.DatetimeIndex(rows["valid_time"]) - pd.DatetimeIndex(rows["issue_time"])) // DAY
+    inside = (rows["actual"] >= rows["q10"]) & (rows["actual"] <= rows["q90"])
+    table = pd.DataFrame({"inside": inside, "width": rows["q90"] - rows["q10"]})
+    seasons = np.array(SEASONS)[local.month.to_numpy() % 12 // 3]
+    parts = []
+    for by, groups in (("lead", ahead + 1), ("hour", local.hour), ("season", seasons)):
+        found = table.groupby(np.asarray(groups)).agg(
+            rows=("inside", "size"), coverage_80=("inside", "mean"), width_80=("width", "mean")
+        )
+        parts.append(found.rename_axis("group").reset_index().assign(by=by))
+    every = pd.concat(parts, ignore_index=True)
+    return every[["by", "group", "rows", "coverage_80", "width_80"]]
 
 
 def losses(frame: pd.DataFrame, data: SourceData, select_by: str) -> pd.DataFrame:

@@ -36,7 +36,7 @@ FEWEST = 48  # values that a coverage is told of
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found of a subject.
+    """The fault that a rule found of a subject.
 
     Parameters
     ----------

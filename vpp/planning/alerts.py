@@ -68,7 +68,7 @@ def evaluate(
 def _found(
     conn: connection, now: pd.Timestamp, config: Config, rule: str
 ) -> dict[str, Finding] | None:
-    """What a rule finds, by subject; None where it cannot be told, so that its alerts stay."""
+    """The findings of a rule by subject; None where it cannot be told, so that its alerts stay."""
     if not getattr(config.alerts, LIMITS.get(rule, rule)):
         return {}
     try:

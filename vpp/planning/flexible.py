@@ -162,12 +162,22 @@ def _same_fields(parameters: Any, cls: type) -> dict[str, Any]:
 def _soc_now(
     conn: connection, vehicle_id: str, begin: pd.Timestamp, now: pd.Timestamp, otherwise: float
 ) -> float:
-    """SOC of a vehicle that came before now: as measured since, else as planned, else otherwise."""
+    """SOC of a vehicle that came before now: what was measured since, and what its plans did after
+    that; without a measurement as planned, else otherwise."""
     measured = read_last_state(conn, vehicle_id, now)
-    if measured is not None and measured[0] >= begin:
-        return min(max(float(measured[1]), 0.0), 1.0)
     planned = read_followed(conn, vehicle_id, begin, now)["soc"].dropna()
-    return otherwise if planned.empty else min(max(float(planned.iloc[-1]), 0.0), 1.0)
+    soc = otherwise if planned.empty else float(planned.iloc[-1])
+    if measured is not None and measured[0] >= begin:
+        soc = float(measured[1]) + _since(planned, measured[0], otherwise)
+    return min(max(soc, 0.0), 1.0)
+
+
+def _since(planned: pd.Series, time: pd.Timestamp, before: float) -> float:
+    """The change that plans made since a time; that of the interval in which it lies is known."""
+    if planned.empty:
+        return 0.0
+    at = planned[planned.index < time]
+    return float(planned.iloc[-1]) - (before if at.empty else float(at.iloc[-1]))
 
 
 def _loads(conn: connection, load: DeferrableParameters, span: Span) -> list[DeferrableLoad]:
@@ -247,9 +257,13 @@ def _store(conn: connection, store: HeatParameters, span: Span) -> HeatStore:
     day = pd.Timedelta(days=1)
     planned = read_followed(conn, store.store_id, span.start - day, span.start)["energy_kwh"]
     planned = planned.dropna()
+    measured = read_last_state(conn, store.store_id, span.start)
     own = _same_fields(store, HeatStore)
     own |= {name: np.array(store.by_hour(name))[hours] for name in ("demand_kw", "cop")}
-    if not planned.empty:
-        own["energy_initial_kwh"] = min(max(float(planned.iloc[-1]), 0.0), store.capacity_kwh)
+    energy = store.energy_initial_kwh if planned.empty else float(planned.iloc[-1])
+    if measured is not None and measured[0] >= span.start - day:
+        since = _since(planned, measured[0], store.energy_initial_kwh)
+        energy = float(measured[1]) * store.capacity_kwh + since
+    own["energy_initial_kwh"] = min(max(energy, 0.0), store.capacity_kwh)
     # a plan ends as full as the site's own start says, not as full as it happens to begin
     return HeatStore(**own, energy_final_min_kwh=store.energy_initial_kwh)

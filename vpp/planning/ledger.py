@@ -26,7 +26,9 @@ from vpp.storage.freshness import read_freshness
 from vpp.storage.measurements import read_sources
 
 PERIODS = ("interval", "day", "week", "month", "year")
-RECHECK = pd.Timedelta(days=3)  # that an update looks at again, beside what was sent since the last
+RECHECK = pd.Timedelta(hours=6)  # that an update computes again, with the rest of its local day
+RECHECK_DAILY = pd.Timedelta(days=35)  # that the first update of a local day computes again
+OVERLAP = pd.Timedelta(seconds=30)  # by which clocks and the sink may be late
 POWERS = (
     "load",
     "renewables",
@@ -135,8 +137,9 @@ def _share(moved_kwh: float, whole_kwh: float) -> float:
 def update_ledger(conn: connection, config: Config, since: pd.Timestamp | None = None) -> int:
     """Add the intervals that are known now, and new versions of those that were corrected.
 
-    Whole local days are computed again, from the first that may have changed: from `since` on, of
-    the last three days, and from the first value on that was sent after the last update.
+    Whole local days are computed again, from the first that may have changed: that of the last six
+    hours, that of the first value that was sent after the last update, and that of `since`; once a
+    local day all of the last 35.
 
     Parameters
     ----------
@@ -160,10 +163,12 @@ def update_ledger(conn: connection, config: Config, since: pd.Timestamp | None =
     start = begin
     if ends is not None:
         _, last, recorded = ends
-        earliest = [last - RECHECK]
-        changed = _changed(conn, recorded - pd.Timedelta(hours=1))
+        zone = config.site.time_zone
+        is_new_day = day_start(data_end, zone) > day_start(last, zone)
+        earliest = [last - (RECHECK_DAILY if is_new_day else RECHECK)]
+        changed = _changed(conn, recorded - OVERLAP)
         earliest += [time for time in (since, changed) if time is not None]
-        start = max(begin, day_start(min(earliest), config.site.time_zone))
+        start = max(begin, day_start(min(earliest), zone))
     rows = intervals(conn, config, start, data_end)
     if rows.empty:
         return 0

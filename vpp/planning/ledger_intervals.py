@@ -9,7 +9,7 @@ planned, with and without batteries. Reads the database; writes nothing.
 Powers are means over an interval [kW], times UTC; money is positive where it is paid.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,7 +79,10 @@ def intervals(
         return pd.DataFrame()
     bases = read_bases(conn, config, plans["run_id"].dropna().unique())
     today = basis_today(conn, config)
-    planned, states = planned_batteries(conn, plans), _read_states(conn, start, end)
+    names = {
+        battery.battery_id for basis in (*bases.values(), today) for battery in basis.batteries
+    }
+    planned, states = planned_batteries(conn, plans), _read_states(conn, names, start, end)
     sources = {source.source_id: source for source in read_sources(conn)}
     soc = _soc_before(conn, config.site.site_id, start)
     used: dict[str, float] = {}  # cycles of the local day so far
@@ -133,13 +136,17 @@ def _actual(
     return actual if len(known) == len(basis.source_ids) else actual * np.nan
 
 
-def _read_states(conn: connection, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    """All states that are not planned, in the order of time."""
+def _read_states(
+    conn: connection, battery_ids: Iterable[str], start: pd.Timestamp, end: pd.Timestamp
+) -> pd.DataFrame:
+    """The batteries' states that are not planned, in the order of time."""
     query = """
         SELECT battery_id, time, kind, soc, charge_kw, discharge_kw FROM battery_states
-        WHERE kind IN ('measured', 'simulated') AND time >= %s AND time <= %s
+        WHERE battery_id = ANY(%s) AND kind IN ('measured', 'simulated')
+            AND time >= %s AND time <= %s
         ORDER BY time, run_id"""
-    return select_frame(conn, query, (start.to_pydatetime(), end.to_pydatetime()))
+    span = start.to_pydatetime(), end.to_pydatetime()
+    return select_frame(conn, query, (sorted(battery_ids), *span))
 
 
 def _on_parts(states: pd.DataFrame, basis: PlanBasis, times: pd.DatetimeIndex) -> States:

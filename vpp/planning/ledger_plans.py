@@ -57,15 +57,21 @@ def plans_in_force(
     time [UTC].
     """
     query = """
-        SELECT DISTINCT ON (time) time, run_id,
-            (basis ->> 'step_min')::double precision AS step_min,
+        SELECT DISTINCT ON (time) time, runs.run_id, step_min,
             load_kw, renewables_kw, curtailed_kw, grid_import_kw, grid_export_kw,
             market_price_eur_per_mwh, import_price_eur_per_mwh
-        FROM schedules JOIN schedule_runs USING (run_id)
-        WHERE site_id = %s AND kind = 'plan' AND time >= %s AND time < %s AND issue_time <= time
+        FROM (
+            SELECT run_id, issue_time, created_at,
+                (basis ->> 'step_min')::double precision AS step_min FROM schedule_runs
+            WHERE site_id = %(site)s AND kind = 'plan'
+                AND issue_time >= %(start)s - interval '14 days' AND issue_time < %(end)s) AS runs
+        JOIN LATERAL (
+            SELECT * FROM schedules WHERE schedules.run_id = runs.run_id
+                AND time >= %(start)s AND time < %(end)s OFFSET 0) AS rows ON true
+        WHERE issue_time <= time
         ORDER BY time, issue_time DESC, created_at DESC"""
-    span = (start.to_pydatetime(), end.to_pydatetime())
-    rows = select_frame(conn, query, (config.site.site_id, *span), "time")
+    span = {"start": start.to_pydatetime(), "end": end.to_pydatetime()}
+    rows = select_frame(conn, query, {"site": config.site.site_id} | span, "time")
     finest = plan_step_min(site_sources(conn, config))
     apart = pd.Series(rows.index, rows.index).diff().shift(-1) / MINUTE
     # an older version did not store the step; one of another step may begin inside an interval

@@ -197,7 +197,7 @@ def plan(
         save_schedule(conn, row, *schedule_frames(problem, result, frame))
     logger.info(
         "%s: %d intervals in %.2f s, %s",
-        *(result.status, problem.intervals, result.certificate.seconds, result.certificate.kind),
+        *(result.status, problem.intervals, result.certificate.seconds, result.certificate.word),
     )
     valued.warn_of_bent_limits()
     told = changes(problem, result.found, before)

@@ -210,7 +210,7 @@ def run_row(
     valued = valued or valued_plan(problem, result)
     return dict(key) | {
         "status": result.status,
-        "certificate": result.certificate.kind,
+        "certificate": result.certificate.word,
         "gap": result.certificate.gap,
         "objective_eur": result.objective_eur,
         "cost_eur": valued.cost_eur[PLAN],

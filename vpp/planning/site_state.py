@@ -16,7 +16,7 @@ from psycopg2.extensions import connection
 
 from vpp.planning.carrying import Start
 from vpp.planning.site_series import plan_step_min, site_sources
-from vpp.runtime.settings import Config
+from vpp.runtime.settings import BatteryParameters, Config
 from vpp.schedule.basis import PlanBasis, basis_of
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
@@ -61,7 +61,11 @@ def site_basis(
 
 
 def battery_powers(
-    conn: connection, battery_ids: Sequence[str], start: pd.Timestamp, end: pd.Timestamp
+    conn: connection,
+    battery_ids: Sequence[str],
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    batteries: Sequence[BatteryParameters] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean powers of batteries, by their states that are not planned.
 
@@ -72,6 +76,7 @@ def battery_powers(
     conn : connection to the database.
     battery_ids : the batteries.
     start, end : the span [UTC], without its end.
+    batteries : their parameters: where states tell no power, it follows from the SOC of the next.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def battery_powers(
     """
     step, names = pd.Timedelta(minutes=STATE_STEP_MIN), list(battery_ids)
     shape = len(names), len(pd.date_range(start, end, freq=step, inclusive="left"))
-    states = read_all_states(conn, names, start, end)
+    states = _with_powers(read_all_states(conn, names, start, end), batteries)
     battery = pd.Categorical(states["battery_id"], names).codes.astype(int)
     apart = (states["time"].diff() / step).where(np.diff(battery, prepend=-1) == 0)
     usual = apart.groupby(battery).median().reindex(range(shape[0])).fillna(np.inf)
@@ -91,6 +96,28 @@ def battery_powers(
         for name in ("charge_kw", "discharge_kw")
     )
     return charge, discharge
+
+
+def _with_powers(states: pd.DataFrame, batteries: Sequence[BatteryParameters]) -> pd.DataFrame:
+    """States whose power is not told, with the mean power up to the next state of the battery."""
+    unknown = states["charge_kw"].isna() & states["discharge_kw"].isna()
+    known = {battery.battery_id: battery for battery in batteries}
+    if not unknown.any() or not known:
+        return states
+    after = states.groupby("battery_id")[["time", "soc"]].shift(-1)
+    hours = (after["time"] - states["time"]) / pd.Timedelta(hours=1)
+    own = [known.get(name) for name in states["battery_id"]]
+    capacity, eta_charge, eta_discharge = (
+        np.array([np.nan if item is None else getattr(item, name) for item in own])
+        for name in ("capacity_kwh", "eta_charge", "eta_discharge")
+    )
+    stored_kw = (after["soc"] - states["soc"]) * capacity / hours
+    powers = {
+        "charge_kw": stored_kw.clip(lower=0.0) / eta_charge,
+        "discharge_kw": (-stored_kw).clip(lower=0.0) * eta_discharge,
+    }
+    told = {name: states[name].where(~unknown, power) for name, power in powers.items()}
+    return states.assign(**told)
 
 
 def _held(
@@ -129,7 +156,8 @@ def starting_batteries(
     if starts is None:
         last = read_last_states(conn, names, at)
         socs = {name: min(max(soc, 0.0), 1.0) for name, (_, soc) in last.items()}
-    _, discharge = battery_powers(conn, names, day_start(at, config.site.time_zone), at)
+    midnight = day_start(at, config.site.time_zone)
+    _, discharge = battery_powers(conn, names, midnight, at, config.batteries)
     discharged = energy_kwh(discharge.sum(axis=1), STATE_STEP_MIN / 60).tolist()
     batteries = []
     for battery, used_kwh in zip(config.batteries, discharged, strict=True):
@@ -166,7 +194,8 @@ def peak_so_far(conn: connection, config: Config, issue_time: pd.Timestamp) -> f
     steps = pd.date_range(month, issue_time, freq=f"{STATE_STEP_MIN}min", inclusive="left")
     names = [battery.battery_id for battery in config.batteries]
     for first in range(0, len(names), AT_ONCE):
-        charge, discharge = battery_powers(conn, names[first : first + AT_ONCE], month, issue_time)
+        some = names[first : first + AT_ONCE]
+        charge, discharge = battery_powers(conn, some, month, issue_time, config.batteries)
         taken = pd.Series((charge - discharge).sum(axis=0), steps)
         net += taken.reindex(net.index, fill_value=0.0)
     means = net.resample(f"{config.grid.peak_interval_min}min", origin="epoch").mean()

@@ -10,12 +10,13 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vpp.report.content import read_content
 from vpp.report.flexible import flexible_sections
 from vpp.report.frames import interval_length
-from vpp.report.markup import paragraph
+from vpp.report.markup import Section, paragraph
 from vpp.report.sections import SECTIONS
 from vpp.report.staleness import banner
 from vpp.report.views import Content
@@ -38,24 +39,34 @@ def render(content: Content) -> str:
     with shown_in(content.currency):
         sections = [part(content) for part in SECTIONS]
         sections[2:2] = flexible_sections(content)  # after the schedule that they are a part of
+    words = " ".join(filter(None, (issued_in_words(content), made_in_words(content))))
+    run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
+    header = paragraph(words, "quiet") + banner(content)
+    return page_of(content.site, header, sections, f"{run}Made by report.py.")
+
+
+def page_of(title: str, header: str, sections: Sequence[Section], footer: str) -> str:
+    """Sections as one HTML text; plotly is in it where there are figures.
+
+    Parameters
+    ----------
+    title : plain text.
+    header : HTML below it.
+    sections : in their order.
+    footer : plain text."""
     drawn = {
         f"{section.identifier}-{name}": figure
         for section in sections
         for name, figure in section.figures.items()
     }
-    words = " ".join(filter(None, (issued_in_words(content), made_in_words(content))))
-    header = f"<h1>{escape(content.site)}</h1>\n{paragraph(words, 'quiet')}"
-    header += banner(content)
-    run = f"Run {content.run['run_id']}, {content.run['status']}. " if content.run else ""
+    figures = json.dumps(drawn, separators=(",", ":"), allow_nan=False)
     replacements = {
-        "title": escape(content.site),
-        "header": header,
+        "title": escape(title),
+        "header": f"<h1>{escape(title)}</h1>\n{header}",
         "sections": "\n".join(section.render() for section in sections),
-        "footer": escape(run) + "Made by report.py.",
-        "figures": json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace(
-            "<", "\\u003c"
-        ),
-        "plotly": plotly_script(),
+        "footer": escape(footer),
+        "figures": figures.replace("<", "\\u003c"),
+        "plotly": plotly_script() if drawn else "",
     }
     page = re.sub(
         r"\{\{(\w+)\}\}",

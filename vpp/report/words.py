@@ -110,7 +110,7 @@ def money_text(value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return "–"
     label = "€" if currency() == "EUR" else currency()
-    return f"{'−' * (value <= -0.005)}{abs(value):,.2f} {label}"
+    return f"{'−' * int(value <= -0.005)}{abs(value):,.2f} {label}"
 
 
 def price_unit() -> str:

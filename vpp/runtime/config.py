@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "VPP_KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
     "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
+    "VPP_MQTT_URL": ("mqtt", "url"),
     "VPP_ALERTS_WEBHOOK_URL": ("alerts", "webhook_url"),
     "VPP_SMTP_PASSWORD": ("alerts", "smtp_password"),
 }

@@ -25,7 +25,8 @@ from vpp.runtime.tables import shown
 PICTURES = (".png", ".svg", ".pdf")
 OPEN_FILES = re.compile("/dev/(fd/|std(in|out|err)$)|/proc/")
 # options that name a file to write, and those that name one to read
-WRITTEN, READ = ("output", "plot", "json"), ("config", "input", "file", "csv")
+# battery.py reads a --csv, report.py writes one
+WRITTEN, READ = ("output", "plot", "json", "csv_written"), ("config", "input", "file", "csv")
 LEFT_BEHIND_S = 24 * 3600
 
 
@@ -196,8 +197,9 @@ def check_own_files(args: argparse.Namespace, config_path: Path) -> None:
     for name in [name for name in WRITTEN if name in files]:
         for other in files:
             if other != name and not os.path.isdir(files[other]):
-                other_option = "FILE" if other == "file" else f"--{other}"
-                check_not_read(files[name], f"--{name}", files[other], other_option)
+                other_option = "FILE" if other == "file" else f"--{other.partition('_')[0]}"
+                option = f"--{name.partition('_')[0]}"
+                check_not_read(files[name], option, files[other], other_option)
 
 
 def check_picture(path: Path, option: str) -> None:

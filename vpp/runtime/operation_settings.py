@@ -10,7 +10,7 @@ from vpp.runtime.fields import Section, number
 
 @dataclass(frozen=True)
 class Operation(Section):
-    """`[operation]`: when `pipeline.py operate` plans, fetches and trains.
+    """`[operation]`: when `pipeline.py operate` plans, values and trains.
 
     Parameters
     ----------
@@ -18,13 +18,12 @@ class Operation(Section):
         a minute of an override or a measured state.
     state_max_age_min : a plan starts from a measured state that is at most so old; else from
         the last plan, carried forward to now.
-    fetch_every_min : sources that name a provider are fetched each so many minutes; 0: never.
-    value_every_min : plans whose intervals are past are valued each so many minutes; 0: never.
+    value_every_min : the newest plan whose intervals are past is valued each so many minutes; 0:
+        never.
     retrain_every_h : models are trained again each so many hours; 0: never.
     """
 
     plan_every_min: int = number(60, 1, 24 * 60)
     state_max_age_min: float = number(15.0, 0)
-    fetch_every_min: int = number(60, 0)
-    value_every_min: int = number(60, 0)
+    value_every_min: int = number(1440, 0)
     retrain_every_h: int = number(168, 0)

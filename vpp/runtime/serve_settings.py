@@ -22,5 +22,5 @@ class Serve(Section):
 
     host: str = "127.0.0.1"
     port: int = number(8080, 0, 65535)
-    solve_jobs: int = number(1, 1, 64)
+    solve_jobs: int = number(2, 1, 64)
     solve_limit_s: float = number(60.0, 1, 3600)

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from vpp.runtime.alert_settings import Alerts
+from vpp.runtime.device_settings import Mqtt, Webhook
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
 from vpp.runtime.flexible_settings import (
@@ -229,22 +230,25 @@ class Training(Section):
 
     Parameters
     ----------
-    models : models to tune and compare; seasonal naive always takes part.
+    models : models to tune and compare; seasonal naive always takes part, lear for prices only.
     history_days : a model is fitted to so many days before the issue time.
-    trials : Optuna trials for each model.
+    trials : Optuna trials for each model; of prophet and nbeats, whose fits are dear, half as many.
     timeout_s : tuning of a source ends after so many seconds; 0: no limit.
-    origins : rolling origins of the selection.
+    origins : days of the selection, the newest ones, with an origin each.
     select_by : score that picks the champion: mae, pinball, or value (of a price to a small
         battery).
     jobs : sources trained at the same time.
     seed : the same seed gives the same models.
     """
 
-    models: tuple[str, ...] = ("prophet", "arima", "random_forest", "nbeats")
+    models: tuple[str, ...] = (
+        *("prophet", "arima", "random_forest", "nbeats"),
+        *("hourly_ridge", "lightgbm", "lear", "combination"),
+    )
     history_days: int = number(365, 14)
     trials: int = number(4, 1)
     timeout_s: float = number(0.0, 0)
-    origins: int = number(6, 2)
+    origins: int = number(56, 2)
     select_by: str = choice("mae", "mae", "pinball", "value")
     jobs: int = number(2, 1)
     seed: int = number(1, 0)
@@ -299,7 +303,7 @@ class Config:
     ----------
     path : the file that was read, or the one that would have been.
     paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, alerts, optimization, operation, serve : likewise.
+    grid, tariff, connect, alerts, optimization, operation, mqtt, webhook, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
@@ -320,6 +324,8 @@ class Config:
     connect: Connect
     alerts: Alerts
     optimization: Optimization
+    mqtt: Mqtt
+    webhook: Webhook
     operation: Operation
     serve: Serve
     batteries: tuple[BatteryParameters, ...]

@@ -182,7 +182,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     parser : of the script.
     argv : the words after the script's name; default those of this process.
     """
-    prints_json = "--json" in parser._option_string_actions
+    json = parser._option_string_actions.get("--json")
+    prints_json = json is not None and json.nargs == 0  # else it names a file
 
     def share_options(inner: argparse.ArgumentParser) -> None:
         for action in inner._actions:

@@ -6,17 +6,15 @@ each time. Pure: reads and writes nothing.
     python optimization.py solve --input examples/problem.json --output result.json
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import highspy
 import numpy as np
-import pulp
 
+from vpp.schedule.cbc import cbc_run
 from vpp.schedule.draft import INFINITE, Matrices, Model
-from vpp.schedule.programme import Constraint, Terms
+from vpp.schedule.outcome import DUAL_TOLERANCE, Outcome
 
 # The relaxation is so tight that rounding it finds the optimum; other searches for schedules would
 # take most of the time.
@@ -25,43 +23,6 @@ HIGHS_SEARCHES = {
     for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")
 }
 DUAL, PRIMAL = 1, 4  # HiGHS's simplex_strategy: a new objective leaves the basis feasible
-# A reduced cost or dual above this share of the largest coefficient holds its variable or
-# constraint; those of an optimal basis are exact but for rounding.
-DUAL_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The answer of a solver, with values and duals in the order of the model.
-
-    Parameters
-    ----------
-    status : `optimal`, `limit` (of time) or `infeasible`.
-    values : of the variables, if there are some.
-    objective, bound : cost of the values, and what nothing can cost less than, in the unit of the
-        objective; minus infinity where nothing is proven.
-    reduced_costs : of the variables; None after a mixed-integer solve.
-    duals : of the constraints; None after a mixed-integer solve.
-    """
-
-    status: str
-    values: np.ndarray | None = None
-    objective: float | None = None
-    bound: float = -INFINITE
-    reduced_costs: np.ndarray | None = None
-    duals: np.ndarray | None = None
-
-    @property
-    def found(self) -> np.ndarray:
-        """The values of an answer that has some.
-
-        Raises
-        ------
-        ValueError : it has none.
-        """
-        if self.values is None:
-            raise ValueError(f"no values: {self.status}")
-        return self.values
 
 
 class Run(Protocol):
@@ -361,98 +322,4 @@ class _HighsRun:
         self.integral, self.based = bool(len(whole)), False
 
 
-class _CbcRun:
-    """A model in the CBC that PuLP brings along, as `Run` has it."""
-
-    def __init__(self, model: Model, gap: float) -> None:
-        self.model, self.lp, self.caps = model, model.lp, 0
-
-    def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
-        """The least of an objective; see `Run`."""
-        lp, variables = self.lp, self.model.variables
-        named = np.flatnonzero(cost).tolist()
-        lp.setObjective(Terms((variables[j], float(cost[j])) for j in named))
-        options = ["primalT 1e-9", "dualT 1e-9"]
-        limit_s, started = max(limit_s, 1e-3), time.monotonic()
-        lp.solve(
-            pulp.PULP_CBC_CMD(
-                msg=False, timeLimit=limit_s, gapRel=gap, gapAbs=1e-6, options=options
-            )
-        )
-        if lp.status == pulp.LpStatusInfeasible:
-            # CBC now and then calls a model infeasible because its time ran out; a hard one is then
-            # solved with limits that bend, but after a soft one nothing is left
-            late = self.model.soft and time.monotonic() - started >= limit_s
-            return Outcome("limit" if late else "infeasible")
-        if lp.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
-            return Outcome("limit")
-        values = np.array([variable.varValue or 0.0 for variable in variables])
-        objective = float(cost @ values)
-        if lp.sol_status != pulp.LpSolutionOptimal:
-            return Outcome("limit", values, objective)
-        if any(variable.cat == pulp.LpInteger for variable in variables):
-            # CBC through PuLP does not tell its bound; an optimum is within the gap asked for
-            return Outcome("optimal", values, objective, objective - gap * abs(objective))
-        duals = np.array([constraint.pi or 0.0 for constraint in lp.constraints()])
-        reduced = np.array([variable.dj or 0.0 for variable in variables])
-        return Outcome("optimal", values, objective, objective, reduced, duals)
-
-    def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
-        """Keep the optimum; see `Run`."""
-        if outcome.reduced_costs is None or outcome.duals is None:
-            raise ValueError("an optimum without duals")
-        # CBC writes its answer with few digits
-        least = 1e3 * DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
-        for j in np.flatnonzero(np.abs(outcome.reduced_costs) > least).tolist():
-            variable = self.model.variables[j]
-            bound = variable.lowBound if outcome.reduced_costs[j] > 0 else variable.upBound
-            if bound is not None:
-                variable.bounds(bound, bound)
-        constraints = list(self.lp.constraints())
-        for i in np.flatnonzero(np.abs(outcome.duals) > least).tolist():
-            constraints[i].sense = pulp.LpConstraintEQ
-
-    def forbid(self, columns: np.ndarray) -> None:
-        """Keep variables at nothing; see `Run`."""
-        self.bound(columns, *np.zeros((2, len(columns))))
-
-    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Keep variables between other bounds; see `Run`."""
-        for column, *sides in zip(columns.tolist(), lower.tolist(), upper.tolist(), strict=True):
-            self.model.variables[column].bounds(*sides)
-
-    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
-        """Not known; see `Run`."""
-        return False
-
-    def cap(self, cost: np.ndarray, most: float) -> int:
-        """Keep an objective at or below a number; see `Run`."""
-        variables, self.caps = self.model.variables, self.caps + 1
-        terms = [(variables[j], float(cost[j])) for j in np.flatnonzero(cost).tolist()]
-        name, most = f"no_more_{self.caps}", most + 1e-6 + 1e-8 * abs(most)  # of its few digits
-        self.lp.addConstraint(Constraint(terms, pulp.LpConstraintLE, name, most))
-        return self.caps - 1
-
-    def uncap(self, count: int) -> None:
-        """Not done: choices are not searched for calm with CBC."""
-
-    def release(self) -> None:
-        """Not done: choices are not searched for calm with CBC."""
-
-    def choose(self, values: np.ndarray) -> None:
-        """The linear programme of the binaries' choices; see `Run`."""
-        for variable, value in zip(self.model.variables, values.tolist(), strict=True):
-            if variable.cat == pulp.LpInteger:
-                variable.cat = pulp.LpContinuous
-                variable.bounds(round(value), round(value))
-        constraints = list(self.lp.constraints())
-        for constraint in constraints[len(self.model.matrices.row_lower) :]:
-            constraint.constant = -1e12
-        for rows in self.model.rows.values():
-            for constraint in (
-                constraints[rows.first : rows.first + len(rows)] if rows.implied else ()
-            ):
-                constraint.constant, constraint.sense = -1e12, pulp.LpConstraintLE
-
-
-SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": _CbcRun}
+SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": cbc_run}

@@ -35,8 +35,8 @@ def certificate_of(
     size = max(abs(objective), abs(bound), 1e-9)
     gap = min(1.0, max(0.0, objective - bound) / size)
     binaries = model.binaries if model is not None else 0
-    kind = "milp" if binaries else "lp-exact" if proven else "lp-unproven"
-    return Certificate(kind, binaries, gap, bound, time.monotonic() - started)
+    kind = "milp" if binaries else "lp-exact"
+    return Certificate(kind, binaries, gap, bound, time.monotonic() - started, proven)
 
 
 def loose_bound_eur(problem: Problem) -> float:

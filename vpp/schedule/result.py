@@ -42,12 +42,12 @@ class Certificate:
 
     Parameters
     ----------
-    kind : `lp-exact` for the optimum of a linear programme, `lp-unproven` where time ran out, or
-        `milp`.
+    kind : `lp-exact` for a linear programme, which needs no binaries, or `milp`.
     binaries : number of binary variables of the last model.
     gap : distance of objective and bound as a fraction; 1 where nothing is proven.
     bound_eur : cost that no schedule can fall below [EUR].
     seconds : time of the search [s].
+    proven : whether the search ended; if not, time ran out first.
     """
 
     kind: str
@@ -55,6 +55,13 @@ class Certificate:
     gap: float | None
     bound_eur: float | None
     seconds: float
+    proven: bool = True
+
+    @property
+    def word(self) -> str:
+        """The kind, or `lp-unproven` for a linear programme for which time ran out."""
+        unproven = self.kind == "lp-exact" and not self.proven
+        return "lp-unproven" if unproven else self.kind
 
 
 def _nothing() -> np.ndarray:

@@ -6,23 +6,30 @@ Pure: reads and writes nothing.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vpp.runtime.errors import FieldError
 from vpp.schedule.backends import Outcome
 from vpp.schedule.branches import Branches, build_branches, newly_broken
 from vpp.schedule.certificate import certificate_of, loose_bound_eur
-from vpp.schedule.dispatch import idle
+from vpp.schedule.dispatch import idle, settle
 from vpp.schedule.draft import INFINITE, MONEY_SCALE
 from vpp.schedule.duals import marginal_values
 from vpp.schedule.exclusive import Intervals, merged
+from vpp.schedule.position import FIELDS as POSITION
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
 from vpp.schedule.scenarios import branch, weights_of
 from vpp.schedule.stages import Stages
 
+MEANS = ("import_price_eur_per_mwh", "export_price_eur_per_mwh", "load_kw", "renewables_kw")
+# Intervals of all devices of all scenarios from which a plan is made before the search, and the
+# share of the time limit that it may take.
+MANY_CELLS, SHARE = 2000, 0.3
 UNPROVEN = Certificate("lp-exact", 0, None, None, 0.0)
 
 
@@ -54,13 +61,16 @@ class Plan:
         return float(weights_of(problem, money) @ money)
 
 
-def solve_scenarios(problem: Problem, solver: str = "highs") -> Result:
+def solve_scenarios(
+    problem: Problem, solver: str, solve_one: Callable[[Problem], Schedule]
+) -> Result:
     """The schedules that are best over all scenarios.
 
     Parameters
     ----------
     problem : a problem with scenarios.
     solver : `highs` or `cbc`.
+    solve_one : gives the cheapest schedule of a problem without scenarios.
 
     Returns
     -------
@@ -69,6 +79,10 @@ def solve_scenarios(problem: Problem, solver: str = "highs") -> Result:
     """
     started = time.monotonic()
     exclusive: list[Intervals | None] = [None] * len(problem.scenarios)
+    known = [_idle(problem)]
+    devices = len(problem.batteries) + len(problem.devices)
+    if len(problem.scenarios) * problem.intervals * devices > MANY_CELLS:
+        known += _of_mean(problem, solve_one)
     while True:
         found = _solved(problem, solver, exclusive, started + problem.time_limit_s)
         if found is None:
@@ -76,7 +90,7 @@ def solve_scenarios(problem: Problem, solver: str = "highs") -> Result:
             return Result("infeasible", UNPROVEN, cause=cause)
         branches, outcome, bound = found
         if outcome.status != "optimal":
-            return _cut_short(branches, outcome, bound, started)
+            return _cut_short(branches, outcome, bound, started, known)
         problems, schedules, broken = branches.read(outcome.found)
         tried = [
             {key: one.expected() for key, one in part.conditions.items()} if some is None else some
@@ -122,11 +136,37 @@ def _known_eur(branches: Branches) -> float:
     return (1 - branches.problem.risk_weight) * float(np.dot(chances, known))
 
 
-def _cut_short(branches: Branches, outcome: Outcome, bound: float, started: float) -> Result:
-    """The best plan known when time ran out: the solver's, or that nothing moves."""
-    problem = branches.problem
+def _idle(problem: Problem) -> Plan:
+    """The plan in which nothing moves."""
     problems = [branch(problem, k) for k in range(len(problem.scenarios))]
-    plans = [Plan(problems, list(map(idle, problems)))]
+    return Plan(problems, list(map(idle, problems)))
+
+
+def _of_mean(problem: Problem, solve_one: Callable[[Problem], Schedule]) -> list[Plan]:
+    """The plan of the mean of all scenarios, carried out in each; none where there is none."""
+    problems = [branch(problem, k) for k in range(len(problem.scenarios))]
+    chances = np.array([scenario.probability for scenario in problem.scenarios])
+    means = {name: chances @ [getattr(own, name) for own in problems] for name in MEANS}
+    limit_s = SHARE * problem.time_limit_s
+    if problem.common == "position":
+        means |= dict.fromkeys(POSITION)  # it follows from the powers
+    try:
+        found = solve_one(replace(problems[0], time_limit_s=limit_s, **means))
+    except (InfeasibleScheduleError, FieldError):  # means of prices may not fit together
+        return []
+    if problem.common == "position":
+        net = found.grid_import_kw - found.grid_export_kw
+        position = np.clip(net, -problem.export_limit_kw, problem.import_limit_kw)
+        problems = [branch(problem, k, position) for k in range(len(problem.scenarios))]
+    powers = {"charge_kw": found.charge_kw, "discharge_kw": found.discharge_kw}
+    return [Plan(problems, [settle(own, **powers, devices=found.devices) for own in problems])]
+
+
+def _cut_short(
+    branches: Branches, outcome: Outcome, bound: float, started: float, known: list[Plan]
+) -> Result:
+    """The best plan known when time ran out, also the solver's."""
+    problem, plans = branches.problem, list(known)
     if outcome.values is not None:
         problems, schedules, broken = branches.read(outcome.values)
         if not any(broken):

@@ -353,7 +353,7 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     why there is none.
     """
     if problem.scenarios:
-        return solve_scenarios(problem, solver)
+        return solve_scenarios(problem, solver, lambda one: solve_model(one, solver).schedule)
     try:
         found = solve_model(problem, solver)
     except InfeasibleScheduleError as error:

@@ -20,7 +20,7 @@ from psycopg2.extensions import connection
 
 from vpp.runtime.errors import check_known
 from vpp.runtime.settings import Config
-from vpp.serve.answers import answer, refused
+from vpp.serve.answers import answer, json_bytes, refused
 from vpp.serve.database import Database
 from vpp.serve.events import MOST_PAGES, Events, read_marks
 from vpp.serve.forecasts import read_forecast
@@ -59,18 +59,48 @@ class Plant:
     threads: anyio.CapacityLimiter
 
     def __post_init__(self) -> None:
-        self.events = Events(lambda: self.ask(read_marks, self.config))
+        self.events = Events(lambda: self.ask(read_marks))
         self.lookout = anyio.CapacityLimiter(1)  # so that /health does not wait for the others
+        self.waiting: dict[tuple, asyncio.Task[bytes]] = {}
 
     async def ask(self, read: Callable[..., T], *args: object) -> T:
-        """Call a function with a connection and further arguments, in a thread.
+        """Call a function with a connection, the configuration and further arguments, in a thread.
 
         Parameters
         ----------
         read : the function.
-        *args : its arguments after the connection.
+        *args : its arguments after the configuration.
         """
-        return await anyio.to_thread.run_sync(self.database.ask, read, *args, limiter=self.threads)
+        return await anyio.to_thread.run_sync(
+            self.database.ask, read, self.config, *args, limiter=self.threads
+        )
+
+    async def answer(self, read: Callable[..., object], *args: object) -> Response:
+        """A response with what `ask` gives, as JSON.
+
+        Requests that wait for the same read share it: it begins after all of them, so that each
+        sees all that was stored before it was asked.
+
+        Parameters
+        ----------
+        read, *args : as of `ask`; the arguments are hashable.
+        """
+        key = (read, *args)
+        task = self.waiting.get(key)
+        if task is None:
+            task = self.waiting[key] = asyncio.create_task(self._read(key))
+        return Response(await asyncio.shield(task), media_type="application/json")
+
+    async def _read(self, key: tuple) -> bytes:
+        async with self.threads:
+            self.waiting.pop(key)
+            read, *args = key
+            return await anyio.to_thread.run_sync(
+                self._encoded, read, *args, limiter=anyio.CapacityLimiter(1)
+            )
+
+    def _encoded(self, read: Callable[..., object], *args: object) -> bytes:
+        return json_bytes(self.database.ask(read, self.config, *args))
 
 
 def plant_of(request: Request) -> Plant:
@@ -124,14 +154,14 @@ async def _health(plant: ThePlant) -> Response:
 @_get("/metrics", "metrics")
 async def _metrics(plant: ThePlant) -> Response:
     """The plant's health as metrics for Prometheus."""
-    text = metrics_text(await plant.ask(read_now, plant.config))
+    text = metrics_text(await plant.ask(read_now))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @_get("/api/now", "now")
 async def _now(plant: ThePlant) -> Response:
     """How the plant is now: power, batteries, next actions, price and health."""
-    return answer(await plant.ask(read_now, plant.config))
+    return await plant.answer(read_now)
 
 
 @_get("/api/plan", "plan", "run_id")
@@ -142,7 +172,7 @@ async def _plan(
     ] = None,
 ) -> Response:
     """A plan: its run, its schedule, and the states of each battery."""
-    return answer(await plant.ask(read_plan, plant.config, run_id))
+    return await plant.answer(read_plan, run_id)
 
 
 @_get("/api/forecasts", "forecasts", "source_id")
@@ -153,7 +183,7 @@ async def _forecasts(
     ],
 ) -> Response:
     """A source's newest forecast, as plans read it, and what came of it."""
-    return answer(await plant.ask(read_forecast, source_id))
+    return await plant.answer(read_forecast, source_id)
 
 
 @_get("/api/history", "history", "period", "date")
@@ -165,7 +195,7 @@ async def _history(
     ] = None,
 ) -> Response:
     """Energy, money and key figures of a local day, week, month or year, and its parts."""
-    return answer(await plant.ask(read_history, plant.config, period, _day(date)))
+    return await plant.answer(read_history, period, _day(date))
 
 
 def _day(text: str | None) -> date | None:
@@ -207,7 +237,7 @@ async def _until_gone(request: Request) -> None:
 @_post("/api/state", "state", "state")
 async def _state(request: Request, plant: ThePlant) -> Response:
     """Store a measured state of a battery; it counts for the next plan once this is answered."""
-    return answer(await plant.ask(_store_state, plant.config, await request.body()))
+    return answer(await plant.ask(_store_state, await request.body()))
 
 
 def _store_state(conn: connection, config: Config, body: bytes) -> dict:
@@ -220,7 +250,7 @@ def _store_state(conn: connection, config: Config, body: bytes) -> dict:
 @_post("/api/override", "override", "override")
 async def _override(request: Request, plant: ThePlant) -> Response:
     """Give an order to a battery; it is a constraint of the next plan."""
-    return answer(await plant.ask(_store_override, plant.config, await request.body()))
+    return answer(await plant.ask(_store_override, await request.body()))
 
 
 def _store_override(conn: connection, config: Config, body: bytes) -> dict:

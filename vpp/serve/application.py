@@ -19,7 +19,7 @@ from vpp.serve.answers import NotFoundError, refused
 from vpp.serve.api import DATABASE_THREADS, Plant
 from vpp.serve.database import Database
 from vpp.serve.forecasts import UnknownSourceError
-from vpp.serve.guard import Guard
+from vpp.serve.guard import OPEN_PATHS, Guard
 from vpp.serve.solves import Solves
 from vpp.site.battery_messages import MessageError
 from vpp.storage.errors import DatabaseError
@@ -66,14 +66,31 @@ def application(config: Config, token: str) -> tuple[Guard, Plant]:
         version="1",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=running,
     )
     app.state.plant, app.state.token = plant, token
     app.include_router(api.router)
     app.include_router(page.router)
+    describe_token(app)
     for kind in (VppError, FieldError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, failed)
     return Guard(app, token), plant
+
+
+def describe_token(app: FastAPI) -> None:
+    """Say in the description of the API that the token is asked for.
+
+    Parameters
+    ----------
+    app : with all its routes.
+    """
+    found = app.openapi()
+    bearer = {"type": "http", "scheme": "bearer", "description": "python serve.py --show-token"}
+    found.setdefault("components", {})["securitySchemes"] = {"token": bearer}
+    for path, methods in found["paths"].items():
+        for operation in methods.values():
+            operation["security"] = [] if path in OPEN_PATHS else [{"token": []}]
 
 
 async def failed(request: Request, error: Exception) -> Response:

@@ -88,7 +88,7 @@ class Database:
         if url == EMBEDDED:
             own = running(self.config.paths.state_dir)
             if own is None:
-                raise DatabaseError("the embedded servers are stopped; start serve.py again")
+                raise DatabaseError("the embedded servers are stopped; python db.py starts them")
             url = own.database_url
         conn = connect_url(url, WAIT_S)
         with explained("session"), conn.cursor() as cur:

@@ -9,6 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection
 
 from vpp.runtime.errors import VppError, check_known
+from vpp.runtime.settings import Config
 from vpp.serve.answers import NotFoundError
 from vpp.site.kinds import KINDS, SERIES_KINDS
 from vpp.site.sources import Source
@@ -22,12 +23,13 @@ class UnknownSourceError(VppError):
     """A source that is not registered, or that is not forecast; names those that are."""
 
 
-def read_forecast(conn: connection, source_id: str) -> dict:
+def read_forecast(conn: connection, config: Config, source_id: str) -> dict:
     """The newest forecast of a source of the roles that plans read.
 
     Parameters
     ----------
     conn : the connection.
+    config : the configuration.
     source_id : a plant, load or market.
 
     Returns

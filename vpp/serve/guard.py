@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from vpp.runtime.words import in_words
 from vpp.serve.answers import refused
-from vpp.serve.token import COOKIE, cookie_of, is_same
+from vpp.serve.token import cookie_of, is_same
 
 log = logging.getLogger("serve")
 
@@ -124,12 +124,9 @@ class Guard:
         """The answer to a request that may not pass."""
         if scope["path"] in OPEN_PATHS or scope["path"].startswith(ASSETS):
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme:
-            if scheme.lower() == "bearer" and is_same(given.strip(), self.token):
-                return None
-            return refused(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
-        if not has_cookie(headers, self.token):
+        if has_token(headers, self.token):
+            return None
+        if "authorization" in headers or not has_cookie(headers, self.token):
             return refused(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
         if scope["method"] not in READS and not is_same_origin(headers):
             return refused(403, "a page of another origin may not write")
@@ -197,6 +194,18 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return receive_body
 
 
+def has_token(headers: Headers, token: str) -> bool:
+    """Tell whether a request has the token.
+
+    Parameters
+    ----------
+    headers : of the request.
+    token : of the server.
+    """
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and is_same(given.strip(), token)
+
+
 def has_cookie(headers: Headers, token: str) -> bool:
     """Tell whether a request has the cookie that a browser gets for the token.
 
@@ -205,11 +214,12 @@ def has_cookie(headers: Headers, token: str) -> bool:
     headers : of the request.
     token : of the server.
     """
+    name, value = cookie_of(token)
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return False
-    return found is not None and is_same(found.value, cookie_of(token))
+    return found is not None and is_same(found.value, value)
 
 
 def is_same_origin(headers: Headers) -> bool:

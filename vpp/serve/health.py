@@ -49,7 +49,7 @@ def read_health(
     healthy, problems, data_end, sources, stream, jobs, alerts, plan_age_s and database.
     """
     freshness = read_freshness(conn, config.forecast.stale_after_h, now)
-    sources = _sources(conn, now, freshness.behind, config.forecast.stale_after_h, clock)
+    sources = _sources(conn, config, now, freshness.behind, clock)
     stream = select_rows(
         conn, "SELECT DISTINCT ON (topic) * FROM stream_status ORDER BY topic, time DESC"
     )
@@ -82,13 +82,16 @@ def read_health(
 
 
 def _sources(
-    conn: connection, now: datetime, behind: Mapping[str, str], stale_after_h: float, clock: str
+    conn: connection, config: Config, now: datetime, behind: Mapping[str, str], clock: str
 ) -> list[dict]:
-    """Each plant, load and market with its newest value as of now, and why it is not current."""
+    """Each plant and load of the site, and each market: newest value as of now, newest forecast,
+    and why it is not current."""
+    stale_after_h = config.forecast.stale_after_h
     found = []
-    newest = _newest(conn, now)
+    newest, forecasts = _newest(conn, now), _forecasts(conn)
     for source in read_sources(conn):
-        if source.kind not in SERIES_KINDS:
+        is_own = source.kind == "market" or source.site_id == config.site.site_id
+        if source.kind not in SERIES_KINDS or not is_own:
             continue
         row = newest.get(source.source_id, {"time": None, "value": None})
         age_s = why = None
@@ -106,6 +109,7 @@ def _sources(
                 "time": row["time"],
                 KINDS[source.kind].value: row["value"],
                 "age_s": age_s,
+                "forecast_issue_time": forecasts.get(source.source_id),
                 "current": why is None,
                 "why": why,
             }
@@ -130,3 +134,13 @@ def _newest(conn: connection, now: datetime) -> dict[str, dict]:
         for row in select_rows(conn, query, (now, kinds)):
             found[row.pop("source_id")] = row
     return found
+
+
+def _forecasts(conn: connection) -> dict[str, datetime]:
+    """The issue time of each source's newest forecast that plans read."""
+    query = """
+        SELECT source_id, newest.issue_time FROM sources, LATERAL (
+            SELECT issue_time FROM forecast_runs AS run
+            WHERE run.source_id = sources.source_id AND role IN ('champion', 'fallback')
+            ORDER BY issue_time DESC LIMIT 1) AS newest"""
+    return {row["source_id"]: row["issue_time"] for row in select_rows(conn, query)}

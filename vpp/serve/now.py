@@ -3,9 +3,10 @@
     curl -H "Authorization: Bearer $(python serve.py --show-token)" http://127.0.0.1:8080/api/now
 
 Now is the plant's clock while `pipeline.py operate` runs. Else it is the wall clock, where the
-newest plan holds then; else the end of the data.
+newest plan holds then; else the end of the data, or the newest state after it.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -15,12 +16,15 @@ from psycopg2.extensions import connection
 from vpp.runtime.settings import Config
 from vpp.serve.health import read_health
 from vpp.serve.plan import newest_run
+from vpp.site.battery_messages import AHEAD_S
 from vpp.site.kinds import POWER_KINDS
 from vpp.storage.freshness import read_freshness
 from vpp.storage.jobs import read_clock
 from vpp.storage.overrides import read_overrides
 from vpp.storage.rows import select_rows
 
+AHEAD = timedelta(seconds=AHEAD_S)  # a state may be measured so far ahead of the plant's clock
+AHEAD_SHOWN = timedelta(hours=24)  # a battery's next action is looked for
 IDLE_SHARE = 0.005  # of the rating: a power below it is no action
 STORED = "('measured', 'simulated')"  # kinds of states that are not planned
 NEWEST_STATES = f"""
@@ -46,10 +50,12 @@ def read_now(conn: connection, config: Config) -> dict:
     [EUR/MWh]; batteries; devices; health.
     """
     run = newest_run(conn, config.site.site_id)
-    schedule, planned, devices = _read_plan(conn, run)
+    query = "SELECT * FROM schedules WHERE run_id = %s ORDER BY time"
+    schedule = select_rows(conn, query, (run["run_id"],)) if run else []
     step = _step(schedule)
     now, clock = _clock(conn, config, run, schedule, step)
     held = next((row for row in schedule if row["time"] <= now < row["time"] + step), None)
+    planned, devices = _planned(conn, held)
     end = schedule[-1]["time"] + step if schedule else None
     health = read_health(conn, config, now, clock, run, end)
     return {
@@ -66,21 +72,22 @@ def read_now(conn: connection, config: Config) -> dict:
         "price": _price(held),
         "power": _powers(conn, now, health["sources"], held, planned),
         "batteries": _batteries(conn, config, now, step, schedule, planned),
-        "devices": [row for row in devices if held and row["time"] == held["time"]],
+        "devices": devices,
         "health": health,
     }
 
 
-def _read_plan(conn: connection, run: Mapping | None) -> tuple[list[dict], list[dict], list[dict]]:
-    """Rows of `schedules`, `battery_states` and `device_states` of a run."""
-    if run is None:
-        return [], [], []
-    key = (run["run_id"],)
-    found = [
-        select_rows(conn, f"SELECT * FROM {table} WHERE run_id = %s ORDER BY time", key)
-        for table in ("schedules", "battery_states", "device_states")
-    ]
-    return found[0], found[1], found[2]
+def _planned(conn: connection, held: Mapping | None) -> tuple[list[dict], list[dict]]:
+    """Planned states of batteries from now on, and of flexible loads now; of a day, not of all."""
+    if held is None:
+        return [], []
+    start, key = held["time"], held["run_id"]
+    query = """
+        SELECT * FROM battery_states WHERE run_id = %s AND time >= %s AND time < %s ORDER BY time"""
+    planned = select_rows(conn, query, (key, start, start + AHEAD_SHOWN))
+    query = """
+        SELECT * FROM device_states WHERE run_id = %s AND time = %s ORDER BY kind, device_id"""
+    return planned, select_rows(conn, query, (key, start))
 
 
 def _step(schedule: Sequence[Mapping]) -> timedelta:
@@ -106,7 +113,9 @@ def _clock(
     data_end = read_freshness(conn, config.forecast.stale_after_h).data_end
     if data_end is None or data_end > wall:
         return wall, "wall"
-    return max(data_end.to_pydatetime(), run["issue_time"]), "data"
+    names = [battery.battery_id for battery in config.batteries]
+    told = [row["time"] for row in select_rows(conn, NEWEST_STATES, (names, wall))]
+    return max(data_end.to_pydatetime(), run["issue_time"], *told), "data"
 
 
 def _price(held: Mapping | None) -> dict | None:
@@ -149,14 +158,17 @@ def _batteries(
 ) -> list[dict]:
     """Each battery: its last state, what it does by plan now and why, and what it does next."""
     names = [battery.battery_id for battery in config.batteries]
-    states = {row["battery_id"]: row for row in select_rows(conn, NEWEST_STATES, (names, now))}
+    told = select_rows(conn, NEWEST_STATES, (names, now + AHEAD))
+    states = {row["battery_id"]: row for row in told}
     orders = read_overrides(conn, now)
     reasons = {row["time"]: row["reason"] for row in schedule}
-    found = []
+    found, plans = [], defaultdict(list)
+    for row in planned:
+        plans[row["battery_id"]].append(row)
     for battery in config.batteries:
         name = battery.battery_id
         idle = IDLE_SHARE * max(battery.charge_kw, battery.discharge_kw)
-        steps = [row for row in planned if row["battery_id"] == name]
+        steps = plans[name]
         own = next((row for row in steps if row["time"] <= now < row["time"] + step), None)
         order = orders.get(name)
         state = states.get(name)
@@ -167,7 +179,7 @@ def _batteries(
                 "soc_min": battery.soc_min,
                 "soc_max": battery.soc_max,
                 "state": state,
-                "age_s": (now - state["time"]).total_seconds() if state else None,
+                "age_s": max(0.0, (now - state["time"]).total_seconds()) if state else None,
                 "planned": own,
                 "doing": _doing(own, idle),
                 "reason": reasons.get(own["time"]) if own else None,

@@ -1,12 +1,17 @@
 // Reads the API, shows its parts, and reads those again that the server says have changed.
 "use strict";
-import { clockText, forecastKey, forecastPart, healthPart, historyPart, nowPart, orderText, planPart } from "./parts.js";
+import { clockText, forecastKey, forecastPart, healthPart, historyPart, nowPart, orderText, planPart, summaryText } from "./parts.js";
 import { fullDay, h, moment, quiet, setPlace, table, withZone, zoneName } from "./words.js";
 
 const MOST_FANS = 12, AGAIN_MS = 30000;
 const at = (id) => document.getElementById(id);
-const show = (id, parts) => at(id).replaceChildren(...[parts].flat());
-let now = null, plan = null, day = null;
+// Elements that would look the same stay, and with them the focus and what is selected.
+function show(id, parts) {
+  const fresh = document.createElement("div");
+  fresh.append(...[parts].flat());
+  if (fresh.innerHTML !== at(id).innerHTML) at(id).replaceChildren(...fresh.childNodes);
+}
+let now = null, plan = null, day = null, held = null;
 
 class Refused extends Error {}
 
@@ -43,17 +48,22 @@ const readNow = part("now", "now-body", async () => {
   const count = now.health.problems.length;
   const banner = count ? `${count} ${count === 1 ? "thing needs" : "things need"} attention: ${now.health.problems[0]}` : "";
   if (at("banner").textContent !== banner) show("banner", count ? h("p", { class: "warning" }, h("a", { href: "#health" }, banner)) : []);
+  if (at("summary").textContent !== summaryText(now)) at("summary").textContent = summaryText(now);
   show("health-body", healthPart(now));
   orders();
+  if (plan && plan.run.run_id === now.plan?.run_id && held !== now.interval?.time) drawPlan();
   return nowPart(now);
 });
 const readPlan = part("plan", "plan-body", async () => {
+  if (!now.plan) return h("p", { class: "warning" }, "There is no plan yet. Run ", h("code", {}, "python optimization.py"), ".");
   plan = await ask("/api/plan");
+  held = now.interval?.time;
   return planPart(plan, now);
 });
 const readForecasts = part("forecasts", "forecasts-body", async () => {
   const sources = now.health.sources, found = [];
   for (const source of sources.slice(0, MOST_FANS)) {
+    if (!source.forecast_issue_time) { found.push(h("div", {}, h("h3", {}, source.name), quiet("There is no forecast yet."))); continue; }
     try { found.push(forecastPart(await ask(`/api/forecasts?source_id=${encodeURIComponent(source.source_id)}`), now)); }
     catch (error) { if (!(error instanceof Refused)) throw error; found.push(h("div", {}, h("h3", {}, source.name), quiet(error.message))); }
   }
@@ -66,6 +76,11 @@ const readHistory = part("history", "history-body", async () => {
   at("date").value = day.date;
   return historyPart(day);
 });
+
+function drawPlan() { // the interval that holds is another one
+  held = now.interval?.time;
+  show("plan-body", planPart(plan, now));
+}
 
 function orders() {
   const names = now.batteries.map((one) => one.battery_id);
@@ -109,7 +124,7 @@ for (const id of ["previous", "next"]) at(id).addEventListener("click", () => { 
 function live() {
   const source = new EventSource("/api/events");
   const say = (text, kind) => { at("live").textContent = text; at("live").className = kind; };
-  const on = { hello: [readNow], states: [readNow], overrides: [readNow], jobs: [readNow], alerts: [readNow], plan: [readNow, readPlan], forecasts: [readForecasts], ledger: [readHistory] };
+  const on = { hello: [readNow], states: [readNow], overrides: [readNow], jobs: [readNow], alerts: [readNow], plan: [async () => { await readNow(); await readPlan(); }], forecasts: [async () => { await readNow(); await readForecasts(); }], ledger: [readHistory] };
   for (const [name, parts] of Object.entries(on)) source.addEventListener(name, () => { say("Live.", "good"); parts.forEach((read) => read()); });
   source.addEventListener("away", () => say("The database is away.", "bad"));
   source.addEventListener("error", () => { say("Not connected; trying again.", "bad"); if (source.readyState === EventSource.CLOSED) { source.close(); setTimeout(live, 5000); } });

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from vpp.serve.guard import has_cookie
-from vpp.serve.token import COOKIE, cookie_of, is_same
+from vpp.serve.guard import has_cookie, has_token
+from vpp.serve.token import cookie_of, is_same
 
 HERE = Path(__file__).resolve().parent
 REPORT = HERE.parent / "report" / "page.html"  # its style is the page's, too
@@ -59,7 +59,7 @@ async def page(request: Request) -> Response:
     given = request.query_params.get("token")
     if given is not None:
         return _enter(given, token)
-    if not has_cookie(request.headers, token):
+    if not has_token(request.headers, token) and not has_cookie(request.headers, token):
         return HTMLResponse(text_of("login.html").replace("{{wrong}}", ""), 401)
     return HTMLResponse(text_of("page.html"))
 
@@ -76,9 +76,8 @@ def _enter(given: str, token: str) -> Response:
     if not is_same(given, token):
         return HTMLResponse(text_of("login.html").replace("{{wrong}}", WRONG), 401)
     response = RedirectResponse("/", 303)
-    response.set_cookie(
-        COOKIE, cookie_of(token), max_age=YEAR_S, httponly=True, samesite="strict", path="/"
-    )
+    name, value = cookie_of(token)
+    response.set_cookie(name, value, max_age=YEAR_S, httponly=True, samesite="strict", path="/")
     return response
 
 

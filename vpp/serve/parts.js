@@ -6,6 +6,7 @@ import { age, amount, card, clock, day, energy, fixed, fullDay, h, hour, legend,
 const SUPPLY = [["discharge_kw", "Battery discharges", "discharge"], ["renewables_kw", "Sun and wind", "renewables"], ["grid_import_kw", "Grid import", "import"]];
 const DEMAND = [["charge_kw", "Battery charges", "charge"], ["load_kw", "Load", "load"], ["grid_export_kw", "Grid export", "export"], ["curtailed_kw", "Curtailed", "curtailed"]];
 const TINTS = { load: "load", solar: "solar", wind: "wind", market: "market" };
+const MOST_BATTERIES = 60;
 const DOES = { charge: "charges", discharge: "discharges", hold: "holds" };
 const CLOCKS = { plant: "on the plant's clock", wall: "", data: "at the end of the data" };
 const missing = (text, command) => h("p", { class: "warning" }, `${text} Run `, h("code", {}, command), ".");
@@ -30,10 +31,18 @@ export function nowPart(now) {
   if (cards.length) found.push(h("div", { class: "cards" }, cards));
   if (planned) found.push(h("h3", {}, `Power by plan, from ${hour(now.interval.time)}`), flow("Comes from", SUPPLY, planned), flow("Goes to", DEMAND, planned));
   else found.push(now.plan ? h("p", { class: "warning" }, "No plan holds now.") : missing("There is no plan yet.", "python optimization.py"));
-  if (now.batteries.length) found.push(h("h3", {}, "Batteries"), h("div", { class: "batteries" }, now.batteries.map(battery)));
+  if (now.batteries.length) found.push(h("h3", {}, "Batteries"), h("div", { class: "batteries" }, now.batteries.slice(0, MOST_BATTERIES).map(battery)));
+  if (now.batteries.length > MOST_BATTERIES) found.push(quiet(`${now.batteries.length - MOST_BATTERIES} more batteries: /api/now has them.`));
   if (now.devices.length)
     found.push(h("h3", {}, "Flexible loads"), table("Flexible loads now", ["Device", "Power|", "Why"], now.devices.map((row) => [row.device_id, power(row.power_kw), row.reason ?? "–"])));
   return found;
+}
+
+// For screen readers, which are told when it changes: without ages, which always do.
+export function summaryText(now) {
+  const told = now.batteries.slice(0, 5).map((one) => `${one.battery_id}${one.state ? ` at ${share(one.state.soc)}` : ""}${one.doing ? ` ${DOES[one.doing]}` : ""}`);
+  const price = now.price ? [`price ${amount(now.price.import_price_eur_per_mwh, priceUnit())}`] : [];
+  return [...told, ...price].join(", ");
 }
 
 function flow(title, parts, values) {

@@ -14,6 +14,7 @@ import resource
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 from vpp.runtime.errors import FieldError, VppError
@@ -73,6 +74,8 @@ def main() -> int:
     limit_s, solver = float(sys.argv[1]), sys.argv[2]
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints writes to the log, not into an answer
+    with suppress(OSError):  # where memory runs out, this process goes first
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     answer(WARM_UP, limit_s, solver)  # imports what it needs

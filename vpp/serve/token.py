@@ -17,7 +17,6 @@ from vpp.runtime.tables import shown
 
 NAME = "serve.token"
 LEAST_CHARACTERS = 20
-COOKIE = "vpp_page"
 
 
 def read_token(config: Config) -> str:
@@ -79,11 +78,16 @@ def is_same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
-def cookie_of(token: str) -> str:
-    """The value that a browser keeps: it opens the page, and does not tell the token.
+def cookie_of(token: str) -> tuple[str, str]:
+    """Name and value of the cookie that opens the page; neither tells the token.
+
+    Browsers give the cookies of a host to all of its ports, so each server's has its own name.
 
     Parameters
     ----------
     token : of the server.
     """
-    return hmac.new(token.encode(), b"page", hashlib.sha256).hexdigest()
+    name, value = (
+        hmac.new(token.encode(), about, hashlib.sha256).hexdigest() for about in (b"name", b"page")
+    )
+    return f"vpp_{name[:8]}", value

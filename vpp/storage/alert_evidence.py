@@ -17,7 +17,7 @@ def _moment(time: Moment) -> object:
 
 
 def _utc(time: object) -> pd.Timestamp:
-    return pd.Timestamp(time).tz_convert("UTC")  # type: ignore[arg-type]
+    return pd.Timestamp(time).tz_convert("UTC")
 
 
 def newest_plan(conn: connection, site_id: str, now: Moment) -> dict | None:

@@ -10,12 +10,14 @@ the start of their interval.
 from collections.abc import Sequence
 
 import pandas as pd
+from psycopg2 import sql
 from psycopg2.extensions import connection
 
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
-from vpp.storage.rows import Moment
+from vpp.storage.rows import Moment, names_of, select_rows
+from vpp.storage.schema import QUANTILES
 
 COLUMNS = ("issue_time", "valid_time", "step_min", "sources", "load_kw", "renewables_kw", "price")
 
@@ -102,3 +104,46 @@ def read_issued(
     for name in ("issue_time", "valid_time"):
         frame[name] = pd.to_datetime(frame[name], unit="us", utc=True)
     return frame.astype({"step_min": int, "sources": int})
+
+
+def read_own_forecasts(
+    conn: connection, source_id: str, issue_time: Moment, days: float, roles: Sequence[str]
+) -> pd.DataFrame:
+    """The forecasts of one source that were issued on the days before an issue time.
+
+    Of each 24 h before it the oldest counts, which is the one of the same clock where there is one.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : its name.
+    issue_time : they were issued before it [UTC].
+    days : how far back [d].
+    roles : of the runs that count.
+
+    Returns
+    -------
+    issue_time, valid_time [UTC]; value and quantiles [kW or EUR/MWh]; published.
+    """
+    columns = names_of(("issue_time", "valid_time", "value", *QUANTILES, "published"))
+    query = sql.SQL("""
+        WITH run AS (
+            SELECT DISTINCT ON (ceil(extract(epoch FROM %(now)s - issue_time) / 86400))
+                run_id, issue_time
+            FROM forecast_runs
+            WHERE source_id = %(source)s AND role = ANY(%(roles)s)
+                AND issue_time < %(now)s AND issue_time >= %(since)s
+            ORDER BY ceil(extract(epoch FROM %(now)s - issue_time) / 86400),
+                issue_time, created_at DESC)
+        SELECT {} FROM run JOIN forecasts USING (run_id) ORDER BY issue_time, valid_time""")
+    now = pd.Timestamp(issue_time)
+    given = {
+        "now": now.to_pydatetime(),
+        "since": (now - pd.Timedelta(days=days)).to_pydatetime(),
+        "source": source_id,
+        "roles": list(roles),
+    }
+    frame = pd.DataFrame(select_rows(conn, query.format(columns), given))
+    for name in ("issue_time", "valid_time") if len(frame) else ():
+        frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ns")
+    return frame

@@ -76,7 +76,7 @@ def record_clock(
             clock_timestamp())
         ON CONFLICT (site_id) DO UPDATE SET leader = excluded.leader,
             clock_time = excluded.clock_time, speed = excluded.speed, beat_at = excluded.beat_at"""
-    time = pd.Timestamp(clock_time).to_pydatetime()
+    time = pd.Timestamp(clock_time).floor("us").to_pydatetime()
     with explained("operations"), conn.cursor() as cur:
         cur.execute(query, {"site_id": site_id, "leader": leader, "time": time, "speed": speed})
         conn.commit()

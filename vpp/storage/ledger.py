@@ -81,7 +81,7 @@ def save_versions(conn: connection, site_id: str, rows: pd.DataFrame) -> int:
             there, here = (part[name].astype(object) for part in (known, rows))
             same &= (there == here) | (there.isna() & here.isna())
         changed = rows[~same]
-        version = known["version"].reindex(changed.index).fillna(0).astype(int) + 1
+        version = known["version"].reindex(changed.index).astype(float).fillna(0).astype(int) + 1
         added = changed.assign(site_id=site_id, version=version).rename_axis("time").reset_index()
         upsert_rows(cur, "ledger", KEYS, added.to_dict("records"))
     return len(changed)
@@ -149,7 +149,7 @@ def read_ends(
 def first_changed(
     conn: connection, tables: Sequence[str], source_ids: Sequence[str], since: Moment
 ) -> pd.Timestamp | None:
-    """The first interval of which a value was sent after a time [UTC]; None where none was.
+    """The time of the first value or measured state that was sent after a time [UTC]; None: none.
 
     Parameters
     ----------
@@ -158,10 +158,11 @@ def first_changed(
     source_ids : those that count.
     since : with a zone.
     """
-    times = []
-    for table in tables:
-        query = f"SELECT min(time) AS first FROM {table} WHERE sent_at > %s AND source_id = ANY(%s)"
-        row = select_rows(conn, query, (pd.Timestamp(since).to_pydatetime(), list(source_ids)))[0]
-        if row["first"] is not None:
-            times.append(pd.Timestamp(row["first"]).tz_convert("UTC"))
-    return min(times, default=None)
+    parts = [f"SELECT time FROM {table} WHERE source_id = ANY(%(ids)s)" for table in tables]
+    parts.append("SELECT time FROM battery_states WHERE kind = 'measured'")
+    union = " UNION ALL ".join(f"({part} AND sent_at > %(since)s)" for part in parts)
+    values = {"ids": list(source_ids), "since": pd.Timestamp(since).to_pydatetime()}
+    first = select_rows(conn, f"SELECT min(time) AS first FROM ({union}) AS sent", values)[0][
+        "first"
+    ]
+    return None if first is None else pd.Timestamp(first).tz_convert("UTC")

@@ -344,6 +344,31 @@ def read_resampled(
     return frame.rename_axis("time")
 
 
+def read_keys(conn: connection, kind: str, start: Moment, end: Moment) -> set[tuple[str, int]]:
+    """The rows of a kind that there are in a span.
+
+    Parameters
+    ----------
+    conn : the connection.
+    kind : of the rows.
+    start, end : of their times, of forecasts of their issue times, with a zone.
+
+    Returns
+    -------
+    source_id and time of each, the latter in microseconds since 1970.
+    """
+    import pandas as pd
+
+    time = KINDS[kind].times[0]
+    query = sql.SQL("""
+        SELECT DISTINCT source_id, (extract(epoch FROM {time}) * 1000000)::bigint AS at
+        FROM {table} WHERE {time} >= %s AND {time} < %s""").format(
+        time=sql.Identifier(time), table=sql.Identifier(KINDS[kind].table)
+    )
+    times = tuple(pd.Timestamp(moment).to_pydatetime() for moment in (start, end))
+    return {(row["source_id"], row["at"]) for row in select_rows(conn, query, times)}
+
+
 def count_measurements(conn: connection) -> dict[str, int]:
     """Number of rows of each kind of message; of batteries that of their measured states."""
     counts = dict.fromkeys(KINDS, 0) | {BATTERY: count_measured(conn)}

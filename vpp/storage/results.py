@@ -303,10 +303,11 @@ def read_all_states(
 
     Returns
     -------
-    Columns battery_id, time, charge_kw and discharge_kw [kW], in the order of battery and time.
+    Columns battery_id, time, charge_kw and discharge_kw [kW] and soc, in the order of battery and
+    time.
     """
     query = f"""
-        SELECT DISTINCT ON (battery_id, time) battery_id, time, charge_kw, discharge_kw
+        SELECT DISTINCT ON (battery_id, time) battery_id, time, charge_kw, discharge_kw, soc
         FROM battery_states
         WHERE battery_id = ANY(%s) AND kind IN {NOT_PLANNED} AND time >= %s AND time < %s
         ORDER BY battery_id, time, kind, run_id DESC"""

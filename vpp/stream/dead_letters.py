@@ -252,9 +252,7 @@ def _read_all(
     left, heard = {(item.topic, item.partition) for item in starts}, time.monotonic()
     while left:
         messages = consumer.consume(1000, 0.05)
-        if messages:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > REQUEST_S:
+        if not messages and time.monotonic() - heard > REQUEST_S:
             raise StreamError(
                 "Kafka: the dead-letter topics cannot be read to their end; try again"
             )
@@ -274,3 +272,5 @@ def _read_all(
                 consumer.seek(TopicPartition(topic, number, low))
             else:
                 raise KafkaException(error)
+        if messages:  # not before them: to find the end of a batch may take a while
+            heard = time.monotonic()

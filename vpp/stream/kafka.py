@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import tenacity
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
@@ -275,8 +276,26 @@ def lags(consumer: Consumer, partitions: dict[str, list[int]]) -> list[Lag]:
     places = [(topic, number) for topic, numbers in partitions.items() for number in numbers]
     items = [TopicPartition(*place) for place in places]
     result = []
-    for item in consumer.committed(items, timeout=REQUEST_S) if items else []:
+    if not items:
+        return []
+    committed = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_settling),
+        stop=tenacity.stop_after_delay(REQUEST_S),
+        wait=tenacity.wait_fixed(0.2),
+        reraise=True,
+    )(consumer.committed, items, timeout=REQUEST_S)
+    for item in committed:
         low, high = consumer.get_watermark_offsets(item, timeout=REQUEST_S)
         committed = None if item.offset == OFFSET_INVALID else item.offset
         result.append(Lag(item.topic, item.partition, committed, low, high))
     return result
+
+
+def _is_settling(error: BaseException) -> bool:
+    """Whether a broker that has just started does not know yet who looks after the group."""
+    codes = (
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    )
+    return isinstance(error, KafkaException) and error.args[0].code() in codes

@@ -62,6 +62,7 @@ class Positions:
         self.reached: dict[Partition, int] = {}  # where the end of a partition was met
         self.read_to: dict[Partition, int] = {}  # the offset after the last message read
         self.unreadable: dict[Partition, tuple[int, int]] = {}  # offset, and how often
+        self.lost_to: dict[Partition, int] = {}  # before which what is lost was counted
         self.say = Seldom()
         self.held = False
         self.broker_error: KafkaError | None = None
@@ -287,7 +288,9 @@ class Positions:
                 start = self.offsets.get(place, item.committed or 0)
                 # its owner will find out why it lies beyond the end
                 is_strange = place not in self.offsets and start > item.high
-                if max(start, item.low) < item.high or is_strange:
+                # we shall be told what was dropped since we read, and count it
+                is_lost = place in self.offsets and start < item.low
+                if max(start, item.low) < item.high or is_strange or is_lost:
                     found[place] = (start, item.high)
             return found
         finally:
@@ -295,14 +298,26 @@ class Positions:
 
     # loss
 
+    def _lose(self, place: Partition, start: int, end: int) -> int:
+        """Count messages as lost, but those that were counted before; returns how many.
+
+        We meet them again where we join anew before the next commit.
+        """
+        lost = max(0, end - max(start, self.lost_to.get(place, 0)))
+        self.lost_to[place] = end
+        if lost:
+            self.on_lost(place[0], lost)
+        return lost
+
     def _start(self, place: Partition, position: int, low: int, high: int) -> int:
         """Where to read on; reports dropped messages, and a topic that was made anew."""
         if position < low:
-            lost = low - position
-            self.on_lost(place[0], lost)
-            log.error("%s [%d]: the broker dropped %d messages before they were read", *place, lost)
+            if lost := self._lose(place, position, low):
+                text = "%s [%d]: the broker dropped %d messages before they were read"
+                log.error(text, *place, lost)
             return low
         if position > high:
+            self.lost_to.pop(place, None)
             text = "%s [%d] was made anew (it ends at %d): reading it from its beginning"
             log.warning(text, *place, high)
             return low
@@ -335,8 +350,7 @@ class Positions:
     def _skip(self, place: Partition, offset: int, error: KafkaError) -> TopicPartition:
         """Where to read on after a batch that cannot be read; its messages are lost."""
         end = unreadable.end_of_batch(self.settings, *place, offset)
-        if end > offset:
-            self.on_lost(place[0], end - offset)
+        if self._lose(place, offset, end):
             log.error(
                 "%s [%d]: the messages %d to %d cannot be read and are skipped: %s",
                 *(*place, offset, end - 1, cause(KafkaException(error))),

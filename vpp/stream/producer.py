@@ -169,7 +169,7 @@ def produce(
             for kind, keys, values in messages(config, kinds, speed, stop, starts or {}):
                 portions = rooms[kind].portions(keys, values, stop) if rooms else [slice(None)]
                 for portion in portions:
-                    _send_all(producer, topics[kind], keys[portion], values[portion])
+                    send_all(producer, topics[kind], keys[portion], values[portion])
                     sent[kind] += len(values[portion])
                 producer.poll(0)
                 advance(len(values))
@@ -184,7 +184,15 @@ def produce(
     return dict(sent)
 
 
-def _send_all(producer: Producer, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:
+def send_all(producer: Producer, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:
+    """Hand messages to a producer, also where its queue is full for a moment.
+
+    Parameters
+    ----------
+    producer : the client that sends.
+    topic : its name.
+    keys, values : of the messages.
+    """
     for value, key in zip(values, keys, strict=True):
         try:
             producer.produce(topic, value, key)

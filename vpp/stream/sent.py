@@ -11,6 +11,7 @@ Sending a line twice does no harm; not sending one does.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import KafkaException
 
+from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import replacing_file
 from vpp.runtime.places import make_private
 from vpp.runtime.settings import Config
@@ -34,6 +36,8 @@ from vpp.stream.kafka import (
     topic_names,
 )
 from vpp.stream.refusals import explained
+
+log = logging.getLogger("stream")
 
 FILE = "sent.json"
 
@@ -151,10 +155,14 @@ class Ledger:
                 ends[kind],
                 rows[kind] if rows is not None else None,
             )
-        make_private(self.config.paths.state_dir)
-        with replacing_file(self.path) as path:
-            path.write_bytes(
-                msgspec.json.format(
-                    msgspec.json.encode({name: asdict(item) for name, item in found.items()})
+        try:
+            make_private(self.config.paths.state_dir)
+            with replacing_file(self.path) as path:
+                path.write_bytes(
+                    msgspec.json.format(
+                        msgspec.json.encode({name: asdict(item) for name, item in found.items()})
+                    )
                 )
-            )
+        except (OSError, ConfigError) as error:  # a container whose files are read-only
+            text = "what was sent cannot be remembered, so it is sent again next time: %s"
+            log.warning(text, error)

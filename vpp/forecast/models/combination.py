@@ -1,42 +1,118 @@
-"""The average of several models."""
+"""The weighted average of several models."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.known import Known
-from vpp.forecast.model import ForecastModel
+from vpp.forecast.model import ForecastModel, ModelError
+from vpp.forecast.models.arima import Arima
 from vpp.forecast.models.lear import Lear
 from vpp.forecast.models.lightgbm import LightGbm
+from vpp.forecast.models.nbeats import NBeats
+from vpp.forecast.models.prophet import Prophet
 from vpp.forecast.models.ridge import HourlyRidge
+from vpp.forecast.models.trees import RandomForest
+
+MEMBERS: dict[str, type[ForecastModel]] = {
+    model.name: model
+    for model in (Prophet, Arima, NBeats, RandomForest, HourlyRidge, LightGbm, Lear)
+}
 
 
 class Combination(ForecastModel):
     """The average of several models' values and quantiles.
 
     Errors that each makes in its own way cancel (Bates and Granger, The Combination of Forecasts,
-    1969). It needs the history that its members need.
+    1969). A training gives it the weights that `simplex_weights` finds on the newest days. It needs
+    the history that its members need.
 
     Parameters
     ----------
-    members : names of hourly_ridge, lightgbm and lear; the last takes part for prices only.
+    members : names of models; lear takes part for prices only.
+    weights : of each, 0 or more, with the sum 1; none for equal ones.
+    of : parameters of each member that are not its defaults, by its name.
     """
 
     name = "combination"
-    requires = ("lightgbm", "scikit-learn")
-    defaults: ClassVar[dict[str, Any]] = {"members": ("hourly_ridge", "lightgbm", "lear")}
+    requires: tuple[str, ...] = ("lightgbm", "scikit-learn")
+    defaults: ClassVar[dict[str, Any]] = {
+        "members": ("hourly_ridge", "lightgbm", "lear"),
+        "weights": (),
+        "of": {},
+    }
 
     def _fit(self, known: Known) -> None:
-        kinds = {model.name: model for model in (HourlyRidge, LightGbm, Lear)}
-        names = [
-            name
-            for name in self.parameters["members"]
-            if name != Lear.name or known.source.kind == "market"
+        names, of = self.parameters["members"], self.parameters["of"]
+        weights = self.parameters["weights"] or [1.0] * len(names)
+        if len(weights) != len(names) or min(weights, default=0) < 0 or not sum(weights) > 0:
+            raise ModelError(f"combination: {len(names)} members have the weights {weights}")
+        pairs = [
+            (name, weight)
+            for name, weight in zip(names, weights, strict=True)
+            if weight > 0 and (name != Lear.name or known.source.kind == "market")
         ]
         self.members = [
-            kinds[name](horizon_h=self.horizon_h, seed=self.seed).fit(known) for name in names
+            MEMBERS[name](horizon_h=self.horizon_h, seed=self.seed, **of.get(name, {})).fit(known)
+            for name, _ in pairs
         ]
+        total = sum(weight for _, weight in pairs)
+        self.weights = [weight / total for _, weight in pairs]
+        self.requires = tuple(sorted({need for each in self.members for need in each.requires}))
 
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        return np.mean([member._forecast(known, times) for member in self.members], axis=0)
+        found = [member._forecast(known, times) for member in self.members]
+        # a model that was stored before there were weights has equal ones
+        weights = getattr(self, "weights", [1.0] * len(found))
+        return np.average(found, axis=0, weights=weights)
+
+
+def simplex_weights(errors: np.ndarray, days: float, half_days: float = 5.0) -> np.ndarray:
+    """Weights of models, 0 or more, with the sum 1 and the least mean squared error of the average.
+
+    They are drawn to equal weights, the more the fewer days the errors are of.
+
+    Parameters
+    ----------
+    errors : row x model [unit of the series].
+    days : that the errors are of [d].
+    half_days : so many days count as much as the pull towards equal weights [d].
+    """
+    from scipy.optimize import nnls
+
+    count = errors.shape[1]
+    if not len(errors):
+        return np.full(count, 1 / count)
+    products = errors.T @ errors / len(errors)
+    size = float(np.trace(products)) / count
+    if size <= 0:
+        return np.full(count, 1 / count)
+    pull = size * half_days / max(days, 1.0)
+    root = np.linalg.cholesky(products + pull * np.eye(count)).T
+    target = np.linalg.solve(root.T, np.full(count, pull / count))
+    heavy = 1e3 * np.sqrt(size)  # holds the sum at 1
+    weights, _ = nnls(
+        np.vstack([root, np.full(count, heavy)]), np.append(target, heavy), maxiter=100 * count
+    )
+    return weights / weights.sum()
+
+
+def average_of(
+    frames: Sequence[pd.DataFrame], weights: np.ndarray, columns: Sequence[str]
+) -> pd.DataFrame:
+    """Rows of the first frame with the weighted average of all in some columns.
+
+    Parameters
+    ----------
+    frames : of the same rows.
+    weights : of each row and frame (row x frame) [-].
+    columns : that are averaged.
+    """
+    names = list(columns)
+    values = np.stack([frame[names].to_numpy() for frame in frames], axis=1)
+    mean: Mapping[str, np.ndarray] = dict(
+        zip(names, (values * weights[:, :, None]).sum(axis=1).T, strict=True)
+    )
+    return frames[0].assign(**mean)

@@ -9,6 +9,8 @@ from vpp.forecast.model import ForecastModel, with_band
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.times import calendar
 
+LEAST_SPREAD = 0.2  # of a history of one value, as a share of it
+
 
 class SeasonalNaive(ForecastModel):
     """Last week's same local hour.
@@ -36,6 +38,9 @@ class SeasonalNaive(ForecastModel):
         lagged, _ = same_hours(series_lookup(known), origins, times, [self.days], known.zone)
         errors = targets.to_numpy() - lagged[:, 0]
         errors = errors[~np.isnan(errors)]
+        if not len(errors) and len(targets):  # no week yet: as wide as the values differ
+            errors = targets.to_numpy() - targets.mean()
+            errors = errors if errors.any() else LEAST_SPREAD * targets.iloc[-1] * np.array([-1, 1])
         self.residuals = np.quantile(errors, QUANTILES) if len(errors) else np.zeros(len(QUANTILES))
 
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:

@@ -37,6 +37,7 @@ class NBeats(ForecastModel):
     """
 
     name = "nbeats"
+    dear = True
     requires = ("darts", "torch", "pytorch-lightning", "scikit-learn")
     defaults: ClassVar[dict[str, Any]] = {
         "fit_days": 365.0,

@@ -30,6 +30,7 @@ class Prophet(ForecastModel):
     """
 
     name = "prophet"
+    dear = True
     requires = ("prophet", "scikit-learn")
     defaults: ClassVar[dict[str, Any]] = {
         "fit_days": 120.0,

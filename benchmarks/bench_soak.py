@@ -1,0 +1,316 @@
+"""A past is replayed through the whole plant, with kills; then plans, rows and memory are checked.
+
+    python benchmarks/bench_soak.py [--days 14] [--speed 1800] [--every-min 60] [--kills 6]
+                                    [--late 20] [--corrected 10] [--silent-h 12] [--seed N]
+
+Synthetic rows go as the clock passes them through Kafka and the sink of `pipeline.py operate` into
+the database. Of two such processes one leads. A simulated device does what the newest plan says for
+each step, and its state comes back as measured. Meanwhile a random process is killed with -9 and
+begun again, values come late or corrected, and a load is silent for hours. Then must hold: no plan
+missing for more than 2 periods, each step obeyed once and by a plan made before its end, each plan
+from a state that was there, all rows in the database with their newest values, and both processes
+ended by SIGTERM with 0. Memory of the process that led longest: last tenth over second tenth. Runs
+on embedded servers of its own in a temporary folder; exit 1 if something does not hold. The device
+reads the plan from the database, and no model is trained.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import pandas as pd
+
+import db
+import embedded
+from sources import Source, write_sources
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Config
+from vpp.runtime.tables import print_rows
+from vpp.schedule.battery import Battery
+from vpp.storage.jobs import read_clock
+from vpp.storage.rows import select_rows
+from vpp.stream.kafka import kafka_settings, new_producer, topic_names
+
+START, HISTORY_DAYS = pd.Timestamp("2025-03-12T00:00Z"), 10  # a day of 23 hours is among them
+PLACE = (49.6, 6.1, "Europe/Brussels")
+LOADS = ("load-1", "load-2")
+HOUR = pd.Timedelta(hours=1)
+
+
+@dataclass
+class Soak:
+    """A replay.
+
+    Parameters
+    ----------
+    folder : of its files.
+    days : so many days are replayed [d].
+    speed : times the wall's clock.
+    every_min : from one plan to the next [min].
+    kills, late, corrected : how many processes are killed, values come late, and are corrected.
+    silent_h : `load-2` sends nothing for so long in the middle [h].
+    seed : of all that is random.
+    servers : sections of the configuration that name other servers than its own.
+    """
+
+    folder: Path
+    days: int
+    speed: float
+    every_min: int = 60
+    kills: int = 0
+    late: int = 0
+    corrected: int = 0
+    silent_h: int = 0
+    seed: int = 1
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.begin = START + pd.Timedelta(days=HISTORY_DAYS)
+        self.end = self.begin + pd.Timedelta(days=self.days)
+        self.obeyed: list[tuple[pd.Timestamp, str]] = []
+        self.memory: dict[int, list[float]] = {}
+        self.processes: list[subprocess.Popen] = []
+        self.kept: list[tuple[pd.Timestamp, str, float]] = []  # values that come late
+        self.path = self.folder / "config.ini"
+        self.config = self._write()
+
+    def _write(self) -> Config:
+        """Configuration and CSV files; `self.values` is what the database must hold in the end."""
+        sections: dict[str, dict[str, Any]] = {
+            "paths": {"data_dir": self.folder / "data", "state_dir": self.folder / "state"},
+            "site": {"holidays_country": ""},
+            "training": {"jobs": 1},
+            "tariff": {"import_eur_per_mwh": "300 06:00-20:00; 150", "export_eur_per_mwh": "50"},
+            "operation": {"plan_every_min": self.every_min, "retrain_every_h": 0},
+            "battery:store": {"capacity_kwh": 400, "charge_kw": 100, "discharge_kw": 100},
+        } | self.servers
+        text = [
+            line
+            for name, values in sections.items()
+            for line in (f"[{name}]", *(f"{key} = {value}" for key, value in values.items()))
+        ]
+        self.path.write_text("\n".join(text) + "\n")
+        config = load_config(self.path)
+        config.paths.data_dir.mkdir(parents=True)
+        loads = [Source(name, "load", name, "site-1", 500.0, 60, *PLACE, {}) for name in LOADS]
+        write_sources(config.paths.data_dir / "sources.csv", loads)
+        index = pd.date_range(START, self.end, freq="h", inclusive="left")
+        noise = np.random.default_rng(self.seed).normal(0, 5, (2, len(index)))
+        shape = 100 + 40 * np.sin(np.arange(len(index)) / 24 * 2 * np.pi)
+        self.values = {
+            (time, name): round(float(value), 1)
+            for name, row in zip(LOADS, shape + noise, strict=True)
+            for time, value in zip(index, row, strict=True)
+        }
+        middle = self.begin + (self.end - self.begin) / 2
+        silent = {
+            (time, "load-2") for time in index if middle <= time < middle + self.silent_h * HOUR
+        }
+        replayed = [key for key in self.values if key[0] >= self.begin and key not in silent]
+        for key in silent:
+            del self.values[key]
+        early = [key for key in replayed if key[0] < self.end - 12 * HOUR]
+        chosen = self.random.sample(early, min(self.late, len(early)))
+        self.kept = sorted((time, name, self.values[time, name]) for time, name in chosen)
+        rows = [
+            (f"{time:%Y-%m-%dT%H:%M:%SZ}", name, value)
+            for (time, name), value in sorted(self.values.items())
+            if (time, name) not in set(chosen)
+        ]
+        frame = pd.DataFrame(rows, columns=["time", "source_id", "power_kw"])
+        frame.to_csv(config.paths.data_dir / "load.csv", index=False)
+        return config
+
+    def begin_process(self, number: int) -> subprocess.Popen:
+        """Begin `pipeline.py operate`; its log grows in the folder."""
+        words = [sys.executable, str(ROOT / "pipeline.py"), "--config", str(self.path), "operate"]
+        words += ["--clock", "data", "--from", self.begin.isoformat(), "--speed", str(self.speed)]
+        with (self.folder / f"operate-{number}.log").open("a") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log)
+
+    def run(self) -> dict[str, object]:
+        """Replay all of it; returns what was seen."""
+        self.processes = [self.begin_process(0)]
+        stop = threading.Event()
+        try:
+            with db.session(self.config) as conn:
+                while not self._now(conn):
+                    time.sleep(0.2)
+            self.processes.append(self.begin_process(1))
+            device = threading.Thread(target=self._device, args=[stop], daemon=True)
+            device.start()
+            self._disturb()
+            codes = self._end()
+            stop.set()
+            device.join(30)
+            return self._seen(codes)
+        finally:
+            stop.set()
+            for process in self.processes:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+    def _now(self, conn: Any) -> pd.Timestamp | None:
+        """The plant's clock; None where it does not run."""
+        now = read_clock(conn, self.config.site.site_id)
+        conn.commit()
+        return now if now < self.end + pd.Timedelta(days=365) else None
+
+    def _device(self, stop: threading.Event) -> None:
+        """Do in each step what the newest plan says for it, and tell the SOC at its end."""
+        battery, done = Battery.of(self.config.batteries[0]), self.begin
+        query = """
+            SELECT run_id, charge_kw - discharge_kw AS power_kw FROM battery_states
+            JOIN schedule_runs USING (run_id)
+            WHERE battery_states.kind = 'planned' AND schedule_runs.kind = 'plan' AND time = %s
+            ORDER BY created_at DESC LIMIT 1"""
+        with db.session(self.config) as conn:
+            while not stop.wait(0.1):
+                now = self._now(conn)
+                while now is not None and done + HOUR <= min(now, self.end):
+                    found = select_rows(conn, query, (done.to_pydatetime(),))
+                    power = found[0]["power_kw"] if found else 0.0  # idle without a set-point
+                    if found:
+                        self.obeyed.append((done, found[0]["run_id"]))
+                    battery = battery.step(power, 1.0).battery
+                    done += HOUR
+                    row = {"battery_id": "store", "kind": "measured", "soc": battery.soc}
+                    db.save_battery_states(conn, pd.DataFrame([row | {"time": done}]))
+                    conn.commit()
+
+    def _disturb(self) -> None:
+        """Kill processes, send late and corrected values, until the clock has passed all."""
+        span = (self.end - self.begin) / max(self.kills + 1, 1)
+        kills = [self.begin + (n + 1) * span for n in range(self.kills)]
+        fixes = [self.begin + self.days * 24 * HOUR * (n + 1) / (self.corrected + 2)
+                 for n in range(self.corrected)]  # fmt: skip
+        failures = Counter[str]()
+        producer = new_producer(kafka_settings(self.config), 30, failures)
+        with db.session(self.config) as conn:
+            while True:
+                now = self._now(conn)
+                self._look_at_memory(conn)
+                if now is not None and now >= self.end + 3 * HOUR:
+                    break
+                while now is not None and self.kept and self.kept[0][0] + 8 * HOUR < now:
+                    self._send(producer, *self.kept.pop(0))
+                while now is not None and fixes and fixes[0] < now:
+                    at = fixes.pop(0).floor("h") - 6 * HOUR
+                    waits = any(item[:2] == (at, "load-1") for item in self.kept)
+                    if at >= self.begin and not waits:  # else the late value would be the newest
+                        self.values[at, "load-1"] += 7.0
+                        self._send(producer, at, "load-1", self.values[at, "load-1"])
+                if now is not None and kills and kills[0] < now:
+                    kills.pop(0)
+                    place = self.random.randrange(2)
+                    self.processes[place].kill()
+                    self.processes[place].wait()
+                    self.processes[place] = self.begin_process(place)
+                time.sleep(0.3)
+            time.sleep(5)  # the last rows are stored
+
+    def _send(self, producer: Any, at: pd.Timestamp, name: str, value: float) -> None:
+        record = {"source_id": name, "time": f"{at:%Y-%m-%dT%H:%M:%SZ}", "power_kw": value}
+        producer.produce(topic_names(self.config)["load"], json.dumps(record).encode(), name)
+        producer.flush(30)
+
+    def _look_at_memory(self, conn: Any) -> None:
+        rows = select_rows(conn, "SELECT leader FROM operations")
+        conn.commit()
+        pid = int(rows[0]["leader"].split()[-1]) if rows else 0
+        try:
+            with open(f"/proc/{pid}/statm") as file:
+                pages = int(file.read().split()[1])
+        except OSError:
+            return
+        self.memory.setdefault(pid, []).append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+    def _end(self) -> list[int]:
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        return [process.wait(60) for process in self.processes]
+
+    def _seen(self, codes: list[int]) -> dict[str, object]:
+        """Figures, and `faults`: in words, all that does not hold."""
+        query = "SELECT run_id, issue_time, made_from FROM schedule_runs WHERE kind = 'plan'"
+        with db.session(self.config) as conn:
+            plans = pd.DataFrame(select_rows(conn, f"{query} ORDER BY issue_time"))
+            stored = select_rows(conn, "SELECT time, source_id, power_kw FROM load")
+        found = {(pd.Timestamp(row["time"]), row["source_id"]): row["power_kw"] for row in stored}
+        wrong = [key for key in self.values if found.get(key) != self.values[key]]
+        wrong += [key for key in found if key not in self.values]
+        if plans.empty:
+            return {"rows": len(found), "faults": ["no plan was made"]}
+        gaps = plans["issue_time"].diff().dropna() / pd.Timedelta(minutes=self.every_min)
+        kinds = Counter(plan["states"][0]["kind"] for plan in plans["made_from"])
+        longest = max(self.memory.values(), key=len, default=[0.0])
+        tenth = max(1, len(longest) // 10)
+        ratio = np.median(longest[-tenth:]) / np.median(longest[tenth : 2 * tenth] or longest)
+        steps = [time for time, _ in self.obeyed]
+        faults = [f"exit code {code}" for code in codes if code]
+        faults += [f"{len(wrong)} rows are wrong, such as {wrong[0]}"] if wrong else []
+        faults += ["a step was obeyed twice"] if len(set(steps)) < len(steps) else []
+        if gaps.max() > 3:
+            faults.append(f"{gaps.max() - 1:.0f} plans are missing in a row")
+        traces = [
+            path.name for path in self.folder.glob("*.log") if "Traceback" in path.read_text()
+        ]
+        faults += [f"traceback in {name}" for name in traces]
+        return {
+            "days": self.days,
+            "plans": len(plans),
+            "longest_gap_periods": float(gaps.max()),
+            "starts": dict(kinds),
+            "steps_obeyed": len(steps),
+            "rows": len(found),
+            "memory_mb": round(float(np.median(longest)), 1),
+            "memory_ratio": round(float(ratio), 3),
+            "faults": faults,
+        }
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    numbers = {"days": 14, "every-min": 60, "kills": 6, "late": 20, "corrected": 10}
+    for name, default in (numbers | {"silent-h": 12, "seed": 1}).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--speed", type=float, default=1800.0)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(Path(folder), **vars(args))
+        try:
+            began = time.monotonic()
+            seen = soak.run() | {"minutes": round((time.monotonic() - began) / 60, 1)}
+        finally:
+            embedded.stop(soak.config.paths.state_dir, delete=True)
+    faults = seen.pop("faults")
+    print_rows([seen])
+    for fault in faults:  # type: ignore[attr-defined]
+        print(f"does not hold: {fault}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

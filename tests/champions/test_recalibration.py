@@ -1,0 +1,71 @@
+"""Bands learn from the forecasts that were really issued."""
+
+import numpy as np
+import pandas as pd
+from small_world import END, LOAD, load_data
+
+import db
+from vpp.champions.recalibration import recalibrated
+from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
+from vpp.storage.results import ForecastRun, save_forecasts
+
+DAY = pd.Timedelta(days=1)
+
+
+def issued(values, at, half):
+    """A forecast of a day that is off by noise of 20, its 80 % band half wide on either side."""
+    times = pd.date_range(at, periods=24, freq="h", name="valid_time")
+    noise = np.random.default_rng(at.dayofyear).normal(0, 20, 24)
+    value = values.reindex(times).fillna(300.0).to_numpy() + noise
+    bands = value[:, None] + np.linspace(-1.5, 1.5, 7) * half
+    frame = pd.DataFrame(np.column_stack([value, bands]), times, COLUMNS)
+    return frame.assign(published=False, dark=False)
+
+
+def run_at(at, role="champion"):
+    return ForecastRun("load-1", "arima", "1", END - 40 * DAY, at, role)
+
+
+def widths(frame):
+    return (frame["q90"] - frame["q10"]).to_numpy()
+
+
+def test_bands_that_were_too_narrow_or_too_wide_are_corrected(quick_world):
+    """An 80 % band of noise of 20 is 51 wide."""
+    data = load_data(quick_world, LOAD)
+    with db.session(quick_world) as conn:
+        for half, low, high in ((2.0, 35.0, 75.0), (100.0, 35.0, 95.0)):
+            made = [
+                (run_at(END - back * DAY), issued(data.series, END - back * DAY, half))
+                for back in range(1, 31)
+            ]
+            save_forecasts(conn, made)
+            now, frame = run_at(END), issued(data.series, END, half)
+            found = recalibrated(conn, data, now, frame)
+            assert low < np.median(widths(found)) < high, np.median(widths(found))
+            assert (np.diff(found[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) >= 0).all()
+            # again the same, though this one was issued by then
+            save_forecasts(conn, [(now, found)])
+            pd.testing.assert_frame_equal(recalibrated(conn, data, now, frame), found)
+            for role in ("backtest", "manual"):
+                same = recalibrated(conn, data, run_at(END, role), frame)
+                pd.testing.assert_frame_equal(same, frame)
+
+
+def test_few_days_correct_nothing_and_later_values_are_not_known(quick_world):
+    data = load_data(quick_world, LOAD)
+    with db.session(quick_world) as conn:
+        made = [
+            (run_at(END - back * DAY), issued(data.series, END - back * DAY, 2.0))
+            for back in range(1, 31)
+        ]
+        save_forecasts(conn, made[-5:])
+        frame = issued(data.series, END, 2.0)
+        pd.testing.assert_frame_equal(recalibrated(conn, data, run_at(END), frame), frame)
+        save_forecasts(conn, made)
+        early = run_at(END - 3 * DAY)
+        before = recalibrated(conn, data, early, frame.set_axis(frame.index - 3 * DAY))
+        data.series[END - 3 * DAY :] = 9e3
+        after = recalibrated(conn, data, early, frame.set_axis(frame.index - 3 * DAY))
+        pd.testing.assert_frame_equal(before, after)
+        assert np.median(widths(before)) > 30

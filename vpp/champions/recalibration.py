@@ -1,0 +1,70 @@
+"""Bands of a forecast corrected by the errors of the forecasts that were really issued before.
+
+A fitted model's bands are calibrated on the days before its training. The weeks after it show
+whether they hold. Power in kW, prices in EUR/MWh; times are UTC."""
+
+import numpy as np
+import pandas as pd
+from psycopg2.extensions import connection
+
+from vpp.forecast.calibration import calibrated, calibration_of, within_band
+from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.quantiles import QUANTILE_COLUMNS
+from vpp.forecast.sun import dark
+from vpp.site.times import DAY
+from vpp.storage.issued import read_own_forecasts
+from vpp.storage.results import ForecastRun
+
+ROLES = ("champion", "fallback")
+WINDOW_DAYS = 60  # of issued forecasts that count
+FEWEST_DAYS = 7  # of them: fewer correct nothing
+
+
+def recalibrated(
+    conn: connection, data: SourceData, run: ForecastRun, frame: pd.DataFrame
+) -> pd.DataFrame:
+    """A forecast with bands corrected by what is known of the errors of those issued before it.
+
+    Few days correct little (`Calibration`), and fewer than `FEWEST_DAYS` nothing. A later forecast
+    does not matter, so that asking again gives the same.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    data : of the source.
+    run, frame : the forecast, as its model made it [kW or EUR/MWh].
+    """
+    if run.role not in ROLES:
+        return frame
+    past = with_actual(
+        read_own_forecasts(conn, run.source_id, run.issue_time, WINDOW_DAYS, ROLES),
+        data,
+        run.issue_time,
+    )
+    if past["issue_time"].nunique() < FEWEST_DAYS:
+        return frame
+    source, zone, times = data.source, data.zone, pd.DatetimeIndex(frame.index)
+    calibration = calibration_of(past, source, zone)
+    if calibration is None:
+        return frame
+    quantiles = calibrated(frame, calibration, run.issue_time, times, source, zone)
+    value = within_band(frame["value"].to_numpy(), quantiles)
+    columns = dict(zip(QUANTILE_COLUMNS, quantiles.T, strict=True))
+    return frame.assign(value=np.where(frame["published"], frame["value"], value), **columns)
+
+
+def with_actual(past: pd.DataFrame, data: SourceData, issue_time: pd.Timestamp) -> pd.DataFrame:
+    """Issued forecasts with the actual values that are known at an issue time, and their nights.
+
+    Parameters
+    ----------
+    past : of `read_own_forecasts`.
+    data : of the source.
+    issue_time : now [UTC].
+    """
+    if past.empty:
+        return past.assign(issue_time=[], valid_time=[], actual=[], dark=[])
+    known, times = known_at(data, issue_time), pd.DatetimeIndex(past["valid_time"])
+    night = dark(known, times) if data.source.kind == "solar" else np.zeros(len(past), bool)
+    past = past.assign(actual=known.targets.reindex(times).to_numpy(), dark=night)
+    return past[past["actual"].notna() & (past["valid_time"] >= issue_time - WINDOW_DAYS * DAY)]

@@ -1,0 +1,181 @@
+"""An accepted plan goes out: to schedule-topic, over MQTT, and to a webhook.
+
+    python -c "from vpp.devices.publish import publish_plan; help(publish_plan)"
+
+One way that fails does not stop the others. `communication.py mqtt` (bridge.py) serves MQTT; where
+none runs for the site, the plan and its set-points are published from here.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg2.extensions import connection
+
+from vpp.devices.plan_messages import plan_messages, set_point
+from vpp.devices.topics import publish_once, site_topics
+from vpp.runtime.errors import VppError
+from vpp.runtime.settings import Config
+from vpp.runtime.words import in_words
+from vpp.storage.jobs import read_clock
+from vpp.storage.rows import select_rows
+from vpp.stream.kafka import StreamError, kafka_settings, new_producer, schedule_topic, send
+from vpp.stream.topics import ensure_topics
+
+log = logging.getLogger("devices")
+
+WAIT_S = 10.0  # patience with each server
+CHANNEL = "vpp_plans"  # of NOTIFY: the site whose plan is new
+TRIES = 3
+
+
+class PublishError(VppError):
+    """A plan could not be sent on every way."""
+
+
+def publish_plan(conn: connection, config: Config, run_id: str | None) -> dict[str, int]:
+    """Send an accepted plan to the batteries.
+
+    Parameters
+    ----------
+    conn : the connection; its transaction is committed.
+    config : names the servers.
+    run_id : the plan; None: there is none yet.
+
+    Returns
+    -------
+    Way (kafka, mqtt, webhook) -> messages that arrived.
+
+    Raises
+    ------
+    PublishError : a way failed, after all were tried; each is told.
+    """
+    messages = plan_messages(conn, run_id) if run_id else []
+    if not messages:
+        return {}
+    now = read_clock(conn, config.site.site_id).to_pydatetime()
+    conn.commit()
+    ways: dict[str, Callable[[], int]] = {}
+    if config.mqtt.url:  # the quickest first
+        ways["mqtt"] = lambda: _to_mqtt(conn, config, messages, now)
+    ways["kafka"] = lambda: to_kafka(config, messages)
+    if config.webhook.url:
+        ways["webhook"] = lambda: to_webhook(config, messages)
+    arrived, failures = {}, []
+    for name, way in ways.items():
+        try:
+            arrived[name] = way()
+        except Exception as error:  # whatever it is, the other ways are tried
+            failures.append(f"{name}: {in_words(error)}")
+    if failures:
+        raise PublishError(f"plan {run_id} was not sent everywhere: {'; '.join(failures)}")
+    return arrived
+
+
+def to_kafka(config: Config, messages: Sequence[dict[str, Any]]) -> int:
+    """Send the messages of a plan to `schedule-topic`, keyed by battery.
+
+    Returns
+    -------
+    Number of messages that the broker has.
+
+    Raises
+    ------
+    StreamError : the broker is away, or does not take them.
+    """
+    settings, topic = kafka_settings(config), schedule_topic(config)
+    wait_s = min(WAIT_S, config.database.wait_s)
+    ensure_topics(config.kafka, settings, [topic], wait_s)
+    failures: Counter[str] = Counter()
+    producer = new_producer(settings, wait_s, failures)
+    for message in messages:
+        send(producer, topic, encoded(message), message["battery_id"])
+    left = producer.flush(wait_s + 1)
+    if left or failures:
+        raise StreamError(f"{topic}: {', '.join(failures) or 'no answer'}")
+    return len(messages)
+
+
+def encoded(message: object) -> bytes:
+    """A message as JSON."""
+    return msgspec.json.encode(message)
+
+
+def _to_mqtt(
+    conn: connection, config: Config, messages: Sequence[dict[str, Any]], now: datetime
+) -> int:
+    """Tell the bridge of a plan, or publish it where none runs."""
+    with conn.cursor() as cur:
+        cur.execute("SELECT pg_notify(%s, %s)", (CHANNEL, config.site.site_id))
+    conn.commit()
+    if is_bridged(conn, config.site.site_id):
+        return len(messages)
+    topics, found = site_topics(config), []
+    for message in messages:
+        found.append((topics.of(message["battery_id"], "plan"), encoded(message)))
+        if (point := set_point(message, now)) is not None:
+            found.append((topics.of(message["battery_id"], "setpoint"), encoded(point)))
+    publish_once(config, found, WAIT_S)
+    return len(messages)
+
+
+def bridge_lock(site_id: str) -> str:
+    """The text whose hash is the advisory lock of a site's bridge."""
+    return f"vpp mqtt {site_id}"
+
+
+def is_bridged(conn: connection, site_id: str) -> bool:
+    """Whether a bridge runs for a site.
+
+    Parameters
+    ----------
+    conn : the connection.
+    site_id : the site.
+    """
+    query = "SELECT pg_try_advisory_xact_lock_shared(hashtext(%s)) AS free"
+    free = select_rows(conn, query, (bridge_lock(site_id),))[0]["free"]
+    conn.commit()
+    return not free
+
+
+def to_webhook(config: Config, messages: Sequence[dict[str, Any]]) -> int:
+    """Post a plan to the webhook: its site_id, plan_id and issue_time, and a message a battery.
+
+    Returns
+    -------
+    Number of messages.
+
+    Raises
+    ------
+    PublishError : it does not answer, or not with success, at several attempts.
+    """
+    import requests
+    import tenacity
+
+    head = {name: messages[0][name] for name in ("site_id", "plan_id", "issue_time")}
+    body = encoded(head | {"batteries": list(messages)})
+    hook = config.webhook
+    try:
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(requests.RequestException),
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=tenacity.wait_exponential(0.2, max=2),
+            reraise=True,
+        ):
+            with attempt:
+                answer = requests.post(
+                    hook.url,
+                    body,
+                    headers={"Content-Type": "application/json"},
+                    timeout=hook.timeout_s,
+                    allow_redirects=False,
+                )
+                if not answer.ok or answer.is_redirect:
+                    raise requests.HTTPError(f"answers {answer.status_code}")
+    except requests.RequestException as error:
+        why = str(error) if isinstance(error, requests.HTTPError) else "no answer"
+        raise PublishError(f"{hook.url.partition('?')[0]}: {why}") from None
+    return len(messages)

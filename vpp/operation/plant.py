@@ -1,0 +1,242 @@
+"""The jobs of a plant: ingest, forecast, plan, publish, value, retrain, ledger and alerts.
+
+A tick of the plant's clock forecasts, and the plan follows when that is done, has failed, or has
+taken too long: then older forecasts stand in. An order of a person, or a measured state, asks for a
+plan of the interval that is now.
+
+    python pipeline.py operate
+"""
+
+import importlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from vpp.champions.forecasts import forecast_all
+from vpp.operation.clock import Clock
+from vpp.operation.ingest import Ingest
+from vpp.operation.jobs import Job, Jobs
+from vpp.operation.past_plans import value_next
+from vpp.operation.retrain import retrain_aside
+from vpp.planning import plans
+from vpp.planning.site_series import plan_step_min, site_sources
+from vpp.runtime.settings import Config
+from vpp.runtime.tables import shown
+from vpp.storage.connection import DataGapError, session
+from vpp.storage.overrides import newest_override
+from vpp.storage.rows import select_rows
+from vpp.stream.feed import Feed
+
+log = logging.getLogger("operate")
+
+LOOK_S = 2.0  # orders and measured states are looked for so often
+CALM_S = 50.0  # measured states ask for a plan no more often than that
+AGAIN_S = 30.0  # a plan that failed is tried again after so long
+TRAINING_S = 6 * 3600.0  # the deadline of training
+
+
+@dataclass
+class Plant:
+    """The plant that this process leads.
+
+    Parameters
+    ----------
+    config : the configuration.
+    clock : its clock.
+    feed : the rows of the data folder, for a clock on data; else None.
+    after_plan : called after each plan of a clock on the wall, such as to draw the report.
+    """
+
+    config: Config
+    clock: Clock
+    feed: Feed | None = None
+    after_plan: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
+        self.stop = threading.Event()
+        self.jobs = Jobs(self.config, self.clock)
+        self.ingest = Ingest(self.config, self.stop, self.feed)
+        self.every_min = self.config.operation.plan_every_min
+        self.period_s = self.every_min * 60 / self.clock.speed
+        self.tick: pd.Timestamp | None = None  # the last one that was planned for
+        self.asked = self.failed = False
+        self.order, self.states = 0, dict[str, pd.Timestamp]()
+        self.planned_at = -CALM_S  # monotonic [s]
+        self.first_training = True
+        self.published: str | None = None  # the plan whose set-points are out
+
+    def start(self) -> None:
+        """Begin all jobs."""
+        operation, every = self.config.operation, self.every_min
+        wait_s = min(self.period_s / 2, 300.0)  # a plan waits so long for its forecasts
+        ingest_s = 0.25 if self.clock.on_data else LOOK_S
+        add = self.jobs.add
+        add(Job("ingest", self._ingest, 60.0, every_s=ingest_s, is_told=False))
+        add(Job("forecast", self._forecast, max(wait_s, 30.0), every_min=every))
+        plan_s = max(self.period_s / 2, self.config.optimization.time_limit_s + 60)
+        add(Job("plan", self._plan, plan_s, every_min=every, offset_s=wait_s))
+        add(Job("orders", self._look, 30.0, every_s=LOOK_S, is_told=False))
+        for name, work in self._others().items():
+            add(Job(name, work, 60.0, every_min=every, offset_s=wait_s, at_start=False))
+        if operation.value_every_min:
+            value_min = operation.value_every_min
+            add(Job("value", self._value, 600.0, every_min=value_min, at_start=False))
+        if operation.retrain_every_h:
+            retrain_min = operation.retrain_every_h * 60
+            add(Job("retrain", self._retrain, TRAINING_S, every_min=retrain_min))
+        self.ingest.start()
+        self.jobs.start()
+
+    def end(self, patience_s: float) -> bool:
+        """Begin nothing more, and wait for what runs.
+
+        Parameters
+        ----------
+        patience_s : for so long [s].
+
+        Returns
+        -------
+        Whether all has ended.
+        """
+        self.stop.set()
+        self.jobs.stop()
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until and (self.jobs.running or self.ingest.is_alive()):
+            time.sleep(0.05)
+        return not self.jobs.running and not self.ingest.is_alive()
+
+    def _ingest(self) -> None:
+        self.ingest.send(self.clock.now())
+
+    def _forecast(self) -> None:
+        try:
+            with session(self.config) as conn:
+                step = max(source.step_min for source in site_sources(conn, self.config))
+            now = max(self._this_tick(), self.clock.start or self._this_tick())
+            issue_time = (now if self.clock.on_data else self.clock.now()).floor(f"{step}min")
+            forecast_all(self.config, issue_time=issue_time, clock=now)
+        finally:
+            # a plan that was made meanwhile, on older forecasts, is made anew
+            self.asked = self.asked or self.tick == self._this_tick()
+            if not self.stop.is_set():
+                self.jobs.call("plan")
+
+    def _this_tick(self) -> pd.Timestamp:
+        return self.clock.last(self.every_min)
+
+    def _plan(self) -> None:
+        tick = self._this_tick()
+        if tick == self.tick and not self.asked:
+            return  # its forecasts came in time, and it was made then
+        is_scheduled, self.asked = tick != self.tick, False
+        now = self.clock.now()
+        if is_scheduled and self.clock.start is not None:
+            now = max(tick, self.clock.start)  # a plan takes seconds, in which such a clock runs on
+        self.planned_at = time.monotonic()
+        self.failed = True
+        with session(self.config) as conn:
+            self.order, self.states = newest_override(conn), self._measured(conn)
+            step = plan_step_min(site_sources(conn, self.config))
+        try:
+            row = plans.plan(self.config, now.floor(f"{step}min"), now=now)
+        except DataGapError:
+            if "forecast" not in self.jobs.running:
+                raise
+            return  # the first forecasts of all take long; the plan follows them
+        self.tick, self.failed = tick, False
+        self._tell(row)
+        self.jobs.call("publish")
+        if self.after_plan is not None and not self.clock.on_data:
+            self.after_plan()
+
+    def _tell(self, row: dict) -> None:
+        money, costs = self.config.tariff.currency, (row["cost_eur"], row["cost_no_battery_eur"])
+        states = [
+            f"{state['battery_id']} {state['soc']:.1%} {state['kind']}"
+            for state in row["made_from"]["states"][:4]
+        ]
+        told = "planned from %s: %.2f %s, without battery %.2f %s; starts from %s"
+        at = shown(row["issue_time"])
+        log.info(told, at, costs[0], money, costs[1], money, ", ".join(states) or "no battery")
+        for source_id, why in row["made_from"]["not_current"].items():
+            log.warning("%s: %s", source_id, why)
+
+    def _measured(self, conn: Any) -> dict[str, pd.Timestamp]:
+        """When each battery was measured last."""
+        query = """
+            SELECT battery_id, time FROM unnest(%s::text[]) AS battery (battery_id)
+            CROSS JOIN LATERAL (
+                SELECT time FROM battery_states AS state
+                WHERE state.battery_id = battery.battery_id AND kind = 'measured' AND run_id = ''
+                ORDER BY time DESC LIMIT 1) AS newest"""
+        names = [battery.battery_id for battery in self.config.batteries]
+        return {row["battery_id"]: row["time"] for row in select_rows(conn, query, (names,))}
+
+    def _look(self) -> None:
+        """Ask for a plan where an order or a measured state is new, or where the last one failed.
+
+        Where plans come within a minute in any case, a measured state waits for the next.
+        """
+        if self.tick is None and not self.failed:
+            return  # the first plan sees all
+        with session(self.config) as conn:
+            order, states = newest_override(conn), self._measured(conn)
+        since_s = time.monotonic() - self.planned_at
+        is_due = states != self.states and since_s >= CALM_S and self.period_s > 60
+        if order != self.order or is_due or (self.failed and since_s >= AGAIN_S):
+            self.asked = True
+            self.jobs.call("plan")
+
+    def _others(self) -> dict[str, Callable[[], Any]]:
+        """Jobs of rooms beside planning and storage, where those are there."""
+        config, found = self.config, dict[str, Callable[[], Any]]()
+
+        def with_connection(work: Callable[..., Any], *arguments: Callable[[], Any]) -> None:
+            with session(config) as conn:
+                work(conn, *(argument() for argument in arguments))
+
+        def publish(conn: Any, publish_plan: Callable[..., Any]) -> None:
+            run_id = newest_plan()
+            if run_id not in (None, self.published):  # one message a plan
+                publish_plan(conn, config, run_id)
+                self.published = run_id
+
+        def newest_plan() -> str | None:
+            query = """
+                SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND site_id = %s
+                ORDER BY created_at DESC LIMIT 1"""
+            with session(config) as conn:
+                rows = select_rows(conn, query, (config.site.site_id,))
+            return rows[0]["run_id"] if rows else None
+
+        rooms = {
+            "publish": ("devices.publish", "publish_plan", ()),
+            "ledger": ("planning.ledger", "update_ledger", (lambda: config,)),
+            "alerts": ("planning.alerts", "evaluate", (self.clock.now, lambda: config)),
+        }
+        for name, (module, function, arguments) in rooms.items():
+            try:
+                work = getattr(importlib.import_module(f"vpp.{module}"), function)
+            except (ModuleNotFoundError, AttributeError):
+                continue
+            if name == "publish":
+                work = partial(publish, publish_plan=work)
+            found[name] = partial(with_connection, work, *arguments)
+        return found
+
+    def _value(self) -> None:
+        value_next(self.config, self.clock.now())
+
+    def _retrain(self) -> None:
+        only_missing, self.first_training = self.first_training, False
+        with session(self.config) as conn:
+            step = max(source.step_min for source in site_sources(conn, self.config))
+        issue_time = self.clock.now().floor(f"{step}min")
+        stop = self.stop.is_set
+        retrain_aside(self.config, issue_time, only_missing, TRAINING_S, stop)
