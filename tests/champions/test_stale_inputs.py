@@ -69,7 +69,7 @@ def test_a_dead_feed_is_done_without_and_said_everywhere(world, caplog, capsys):
     np.testing.assert_array_equal(frame["value"], expected["value"])
     content = read_content(world)
     assert "weather-1" in content.behind
-    assert said in fans(content.views, "UTC")[0]
+    assert said in fans(content.views, {"load-1": "Works"}, "UTC")[0]
 
 
 def test_a_feed_that_is_fresh_or_was_never_there_is_no_matter(world):

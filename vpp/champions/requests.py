@@ -13,7 +13,7 @@ from vpp.champions.registry import Champion
 from vpp.forecast.backtest import REFIT_DAYS, ForecastError, fit_calibrated
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel
-from vpp.forecast.models.catalogue import MODELS
+from vpp.forecast.models.catalogue import FIRST_DAY, MODELS, FirstDay
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.words import in_words, place_of
@@ -21,7 +21,6 @@ from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
 
 STAND_INS = ("prophet", NAIVE)
-FIRST_DAY = "first_day"
 CODE_FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -80,7 +79,8 @@ class Request:
 
     def make(self, choice: Choice) -> ForecastModel:
         """A new, unfitted model."""
-        return MODELS[choice.model](horizon_h=self.horizon_h, seed=self.seed, **choice.parameters)
+        model = FirstDay if choice.model == FIRST_DAY else MODELS[choice.model]
+        return model(horizon_h=self.horizon_h, seed=self.seed, **choice.parameters)
 
 
 @dataclass

@@ -31,6 +31,8 @@ MODELS: dict[str, type[ForecastModel]] = {
         LightGbm,
         Lear,
         Combination,
-        FirstDay,
     )
 }
+
+# It competes with none: it forecasts sources that have too little history for them.
+FIRST_DAY = FirstDay.name
