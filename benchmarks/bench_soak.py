@@ -289,9 +289,9 @@ class Soak:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    numbers = {"days": 14, "every-min": 60, "kills": 6, "late": 20, "corrected": 10}
-    for name, default in (numbers | {"silent-h": 12, "seed": 1}).items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+    numbers = {"--days": 14, "--every-min": 60, "--kills": 6, "--late": 20, "--corrected": 10}
+    for name, default in (numbers | {"--silent-h": 12, "--seed": 1}).items():
+        parser.add_argument(name, type=int, default=default)
     parser.add_argument("--speed", type=float, default=1800.0)
     return parser
 

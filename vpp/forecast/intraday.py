@@ -33,7 +33,7 @@ LOWEST_SUN = 0.1  # sine of the elevation, below which an error of a solar plant
 
 @dataclass(frozen=True)
 class Intraday:
-    """What is left of a forecast's newest error, by lead.
+    """The part of a forecast's newest error that is left, by lead.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Intraday:
 
 
 def intraday_of(backtest: pd.DataFrame, source: Source) -> Intraday | None:
-    """What the errors of past forecasts tell; None for prices, and for too few of them.
+    """The correction that errors of past forecasts teach; None for prices, and for too few of them.
 
     Parameters
     ----------

@@ -26,25 +26,32 @@ class Described(Protocol):
     """A source as its row of `sources.csv` describes it."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """solar, wind or load."""
 
     @property
-    def capacity_kw(self) -> float | None: ...
+    def capacity_kw(self) -> float | None:
+        """Rating of a plant, or usual peak of a load [kW]."""
 
     @property
-    def step_min(self) -> int: ...
+    def step_min(self) -> int:
+        """Length of its intervals [min]."""
 
     @property
-    def latitude(self) -> float | None: ...
+    def latitude(self) -> float | None:
+        """Of its place [degrees north]."""
 
     @property
-    def longitude(self) -> float | None: ...
+    def longitude(self) -> float | None:
+        """Of its place [degrees east]."""
 
     @property
-    def time_zone(self) -> str: ...
+    def time_zone(self) -> str:
+        """IANA time zone of its place."""
 
     @property
-    def parameters(self) -> dict: ...
+    def parameters(self) -> dict:
+        """More of a plant, as its row has them."""
 
 
 def expected_power(

@@ -96,7 +96,9 @@ def post(url: str, message: Message) -> None:
     try:
         answer = requests.post(url, json=json_of(message), timeout=TIMEOUT_S, allow_redirects=False)
     except requests.RequestException as error:
-        raise ChannelError(f"webhook: {type(error).__name__}, no answer") from None
+        late = isinstance(error, requests.Timeout)
+        why = f"no answer within {TIMEOUT_S:g} s" if late else "it cannot be reached"
+        raise ChannelError(f"webhook: {why}") from None
     if not 200 <= answer.status_code < 300:
         raise ChannelError(f"webhook: answer {answer.status_code}; expected 200 to 299")
 
@@ -126,7 +128,7 @@ def mail(alerts: Alerts, site: str, message: Message) -> None:
                 server.login(alerts.smtp_user, alerts.smtp_password)
             server.send_message(letter)
     except (OSError, smtplib.SMTPException) as error:
-        reason = in_one_line(error)[:200] or type(error).__name__
+        reason = in_one_line(error)[:200] or "it does not answer"
         raise ChannelError(f"mail server {alerts.smtp_host}:{alerts.smtp_port}: {reason}") from None
 
 
