@@ -19,7 +19,8 @@ STOREYS = (
     ("site", "schedule", "physics"),
     ("forecast", "synthetic", "storage", "connect"),
     ("stream", "champions", "planning"),
-    ("report", "serve", "devices", "operation"),
+    ("report", "serve", "devices"),
+    ("operation",),
 )
 STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 SCRIPTS_STOREY = len(STOREYS)

@@ -7,24 +7,25 @@ plan of the interval that is now.
     python pipeline.py operate
 """
 
-import importlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from vpp.champions.forecasts import forecast_all
+from vpp.devices.publish import publish_plan
 from vpp.operation.clock import Clock
 from vpp.operation.ingest import Ingest
 from vpp.operation.jobs import Job, Jobs
 from vpp.operation.past_plans import value_next
 from vpp.operation.retrain import retrain_aside
 from vpp.planning import plans
+from vpp.planning.alerts import evaluate
+from vpp.planning.ledger import update_ledger
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -194,41 +195,30 @@ class Plant:
             self.jobs.call("plan")
 
     def _others(self) -> dict[str, Callable[[], Any]]:
-        """Jobs of rooms beside planning and storage, where those are there."""
-        config, found = self.config, dict[str, Callable[[], Any]]()
+        """The jobs that follow a plan: its set-points go out, the past is booked, alerts fire."""
+        config = self.config
 
-        def with_connection(work: Callable[..., Any], *arguments: Callable[[], Any]) -> None:
+        def ledger() -> None:
             with session(config) as conn:
-                work(conn, *(argument() for argument in arguments))
+                update_ledger(conn, config)
 
-        def publish(conn: Any, publish_plan: Callable[..., Any]) -> None:
-            run_id = newest_plan()
-            if run_id not in (None, self.published):  # one message a plan
-                publish_plan(conn, config, run_id)
+        def alerts() -> None:
+            with session(config) as conn:
+                evaluate(conn, self.clock.now(), config)
+
+        return {"publish": self._publish, "ledger": ledger, "alerts": alerts}
+
+    def _publish(self) -> None:
+        """Send the newest plan, once."""
+        query = """
+            SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND site_id = %s
+            ORDER BY created_at DESC LIMIT 1"""
+        with session(self.config) as conn:
+            rows = select_rows(conn, query, (self.config.site.site_id,))
+            run_id = rows[0]["run_id"] if rows else None
+            if run_id not in (None, self.published):
+                publish_plan(conn, self.config, run_id)
                 self.published = run_id
-
-        def newest_plan() -> str | None:
-            query = """
-                SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND site_id = %s
-                ORDER BY created_at DESC LIMIT 1"""
-            with session(config) as conn:
-                rows = select_rows(conn, query, (config.site.site_id,))
-            return rows[0]["run_id"] if rows else None
-
-        rooms = {
-            "publish": ("devices.publish", "publish_plan", ()),
-            "ledger": ("planning.ledger", "update_ledger", (lambda: config,)),
-            "alerts": ("planning.alerts", "evaluate", (self.clock.now, lambda: config)),
-        }
-        for name, (module, function, arguments) in rooms.items():
-            try:
-                work = getattr(importlib.import_module(f"vpp.{module}"), function)
-            except (ModuleNotFoundError, AttributeError):
-                continue
-            if name == "publish":
-                work = partial(publish, publish_plan=work)
-            found[name] = partial(with_connection, work, *arguments)
-        return found
 
     def _value(self) -> None:
         value_next(self.config, self.clock.now())
