@@ -153,7 +153,7 @@ def run(config, mosquitto, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--plans", type=int, default=40)
     parser.add_argument("--kills", type=int, default=20)

@@ -62,7 +62,8 @@ def test_the_same_seed_gives_the_same_problem():
 
 
 # 2625: what one class was left of rounding decided a binary of the next
-@pytest.mark.parametrize("seed", [*range(200), 2625])
+# 516: a solver whose tolerance is too narrow loses the best choice of the binaries
+@pytest.mark.parametrize("seed", [*range(200), 516, 2625])
 def test_the_product_finds_what_the_reference_finds(seed):
     assert faults(random_problem(seed)) == []
 

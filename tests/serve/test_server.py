@@ -90,9 +90,9 @@ def test_a_connection_on_which_nothing_comes_is_closed(served):
 
 
 def test_a_solver_that_dies_is_replaced(served):
-    children = psutil.Process(served.process.pid).children()
-    [solver] = [one for one in children if "vpp.serve.solver_process" in one.cmdline()]
-    solver.kill()
+    for solver in psutil.Process(served.process.pid).children():
+        if "vpp.serve.solver_process" in solver.cmdline():
+            solver.kill()
     answers = [served.client.post("/api/solve", json=PROBLEM) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [503, 200]
     assert "the solver's process ended" in answers[0].json()["detail"]

@@ -55,6 +55,7 @@ def fill_every_table(conn):
         )
         cursor.execute("INSERT INTO external_forecasts VALUES ('load-1', now(), now(), 1, now())")
         cursor.execute("INSERT INTO revisions VALUES ('load-1', now(), 1, now(), now())")
+        cursor.execute("INSERT INTO capacities VALUES ('load-1', now(), 1)")
         cursor.execute("INSERT INTO model_digests VALUES ('load-1', '1', 'a')")
         cursor.execute("""
             INSERT INTO alerts (rule, subject, fired_at, message, what_to_do)

@@ -133,7 +133,7 @@ def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.High
         "time_limit": max(time_limit_s, 0.0),
         "mip_rel_gap": gap,
         "mip_abs_gap": 1e-9,
-        "mip_feasibility_tolerance": 1e-9,
+        "mip_feasibility_tolerance": 1e-8,  # with 1e-9 its presolve has lost an optimum
     }
     for name, value in (options | HIGHS_SEARCHES).items():
         highs.setOptionValue(name, value)
