@@ -90,12 +90,17 @@ def test_a_connection_on_which_nothing_comes_is_closed(served):
 
 
 def test_a_solver_that_dies_is_replaced(served):
-    for solver in psutil.Process(served.process.pid).children():
-        if "vpp.serve.solver_process" in solver.cmdline():
-            solver.kill()
-    answers = [served.client.post("/api/solve", json=PROBLEM) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [503, 200]
-    assert "the solver's process ended" in answers[0].json()["detail"]
+    killed = [
+        child
+        for child in psutil.Process(served.process.pid).children()
+        if "vpp.serve.solver_process" in child.cmdline()
+    ]
+    for solver in killed:
+        solver.kill()
+    *first, last = [served.client.post("/api/solve", json=PROBLEM) for _ in range(len(killed) + 1)]
+    assert killed and [answer.status_code for answer in first] == [503] * len(killed)
+    assert all("the solver's process ended" in answer.json()["detail"] for answer in first)
+    assert last.status_code == 200
 
 
 def test_a_solve_does_not_hold_up_the_others(served):
@@ -104,12 +109,12 @@ def test_a_solve_does_not_hold_up_the_others(served):
     large = {
         "step_min": 15,
         "time_limit_s": 15,
-        "import_price_eur_per_mwh": [(37 * t) % 101 - 20 for t in range(2000)],
+        "import_price_eur_per_mwh": [(37 * t) % 101 - 20 for t in range(3000)],
         "batteries": [{"battery_id": f"b{b}", **battery} for b in range(20)],
     }
     began = time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
-        served.client.post("/api/solve", json=large, timeout=3)
+        served.client.post("/api/solve", json=large, timeout=0.5)
     assert served.client.get("/health").status_code == 200
     assert served.client.post("/api/solve", json=PROBLEM).status_code == 200
     assert time.monotonic() - began < 60
