@@ -53,7 +53,7 @@ def store(conn, source: Source, values: pd.Series) -> None:
     """Write a source and its series as the stream would; later calls replace values."""
     table, column = KINDS[source.kind].table, KINDS[source.kind].value
     times = values.index.as_unit("us").asi8
-    sent = np.full(len(times), pd.Timestamp.now("UTC").as_unit("us").value)
+    sent = np.full(len(times), pd.Timestamp.now("UTC").value // 1000)  # ns, whatever its unit
     columns = {
         "source": np.zeros(len(times), int),
         "time": times,
