@@ -1,7 +1,7 @@
 """Every example of README and docs runs, in the order of reading, in one small world.
 
 The world is a folder with the project's config.ini and examples/, made small (`SMALL`), servers of
-its own, and two files that a reader brings along. Commands run in it as they stand, but for
+its own, and files that a reader brings along. Commands run in it as they stand, but for
 `SHORTER`.
 """
 
@@ -30,6 +30,7 @@ NOT_RUN = {
     r"make (test|lint|docs)|\.venv/bin/python -m pytest .*": "is this very test, or runs beside it",
     r"\.venv/bin/mlflow server .*": "serves until Ctrl-C",
     r"python pipeline.py .*(--watch|operate).*": "until Ctrl-C; tests/operation runs it",
+    r"python serve.py": "serves until Ctrl-C; tests/serve runs it",
     r"psql .*": "is a client that not every machine has",
     r"python benchmarks/.*": "takes minutes to hours; make bench runs them",
     r"python sources.py fetch .*": "asks over the network; tests/connect replays it",
@@ -62,7 +63,7 @@ def make_small(text: str) -> str:
 
 
 def bring_files(folder) -> None:
-    """The two CSV files that the pages read: a cabin's meters and a country's quarter-hours."""
+    """The CSV files that the pages read: meters, a forecast, a country's quarter-hours."""
     hours = pd.date_range("2025-01-01", periods=60 * 24, freq="h", tz="Europe/Berlin")
     rng, hour = np.random.default_rng(1), hours.hour.to_numpy()
     columns = {
@@ -74,6 +75,8 @@ def bring_files(folder) -> None:
         "price": 60 + 30 * np.cos((hour - 19) / 12 * np.pi) + rng.normal(0, 5, len(hours)),
     }
     pd.DataFrame(columns).round(3).to_csv(folder / "meter.csv", index=False)
+    days = pd.DataFrame({"time": columns["time"][: 3 * 24], "wind_mw": 40.0})
+    days.to_csv(folder / "tso.csv", index=False)  # what a grid operator forecasts
     times = pd.date_range("2024-01-01", periods=35 * 96, freq="15min")
     hour, noise = (
         times.hour.to_numpy() + times.minute.to_numpy() / 60,
