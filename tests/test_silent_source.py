@@ -83,7 +83,9 @@ def test_each_stage_is_of_now_and_marks_the_silent_source(config_path, capsys, t
 
     assert call(report, config_path) == 1
     page = (tmp_path / "report.html").read_text()
-    assert "solar-2: not current" in page
+    assert "Solar 2: not current" in page
+    assert "Market 1: forecast without solar-2: the newest is of 2025-03-27T00:00Z" in page
+    assert "no champion could be used" not in page  # market-1 has one, and each says its own reason
     assert "measurements until Sun 30 Mar 2025" in page
     assert BEHIND in capsys.readouterr().err.splitlines()[-1]
 
