@@ -9,7 +9,7 @@ from small_days import END, data_of, source
 
 import db
 import forecasting
-from vpp.forecast.known import SourceData
+from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.runtime.config import load_config
 from vpp.site.times import DAY
@@ -241,14 +241,18 @@ class TestCommandLine:
         assert "with their zone" in error
         assert error.count("\n") == 1
 
-    def test_powers_of_longer_intervals_than_the_prices_are_no_regressors(self, filled):
+    def test_powers_of_longer_intervals_than_the_prices_are_known_from_their_end(self, filled):
         _, settings = filled
         market, fine = source("market"), dataclasses.replace(source("market"), step_min=15)
         with db.session(settings) as conn:
             assert list(forecasting.load_source_data(conn, settings, market).others) == ["load-1"]
-            assert (
-                forecasting.load_source_data(conn, settings, fine).others is None
-            )  # an hour's mean is not known after a quarter of it
+            data = forecasting.load_source_data(conn, settings, fine)
+        hourly = data.others["load-1"][::4]
+        assert (data.others["load-1"].to_numpy() == hourly.to_numpy().repeat(4)).all()
+        for minutes in (0, 15, 45, 60):  # an hour's mean is not known after a quarter of it
+            known = known_at(data, END - DAY + pd.Timedelta(minutes=minutes))
+            expected = END - DAY + pd.Timedelta(minutes=45 if minutes == 60 else -15)
+            assert known.others.index[-1] == expected
 
     def test_a_flat_line_falls_back_to_seasonal_naive(self, filled, capsys):
         path, settings = filled

@@ -70,7 +70,9 @@ def test_each_stage_is_of_now_and_marks_the_silent_source(config_path, capsys, t
     shown = capsys.readouterr()
     rows = {row["source_id"]: row for row in json.loads(shown.out)}
     assert {row["issue_time"] for row in rows.values()} == {"2025-03-30T00:00Z"}
-    assert {name for name, row in rows.items() if row["role"] == "fallback"} == {"solar-2"}
+    fallbacks = {name: row["model"] for name, row in rows.items() if row["role"] == "fallback"}
+    assert fallbacks == {"solar-2": NAIVE, "market-1": "arima"}  # prices are without its power
+    assert rows["market-1"]["note"].startswith("forecast without solar-2: the newest is of ")
     assert "not current" in rows["solar-2"]["note"]
     assert BEHIND in shown.err.splitlines()[-1]
 
@@ -81,7 +83,9 @@ def test_each_stage_is_of_now_and_marks_the_silent_source(config_path, capsys, t
 
     assert call(report, config_path) == 1
     page = (tmp_path / "report.html").read_text()
-    assert "solar-2: not current" in page
+    assert "Solar 2: not current" in page
+    assert "Market 1: forecast without solar-2: the newest is of 2025-03-27T00:00Z" in page
+    assert "no champion could be used" not in page  # market-1 has one, and each says its own reason
     assert "measurements until Sun 30 Mar 2025" in page
     assert BEHIND in capsys.readouterr().err.splitlines()[-1]
 
@@ -104,7 +108,7 @@ def test_the_pipeline_ends_its_work_and_says_so(config_path, capsys, tmp_path):
     assert "not valued" in shown.out
 
 
-def test_a_new_source_without_rows_is_left_out_and_named(config_path, capsys):
+def test_a_new_source_without_rows_is_named_and_a_plant_forecast_from_physics(config_path, capsys):
     config = load_config(config_path)
     path = config.paths.data_dir / "sources.csv"
     sources = read_sources(path)
@@ -115,8 +119,8 @@ def test_a_new_source_without_rows_is_left_out_and_named(config_path, capsys):
     assert call(forecast_and_save, config_path, "--json") == 1
     shown = capsys.readouterr()
     rows = {row["source_id"]: row for row in json.loads(shown.out)}
-    for item in (*(source.source_id for source in new if source.kind != "weather"), "solar-2"):
-        assert rows[item]["runs"] == 0
+    for item, runs, model in (("new-market", 0, ""), ("solar-2", 1, "first_day")):
+        assert (rows[item]["runs"], rows[item]["model"]) == (runs, model)
         assert "run python communication.py" in rows[item]["note"]
         assert item in shown.err.splitlines()[-1]
     assert rows["solar-1"]["issue_time"] == "2025-03-30T00:00Z"

@@ -195,7 +195,9 @@ def ask(
     """
     known = known_at(request.data, request.issue_times[0], request.history_days)
     problem = behind or history_problem(known)
-    young = is_young(known) and known.source.kind in POWER_KINDS
+    # one that is not silent, but measured at other times only, is asked for a wrong time
+    elsewhere = not behind and known.targets.empty and request.data.series.notna().any()
+    young = is_young(known) and known.source.kind in POWER_KINDS and not elsewhere
     chosen = choose(request, champion, problem, known.stale, young)
     return answer_with_fitted(chosen, champion, known, digests)
 

@@ -30,7 +30,10 @@ def stale_parts(content: Content) -> list[str]:
     found += _of_data(content)
     if content.schedule is not None and content.run.get("kind") == "plan":
         found += _of_plan(content)
-    stood_in = [names[v.source.source_id] for v in content.views if v.role == "fallback"]
+    fallbacks = [view for view in content.views if view.role == "fallback"]
+    noted = [v for v in fallbacks if v.note and v.source.source_id not in content.behind]
+    found += [f"{names[view.source.source_id]}: {view.note}." for view in noted]
+    stood_in = [names[view.source.source_id] for view in fallbacks if not view.note]
     if stood_in:
         found.append(
             f"A stand-in forecasts {', '.join(stood_in)}: no champion could be used. Run python "
