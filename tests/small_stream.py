@@ -152,7 +152,7 @@ def drain(config):
 
 @contextmanager
 def running(*members, seconds=120):
-    """The sinks at work in threads; in the end all have drained, or are stopped after a while."""
+    """The sinks at work in threads; in the end they have drained, or are stopped at once."""
     errors, produced = [], threading.Event()
 
     def run(member):
@@ -169,6 +169,9 @@ def running(*members, seconds=120):
         yield
     finally:
         produced.set()
+        for member in members:
+            if not member.until_drained:
+                member.stop.set()
         for thread in threads:
             thread.join()
         late.cancel()
