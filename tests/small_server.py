@@ -52,9 +52,10 @@ class Served(contextlib.AbstractContextManager):
 
     def open(self, browser, width: int = 1400, dark: bool = False) -> None:
         """The page in a browser, as the link with the token opens it, until all of it is there."""
+        browser.run("window.isLeft = true")  # a late event of the page before is not the new one's
         browser.open(f"{self.url}/?token={self.token}", width, dark)
         browser.run(
-            "new Promise((done) => { const look = () => document.loaded ? "
+            "new Promise((done) => { const look = () => document.loaded && !window.isLeft ? "
             "document.loaded.then(done) : setTimeout(look, 20); look(); })"
         )
 

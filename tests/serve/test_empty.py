@@ -45,8 +45,10 @@ def test_what_is_missing_is_named(config_file):
                 cur.execute("DELETE FROM forecast_runs WHERE source_id = 'wind-1'")
             served.open(browser, 390)
             assert browser.messages == []
-            assert "There is no forecast yet." in told(browser, "forecasts-body")
-            assert browser.run("document.querySelectorAll('#forecasts svg').length") == 3
+            shown = told(browser, "forecasts-body")
+            assert shown.count("There is no forecast yet.") == 1, shown
+            drawn = "document.querySelectorAll('#forecasts svg').length"
+            assert browser.run(drawn) == 3, shown
         answer = served.client.get("/api/forecasts?source_id=wind-1")
         assert answer.status_code == 404
         assert answer.json()["detail"].endswith("run python forecast_and_save.py")
