@@ -9,7 +9,8 @@ import pandas as pd
 from small_bridge import BASE, bridged, eventually, save_plan
 
 import db
-from vpp.devices.publish import publish_plan
+from vpp.devices.publish import alert_channels, publish_plan
+from vpp.planning.alerts import evaluate
 from vpp.storage.battery_states import count_measured, read_acknowledgements
 from vpp.storage.overrides import read_overrides
 
@@ -174,3 +175,15 @@ def test_a_plan_is_published_also_where_no_bridge_runs(make_site, ear):
     assert ear.wait(f"{BASE}/a/setpoint")["plan_id"] == "p1"
     retained = json.dumps(ear.wait(f"{BASE}/b/plan"))
     assert "p1" in retained
+
+
+def test_an_alert_is_told_as_it_fires_and_as_it_resolves(make_site, ear):
+    config = make_site(alerts={"plan_late_min": 60})
+    start = pd.Timestamp(save_plan(config, "p1"))
+    ways = alert_channels(config)
+    with db.session(config) as conn:
+        evaluate(conn, start + pd.Timedelta(minutes=500), config, ways)
+        told = ear.wait(f"{BASE}/alert")
+        assert (told["event"], told["rule"]) == ("fired", "plan_late") and told["what_to_do"]
+        evaluate(conn, start, config, ways)
+        assert ear.wait(f"{BASE}/alert", lambda told: told["event"] == "resolved")

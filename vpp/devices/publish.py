@@ -1,4 +1,4 @@
-"""An accepted plan goes out: to schedule-topic, over MQTT, and to a webhook.
+"""An accepted plan goes out: to schedule-topic, over MQTT, and to a webhook; alerts over MQTT.
 
     python -c "from vpp.devices.publish import publish_plan; help(publish_plan)"
 
@@ -17,6 +17,7 @@ from psycopg2.extensions import connection
 
 from vpp.devices.plan_messages import plan_messages, set_point
 from vpp.devices.topics import publish_once, site_topics
+from vpp.planning.alert_channels import Channel, Message, json_of
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
@@ -120,6 +121,21 @@ def _to_mqtt(
             found.append((topics.of(message["battery_id"], "setpoint"), encoded(point)))
     publish_once(config, found, WAIT_S)
     return len(messages)
+
+
+def alert_channels(config: Config) -> dict[str, Channel]:
+    """The way of alerts over MQTT, by its name; none without a broker.
+
+    Parameters
+    ----------
+    config : names the broker, `[mqtt]`.
+    """
+
+    def tell(message: Message) -> None:
+        what = [(site_topics(config).alert, encoded(json_of(message)))]
+        publish_once(config, what, WAIT_S, retain=False)
+
+    return {"mqtt": tell} if config.mqtt.url else {}
 
 
 def bridge_lock(site_id: str) -> str:

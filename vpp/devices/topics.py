@@ -45,6 +45,11 @@ class Topics:
         return f"{self.base}/{self.site_id}/status"
 
     @property
+    def alert(self) -> str:
+        """Tells each alert as it fires and as it resolves."""
+        return f"{self.base}/{self.site_id}/alert"
+
+    @property
     def now(self) -> str:
         """Holds the site's savings and health."""
         return f"{self.base}/{self.site_id}/now"
@@ -126,14 +131,17 @@ def new_client(config: Config, client_id: str, is_kept: bool) -> mqtt.Client:
     return client
 
 
-def publish_once(config: Config, messages: Iterable[tuple[str, bytes]], wait_s: float) -> int:
-    """Connect, publish retained messages, and leave.
+def publish_once(
+    config: Config, messages: Iterable[tuple[str, bytes]], wait_s: float, retain: bool = True
+) -> int:
+    """Connect, publish messages, and leave.
 
     Parameters
     ----------
     config : names the broker.
     messages : topics and payloads.
     wait_s : patience [s].
+    retain : whether the broker keeps them for those that come later.
 
     Returns
     -------
@@ -155,7 +163,7 @@ def publish_once(config: Config, messages: Iterable[tuple[str, bytes]], wait_s: 
     try:
         if not connected.wait(wait_s) or told[0]:
             raise MqttError(f"{where}: {told[0] or 'no answer'}; check [mqtt] url")
-        sent = [client.publish(topic, value, QOS, retain=True) for topic, value in messages]
+        sent = [client.publish(topic, value, QOS, retain) for topic, value in messages]
         for item in sent:
             item.wait_for_publish(wait_s)
         if not all(item.is_published() for item in sent):

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from vpp.champions.forecasts import forecast_all
-from vpp.devices.publish import publish_plan
+from vpp.devices.publish import alert_channels, publish_plan
 from vpp.operation.clock import Clock
 from vpp.operation.ingest import Ingest
 from vpp.operation.jobs import Job, Jobs
@@ -204,7 +204,7 @@ class Plant:
 
         def alerts() -> None:
             with session(config) as conn:
-                evaluate(conn, self.clock.now(), config)
+                evaluate(conn, self.clock.now(), config, alert_channels(config))
 
         return {"publish": self._publish, "ledger": ledger, "alerts": alerts}
 
