@@ -202,7 +202,9 @@ def _copy_straight(
 
 def _copy_in(cur: cursor, table: str, columns: Sequence[str], payload: bytes) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)")
-    cur.copy_expert(statement.format(sql.Identifier(table), names_of(columns)), io.BytesIO(payload))
+    target = statement.format(sql.Identifier(table), names_of(columns))
+    # at each read the thread waits for the interpreter, which another one uses meanwhile
+    cur.copy_expert(target, io.BytesIO(payload), size=2**20)
 
 
 # ON CONFLICT locks each row that is there, and so writes it, before it looks. So a row that is not

@@ -62,7 +62,8 @@ class Batch:
         """Partition -> the offset after its last message."""
         ends: dict[Partition, int] = {}
         for messages in self.messages.values():
-            for topic, number, offset in map(origin, messages):
+            last = {message.partition(): message for message in messages}
+            for topic, number, offset in map(origin, last.values()):
                 ends[topic, number] = offset + 1
         return ends
 
@@ -150,7 +151,7 @@ def decode(messages: Sequence[Message], kinds: Mapping[str, str], generation: in
     groups: dict[str, list[Message]] = defaultdict(list)
     sent_ms, decoded, ahead_ms = {}, {}, {}
     for message in messages:
-        groups[kinds[origin(message)[0]]].append(message)
+        groups[kinds[message.topic()]].append(message)
     now_ms = time.time_ns() // 1_000_000
     for kind, group in groups.items():
         sent = [at if at >= 0 else now_ms for _, at in map(Message.timestamp, group)]
