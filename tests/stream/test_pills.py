@@ -59,6 +59,15 @@ def test_a_batch_that_cannot_be_inflated_is_skipped_and_counted(sink_config, cap
     assert "messages 93 to 162 cannot be read and are skipped" in lines[1]
 
 
+def test_a_batch_that_cannot_be_inflated_may_be_the_first_of_its_partition(sink_config):
+    config = sink_config()
+    padded = encoded(power(iso(0, 15), 1) | {"pad": "x" * 1_000_000})
+    send_batch(config, kafka.topic_names(config)["solar"], padded, 90)
+    send(config, "solar", [power(iso(0, 15), 1)])
+    counts = drain(config)["solar"]
+    assert (counts.stored, counts.lost) == (1, 90)
+
+
 @pytest.mark.parametrize("within", [0, 1, 44, 88, 89])
 def test_the_end_of_an_unreadable_batch_is_found_from_anywhere_within(make_config, within):
     config = make_config()

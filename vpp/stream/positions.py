@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import tenacity
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from vpp.stream import unreadable
 from vpp.stream.kafka import (
@@ -152,7 +159,7 @@ class Positions:
         elif code == KafkaError._PARTITION_EOF:
             topic, number, offset = origin(message)
             self.reached[topic, number] = offset
-        elif code in unreadable.CODES and (message.offset() or -1) >= 0:
+        elif code in unreadable.CODES and message.offset() not in (None, OFFSET_INVALID):
             topic, number, offset = origin(message)
             before, times = self.unreadable.get((topic, number), (offset, 0))
             times = times + 1 if before == offset else 1
