@@ -5,11 +5,10 @@ import time
 import uuid
 
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Producer
 from small_stream import SOURCES, committed, drain, encoded, iso, power, read, send
 
 from vpp.stream import kafka, sink
-from vpp.stream.positions import Positions
 from vpp.stream.producer import has_little_room
 
 
@@ -49,35 +48,6 @@ def test_a_log_that_ends_in_marks_of_transactions_is_drained(sink_config, full_b
     # 1 message, 3 with a mark each, 2 aborted ones with a mark each
     assert max(committed(config, "solar")) == 1 + 2 * 3 + 2 * 2
     assert drain(config) == {}
-
-
-class Notice:
-    """A message in whose place the end of a partition is told."""
-
-    def __init__(self, topic, number, offset):
-        self.topic, self.partition, self.offset = lambda: topic, lambda: number, lambda: offset
-
-
-def test_positions_move_on_to_an_end_behind_marks():
-    """Not to the end of a partition that was given away, nor back."""
-    positions = Positions("group", lambda topic, number: None)
-    place, error = ("solar-topic", 1), KafkaError(KafkaError._PARTITION_EOF)
-    positions.note(Notice(*place, 7), error)
-    assert not positions.keep_ends() and positions.offsets == {}
-    positions.offsets[place] = 5
-    assert positions.keep_ends() and positions.offsets == {place: 7}
-    assert not positions.keep_ends()
-    positions.note(Notice(*place, 6), error)
-    assert not positions.keep_ends() and positions.offsets == {place: 7}
-    # A sink that is told to stop has read these and stores them no more.
-    positions.take(0, {place: 9})
-    positions.note(Notice(*place, 9), error)
-    assert not positions.keep_ends() and positions.offsets == {place: 7}
-    positions.keep(0, {place: 9})
-    positions.note(Notice(*place, 10), error)
-    assert positions.keep_ends() and positions.offsets == {place: 10}
-    positions.leave()
-    assert positions.reached == {} == positions.read_to
 
 
 def test_a_bounded_sink_that_gets_nothing_names_the_partition(sink_config, monkeypatch, caplog):

@@ -5,14 +5,14 @@ The client is given here; test_positions.py and test_pills.py have a real one.
 
 import logging
 import time
+from types import SimpleNamespace
 
 import pytest
 import tenacity
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from vpp.stream import kafka, unreadable
 from vpp.stream import positions as module
-from vpp.stream import unreadable
-from vpp.stream.kafka import REQUEST_S
 from vpp.stream.positions import REJOIN_S, Positions
 
 PLACE = ("solar-topic", 2)
@@ -143,7 +143,7 @@ def test_it_reads_on_where_the_group_is(member, client, lost, caplog):
     with caplog.at_level(logging.WARNING):
         member._on_assign(client, items)
     starts = [("solar-topic", number, offset) for number, offset in enumerate((5, 0, 7, 1))]
-    asked = [("committed", REQUEST_S)] + [("watermarks", REQUEST_S)] * 4
+    asked = [("committed", kafka.REQUEST_S)] + [("watermarks", kafka.REQUEST_S)] * 4
     assert client.told == [*asked, ("assign", starts), ("resume", starts)]
     assert member.offsets == {("solar-topic", n): at for n, at in enumerate((5, 0, 7, 1))}
     assert lost == [("solar-topic", 4)]
@@ -195,7 +195,7 @@ def test_a_topic_that_is_new_to_the_broker_is_asked_for_again(member, client, co
 def test_a_member_that_cannot_take_its_partitions_is_stuck(member, client, error, times):
     client.fails = {"committed": [error] * 20, "assign": [RuntimeError("closed")]}
     member._on_assign(client, [TopicPartition(*PLACE)])  # no error leaves it
-    assert client.told.count(("committed", REQUEST_S)) == times
+    assert client.told.count(("committed", kafka.REQUEST_S)) == times
     assert client.told[-1] == ("assign", [])
     assert member.is_stuck and member.has_failed
 
@@ -277,7 +277,7 @@ def test_it_reads_on_where_messages_are(member, client, lost, caplog):
     member.notices = [message(5, RESET, ours), message(4, RESET), message(3, RESET, other)]
     with caplog.at_level(logging.ERROR):
         member.restart()
-    assert client.told == [("watermarks", REQUEST_S), ("seek", (*PLACE, 7))]
+    assert client.told == [("watermarks", kafka.REQUEST_S), ("seek", (*PLACE, 7))]
     assert member.offsets == {PLACE: 7, ours: 6} and lost == [("solar-topic", 3)]
     assert member.notices == [] and not (member.reached or member.read_to or member.unreadable)
     assert "dropped 3 messages" in caplog.text
@@ -302,3 +302,118 @@ def test_a_batch_that_cannot_be_read_is_skipped_and_counted_once(
     (record,) = caplog.records
     words = f"solar-topic [2]: the messages {begin} to 8 cannot be read and are skipped: "
     assert record.message.startswith(words) and "compressed" in record.message
+
+
+def test_offsets_move_on_only_within_their_assignment():
+    positions, place = Positions("group", lambda topic, number: None), ("solar-topic", 1)
+    positions.offsets[place] = 5
+    positions.keep(0, {place: 9})
+    positions.keep(0, {place: 7})
+    assert positions.offsets == {place: 9}
+    positions.keep(1, {place: 20})
+    positions.leave()
+    assert (positions.generation, positions.offsets) == (1, {})
+    positions.keep(0, {place: 20})  # of a batch that was read before
+    assert positions.offsets == {}
+
+
+def test_only_a_member_has_a_consumer():
+    positions = Positions("group-7", lambda topic, number: None)
+    with pytest.raises(kafka.StreamError, match="no member of the group group-7"):
+        positions.member.poll(0)
+    positions.hold()
+    positions.resume()  # neither needs one
+    assert not positions.held
+
+
+@pytest.mark.parametrize(
+    ("error", "is_away"),
+    [
+        (KafkaError(KafkaError._ALL_BROKERS_DOWN), True),
+        (KafkaError(KafkaError._FATAL, "fenced", fatal=True), True),
+        (KafkaError(KafkaError._TRANSPORT), False),  # librdkafka tries again by itself
+    ],
+)
+def test_the_broker_is_away_when_none_of_it_answers(error, is_away):
+    positions = Positions("group", lambda topic, number: None)
+    positions.note(None, error)
+    assert positions.broker_error is (error if is_away else None)
+    assert positions.notices == []
+
+
+def test_a_loss_is_kept_in_mind_and_does_not_look_like_an_outage():
+    positions = Positions("group", lambda topic, number: None)
+    message = object()  # of which only the place is read, later
+    positions.note(message, KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    assert positions.notices == [message] and positions.broker_error is None
+
+
+def test_unread_is_what_lies_before_an_end_or_was_dropped(monkeypatch):
+    """Of six partitions, three of which are ours: where each is, and where the broker begins."""
+    ours = {0: 5, 1: 5, 2: 9}
+    known = {  # number -> committed, low, high
+        0: (2, 0, 5),  # ours counts, and is at the end
+        1: (5, 9, 9),  # the broker dropped 5 to 8 since we read
+        2: (9, 3, 12),  # 9 to 11 wait
+        3: (7, 9, 9),  # its owner will count what it lost
+        4: (None, 0, 4),  # nobody has read it
+        5: (8, 0, 3),  # made anew, as its owner will find out
+    }
+    monkeypatch.setattr("vpp.stream.positions.new_consumer", lambda *given: observer)
+    monkeypatch.setattr(
+        "vpp.stream.positions.lags",
+        lambda observer, partitions: [
+            kafka.Lag(topic, number, *known[number])
+            for topic, numbers in partitions.items()
+            for number in numbers
+        ],
+    )
+    there = SimpleNamespace(partitions=dict.fromkeys(known))
+    observer = SimpleNamespace(
+        list_topics=lambda timeout: SimpleNamespace(topics={"a": there}), close=lambda: None
+    )
+    positions = Positions("group", lambda topic, number: None)
+    positions.topics = ["a", "b"]
+    positions.offsets = {("a", number): offset for number, offset in ours.items()}
+    assert positions.unread() == {
+        ("a", 1): (5, 9),
+        ("a", 2): (9, 12),
+        ("a", 4): (0, 4),
+        ("a", 5): (8, 3),
+    }
+
+
+def test_a_loss_is_counted_once_however_often_it_is_met():
+    """A member that joins anew before its next commit meets it again."""
+    told = []
+    positions, place = Positions("group", lambda *given: told.append(given)), ("a", 1)
+    assert positions._start(place, 3, 7, 9) == 7
+    assert positions._start(place, 3, 7, 9) == 7  # the same
+    assert positions._start(place, 3, 10, 12) == 10  # and three more
+    assert positions._start(place, 8, 8, 12) == 8  # none
+    assert positions._start(("a", 2), 0, 2, 2) == 2
+    assert positions._start(place, 50, 0, 4) == 0  # made anew
+    assert positions._start(place, 0, 1, 4) == 1
+    assert told == [("a", 4), ("a", 3), ("a", 2), ("a", 1)]
+
+
+def test_positions_move_on_to_an_end_behind_marks():
+    """Not to the end of a partition that was given away, nor back."""
+    positions = Positions("group", lambda topic, number: None)
+    place, error = ("solar-topic", 1), KafkaError(KafkaError._PARTITION_EOF)
+    positions.note(message(7, place=place), error)
+    assert not positions.keep_ends() and positions.offsets == {}
+    positions.offsets[place] = 5
+    assert positions.keep_ends() and positions.offsets == {place: 7}
+    assert not positions.keep_ends()
+    positions.note(message(6, place=place), error)
+    assert not positions.keep_ends() and positions.offsets == {place: 7}
+    # A sink that is told to stop has read these and stores them no more.
+    positions.take(0, {place: 9})
+    positions.note(message(9, place=place), error)
+    assert not positions.keep_ends() and positions.offsets == {place: 7}
+    positions.keep(0, {place: 9})
+    positions.note(message(10, place=place), error)
+    assert positions.keep_ends() and positions.offsets == {place: 10}
+    positions.leave()
+    assert positions.reached == {} == positions.read_to

@@ -5,10 +5,8 @@ import json
 import logging
 import math
 import time
-from types import SimpleNamespace
 
-import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Producer
 from small_stream import (
     SOURCES,
     commit,
@@ -101,28 +99,6 @@ def test_a_member_that_loses_its_partitions_at_work_goes_on(sink_config):
         assert db.count_measurements(conn)["load"] == 6000
 
 
-def test_offsets_move_on_only_within_their_assignment():
-    positions, place = Positions("group", lambda topic, number: None), ("solar-topic", 1)
-    positions.offsets[place] = 5
-    positions.keep(0, {place: 9})
-    positions.keep(0, {place: 7})
-    assert positions.offsets == {place: 9}
-    positions.keep(1, {place: 20})
-    positions.leave()
-    assert (positions.generation, positions.offsets) == (1, {})
-    positions.keep(0, {place: 20})  # of a batch that was read before
-    assert positions.offsets == {}
-
-
-def test_only_a_member_has_a_consumer():
-    positions = Positions("group-7", lambda topic, number: None)
-    with pytest.raises(kafka.StreamError, match="no member of the group group-7"):
-        positions.member.poll(0)
-    positions.hold()
-    positions.resume()  # neither needs one
-    assert not positions.held
-
-
 def test_a_member_that_is_held_stays_and_misses_no_message(make_config):
     """Messages wait at the client when it is held, and more come meanwhile."""
     config = make_config()
@@ -152,74 +128,3 @@ def test_a_member_that_is_held_stays_and_misses_no_message(make_config):
     finally:
         positions.leave()
     assert read_on == list(range(50))
-
-
-@pytest.mark.parametrize(
-    ("error", "is_away"),
-    [
-        (KafkaError(KafkaError._ALL_BROKERS_DOWN), True),
-        (KafkaError(KafkaError._FATAL, "fenced", fatal=True), True),
-        (KafkaError(KafkaError._TRANSPORT), False),  # librdkafka tries again by itself
-    ],
-)
-def test_the_broker_is_away_when_none_of_it_answers(error, is_away):
-    positions = Positions("group", lambda topic, number: None)
-    positions.note(None, error)
-    assert positions.broker_error is (error if is_away else None)
-    assert positions.notices == []
-
-
-def test_a_loss_is_kept_in_mind_and_does_not_look_like_an_outage():
-    positions = Positions("group", lambda topic, number: None)
-    message = object()  # of which only the place is read, later
-    positions.note(message, KafkaError(KafkaError._AUTO_OFFSET_RESET))
-    assert positions.notices == [message] and positions.broker_error is None
-
-
-def test_unread_is_what_lies_before_an_end_or_was_dropped(monkeypatch):
-    """Of six partitions, three of which are ours: where each is, and where the broker begins."""
-    ours = {0: 5, 1: 5, 2: 9}
-    known = {  # number -> committed, low, high
-        0: (2, 0, 5),  # ours counts, and is at the end
-        1: (5, 9, 9),  # the broker dropped 5 to 8 since we read
-        2: (9, 3, 12),  # 9 to 11 wait
-        3: (7, 9, 9),  # its owner will count what it lost
-        4: (None, 0, 4),  # nobody has read it
-        5: (8, 0, 3),  # made anew, as its owner will find out
-    }
-    monkeypatch.setattr("vpp.stream.positions.new_consumer", lambda *given: observer)
-    monkeypatch.setattr(
-        "vpp.stream.positions.lags",
-        lambda observer, partitions: [
-            kafka.Lag(topic, number, *known[number])
-            for topic, numbers in partitions.items()
-            for number in numbers
-        ],
-    )
-    there = SimpleNamespace(partitions=dict.fromkeys(known))
-    observer = SimpleNamespace(
-        list_topics=lambda timeout: SimpleNamespace(topics={"a": there}), close=lambda: None
-    )
-    positions = Positions("group", lambda topic, number: None)
-    positions.topics = ["a", "b"]
-    positions.offsets = {("a", number): offset for number, offset in ours.items()}
-    assert positions.unread() == {
-        ("a", 1): (5, 9),
-        ("a", 2): (9, 12),
-        ("a", 4): (0, 4),
-        ("a", 5): (8, 3),
-    }
-
-
-def test_a_loss_is_counted_once_however_often_it_is_met():
-    """A member that joins anew before its next commit meets it again."""
-    told = []
-    positions, place = Positions("group", lambda *given: told.append(given)), ("a", 1)
-    assert positions._start(place, 3, 7, 9) == 7
-    assert positions._start(place, 3, 7, 9) == 7  # the same
-    assert positions._start(place, 3, 10, 12) == 10  # and three more
-    assert positions._start(place, 8, 8, 12) == 8  # none
-    assert positions._start(("a", 2), 0, 2, 2) == 2
-    assert positions._start(place, 50, 0, 4) == 0  # made anew
-    assert positions._start(place, 0, 1, 4) == 1
-    assert told == [("a", 4), ("a", 3), ("a", 2), ("a", 1)]
