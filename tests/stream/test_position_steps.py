@@ -359,7 +359,8 @@ def test_unread_is_what_lies_before_an_end_or_was_dropped(monkeypatch):
         4: (None, 0, 4),  # nobody has read it
         5: (8, 0, 3),  # made anew, as its owner will find out
     }
-    monkeypatch.setattr("vpp.stream.positions.new_consumer", lambda *given: observer)
+    asked = []
+    monkeypatch.setattr(module, "new_consumer", lambda *given: asked.append(given) or observer)
     monkeypatch.setattr(
         "vpp.stream.positions.lags",
         lambda observer, partitions: [
@@ -370,10 +371,11 @@ def test_unread_is_what_lies_before_an_end_or_was_dropped(monkeypatch):
     )
     there = SimpleNamespace(partitions=dict.fromkeys(known))
     observer = SimpleNamespace(
-        list_topics=lambda timeout: SimpleNamespace(topics={"a": there}), close=lambda: None
+        list_topics=lambda timeout: asked.append(timeout) or SimpleNamespace(topics={"a": there}),
+        close=lambda: asked.append("closed"),
     )
     positions = Positions("group", lambda topic, number: None)
-    positions.topics = ["a", "b"]
+    positions.topics, positions.settings = ["a", "b"], {"bootstrap.servers": "here"}
     positions.offsets = {("a", number): offset for number, offset in ours.items()}
     assert positions.unread() == {
         ("a", 1): (5, 9),
@@ -381,6 +383,7 @@ def test_unread_is_what_lies_before_an_end_or_was_dropped(monkeypatch):
         ("a", 4): (0, 4),
         ("a", 5): (8, 3),
     }
+    assert asked == [(positions.settings, "group"), kafka.REQUEST_S, "closed"]
 
 
 def test_a_loss_is_counted_once_however_often_it_is_met():
