@@ -27,8 +27,8 @@ from vpp.runtime.tables import print_rows
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.dispatch import settle
 from vpp.schedule.previous import Previous, PreviousBattery
-from vpp.schedule.problem import Problem, Schedule
-from vpp.schedule.rolling import Rolling
+from vpp.schedule.problem import Problem
+from vpp.schedule.rolling import Rolling, moved_on
 from vpp.schedule.solver import solve_model
 from vpp.schedule.value import net_cost_eur
 
@@ -79,24 +79,17 @@ def a_problem(
     )
 
 
-def moved_on(plan: Schedule) -> Previous:
-    """A plan as the plan before of the next hour."""
-    powers = (np.append(power[0, 1:], np.nan) for power in (plan.charge_kw, plan.discharge_kw))
-    return Previous((PreviousBattery("battery", *powers),))
-
-
 def rolled(hours: pd.DataFrame, first: int, count: int, calm: bool, change_price: float) -> dict:
     """A row: sign changes between consecutive plans, money, seconds."""
-    rolling, soc, flips, before, started = Rolling(), 0.5, 0, None, time.process_time()
+    rolling, soc, flips, before = Rolling(calm=calm), 0.5, 0, None
+    started = time.process_time()
     charge, discharge = np.zeros((2, 1, count))
     for k in range(count):
         problem = window(hours, first + k, soc)
         if calm:
-            price = {"change_price_eur_per_mwh": change_price}
-            known = {"previous": moved_on(before)} if before is not None else {}
-            plan = solve_model(replace(problem, **price, **known), explain=False).schedule
-        else:
-            plan = rolling.solve(problem)
+            known = {"previous": moved_on(before, problem, 1)} if before is not None else {}
+            problem = replace(problem, change_price_eur_per_mwh=change_price, **known)
+        plan = rolling.solve(problem)
         net = plan.charge_kw[0] - plan.discharge_kw[0]
         if before is not None:
             said = before.charge_kw[0, 1] - before.discharge_kw[0, 1]
@@ -109,7 +102,8 @@ def rolled(hours: pd.DataFrame, first: int, count: int, calm: bool, change_price
     cost = net_cost_eur(actual, settle(actual, charge, discharge))
     saved = net_cost_eur(actual, settle(actual, nothing, nothing)) - cost
     seconds = time.process_time() - started
-    return {"sign_changes": int(flips), "saved_eur": saved, "cpu_s": seconds}
+    row = {"sign_changes": int(flips), "saved_eur": saved, "cpu_s": seconds}
+    return row | {"built_anew": rolling.rebuilt}
 
 
 def sign(power_kw: float) -> int:

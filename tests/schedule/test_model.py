@@ -118,3 +118,38 @@ def test_a_limit_bends_by_as_much_as_is_beyond_it():
     }
     assert len(bending) == 3 * 2 + 2  # each limit in each hour, both ways of a target
     assert set(map(abs, bending.values())) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "lows", "highs"),
+    [
+        (np.array([0.1, 0.0, 0.3]), np.array([1.0, 0.9, 1.0]), {0: 2.0, 2: 6.0}, {1: 18.0}),
+        (0.5, 1.0, {0: 10.0, 1: 10.0, 2: 10.0}, {}),
+        (0.0, 0.25, {}, {0: 5.0, 1: 5.0, 2: 5.0}),
+        (0.0, 1.0, {}, {}),
+    ],
+)
+def test_energy_outside_the_bounds_is_noted_where_there_are_some(low, high, lows, highs):
+    """20 kWh, quarters of an hour; the rows are named by their interval."""
+    cell = replace(CELL, capacity_kwh=20, soc_min=low, soc_max=high, cycles_per_day_max=None)
+    cell = replace(cell, soc_final=None, battery_id="d")
+    problem = replace(PROBLEM, step_min=15, batteries=(CELL, cell))
+    model = build(problem, soft=True)
+    found = {one.name: one for one in model.lp.constraints() if "soc_m" in one.name}
+    wanted = {
+        f"bend_soc_{name}_1_{t}": (sense, kwh, side, 1.0 if sense > 0 else -1.0, place, t)
+        for name, side, sense, bounds in (("min", "below", 1, lows), ("max", "above", -1, highs))
+        for place, (t, kwh) in enumerate(bounds.items())
+    }
+    assert found.keys() == wanted.keys()
+    for name, (sense, kwh, side, factor, place, t) in wanted.items():
+        assert (found[name].sense, -found[name].constant) == (sense, pytest.approx(kwh))
+        outside = f"{side}_kwh_1_{place}"
+        assert left_side(model, name) == {f"energy_kwh_1_{t}": 1.0, outside: factor}
+    for side, bounds in (("below", lows), ("above", highs)):
+        group = model.columns.get(f"{side}_kwh_1")
+        assert (group is None) == (not bounds)
+        if group is not None:
+            assert (group.lower.tolist(), len(group)) == ([0.0] * len(bounds), len(bounds))
+            assert (group.bends, group.weight, group.cost.any()) == ("bounds", 0.25, False)
+            assert np.isinf(group.upper).all()

@@ -17,8 +17,8 @@ from vpp.schedule.certificate import loose_bound_eur
 from vpp.schedule.devices import GridConnection, ScheduledBattery, SocTarget
 from vpp.schedule.draft import MONEY_SCALE
 from vpp.schedule.model import build
-from vpp.schedule.problem import Problem
-from vpp.schedule.rolling import Rolling, roll
+from vpp.schedule.problem import Problem, Schedule
+from vpp.schedule.rolling import Rolling, moved_on, roll
 from vpp.schedule.solver import solve, solve_model
 from vpp.schedule.stages import Stages
 
@@ -226,7 +226,8 @@ def test_a_larger_battery_with_the_same_energies_never_costs_more(problem, facto
     )
 )
 def test_a_model_that_is_kept_finds_what_a_new_one_finds(some):
-    rolling, generator = Rolling(), np.random.default_rng(len(some))
+    rolling, calm = Rolling(), Rolling(calm=True)
+    generator = np.random.default_rng(len(some))
     for problem in some:
         changed = replace(
             problem,
@@ -234,9 +235,37 @@ def test_a_model_that_is_kept_finds_what_a_new_one_finds(some):
             + generator.integers(0, 50, problem.intervals),
         )
         for each in (problem, changed, problem):
-            schedule, objective = rolling.solve(each), solve(each).objective_eur
-            assert replay(each, schedule).violations == ()
-            assert near(replay(each, schedule).objective_eur, objective)
+            found = solve(each)
+            for schedule in (rolling.solve(each), calm.solve(each)):
+                assert replay(each, schedule).violations == ()
+                assert near(replay(each, schedule).objective_eur, found.objective_eur)
+            known = replace(each, previous=moved_on(found.schedule, each, 1))
+            for one in (each, known):
+                again, anew = calm.solve(one), solve(one).schedule
+                assert calmness(one, again) == pytest.approx(
+                    calmness(one, anew), rel=1e-5, abs=1e-3
+                )
+
+
+def calmness(problem: Problem, schedule: Schedule) -> tuple[float, float]:
+    """Throughput, and change from the plan before [kWh]."""
+    both = schedule.charge_kw + schedule.discharge_kw
+    before = np.array([problem.before_kw(battery) for battery in problem.batteries])
+    change = np.abs(schedule.charge_kw - schedule.discharge_kw - before)
+    return problem.hours * float(both.sum()), problem.hours * float(np.nansum(change))
+
+
+def test_a_plan_that_moves_on_says_nothing_beyond_its_end():
+    cell = ScheduledBattery("b", 9, 9, 9)
+    problem = Problem(60, np.zeros(3), batteries=(cell, replace(cell, battery_id="c")))
+    powers = np.arange(6.0).reshape(2, 3)
+    plan = replace(idle(problem), charge_kw=powers, discharge_kw=powers + 10)
+    first, second = moved_on(plan, problem, 2).batteries
+    assert (first.battery_id, second.battery_id) == ("b", "c")
+    assert first.charge_kw[0] == 2 and second.discharge_kw[0] == 15
+    assert np.isnan([*first.charge_kw[1:], *second.discharge_kw[1:]]).all()
+    (short, _) = moved_on(plan, problem.part(slice(1)), 1).batteries
+    assert short.discharge_kw.tolist() == [11]
 
 
 def test_a_kept_model_has_its_time_limit_for_each_window():
@@ -256,7 +285,7 @@ def test_a_kept_model_has_its_time_limit_for_each_window():
     (held,) = rolling.held.values()
     assert (rolling.reused, rolling.rebuilt) == (10, 0)
     # HiGHS counts the time of all its solves: the limit moves on with it
-    assert held.highs.getOptionValue("time_limit")[1] > 5.0
+    assert held.run.highs.getOptionValue("time_limit")[1] > 5.0
 
 
 def a_window(intervals: int) -> Problem:

@@ -217,7 +217,7 @@ def _rolled(
     """The schedule that the plans of these outlooks lead to, and their time [s]."""
     from vpp.schedule.rolling import Rolling, roll
 
-    basis, rolling = past.basis, Rolling(config.optimization.solver)
+    basis, rolling = past.basis, Rolling(config.optimization.solver, calm=True)
     horizon = basis.optimization.horizon_h * 60 // basis.step_min
     end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
     window = windows(basis, past.frame, past.made, past.published, view, horizon, end_price)

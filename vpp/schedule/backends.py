@@ -185,8 +185,14 @@ def highs_outcome(highs: highspy.Highs, priced: bool = True) -> Outcome:
     )
 
 
-class _HighsRun:
-    """A model in HiGHS, as `Run` has it."""
+class HighsRun(Run):
+    """A model in HiGHS, as `Run` has it.
+
+    Parameters
+    ----------
+    model : the model.
+    gap : relative gap at which a mixed-integer solve may stop.
+    """
 
     def __init__(self, model: Model, gap: float) -> None:
         matrix = model.matrices
@@ -197,6 +203,23 @@ class _HighsRun:
         self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.before: list[np.ndarray] = []
         self.start: np.ndarray | None = None  # values that the next linear programme is near to
+
+    def write(self, model: Model) -> None:
+        """Write other costs, bounds and right-hand sides to the same matrix.
+
+        Parameters
+        ----------
+        model : the model that has them; nothing that was held before holds.
+        """
+        cost, lower, upper, row_lower, row_upper = model.numbers
+        self.model, self.cost, self.based = model, cost, False
+        self.lower, self.upper = lower.copy(), upper.copy()
+        self.row_lower, self.row_upper = row_lower.copy(), row_upper.copy()
+        rows = np.arange(len(row_lower), dtype=np.int32)
+        self.highs.changeColsCost(len(self.every), self.every, cost)
+        self.highs.changeColsBounds(len(self.every), self.every, lower, upper)
+        # type hints of highspy do not name this one
+        self.highs.changeRowsBounds(len(rows), rows, row_lower, row_upper)  # type: ignore[attr-defined]
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
@@ -322,4 +345,4 @@ class _HighsRun:
         self.integral, self.based = bool(len(whole)), False
 
 
-SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": _HighsRun, "cbc": cbc_run}
+SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": HighsRun, "cbc": cbc_run}

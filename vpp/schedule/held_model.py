@@ -7,17 +7,20 @@ nothing.
     python optimization.py backtest --days 30
 """
 
+import time
 from dataclasses import dataclass
 
 import highspy
 import numpy as np
 
-from vpp.schedule.backends import Outcome, highs_outcome, new_highs
+from vpp.schedule.backends import DUAL, HighsRun, Outcome, highs_outcome
+from vpp.schedule.calm import Calming
 from vpp.schedule.draft import Model, Term
 from vpp.schedule.exclusive import Intervals, merged
 from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solution import solution
+from vpp.schedule.stages import Stages
 
 
 @dataclass
@@ -26,13 +29,13 @@ class Held:
 
     Parameters
     ----------
-    highs : the solver that holds it.
-    columns, rows : numbers of its columns and rows.
+    run : the solver that holds it.
+    width, height : number of its columns and rows.
     """
 
-    highs: highspy.Highs
-    columns: np.ndarray
-    rows: np.ndarray
+    run: HighsRun
+    width: int
+    height: int
 
     @classmethod
     def of(cls, problem: Problem, model: Model) -> "Held":
@@ -47,32 +50,38 @@ class Held:
         -------
         The model in HiGHS.
         """
-        matrix = model.matrices
-        columns = np.arange(len(matrix.cost), dtype=np.int32)
-        rows = np.arange(len(matrix.row_lower), dtype=np.int32)
-        return cls(new_highs(matrix, problem.time_limit_s, problem.gap), columns, rows)
+        return cls(HighsRun(model, problem.gap), model.width, model.height)
 
-    def solve(self, problem: Problem, model: Model) -> Schedule | None:
+    def solve(self, problem: Problem, model: Model, calm: bool = False) -> Schedule | None:
         """The cheapest schedule of a problem of the same shape.
 
         Parameters
         ----------
         problem : what is to be scheduled.
         model : its hard model without binaries that conditions ask for.
+        calm : whether the calmest of those that cost the same is wanted.
 
         Returns
         -------
-        The schedule; None where limits have to bend, time runs out, or binaries do not settle it.
+        The schedule; None where limits have to bend, time runs out, or binaries do not settle it,
+        or, where a calm one is wanted, are needed.
         """
         if model.contradictory:
             return None
-        self._write(model)
+        self.run.write(model)
         exclusive: Intervals = {}
+        started = time.monotonic()
         while True:
-            outcome = self._run(problem, model, exclusive)
+            outcome = self._run(problem, model, exclusive, calm)
             if outcome.status != "optimal":
                 return None
             schedule, broken = solution(problem, model, outcome.found)
+            if calm:
+                stages = Stages(
+                    problem, model, "highs", started + problem.time_limit_s, run=self.run
+                )
+                calming = Calming(problem, stages, {}, started)
+                return None if broken else _kept(*calming.calmest(outcome, schedule))
             if not broken:
                 return schedule
             more = more_binaries(model, exclusive, broken)
@@ -80,15 +89,7 @@ class Held:
                 return None
             exclusive = more
 
-    def _write(self, model: Model) -> None:
-        """Write the model's costs, bounds and right-hand sides."""
-        (cost, lower, upper, *bounds), columns, rows = model.numbers, self.columns, self.rows
-        self.highs.changeColsCost(len(columns), columns, cost)
-        self.highs.changeColsBounds(len(columns), columns, lower, upper)
-        # type hints of highspy do not name this one
-        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
-
-    def _run(self, problem: Problem, model: Model, exclusive: Intervals) -> Outcome:
+    def _run(self, problem: Problem, model: Model, exclusive: Intervals, priced: bool) -> Outcome:
         """The answer with these binaries, in the time that the problem allows.
 
         Binaries go again at once.
@@ -96,32 +97,39 @@ class Held:
         more = build(problem, False, exclusive) if exclusive else None
         if more is not None:
             self._extend(more)
+        highs = self.run.highs
         # the clock of HiGHS runs on from one solve to the next
-        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + problem.time_limit_s)
-        self.highs.run()
-        outcome = highs_outcome(self.highs, priced=False)
+        highs.setOptionValue("time_limit", highs.getRunTime() + problem.time_limit_s)
+        highs.setOptionValue("simplex_strategy", DUAL)
+        highs.run()
+        self.run.based = more is None
+        outcome = highs_outcome(highs, priced)
         if more is not None:
-            columns, rows = len(self.columns), len(self.rows)
-            added = np.arange(columns, more.width, dtype=np.int32)
-            self.highs.deleteCols(len(added), added)
-            added = np.arange(rows, more.height, dtype=np.int32)
-            self.highs.deleteRows(len(added), added)
+            added = np.arange(self.width, more.width, dtype=np.int32)
+            highs.deleteCols(len(added), added)
+            added = np.arange(self.height, more.height, dtype=np.int32)
+            highs.deleteRows(len(added), added)
         return outcome
 
     def _extend(self, model: Model) -> None:
         """Add what a model with binaries has beyond this one: it comes last."""
-        matrix, columns, rows = model.matrices, len(self.columns), len(self.rows)
+        matrix, columns, rows, highs = model.matrices, self.width, self.height, self.run.highs
         cost, lower, upper = (x[columns:] for x in (matrix.cost, matrix.lower, matrix.upper))
         none = np.zeros(0, dtype=np.int32)
         starts = np.zeros(len(cost), dtype=np.int32)
-        self.highs.addCols(len(cost), cost, lower, upper, 0, starts, none, np.zeros(0))
+        highs.addCols(len(cost), cost, lower, upper, 0, starts, none, np.zeros(0))
         added = np.arange(columns, columns + len(cost), dtype=np.int32)
         whole = np.full(len(added), highspy.HighsVarType.kInteger)
-        self.highs.changeColsIntegrality(len(added), added, whole)
+        highs.changeColsIntegrality(len(added), added, whole)
         first = matrix.starts[rows] if rows < len(matrix.starts) else len(matrix.index)
         part = (matrix.starts[rows:] - first, matrix.index[first:], matrix.value[first:])
         bounds = (matrix.row_lower[rows:], matrix.row_upper[rows:])
-        self.highs.addRows(len(bounds[0]), *bounds, len(part[1]), *part)
+        highs.addRows(len(bounds[0]), *bounds, len(part[1]), *part)
+
+
+def _kept(schedule: Schedule, broken: Intervals) -> Schedule | None:
+    """The schedule, where it keeps all conditions."""
+    return None if broken else schedule
 
 
 def shape(model: Model) -> tuple:

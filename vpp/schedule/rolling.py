@@ -18,6 +18,7 @@ from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.dispatch import carried, settle
 from vpp.schedule.held_model import Held, shape
 from vpp.schedule.model import build
+from vpp.schedule.previous import Previous, PreviousBattery
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.solver import solve_model
 
@@ -28,6 +29,8 @@ class Rolling:
     Parameters
     ----------
     solver : `highs`, or `cbc`, which keeps no model.
+    calm : whether the calmest schedule of those that cost the same is wanted; `roll` then tells
+        each plan the one before.
 
     Attributes
     ----------
@@ -36,8 +39,8 @@ class Rolling:
     seconds : time of all solves [s].
     """
 
-    def __init__(self, solver: str = "highs") -> None:
-        self.solver = solver
+    def __init__(self, solver: str = "highs", calm: bool = False) -> None:
+        self.solver, self.calm = solver, calm
         self.held: dict[tuple, Held] = {}
         self.reused = self.rebuilt = 0
         self.seconds = 0.0
@@ -51,7 +54,7 @@ class Rolling:
 
         Returns
         -------
-        The schedule; among those that cost the same, any one.
+        The schedule; among those that cost the same, any one unless a calm one is wanted.
 
         Raises
         ------
@@ -73,7 +76,7 @@ class Rolling:
         key = shape(model)
         if key not in self.held:
             self.held[key] = Held.of(problem, model)
-        return self.held[key].solve(problem, model)
+        return self.held[key].solve(problem, model, self.calm)
 
 
 def roll(
@@ -98,6 +101,8 @@ def roll(
     the grid takes the rest.
     """
     done, beginnings = _Done(actual), np.asarray(starts)
+    plan: Schedule | None = None
+    planned_at = 0
     with terminal.progress("rolling plan", actual.intervals) as advance:
         while done.count < actual.intervals:
             t = done.count
@@ -105,12 +110,34 @@ def roll(
             if problem.grid.peak_price_eur_per_kw:
                 grid = replace(problem.grid, peak_so_far_kw=done.peak_kw)
                 problem = replace(problem, grid=grid)
-            plan = rolling.solve(problem)
+            if rolling.calm and plan is not None:
+                problem = replace(problem, previous=moved_on(plan, problem, t - planned_at))
+            plan, planned_at = rolling.solve(problem), t
             next_start = beginnings[beginnings > t][:1].tolist()
             end = min([t + problem.intervals, actual.intervals, *next_start])
             done.carry_out(plan, end)
             advance(end - t)
     return settle(actual, done.charge_kw, done.discharge_kw)
+
+
+def moved_on(plan: Schedule, problem: Problem, steps: int) -> Previous:
+    """A plan as the plan before of a later problem.
+
+    Parameters
+    ----------
+    plan : the plan, for the batteries of the problem in their order.
+    problem : the problem.
+    steps : intervals from the start of the plan to that of the problem.
+
+    Returns
+    -------
+    The powers that it has for each battery; nothing beyond its end.
+    """
+    said = np.full((2, len(problem.batteries), problem.intervals), np.nan)
+    rest = np.stack((plan.charge_kw, plan.discharge_kw))[:, :, steps:][:, :, : problem.intervals]
+    said[:, :, : rest.shape[2]] = rest
+    named = zip(problem.batteries, *said, strict=True)
+    return Previous(tuple(PreviousBattery(one.battery_id, *powers) for one, *powers in named))
 
 
 class _Done:

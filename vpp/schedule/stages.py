@@ -46,7 +46,7 @@ class Stages:
     model : its model.
     solver : `highs` or `cbc`.
     until : `time.monotonic()` at which time is out [s].
-    run : the model in its solver.
+    run : the model in its solver; default a new one.
     least : violation of each class that the search has come to [kWh, kWh h].
     """
 
@@ -54,11 +54,12 @@ class Stages:
     model: Model
     solver: str
     until: float
-    run: Run = field(init=False)
+    run: Run = None  # type: ignore[assignment]  # __post_init__ puts one in its place
     least: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.run = SOLVERS[self.solver](self.model, self.problem.gap)
+        if vars(self)["run"] is None:
+            self.run = SOLVERS[self.solver](self.model, self.problem.gap)
 
     def left_s(self) -> float:
         """Time that is left [s]."""
