@@ -276,6 +276,9 @@ class Connect(Section):
     Parameters
     ----------
     cache_h : a raw answer in the state folder is used again for so many hours; 0: never.
+    follow : providers that a plant in operation keeps asking, such as open-meteo,
+        energy-charts:DE-LU.
+    follow_every_min : so often.
     open_meteo_url : base URL; {host} stands for archive-api, previous-runs-api and api.
     energy_charts_url : base URL.
     smard_url : base URL.
@@ -286,6 +289,8 @@ class Connect(Section):
     """
 
     cache_h: float = number(1.0, 0)
+    follow: tuple[str, ...] = ()
+    follow_every_min: int = number(60, 5, 24 * 60)
     open_meteo_url: str = "https://{host}.open-meteo.com"
     energy_charts_url: str = "https://api.energy-charts.info"
     smard_url: str = "https://www.smard.de/app/chart_data"
