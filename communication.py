@@ -9,7 +9,8 @@
     python communication.py status --health   exit code 1 if the sink does not do its work
     python communication.py dlq list          messages that could not be stored, and why
     python communication.py dlq replay        store those whose cause has been mended
-    python communication.py mqtt              set-points to devices, and their words, until SIGTERM
+    python communication.py mqtt              set-points to devices, their words and readings
+    python communication.py modbus            readings of devices that speak Modbus
 
 The sources of `sources.csv` are registered first. Messages are JSON, keyed by source, which keeps
 each source in order. Any of it may be killed and run again: the newest valid value of every key is
@@ -173,30 +174,42 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("list", "replay"),
         help="list them, or store those whose cause has been mended",
     )
-    about = "serve MQTT: set-points go out, states and orders come in, until Ctrl-C or SIGTERM"
+    about = "serve MQTT: set-points go out, states, orders and readings come in, until SIGTERM"
     commands.add_parser("mqtt", help=about)
+    about = "take the readings of [modbus:NAME], until Ctrl-C or SIGTERM"
+    commands.add_parser("modbus", help=about)
     return parser
 
 
-def bridge(config: Config) -> None:
-    """Serve MQTT until SIGINT or SIGTERM.
+def serve_devices(config: Config, word: str) -> None:
+    """Serve MQTT or read Modbus until SIGINT or SIGTERM.
 
     Parameters
     ----------
-    config : names the broker, `[mqtt] url`.
+    config : names the broker, or the devices.
+    word : mqtt or modbus.
+
+    Raises
+    ------
+    ConfigError : there is nothing to serve, or a reading names what there is not.
     """
     from vpp.devices.bridge import Bridge
+    from vpp.devices.collecting import collecting
 
-    service = Bridge(config, threading.Event())
+    stop = threading.Event()
+    if word == "modbus" and not config.modbus_readings:
+        raise ConfigError(f"{config.path}: there is no reading; add a section [modbus:NAME]")
+    run_service = Bridge(config, stop).run if word == "mqtt" else stop.wait
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: service.stop.set())
-    service.run()
+        signal.signal(number, lambda *_: stop.set())
+    with collecting(config, [word]):
+        run_service()
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
     """Do what the command says, and print its rows."""
-    if args.command == "mqtt":
-        bridge(config)
+    if args.command in ("mqtt", "modbus"):
+        serve_devices(config, args.command)
         return
     if args.command == "produce":
         if args.speed is not None and not args.speed > 0:

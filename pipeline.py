@@ -210,8 +210,10 @@ def run_operate(args: argparse.Namespace, config: Config) -> int:
     if speed is not None and not 0 < speed <= SPEED_MAX:
         raise ConfigError(f"--speed {speed:g}: expected more than 0, and at most {SPEED_MAX:,}")
     from vpp.devices.bridge import serving
+    from vpp.devices.collecting import collecting
 
-    with serving(config):  # MQTT, where the configuration names a broker
+    now = () if on_data else ("mqtt", "modbus")  # readings are of the clock on the wall
+    with serving(config), collecting(config, now):
         return run_operation(config, on_data, begin, speed or 1.0, lambda: write_report(config))
 
 

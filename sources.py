@@ -8,6 +8,7 @@
     python sources.py import year.csv --time-column time --tz Europe/Berlin \\
         --load load:MW --price price:EUR/MWh --output data
     python sources.py fetch open-meteo --from 2025-01-01 --to 2025-01-31
+    python sources.py fetch open-meteo --follow     keep fetching what is new, until Ctrl-C
 
 Sources live in `sources.csv` of the data folder; `communication.py` and `connect` register them in
 the database. `import` turns files as people have them into the project's files without a database:
@@ -23,7 +24,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import communication
-from vpp.connect.fetching import add_fetch_options, fetch, save, span
+from vpp.connect.fetching import add_fetch_options
+from vpp.connect.following import fetch_command
 from vpp.physics.plants import turbine_curve
 from vpp.runtime import terminal
 from vpp.runtime.files import DataFileError, locked_folder, replacing_files
@@ -175,15 +177,6 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
         print(f"{rows:,} rows of {len(told)} sources written to {shown(folder)}{more}")
 
 
-def fetch_provider(args: argparse.Namespace, config: Config) -> None:
-    """Ask a provider for real data, and write what it answers into a data folder."""
-    start, end = span(args.first, args.last)
-    options = dict(option.partition("=")[::2] for option in args.option)
-    found = fetch(config, args.provider, start, end, args.area, options)
-    folder = Path(args.output) if args.output else config.paths.data_dir
-    print_rows(save(folder, found), f"{args.provider}: written to {shown(folder)}", args.json)
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -196,7 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("remove", remove_source, "forget a source"),
         ("connect", connect_source, "generate its series, stream and store it"),
         ("import", import_files, "turn files with real data into the project's files"),
-        ("fetch", fetch_provider, "ask a provider for real data"),
+        ("fetch", fetch_command, "ask a provider for real data"),
     ):
         command = commands.add_parser(name, help=about)
         command.set_defaults(command=work)

@@ -190,6 +190,11 @@ def test_values_that_cannot_be_are_refused_or_left_out(path, httpserver, capsys,
         (["smard", "--from", "2025-01-01", "--to", "2025-01-02", "--option", "tilt=3"], "tilt"),
         (["pvgis", "--from", "2020-01-01", "--to", "2020-01-02", "--option", "peak=3"], "peak_kw"),
         (["entsoe", "--from", "2025-01-01", "--to", "2025-01-02"], "entsoe_key is empty"),
+        (["smard", "--from", "2025-01-01"], "--to is missing"),
+        (["smard", "--follow", "--to", "2025-01-02"], "--to: has no meaning"),
+        (["smard", "--follow", "--every", "1"], "--every 1: expected minutes, 5 to 1440"),
+        (["smard", "--every", "9", "--from", "2025-01-01", "--to", "2025-01-02"], "--follow"),
+        (["entsoe", "--follow"], "entsoe_key is empty"),
     ],
 )
 def test_a_wrong_request_is_one_line(path, capsys, words, said):

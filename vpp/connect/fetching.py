@@ -68,7 +68,13 @@ def fetch(
     for item in found:
         for note in item.notes:
             logger.warning("%s: %s", item.source.source_id, note)
-    return [_possible(config, name, item) for item in found]
+    return [_possible(config, name, _named(item, name)) for item in found]
+
+
+def _named(item: Fetched, name: str) -> Fetched:
+    """A fetched series whose source remembers its provider."""
+    parameters = item.source.parameters | {"provider": name}
+    return replace(item, source=replace(item.source, parameters=parameters))
 
 
 def _web(config: Config, name: str, provider: Provider) -> Web:
@@ -183,9 +189,13 @@ def add_fetch_options(command: argparse.ArgumentParser) -> None:
     about = "; ".join(f"{name}: {provider.about}" for name, provider in PROVIDERS.items())
     command.add_argument("provider", metavar="PROVIDER", choices=PROVIDERS, help=about)
     about = "first day, or a time with its zone"
-    command.add_argument("--from", dest="first", required=True, metavar="DATE", help=about)
+    command.add_argument("--from", dest="first", metavar="DATE", help=about)
     about = "last day, which is included, or a time with its zone"
-    command.add_argument("--to", dest="last", required=True, metavar="DATE", help=about)
+    command.add_argument("--to", dest="last", metavar="DATE", help=about)
+    about = "keep fetching what is new, until Ctrl-C or SIGTERM"
+    command.add_argument("--follow", action="store_true", help=about)
+    about = "with --follow: wait so long between two rounds (default: 60)"
+    command.add_argument("--every", type=float, metavar="MIN", help=about)
     about = "bidding zone, country or tariff (default: the price_area of the configuration)"
     command.add_argument("--area", help=about)
     about = "more for the provider, such as peak_kw=8; may come several times"

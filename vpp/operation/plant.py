@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from vpp.champions.forecasts import forecast_all
+from vpp.connect.following import fetch_followed
 from vpp.devices.publish import alert_channels, publish_plan
 from vpp.operation.clock import Clock
 from vpp.operation.ingest import Ingest
@@ -39,6 +40,7 @@ log = logging.getLogger("operate")
 LOOK_S = 2.0  # orders and measured states are looked for so often
 CALM_S = 50.0  # measured states ask for a plan no more often than that
 AGAIN_S = 30.0  # a plan that failed is tried again after so long
+FETCH_S = 600.0  # the deadline of asking all providers
 TRAINING_S = 6 * 3600.0  # the deadline of training
 
 
@@ -85,6 +87,10 @@ class Plant:
         add(Job("orders", self._look, 30.0, every_s=LOOK_S, is_told=False))
         for name, work in self._others().items():
             add(Job(name, work, 60.0, every_min=every, offset_s=wait_s, at_start=False))
+        connect = self.config.connect
+        if connect.follow and not self.clock.on_data:
+            fetch_min = float(connect.follow_every_min)
+            add(Job("fetch", lambda: fetch_followed(self.config), FETCH_S, every_min=fetch_min))
         if operation.value_every_min:
             value_min = operation.value_every_min
             add(Job("value", self._value, 600.0, every_min=value_min, at_start=False))

@@ -25,6 +25,7 @@ from typing import Any
 from vpp.runtime.errors import ConfigError, FieldError, one_of
 from vpp.runtime.settings import (
     NAMED,
+    READINGS,
     SECTIONS,
     Config,
 )
@@ -193,15 +194,16 @@ def _check_names(path: Path, parser: configparser.ConfigParser) -> None:
             others = [CLIENT] if "." in name else [f"{word}:NAME" for word in NAMED]
             expected = one_of(name, (*SECTIONS, *others))
             raise ConfigError(f"{path}: unknown section [{name}]; {expected}")
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
     for word, names in named.items():
         for own in names.values():
-            if own in seen:
+            key = (word if word in READINGS else "", own)  # which may be named like a device
+            if key in seen:
                 first = f"two sections [{word}:{own}]"
-                if seen[own] != word:
-                    first = f"[{seen[own]}:{own}] and [{word}:{own}] have one name"
+                if seen[key] != word:
+                    first = f"[{seen[key]}:{own}] and [{word}:{own}] have one name"
                 raise ConfigError(f"{path}: {first}; expected a name of its own for each {word}")
-            seen[own] = word
+            seen[key] = word
 
 
 @dataclass(frozen=True)

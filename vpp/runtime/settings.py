@@ -22,6 +22,7 @@ from vpp.runtime.flexible_settings import (
 from vpp.runtime.operation_settings import Operation
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
 from vpp.runtime.serve_settings import Serve
+from vpp.runtime.telemetry_settings import ModbusReading, MqttReading
 
 EMBEDDED = "embedded"
 
@@ -276,6 +277,9 @@ class Connect(Section):
     Parameters
     ----------
     cache_h : a raw answer in the state folder is used again for so many hours; 0: never.
+    follow : providers that a plant in operation keeps asking, such as open-meteo,
+        energy-charts:DE-LU.
+    follow_every_min : so often.
     open_meteo_url : base URL; {host} stands for archive-api, previous-runs-api and api.
     energy_charts_url : base URL.
     smard_url : base URL.
@@ -286,6 +290,8 @@ class Connect(Section):
     """
 
     cache_h: float = number(1.0, 0)
+    follow: tuple[str, ...] = ()
+    follow_every_min: int = number(60, 5, 24 * 60)
     open_meteo_url: str = "https://{host}.open-meteo.com"
     energy_charts_url: str = "https://api.energy-charts.info"
     smard_url: str = "https://www.smard.de/app/chart_data"
@@ -307,6 +313,7 @@ class Config:
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
+    mqtt_readings, modbus_readings : of the `[mqtt:NAME]` and `[modbus:NAME]` sections.
     kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
     """
 
@@ -332,6 +339,8 @@ class Config:
     vehicles: tuple[VehicleParameters, ...] = ()
     deferrable_loads: tuple[DeferrableParameters, ...] = ()
     heat_stores: tuple[HeatParameters, ...] = ()
+    mqtt_readings: tuple[MqttReading, ...] = ()
+    modbus_readings: tuple[ModbusReading, ...] = ()
     kafka_client: tuple[tuple[str, str], ...] = ()
 
 
@@ -342,7 +351,10 @@ NAMED: dict[str, tuple[str, type[Section], str]] = {
     "vehicle": ("vehicles", VehicleParameters, "vehicle_id"),
     "deferrable": ("deferrable_loads", DeferrableParameters, "load_id"),
     "heat": ("heat_stores", HeatParameters, "store_id"),
+    "mqtt": ("mqtt_readings", MqttReading, "reading_id"),
+    "modbus": ("modbus_readings", ModbusReading, "reading_id"),
 }
+READINGS = ("mqtt", "modbus")  # of these words
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
