@@ -26,6 +26,8 @@ FROM base AS models
 COPY requirements-models.txt requirements.lock ./
 RUN pip install -r requirements-models.txt -c requirements.lock
 COPY deploy/docker/models.py ./
+# a new volume is given to whom the image gives the folder
+RUN mkdir /mlflow && chown 10001:10001 /mlflow
 USER 10001:10001
 CMD ["python", "models.py"]
 

@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 
 POM = Path(__file__).with_name("kafka_pom.xml")
 PIPELINE = "tests/test_pipeline.py"
+COMPOSE = "tests/deploy/test_compose_kafka.py"
 FETCH_S, ROUND_S = 300, 900  # patience with Maven, and with the tests of a round
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 LIBS = "VPP_TEST_KAFKA_LIBS"  # names the folder of Kafka's jars
@@ -259,7 +260,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2, help="of both only the first with 1")
     args = parser.parse_args()
     rounds = (
-        ("false", 1, ("tests/stream", f"{PIPELINE}::test_twice_on_generated_data")),
+        ("false", 1, ("tests/stream", COMPOSE, f"{PIPELINE}::test_twice_on_generated_data")),
         ("true", 6, ("tests/stream", "--ignore=tests/stream/test_apache_kafka.py")),
     )
     with tempfile.TemporaryDirectory(prefix="vpp-kafka-") as name:

@@ -1,13 +1,16 @@
 """The MLflow server behind a password: image `models` of the Dockerfile.
 
 Files that MLFLOW_PASSWORD_FILE and MLFLOW_SECRET_KEY_FILE name hold the password of its user vpp
-and the key that signs its sessions. Without them nothing is served.
+and the key that signs its sessions. Without them nothing is served. MLFLOW_HOSTS adds names under
+which it is reached, with commas. MLFLOW_ARTIFACTS = s3://bucket/folder keeps the models in an
+object store; AWS_* and MLFLOW_S3_ENDPOINT_URL say which, and with which key.
 """
 
 import os
 from pathlib import Path
 
 USER, STORE = "vpp", Path(os.environ.get("MLFLOW_FOLDER", "/mlflow"))
+HOSTS = "mlflow:5000,localhost:5000,127.0.0.1:5000"
 
 
 def secret(variable: str) -> str:
@@ -46,8 +49,10 @@ def main() -> None:
     command = ["mlflow", "server", "--app-name=basic-auth", "--host=0.0.0.0", "--workers=1"]
     command += [f"--port={os.environ.get('MLFLOW_PORT', '5000')}"]
     command += [f"--backend-store-uri=sqlite:///{STORE / 'mlflow.db'}"]
-    command += [f"--artifacts-destination={STORE / 'artifacts'}"]
-    command += ["--allowed-hosts=mlflow:5000,localhost:5000,127.0.0.1:5000"]
+    artifacts = os.environ.get("MLFLOW_ARTIFACTS") or STORE / "artifacts"
+    command += [f"--artifacts-destination={artifacts}"]
+    more = os.environ.get("MLFLOW_HOSTS")
+    command += [f"--allowed-hosts={HOSTS},{more}" if more else f"--allowed-hosts={HOSTS}"]
     os.execvp(command[0], command)
 
 

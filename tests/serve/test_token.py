@@ -57,6 +57,18 @@ def test_one_that_others_may_read_is_refused(config, capsys):
     assert read_token(config)
 
 
+def test_one_that_is_given_is_taken_and_none_is_made(config_file, tmp_path, capsys):
+    secret = tmp_path / "token"
+    secret.write_text("a-token-of-the-cluster\n")
+    config = load_config(config_file(), {"VPP_SERVE_TOKEN_FILE": str(secret)})
+    assert read_token(config) == "a-token-of-the-cluster"
+    assert not config.paths.state_dir.exists()
+    path = config_file(serve={"token": "s3cret-too-short"})
+    assert serve.main(["--config", str(path), "--show-token"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "expected 20 printable" in error and "s3cret" not in error
+
+
 def test_secrets_are_compared_whole():
     assert is_same("abc", "abc")
     for other in ("", "ab", "abcd", "abC", "äbc", "\udcff"):

@@ -8,6 +8,7 @@ standby that asks every few seconds takes over soon after the leader died.
 
 import os
 import socket
+from contextlib import suppress
 
 import psycopg2
 from psycopg2.extensions import connection
@@ -16,6 +17,7 @@ from vpp.runtime.settings import Config
 from vpp.storage.connection import connect
 from vpp.storage.errors import DatabaseError
 
+BEAT = "operate.beat"
 # A machine that is gone tells nobody: the server looks after some seconds.
 KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
 KEEPALIVE += "SET tcp_keepalives_count = 3; SET statement_timeout = '5s'"
@@ -34,14 +36,21 @@ class Leadership:
         self.name = f"{socket.gethostname()} {os.getpid()}"
         self.conn: connection | None = None
         self.holds = False
+        self.beat = config.paths.state_dir / BEAT
+        self.beat.parent.mkdir(parents=True, exist_ok=True)
 
     def take(self) -> bool:
         """Try to become the leader; the leader finds out whether it still is.
+
+        Either way the file `operate.beat` of the state folder becomes as old as this moment: an
+        older one tells that the process hangs.
 
         Returns
         -------
         Whether this process leads.
         """
+        with suppress(OSError):  # a full disk stops no plant
+            self.beat.touch()
         try:
             if self.conn is None:
                 self.holds = False

@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
     "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
     "VPP_MQTT_URL": ("mqtt", "url"),
+    "VPP_SERVE_TOKEN": ("serve", "token"),
     "VPP_ALERTS_WEBHOOK_URL": ("alerts", "webhook_url"),
     "VPP_SMTP_PASSWORD": ("alerts", "smtp_password"),
 }
@@ -49,6 +50,7 @@ FILE = "_FILE"  # ends the name of a variable that names a file with the value, 
 SECRET_KEYS = {"url", "sasl_password", "ssl_key_password", "tracking_uri", "entsoe_key"} | {
     "webhook_url",
     "smtp_password",
+    "token",
 }
 UNLIMITED_KEYS = {"import_limit_kw", "export_limit_kw"}  # these may be inf
 EXPECTED = {

@@ -16,7 +16,7 @@ ROOT_STATE = Path("/var/lib/vpp")
 ROOT_RUNS_AS = "vpp-postgres"  # a user of its own: others run as nobody, too
 # By one of these an existing folder is known to be a state folder, which may be closed to others.
 STATE_NAMES = {"embedded", "mlflow.db", "mlartifacts", "optuna.journal", "sent.json", "fetched"}
-STATE_NAMES |= {"pareto.csv", "pareto.png"}
+STATE_NAMES |= {"pareto.csv", "pareto.png", "serve.token", "operate.beat"}
 
 
 class EmbeddedError(VppError):

@@ -1,6 +1,7 @@
 """The token that opens the API and the page, and the cookie that a browser gets for it.
 
-It is made at the first start, in a file of the state folder that only its owner may read.
+It is that of `[serve] token` or `VPP_SERVE_TOKEN`. Where these give none it is made at the first
+start, in a file of the state folder that only its owner may read.
 
     python serve.py --show-token
 """
@@ -24,12 +25,20 @@ def read_token(config: Config) -> str:
 
     Parameters
     ----------
-    config : names the state folder.
+    config : gives the token, or names the state folder.
 
     Raises
     ------
-    ConfigError : the file cannot be read or made, others may read it, or it holds no token.
+    ConfigError : what is given is no token; the file cannot be read or made, others may read it, or
+        it holds no token.
     """
+    if given := config.serve.token:
+        if not _is_token(given):
+            raise ConfigError(
+                f"[serve] token = (hidden): expected {LEAST_CHARACTERS} printable characters of"
+                " ASCII or more"
+            )
+        return given
     path = config.paths.state_dir / NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,12 +52,16 @@ def read_token(config: Config) -> str:
         ) from None
     if mode & 0o077:
         raise ConfigError(f"{shown(path)}: others may read the token; run chmod 600 {shown(path)}")
-    if len(text) < LEAST_CHARACTERS or not text.isascii() or not text.isprintable():
+    if not _is_token(text):
         raise ConfigError(
             f"{shown(path)}: expected a token of {LEAST_CHARACTERS} characters or more; delete the "
             "file, and a new one is made"
         )
     return text
+
+
+def _is_token(text: str) -> bool:
+    return len(text) >= LEAST_CHARACTERS and text.isascii() and text.isprintable()
 
 
 def _make(path: Path) -> None:
