@@ -187,3 +187,31 @@ def test_a_band_that_knows_when_it_is_unsure_is_scaled(factor, days):
     for of in (10.0, 40.0):
         assert 0.70 < inside[size[late] == of].mean() < (0.97 if few else 0.90), of
     assert (0.72 if few else 0.76) < inside.mean() < (0.92 if few else 0.84)
+
+
+def test_the_shift_of_a_group_is_that_of_its_own_errors_sorted_one_by_one():
+    """The arrays of all groups at once against a loop over each, with hours that have no error."""
+    draw = np.random.default_rng(3)
+    times = pd.date_range("2025-03-01T00:00Z", periods=900, freq="h").tz_convert("Europe/Brussels")
+    times = times[(times.hour < 9) | (times.hour > 20)]
+    horizon_h, errors = draw.uniform(0, 60, len(times)), draw.normal(size=(len(times), 2))
+    levels = np.array([0.1, 0.7])
+    found = Calibration.from_errors(errors, horizon_h, times, levels).shifts
+
+    def towards(shift, rows, half):
+        days = len(set(times[rows].date))
+        if not days:
+            return shift
+        wider = 0.5 + (levels - 0.5) * (1 + 1 / (3 * days))
+        place = np.clip(wider * (rows.sum() + 1) - 1, 0, rows.sum() - 1)
+        columns = zip(place, errors[rows].T, strict=True)
+        wanted = np.array([np.interp(p, range(rows.sum()), sorted(col)) for p, col in columns])
+        return shift + (wanted - shift) * days / (days + half)
+
+    overall = towards(np.zeros(2), np.ones(len(times), bool), 5)
+    for day in range(3):
+        on_day = horizon_h // 24 == day
+        of_day = towards(overall, on_day, 20)
+        for hour in range(24):
+            near = on_day & np.isin(times.hour, [(hour + shift) % 24 for shift in (-1, 0, 1)])
+            np.testing.assert_allclose(found[day, hour], towards(of_day, near, 20), atol=1e-12)

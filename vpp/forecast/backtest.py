@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.calibration import calibrated, calibration_of, is_given, within_band
+from vpp.forecast.calibration import Errors, within_band
 from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
@@ -25,6 +25,9 @@ CALIBRATION_WINDOW_DAYS = 90  # and in a backtest, as far as they are known by t
 # of the level of a quantile, for each share by which an origin's actual values missed it
 ADAPTATION = 0.03
 LEVEL_LIMITS = (0.005, 0.995)
+RELEARN_H = 12  # between two calibrations of a backtest, unless there are
+RELEARN_SHARE = 1.1  # times as many errors
+HOUR_NS = 3600 * 10**9
 
 
 class ForecastError(VppError):
@@ -163,7 +166,7 @@ def rolling_calibration(
     Under Distribution Shift, 2021): where an origin's actual values fell below a quantile more
     often than they should, that level is lowered by `ADAPTATION` times the excess. This holds
     coverage where errors grow or shrink. An origin without enough errors keeps the model's own
-    quantiles.
+    quantiles. Errors are learned from anew after `RELEARN_H`: origins an hour apart know the same.
 
     Parameters
     ----------
@@ -181,30 +184,31 @@ def rolling_calibration(
     result, actual = frame.copy(), frame["actual"].to_numpy()
     value = frame["value"].to_numpy(copy=True)
     values = frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
-    counted = ~is_given(frame) & ~np.isnan(actual)
-    levels, pending = np.array(QUANTILES), list[np.ndarray]()
-    groups = frame.groupby("issue_time").indices
+    errors = Errors.of(frame, data.source, data.zone)
+    counted = ~errors.given & ~np.isnan(actual)
+    levels, pending = np.array(QUANTILES), list[tuple[int, np.ndarray]]()
+    groups, calibration = frame.groupby("issue_time").indices, None
+    learned, learned_from = -(1 << 62), 0
     for issue_time in pd.DatetimeIndex(frame["issue_time"]).unique().sort_values():
-        rows, now = groups[issue_time], issue_time.value
-        settled = [past for past in pending if when[past].max() <= now]
-        pending = [past for past in pending if when[past].max() > now]
-        for past in settled:
+        rows, now = groups[issue_time], issue_time.as_unit("ns").value
+        for _, past in (one for one in pending if one[0] <= now):
             reality = actual[past, None]
             # both are 0 at dusk, or at capacity: that says nothing
             below = np.where(reality == values[past], QUANTILES, reality < values[past])
             levels = levels + ADAPTATION * (QUANTILES - below.mean(axis=0))
-        earlier = (when <= now) & (issued < now) & (issued >= now - int(window_days * DAY.value))
-        calibration = calibration_of(
-            frame[earlier], data.source, data.zone, np.clip(np.sort(levels), *LEVEL_LIMITS)
-        )
+        pending = [one for one in pending if one[0] > now]
+        since = now - int(window_days * DAY.value)
+        earlier = (when <= now) & (issued < now) & (issued >= since)
+        number = int(np.count_nonzero(earlier))
+        if number > RELEARN_SHARE * learned_from or now - learned >= RELEARN_H * HOUR_NS:
+            calibration = errors.calibration(earlier, np.clip(np.sort(levels), *LEVEL_LIMITS))
+            learned, learned_from = now, number
         if calibration is not None:
-            times = pd.DatetimeIndex(frame["valid_time"].iloc[rows])
-            values[rows] = calibrated(
-                frame.iloc[rows], calibration, issue_time, times, data.source, data.zone
-            )
+            values[rows] = errors.calibrated(calibration, rows)
             value[rows] = within_band(value[rows], values[rows])
         if counted[rows].any():
-            pending.append(rows[counted[rows]])
+            past = rows[counted[rows]]
+            pending.append((int(when[past].max()), past))
     result[list(QUANTILE_COLUMNS)] = values
     result["value"] = value
     return result

@@ -70,24 +70,55 @@ class Calibration:
         levels : to take of the errors, one for each quantile [fractions].
         """
         ahead, wanted = (horizon_h // 24).astype(int), np.asarray(levels)
-        hour, date = times.hour.to_numpy(), times.tz_localize(None).normalize().asi8
+        date, hour = _days_and_hours(times)
+        return cls._from_arrays(errors, ahead, hour, date, wanted)
+
+    @classmethod
+    def _from_arrays(
+        cls,
+        errors: np.ndarray,
+        ahead: np.ndarray,
+        hour: np.ndarray,
+        date: np.ndarray,
+        levels: np.ndarray,
+    ) -> "Calibration":
+        """As `from_errors`, of day of the horizon, local hour and local date [ns] of each row."""
+        unique, place = np.unique(date, return_inverse=True)
         scale = 1.0
         if errors.shape[1] == len(QUANTILES):
-            scale, middle = _scale(errors, len(np.unique(date))), errors[:, [MIDDLE]]
+            scale, middle = _scale(errors, len(unique)), errors[:, [MIDDLE]]
             errors = middle - scale * (middle - errors)
-
-        def towards(shift: np.ndarray, rows: np.ndarray, half_days: float) -> np.ndarray:
-            return _towards(shift, errors[rows], len(np.unique(date[rows])), wanted, half_days)
-
-        overall = towards(np.zeros(len(wanted)), np.ones(len(errors), bool), ALL_DAYS)
-        shifts = np.zeros((ahead.max() + 1, 24, len(wanted)))
-        for this_day in range(len(shifts)):
-            on_day = ahead == this_day
-            of_day = towards(overall, on_day, GROUP_DAYS)
-            for this_hour in range(24):
-                near = on_day & (np.abs((hour - this_hour + 12) % 24 - 12) <= 1)
-                shifts[this_day, this_hour] = towards(of_day, near, GROUP_DAYS)
-        return cls(shifts, scale)
+        days = int(ahead.max()) + 1
+        there = np.zeros((days, 24, len(unique)), bool)  # dates with an error at the hour
+        there[ahead, hour, place] = True
+        all_dates = np.array([len(unique)])
+        overall = _towards(
+            np.zeros((1, len(levels))),
+            errors,
+            np.zeros(len(errors), int),
+            all_dates,
+            levels,
+            ALL_DAYS,
+        )
+        of_day = _towards(
+            np.repeat(overall, days, axis=0),
+            errors,
+            ahead,
+            there.any(axis=1).sum(axis=1),
+            levels,
+            GROUP_DAYS,
+        )
+        near = there | np.roll(there, 1, axis=1) | np.roll(there, -1, axis=1)
+        groups = np.concatenate([ahead * 24 + (hour + shift) % 24 for shift in (-1, 0, 1)])
+        shifts = _towards(
+            np.repeat(of_day, 24, axis=0),
+            np.tile(errors, (3, 1)),
+            groups,
+            near.sum(axis=2).ravel(),
+            levels,
+            GROUP_DAYS,
+        )
+        return cls(shifts.reshape(days, 24, len(levels)), scale)
 
     def apply(self, quantiles: np.ndarray, horizon_h: np.ndarray, hour: np.ndarray) -> np.ndarray:
         """Scale and shift quantiles; beyond the days learnt from, the last of them counts.
@@ -126,21 +157,48 @@ def _scale(errors: np.ndarray, days: int) -> float:
 
 
 def _towards(
-    shift: np.ndarray, errors: np.ndarray, days: int, levels: np.ndarray, half_days: float
+    shifts: np.ndarray,
+    errors: np.ndarray,
+    group: np.ndarray,
+    days: np.ndarray,
+    levels: np.ndarray,
+    half_days: float,
 ) -> np.ndarray:
-    """From a shift towards each level's quantile of its column of errors; more days go further."""
-    rows = len(errors)
-    if not rows:
-        return shift
+    """From the shifts of groups towards each level's quantile of their errors; more days go
+    further.
+
+    Parameters
+    ----------
+    shifts : group × quantile.
+    errors : row × quantile.
+    group : of each row.
+    days : of each group; 0 where it has no row, and its shifts stay.
+    levels : of the quantiles [fractions].
+    half_days : that go half the way.
+    """
+    count, columns = shifts.shape
+    rows = np.bincount(group, minlength=count)
+    order = np.argsort(group, kind="stable")
+    place = np.arange(len(group)) - np.repeat(np.cumsum(rows) - rows, rows)
+    ordered = np.full((count, max(1, int(rows.max(initial=0))), columns), np.inf)
+    ordered[group[order], place] = errors[order]
+    ordered.sort(axis=1)
+    some = np.maximum(days, 1)[:, None]
     # so a future error falls below with the level's probability, if so many errors are independent
-    levels = 0.5 + (levels - 0.5) * (1 + 1 / (ERRORS_A_DAY * days))
-    position = np.clip(levels * (rows + 1) - 1, 0, rows - 1)
-    low, column, ordered = position.astype(int), np.arange(len(levels)), np.sort(errors, axis=0)
-    part = position - low
-    quantile = (
-        ordered[low, column] * (1 - part) + ordered[np.minimum(low + 1, rows - 1), column] * part
-    )
-    return shift + (quantile - shift) * days / (days + half_days)
+    wider = 0.5 + (levels - 0.5) * (1 + 1 / (ERRORS_A_DAY * some))
+    last = np.maximum(rows - 1, 0)[:, None]
+    position = np.clip(wider * (rows[:, None] + 1) - 1, 0, last)
+    low = position.astype(int)
+    part, this, column = position - low, np.arange(count)[:, None], np.arange(columns)
+    lower = np.where(rows[:, None] > 0, ordered[this, low, column], shifts)
+    upper = np.where(rows[:, None] > 0, ordered[this, np.minimum(low + 1, last), column], shifts)
+    quantile = lower * (1 - part) + upper * part
+    return shifts + (quantile - shifts) * days[:, None] / (days + half_days)[:, None]
+
+
+def _days_and_hours(times: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Local date [ns] and local hour of local times."""
+    return times.tz_localize(None).normalize().as_unit("ns").asi8, times.hour.to_numpy()
 
 
 def size_of_errors(source: Source, times: pd.DatetimeIndex) -> np.ndarray:
@@ -183,6 +241,81 @@ def calibration_of(
     errors = errors / size_of_errors(source, times)
     horizon_h = _hours(times - pd.DatetimeIndex(rows["issue_time"]))
     return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone), levels)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The rows of a backtest as arrays, so that it is calibrated at many origins for little.
+
+    Parameters
+    ----------
+    quantiles : row × quantile [kW or EUR/MWh].
+    errors : actual − quantile of each row, NaN where not measured [size of errors].
+    size : of errors at each row, as a column [kW, EUR/MWh or -].
+    given : of each row whether no model forecasts it.
+    horizon_h : from issue to valid time [h].
+    date, hour : local ones of each row [ns, h].
+    source : of the rows.
+    """
+
+    quantiles: np.ndarray
+    errors: np.ndarray
+    size: np.ndarray
+    given: np.ndarray
+    horizon_h: np.ndarray
+    date: np.ndarray
+    hour: np.ndarray
+    source: Source
+
+    @classmethod
+    def of(cls, backtest: pd.DataFrame, source: Source, zone: str) -> "Errors":
+        """Of the rows of a backtest.
+
+        Parameters
+        ----------
+        backtest : rows of `vpp.forecast.backtest.backtest`, not calibrated.
+        source : of the rows.
+        zone : of local hours.
+        """
+        times = pd.DatetimeIndex(backtest["valid_time"])
+        quantiles, size = backtest[list(QUANTILE_COLUMNS)].to_numpy(), size_of_errors(source, times)
+        errors = (backtest["actual"].to_numpy()[:, None] - quantiles) / size
+        horizon_h = _hours(times - pd.DatetimeIndex(backtest["issue_time"]))
+        date, hour = _days_and_hours(times.tz_convert(zone))
+        return cls(quantiles, errors, size, is_given(backtest), horizon_h, date, hour, source)
+
+    def calibration(self, rows: np.ndarray, levels: Levels = QUANTILES) -> Calibration | None:
+        """The calibration that some rows ask for; None below `FEWEST_ERRORS`.
+
+        Parameters
+        ----------
+        rows : of each row whether it counts, where it is measured and not given.
+        levels : to take of the errors, one for each quantile [fractions].
+        """
+        counted = np.flatnonzero(rows & ~self.given & ~np.isnan(self.errors[:, 0]))
+        if len(counted) < FEWEST_ERRORS:
+            return None
+        ahead = (self.horizon_h[counted] // 24).astype(int)
+        return Calibration._from_arrays(
+            self.errors[counted],
+            ahead,
+            self.hour[counted],
+            self.date[counted],
+            np.asarray(levels),
+        )
+
+    def calibrated(self, calibration: Calibration, rows: np.ndarray) -> np.ndarray:
+        """The quantiles of some rows as of the function `calibrated` [kW or EUR/MWh].
+
+        Parameters
+        ----------
+        calibration : to apply.
+        rows : numbers of the rows.
+        """
+        quantiles, size = self.quantiles[rows], self.size[rows]
+        shifted = calibration.apply(quantiles / size, self.horizon_h[rows], self.hour[rows]) * size
+        found = possible(np.sort(shifted, axis=1), self.source)
+        return np.where(self.given[rows, None], quantiles, found)
 
 
 def is_given(frame: pd.DataFrame) -> np.ndarray:
