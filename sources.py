@@ -2,6 +2,7 @@
 
     python sources.py                               list the sources of the data folder
     python sources.py show solar-1
+    python sources.py init cabin.ini                ask, and write a configuration of your site
     python sources.py add --kind solar --name "Roof east" --capacity-kw 250 --tilt 30 --connect
     python sources.py connect solar-3               generate its series, stream and store it
     python sources.py remove solar-3 --with-data
@@ -44,6 +45,7 @@ from vpp.site.import_report import print_understood
 from vpp.site.import_sources import make_sources, write
 from vpp.site.kinds import SOURCE_KINDS
 from vpp.site.new_source import OPTIONS, new_source
+from vpp.site.setup import add_init_options, add_tariff, add_tariff_options, init_command
 from vpp.site.sources import (
     ADDED,
     IMPORTED,
@@ -96,6 +98,9 @@ def show_source(args: argparse.Namespace, config: Config) -> None:
 
 
 def add_source(args: argparse.Namespace, config: Config) -> None:
+    if args.kind == "tariff":
+        add_tariff(args, config)
+        return
     names = ("name", "capacity_kw", "latitude", "longitude", *sum(OPTIONS.values(), ()))
     said = {name: getattr(args, name) for name in names}
     source = new_source(config, args.kind, source_id=args.id, time_zone=args.tz, **said)
@@ -190,6 +195,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("connect", connect_source, "generate its series, stream and store it"),
         ("import", import_files, "turn files with real data into the project's files"),
         ("fetch", fetch_command, "ask a provider for real data"),
+        ("init", init_command, "ask for site and battery, and write a configuration"),
     ):
         command = commands.add_parser(name, help=about)
         command.set_defaults(command=work)
@@ -202,16 +208,18 @@ def build_parser() -> argparse.ArgumentParser:
             add_options_of_add(command)
         elif name == "import":
             add_options(command)
-        elif name == "fetch":
-            add_fetch_options(command)
+        elif name in ("fetch", "init"):
+            (add_fetch_options if name == "fetch" else add_init_options)(command)
     return parser
 
 
 def add_options_of_add(command: argparse.ArgumentParser) -> None:
     """Give `add` its options."""
-    about = "solar, wind, load or market"
-    command.add_argument("--kind", required=True, choices=SOURCE_KINDS, metavar="KIND", help=about)
-    command.add_argument("--name", required=True)
+    about = "solar, wind, load, market, or tariff, which goes into the configuration"
+    kinds = (*SOURCE_KINDS, "tariff")
+    command.add_argument("--kind", required=True, choices=kinds, metavar="KIND", help=about)
+    command.add_argument("--name", help="needed, but for a tariff")
+    add_tariff_options(command)
     command.add_argument("--id", help="default: from the name")
     about = "of a wind plant: a turbine type of windpowerlib, such as E-82/2300"
     command.add_argument("--turbine", metavar="TYPE", help=about)

@@ -20,7 +20,7 @@ BOUNDS = {
 def new_source(
     config: Config,
     kind: str,
-    name: str,
+    name: str | None,
     source_id: str | None = None,
     capacity_kw: float | None = None,
     latitude: float | None = None,
@@ -46,6 +46,8 @@ def new_source(
     ConfigError : an option does not belong to the kind, or its value is impossible.
     SourceError : the source is impossible.
     """
+    if name is None:
+        raise ConfigError("add: --name is missing; say how the report should call it")
     parameters: dict[str, object] = {"origin": ADDED}
     for option, value in options.items():
         if value is not None:
