@@ -45,6 +45,8 @@ def main() -> None:
         "MLFLOW_AUTH_CONFIG_PATH": str(login),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secret("MLFLOW_SECRET_KEY_FILE"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # eight more processes for jobs that nobody here starts, which end long after a signal
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = ["mlflow", "server", "--app-name=basic-auth", "--host=0.0.0.0", "--workers=1"]
     command += [f"--port={os.environ.get('MLFLOW_PORT', '5000')}"]

@@ -350,6 +350,8 @@ def test_dask_takes_its_command_lines():
     for owner, template in pods(rendered("full")).items():
         program, role, *words = template["spec"]["containers"][0]["args"]
         if program == "dask":
+            (container,) = template["spec"]["containers"]
+            assert {"name": "PYTHONPATH", "value": "/app"} in container["env"]  # tasks import vpp
             command = pytest.importorskip(f"distributed.cli.dask_{role}").main
             assert command.make_context(role, list(words)).params, owner
 

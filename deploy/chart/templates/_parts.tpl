@@ -79,6 +79,9 @@ port: {{ .port }}
 - {name: VPP_MLFLOW_TRACKING_URI, value: {{ .root.Values.mlflow.uri | quote }}}
 {{- end }}
 {{- end }}
+{{- if .code }}
+- {name: PYTHONPATH, value: /app}
+{{- end }}
 {{- if .token }}
 - {name: VPP_SERVE_TOKEN_FILE, value: /run/secrets/vpp/serve_token}
 {{- end }}
@@ -137,7 +140,7 @@ port: {{ .port }}
 {{- end }}
 
 {{/* A Pod of one of our scripts. dict root, part, image, args, resources; and where they hold:
-models, token, data, reports (what it is given), ports, probes, restart */}}
+models, token, data, reports, code (what it is given; a program of others does not find our code), ports, probes, restart */}}
 {{- define "vpp.pod" -}}
 metadata:
   labels:
