@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from vpp.runtime.alert_settings import Alerts
+from vpp.runtime.compute_settings import Compute
 from vpp.runtime.device_settings import Mqtt, Webhook
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
@@ -238,6 +239,8 @@ class Training(Section):
     origins : days of the selection, the newest ones, with an origin each.
     select_by : score that picks the champion: mae, pinball, or value (of a price to a small
         battery).
+    own_models : so many plants or loads of each kind, the largest, get models of their own; one
+        model of their kind, global, forecasts the others.
     jobs : sources trained at the same time.
     seed : the same seed gives the same models.
     """
@@ -251,6 +254,7 @@ class Training(Section):
     timeout_s: float = number(0.0, 0)
     origins: int = number(56, 2)
     select_by: str = choice("mae", "mae", "pinball", "value")
+    own_models: int = number(10, 0)
     jobs: int = number(2, 1)
     seed: int = number(1, 0)
 
@@ -308,7 +312,8 @@ class Config:
     Parameters
     ----------
     path : the file that was read, or the one that would have been.
-    paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
+    paths, database, kafka, site, generation, forecast, training : sections of these names.
+    compute, mlflow : likewise.
     grid, tariff, connect, alerts, optimization, operation, mqtt, webhook, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
@@ -325,6 +330,7 @@ class Config:
     generation: Generation
     forecast: Forecast
     training: Training
+    compute: Compute
     mlflow: Mlflow
     grid: Grid
     tariff: Tariff

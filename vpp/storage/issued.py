@@ -147,3 +147,21 @@ def read_own_forecasts(
     for name in ("issue_time", "valid_time") if len(frame) else ():
         frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ns")
     return frame
+
+
+def count_runs(
+    conn: connection, source_id: str, role: str, issue_times: Sequence[pd.Timestamp]
+) -> int:
+    """From how many of some issue times a source has forecasts of a role.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id, role : of the runs.
+    issue_times : of them [UTC].
+    """
+    query = """
+        SELECT count(DISTINCT issue_time) AS number FROM forecast_runs
+        WHERE source_id = %s AND role = %s AND issue_time = ANY(%s)"""
+    times = [at.to_pydatetime() for at in issue_times]
+    return int(select_rows(conn, query, (source_id, role, times))[0]["number"])

@@ -45,6 +45,8 @@ TABLES = (
     "schedules",
     "acknowledgements",
     "model_digests",
+    "claims",
+    "claim_steps",
     "overrides",
     "jobs",
     "operations",
