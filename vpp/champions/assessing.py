@@ -153,7 +153,7 @@ def assess_source(shard: Shard, source: Source, data: SourceData) -> Assessed:
     member = Member(
         calibration_of(raw, data.source, data.zone),
         intraday_of(raw, data.source),
-        is_better=not own["mae"] > naive,
+        is_better=not (own["mae"] or 0.0) > naive,
     )
     return Assessed(source.source_id, member, own, {"mae": naive})
 
