@@ -547,7 +547,7 @@ def test_a_state_that_is_missing_is_no_plan(site):
         _, _, problem = optimization.plan_problem(conn, config, ISSUE)
         _, _, states = db.read_schedule(conn, run["run_id"])
     assert by_battery(states, problem, "soc").shape == (1, 144)
-    with pytest.raises(ValueError, match="143 states of 1 batteries x 144 intervals"):
+    with pytest.raises(db.DataGapError, match="143 states of 1 batteries x 144 intervals"):
         by_battery(states.iloc[1:], problem, "soc")
 
 

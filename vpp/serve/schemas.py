@@ -91,6 +91,7 @@ _CONTENT: dict[str, dict[str, Any]] = {
     ),
     "forecasts": _object(run=_ROW, values=_ROWS, source=_ROW, actual=_ROWS),
     "history": _object(period={"type": "string"}, start=_TIME, end=_TIME, total=_ROW, rows=_ROWS),
+    "sites": _object(sites=_ROWS),
     "solve": _object(status={"enum": ["optimal", "feasible", "infeasible"]}),
     "state": _STATE,
     "override": _ORDER,
@@ -106,7 +107,7 @@ _WRONG = {
 }
 _NEEDS = {  # answers that only some routes give
     401: set(_CONTENT) - {"health"} | set(_OWN_TYPES),
-    404: {"plan", "forecasts"},
+    404: {"plan", "forecasts", "sites", "now", "history"},
     408: {"solve", "state", "override"},
     413: {"solve", "state", "override"},
 }
