@@ -112,6 +112,8 @@ def add_backtest_options(past: argparse.ArgumentParser) -> None:
     past.add_argument("--step-min", type=whole, metavar="M", help=about)
     about = "also the shares without this local day"
     past.add_argument("--without-day", type=terminal.local_day, metavar="DATE", help=about)
+    about = "plan over N scenarios, too, and say what they bring"
+    past.add_argument("--scenarios", type=whole, metavar="N", help=about)
     about = "one price for all, or a day-ahead position and its deviations (default: one)"
     past.add_argument("--settlement", choices=("one", "two"), default="one", help=about)
     about = "market source of the price of deviations, for --settlement two"
@@ -125,11 +127,10 @@ def check_settlement(args: argparse.Namespace) -> None:
         known = "--deviation-prices ID" if two else "--settlement two"
         lacking = "--settlement two" if two else "--deviation-prices"
         raise ConfigError(f"{lacking}: expected {known} beside it")
-    rolling = {"--every-h": args.every_h, "--horizon-h": args.horizon_h}
-    rolling |= {"--issue-local": args.issue_local, "--without-day": args.without_day}
-    unread = [flag for flag, value in rolling.items() if value is not None]
+    rolling = ("every_h", "horizon_h", "issue_local", "without_day", "scenarios")
+    unread = [name.replace("_", "-") for name in rolling if getattr(args, name) is not None]
     if two and unread:
-        raise ConfigError(f"{unread[0]}: --settlement two plans whole local days; leave it out")
+        raise ConfigError(f"--{unread[0]}: --settlement two plans whole local days; leave it out")
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> None:
@@ -176,7 +177,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         return
     horizon_h = args.horizon_h or 36
     often = (args.days, args.every_h or 1, horizon_h, args.step_min)
-    rows = roll_past(config, *often, args.without_day, args.issue_local)
+    rows = roll_past(config, *often, args.without_day, args.issue_local, args.scenarios)
     span = f"{args.days} days, {horizon_h} h ahead"
     print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
 
