@@ -35,7 +35,7 @@ solar_capacity_kw = 8
 load_capacity_kw = 5
 [training]
 models = {models}
-origins = 28
+origins = 14
 trials = 1
 jobs = 1
 [grid]
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stdout=subprocess.DEVNULL,
             )
     print_rows(rows, f"{args.days} days, planned every {args.every_h} h")
-    print("trained:", ", ".join(sorted({row["source_id"] for row in trained})))
+    print_rows(trained, "Trained")
     print(f"{time.monotonic() - began:.0f} s")
     return 0
 
