@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pandas as pd
+from psycopg2.extensions import connection
 
 from vpp.runtime import terminal
 from vpp.runtime.compute import computed
@@ -142,7 +143,8 @@ class Steps:
 
     def __init__(self, config: Config, task: str, steps: int) -> None:
         self.config, self.task, self.steps, self.done = config, task, steps, 0
-        self.written, self.conn = time.monotonic(), None  # type: tuple[float, connection | None]
+        self.written = time.monotonic()
+        self.conn: connection | None = None
 
     def __call__(self) -> None:
         """One step is done."""
