@@ -1,4 +1,4 @@
-"""What the model of a kind does for each of its sources: its errors of the last three weeks, the
+"""How the model of a kind does for each of its sources: its errors of the last three weeks, the
 bands that they ask for, and its rows of the leaderboard.
 
 Power in kW; times are UTC."""
@@ -19,7 +19,8 @@ from vpp.forecast.calibration import calibration_of
 from vpp.forecast.intraday import intraday_of
 from vpp.forecast.known import SourceData, history_problem, known_at
 from vpp.forecast.model import ModelError
-from vpp.forecast.models.pooled import Global, Member, Pool
+from vpp.forecast.models.pooled import Global
+from vpp.forecast.models.pools import Member, Pool
 from vpp.forecast.scores import scores
 from vpp.runtime.settings import Config, Training
 from vpp.runtime.words import in_words
@@ -93,7 +94,7 @@ def loaded(shard: Shard, reasons: dict[str, str]) -> Iterator[tuple[Source, Sour
 
 @dataclass
 class Assessed:
-    """What a pool did for a source.
+    """How a pool did for a source.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def assess_source(shard: Shard, source: Source, data: SourceData) -> Assessed:
     member = Member(
         calibration_of(raw, data.source, data.zone),
         intraday_of(raw, data.source),
-        is_better=not (own["mae"] or 0.0) > naive,
+        is_better=own["mae"] is None or own["mae"] <= naive,
     )
     return Assessed(source.source_id, member, own, {"mae": naive})
 

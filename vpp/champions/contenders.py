@@ -18,7 +18,7 @@ from vpp.champions.registry import Champion
 from vpp.forecast.backtest import REFIT_DAYS, walk
 from vpp.forecast.known import SourceData
 from vpp.forecast.model import ForecastModel
-from vpp.forecast.models.pooled import Pool
+from vpp.forecast.models.pools import Pool
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.forecast.scores import score_of
 from vpp.runtime import terminal

@@ -25,7 +25,8 @@ from vpp.champions.tasks import cut, keep_digest
 from vpp.forecast.backtest import CALIBRATION_DAYS, REFIT_DAYS
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ModelError
-from vpp.forecast.models.pooled import Global, Pool, PoolRows, fit_pool, merged
+from vpp.forecast.models.pooled import Global
+from vpp.forecast.models.pools import Pool, PoolRows, fit_pool, merged
 from vpp.runtime.compute import computed
 from vpp.runtime.settings import Config, Training
 from vpp.runtime.words import in_words

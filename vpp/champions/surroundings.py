@@ -1,4 +1,4 @@
-"""What stands around the sources: the other sources of their sites, weather, forecasts of others.
+"""All that stands around the sources: others of their sites, weather, forecasts of others.
 
 `Surroundings` reads each of them once for all sources of a command, not once a source.
 

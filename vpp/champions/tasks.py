@@ -22,7 +22,7 @@ from vpp.champions.mixing import models_of
 from vpp.champions.sharing import Outcome, Steps
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
-from vpp.forecast.models.pooled import Pool
+from vpp.forecast.models.pools import Pool
 from vpp.runtime.settings import Config, Training
 from vpp.site.sources import Source
 from vpp.storage.claims import claimed

@@ -17,7 +17,8 @@ from vpp.champions.sharing import shared_out
 from vpp.champions.studies import prepare_storage
 from vpp.champions.tasks import TrainTask, cut, keep_digest, train_task
 from vpp.forecast.models.catalogue import MODELS
-from vpp.forecast.models.pooled import Global, Pool
+from vpp.forecast.models.pooled import Global
+from vpp.forecast.models.pools import Pool
 from vpp.runtime.errors import ConfigError, FieldError, check_known
 from vpp.runtime.settings import Config, Training
 from vpp.site.kinds import POWER_KINDS
@@ -62,22 +63,7 @@ def train(
     training, began = settings(config.training, models, trials, timeout_s, jobs), time.monotonic()
     registry.open_store(config)
     given = read_sources_to_train(config, issue_time, source)
-    pooled = {
-        item.source_id
-        for item in given.sources
-        if not source and is_pooled(item, given.every, training)
-    }
-    pools, rows = tuple[Pool, ...](), dict[str, list[dict]]()
-    for kind in POWER_KINDS:
-        of_kind = [item for item in given.sources if item.kind == kind]
-        without = [item for item in of_kind if item.source_id in pooled]
-        if without or (of_kind and Global.name in training.models):
-            found = train_kind(
-                config, kind, of_kind, without, given.issue_time, training, given.since
-            )
-            pools += found.pools
-            for row in found.rows:
-                rows.setdefault(row["source_id"], []).append(row)
+    pools, rows, pooled = train_pools(config, given, training, bool(source))
     version = code_version()
     tasks = [
         TrainTask(
@@ -144,6 +130,41 @@ def read_sources_to_train(
         left_out = {name: freshness.behind[name] for name in names if name in freshness.behind}
         current = [item for item in sources if item.source_id not in left_out]
         return Given(now, since, current, sources, left_out, prepare_storage(config, conn))
+
+
+def train_pools(
+    config: Config, given: Given, training: Training, alone: bool
+) -> tuple[tuple[Pool, ...], dict[str, list[dict]], set[str]]:
+    """Train the models of whole kinds that are wanted.
+
+    Parameters
+    ----------
+    config : the configuration.
+    given : the sources to train.
+    training : the rules.
+    alone : whether one source was named, which has models of its own.
+
+    Returns
+    -------
+    The pools; rows of the leaderboard by source_id; the sources without models of their own.
+    """
+    pooled = {
+        item.source_id
+        for item in given.sources
+        if not alone and is_pooled(item, given.every, training)
+    }
+    pools, rows = tuple[Pool, ...](), dict[str, list[dict]]()
+    for kind in POWER_KINDS:
+        of_kind = [item for item in given.sources if item.kind == kind]
+        without = [item for item in of_kind if item.source_id in pooled]
+        if without or (of_kind and Global.name in training.models):
+            found = train_kind(
+                config, kind, of_kind, without, given.issue_time, training, given.since
+            )
+            pools += found.pools
+            for row in found.rows:
+                rows.setdefault(row["source_id"], []).append(row)
+    return pools, rows, pooled
 
 
 def say(rows: Sequence[dict]) -> None:
