@@ -29,7 +29,7 @@ from vpp.planning import plans
 from vpp.planning.exports import export_plan
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
-from vpp.planning.portfolio import plan_sites
+from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.settlements import settle_past
 from vpp.planning.site_configs import plan_of_site
 from vpp.planning.told import print_plans, print_values
@@ -159,7 +159,7 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     """Plan, value the plan where actual values are known, and print both."""
     planned = plan_sites(config, args.issue_time, forecast_all, args.site)
     print_plans(config, planned, args.json)
-    planned.raise_faults()
+    SiteFaultError.raise_of(planned.faults)
 
 
 def run_value(args: argparse.Namespace, config: Config) -> None:

@@ -108,7 +108,7 @@ def test_a_fault_of_one_site_stops_no_other_and_is_named(sites, capsys):
     assert [run["site_id"] for run in planned.runs] == ["north-2", "site-1"]
     assert "load-lost has no forecast" in planned.faults["north-1"]
     with pytest.raises(SiteFaultError, match="no plan of north-1: load-lost has no forecast"):
-        planned.raise_faults()
+        SiteFaultError.raise_of(planned.faults)
     word = ["--config", str(sites), "--issue-time", f"{ISSUE:%Y-%m-%dT%H:%MZ}", "--site", "north-2"]
     optimization.main([*word, "--json"])
     assert json.loads(capsys.readouterr().out)["run"]["site_id"] == "north-2"

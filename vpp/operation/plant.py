@@ -24,9 +24,9 @@ from vpp.operation.ingest import Ingest
 from vpp.operation.jobs import Job, Jobs
 from vpp.operation.past_plans import value_next
 from vpp.operation.retrain import retrain_aside
-from vpp.planning import plans
 from vpp.planning.alerts import evaluate
 from vpp.planning.ledger import update_ledger
+from vpp.planning.portfolio import plan_sites
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -151,13 +151,14 @@ class Plant:
             self.order, self.states = newest_override(conn), self._measured(conn)
             step = plan_step_min(site_sources(conn, self.config))
         try:
-            row = plans.plan(self.config, now.floor(f"{step}min"), now=now)
+            planned = plan_sites(self.config, now.floor(f"{step}min"), now=now)
         except DataGapError:
             if "forecast" not in self.jobs.running:
                 raise
             return  # the first forecasts of all take long; the plan follows them
         self.tick, self.failed = tick, False
-        self._tell(row)
+        for row in planned.runs:
+            self._tell(row)
         self.jobs.call("publish")
         if self.after_plan is not None and not self.clock.on_data:
             self.after_plan()

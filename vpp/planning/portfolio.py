@@ -39,6 +39,14 @@ PORTFOLIO = "portfolio"  # kind, and site_id, of the run of all sites together
 class SiteFaultError(VppError):
     """Sites that have no plan; all others have theirs."""
 
+    @classmethod
+    def raise_of(cls, faults: Mapping[str, str]) -> None:
+        """Complain of sites without a plan, once everything else is done; of none do nothing."""
+        if faults:
+            told = "; ".join(f"{name}: {cause}" for name, cause in list(faults.items())[:8])
+            more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
+            raise cls(f"no plan of {told}{more}; all else is done and saved")
+
 
 @dataclass(frozen=True, eq=False)
 class Planned:
@@ -54,18 +62,6 @@ class Planned:
     runs: list[dict]
     total: dict | None = None
     faults: dict[str, str] = field(default_factory=dict)
-
-    def raise_faults(self) -> None:
-        """Complain of sites without a plan, once everything else is done.
-
-        Raises
-        ------
-        SiteFaultError : there are some.
-        """
-        if self.faults:
-            told = "; ".join(f"{name}: {cause}" for name, cause in list(self.faults.items())[:8])
-            more = f"; and {len(self.faults) - 8} more" if len(self.faults) > 8 else ""
-            raise SiteFaultError(f"no plan of {told}{more}; all else is done and saved")
 
 
 @dataclass(eq=False)

@@ -194,3 +194,32 @@ def totals(values: Mapping[str, Mapping]) -> dict:
     sums = {way: sum(value[way] for value in values.values()) for way in WAYS}
     share = captured_share(*(sums[way] for way in ("no_battery", "plan", "perfect_foresight")))
     return sums | {"captured_share": share}
+
+
+def value_planned(config: Config, planned: Planned) -> tuple[dict, str | None]:
+    """Value plans that have just been made.
+
+    Parameters
+    ----------
+    config : of all sites.
+    planned : the plans.
+
+    Returns
+    -------
+    What `value_plan` gives, of several sites the `totals`; nothing and the cause where actual
+    values are missing.
+
+    Raises
+    ------
+    VppError : a single plan cannot be valued for another reason.
+    """
+    if len(planned.runs) == 1:
+        try:
+            return value_plan(config, planned.runs[0]["run_id"]), None
+        except DataGapError as error:
+            return {}, str(error)
+    runs = {run["site_id"]: run["run_id"] for run in planned.runs}
+    values, faults = value_runs(config, runs)
+    if faults:
+        return {}, "; ".join(f"{name}: {cause}" for name, cause in faults.items())
+    return totals(values), None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vpp.planning.portfolio import Planned
 from vpp.planning.site_configs import newest_plans, plan_of_site, read_configs
 from vpp.report.markup import Section, card, paragraph, table
 from vpp.report.page import OUTPUT, page_of, write_report
@@ -108,3 +109,23 @@ def _cells(name: str, row: dict, costs: Sequence[float]) -> list[str]:
         powers += [f"{row[f'{way}_kw'] or 0.0:,.0f}"]
         powers += ["none" if limit is None else f"{float(limit):,.0f}"]
     return [name, issued, str(row["status"]), *_money(costs), *powers]
+
+
+def write_planned(config: Config, planned: Planned) -> Path:
+    """Write the page of plans that have just been made.
+
+    Parameters
+    ----------
+    config : of all sites.
+    planned : the plans.
+
+    Returns
+    -------
+    The file's path.
+    """
+    first = planned.runs[0]
+    if len(planned.runs) > 1:
+        return write_site_report(config, "all")
+    if planned.faults:
+        return write_site_report(config, first["site_id"])
+    return write_report(config, run_id=first["run_id"])

@@ -21,7 +21,7 @@ from vpp.schedule.fleet import grouped, groups_of
 from vpp.schedule.problem import Problem
 from vpp.schedule.site_lp import SiteLp, SiteLpError
 
-GROUPS = 320  # of batteries of all sites
+GROUPS = 96  # of batteries of all sites
 
 
 def with_groups(problems: Mapping[str, Problem]) -> dict[str, Problem]:
