@@ -16,8 +16,9 @@ from vpp.champions.history import (
     pick_sources,
     read_issue,
 )
+from vpp.champions.kept import KeptChampions
 from vpp.champions.past_errors import day_error
-from vpp.champions.recalibration import recalibrated
+from vpp.champions.recalibration import WINDOW_DAYS, recalibrated
 from vpp.champions.registry import (
     Champion,
     ModelStoreError,
@@ -45,6 +46,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
+from vpp.site.times import DAY
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
 from vpp.storage.errors import DatabaseError
@@ -54,6 +56,7 @@ from vpp.storage.retention import prune_results
 log = logging.getLogger("forecast_and_save")
 
 PLANNED_ROLES = ("champion", "fallback")
+MORE_DAYS = 9  # of history than a model learns from: lags of the first values
 
 
 def forecast_all(
@@ -64,6 +67,7 @@ def forecast_all(
     backfill_days: int = 0,
     every_h: int = 24,
     clock: pd.Timestamp | None = None,
+    kept: KeptChampions | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -73,9 +77,9 @@ def forecast_all(
     issue_time : nothing known later is used [UTC]; default the data end.
     horizon_h : length of the forecast [h]; default `[forecast] horizon_h`.
     source : only this source_id.
-    backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
-        `issue_time`.
+    backfill_days, every_h : forecast instead every so many hours [h] of the days [d] before.
     clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
+    kept : champions of the cycle before; without it they come from the model store.
 
     Returns
     -------
@@ -83,19 +87,19 @@ def forecast_all(
 
     Raises
     ------
-    VppError : no data, an unknown source, or a current one that no model can forecast; the
-        forecasts of the others are saved then.
+    VppError : no data, an unknown source, or a current one without a forecast; others are saved.
     """
     with session(config) as conn:
         now, freshness = read_issue(conn, config, issue_time, clock)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
-        loaded = [load(conn, config, item) for item in sources]
-        digests = read_digests(conn)
+        hours = range(backfill_days * 24 // every_h * every_h, 0, -every_h) or (0,)
+        times = tuple(now - pd.Timedelta(hours=hour) for hour in hours)
+        loaded = [load(conn, config, item, history_start(config, times[0])) for item in sources]
+        digests, kept = read_digests(conn), kept or KeptChampions()
     check_issue_time(now, sources)
-    backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
-    times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
-    champions, trouble = read_champions(config, sources)
+    names = [item.source_id for item in sources]
+    champions, trouble = kept.read(names, digests, lambda: read_champions(config, sources))
     answers, to_fit = list[Answer](), list[Request]()
     for data, fault in loaded:
         name = data.source.source_id
@@ -103,19 +107,29 @@ def forecast_all(
         request = new_request(config, data, times, horizon_h, (), notes)
         found: Answer | Request
         if fault or (name in freshness.empty and data.source.kind == "market"):
-            why = () if fault else (freshness.behind[name],)
-            found = Answer(request, [], (*notes, *why))
+            found = Answer(request, [], notes if fault else (*notes, freshness.behind[name]))
         elif backfill_days:  # which looks at the history of each of its issue times
             found = choose(request, champion)
         else:
-            found = ask(request, champion, freshness.behind.get(name), digests)
+            found = ask(request, champion, freshness.behind.get(name), digests, kept)
         (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
     answers += fit_all(to_fit, bool(backfill_days), config.training.jobs)
     by_source = {each.request.data.source.source_id: each for each in answers}
-    rows = save(config, [by_source[item.source_id] for item in sources], now)
+    rows = save(config, [by_source[name] for name in names], now)
     if not backfill_days:
         check_all_forecast([row for row in rows if row["source_id"] not in freshness.behind], now)
     return rows
+
+
+def history_start(config: Config, issue_time: pd.Timestamp) -> pd.Timestamp:
+    """Earlier values count in no forecast of an issue time.
+
+    Parameters
+    ----------
+    config : says how far back models learn.
+    issue_time : the first one [UTC].
+    """
+    return issue_time - (max(config.training.history_days, WINDOW_DAYS) + MORE_DAYS) * DAY
 
 
 def new_request(
@@ -139,15 +153,20 @@ def new_request(
     return Request(data, times, *reach, choices, notes)
 
 
-def load(conn: connection, config: Config, source: Source) -> tuple[SourceData, tuple[str, ...]]:
-    """All that is stored about a source; where it cannot be read, nothing, and why.
+def load(
+    conn: connection, config: Config, source: Source, start: pd.Timestamp
+) -> tuple[SourceData, tuple[str, ...]]:
+    """The stored data of a source; where it cannot be read, nothing, and why.
 
     Parameters
     ----------
-    conn, config, source : as of `load_source_data`.
+    conn, config, source, start : as of `load_source_data`.
     """
     try:
-        return load_source_data(conn, config, source), ()
+        found = load_source_data(conn, config, source, start)
+        if not found.series.notna().any():  # one measured at other times is asked for a wrong one
+            found = load_source_data(conn, config, source, None)
+        return found, ()
     except (DatabaseError, psycopg2.Error):  # which is not of this source
         raise
     except Exception as error:  # whatever its rows or its parameters do, the others are forecast
@@ -184,13 +203,14 @@ def ask(
     champion: Champion | None,
     behind: str | None,
     digests: Mapping[tuple[str, str], str],
+    kept: KeptChampions,
 ) -> Answer | Request:
     """The answer of a source's fitted champion for now, or the request for a model to fit.
 
     Parameters
     ----------
     request : without choices.
-    champion, digests : as of `answer_with_fitted`.
+    champion, digests, kept : as of `answer_with_fitted`.
     behind : why the source is not current; None where it is.
     """
     known = known_at(request.data, request.issue_times[0], request.history_days)
@@ -199,7 +219,7 @@ def ask(
     elsewhere = not behind and known.targets.empty and request.data.series.notna().any()
     young = is_young(known) and known.source.kind in POWER_KINDS and not elsewhere
     chosen = choose(request, champion, problem, known.stale, young)
-    return answer_with_fitted(chosen, champion, known, digests)
+    return answer_with_fitted(chosen, champion, known, digests, kept)
 
 
 def answer_with_fitted(
@@ -207,6 +227,7 @@ def answer_with_fitted(
     champion: Champion | None,
     known: Known,
     digests: Mapping[tuple[str, str], str],
+    kept: KeptChampions,
 ) -> Answer | Request:
     """Answer with the champion's fitted copy; where it may not or cannot forecast, return the
     request for a model that is fitted anew, with a note that says why.
@@ -217,6 +238,7 @@ def answer_with_fitted(
     champion : of the source; None where there is none.
     known : what is known at the issue time.
     digests : SHA-256 of each registered model, by source_id and version.
+    kept : files of champions that need not be read again.
     """
     first, *others = request.choices
     if champion is None or first.version is None:
@@ -225,7 +247,7 @@ def answer_with_fitted(
     if reason is None:
         try:
             sha256 = digests.get((champion.source_id, champion.version))
-            model = load_champion(champion, sha256)
+            model = load_champion(champion, sha256, lambda: kept.file(champion, sha256))
             if missing_inputs(model, known):
                 return request  # its notes say what is too old
             return answer(request, first, model, request.notes)

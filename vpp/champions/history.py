@@ -94,7 +94,9 @@ def curtailed_periods(source: Source) -> list[tuple[pd.Timestamp, pd.Timestamp]]
         ) from None
 
 
-def load_source_data(conn: connection, config: Config, source: Source) -> SourceData:
+def load_source_data(
+    conn: connection, config: Config, source: Source, start: pd.Timestamp | None = None
+) -> SourceData:
     """Load all that the database holds about a source: its series, its site's weather forecasts,
     forecasts of others and, for a price, the site's powers.
 
@@ -102,20 +104,21 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
     ----------
     conn, config : connection to the database, and the configuration.
     source : a solar, wind, load or market source.
+    start : values and forecasts of earlier times are left out [UTC]; None for all.
 
     Raises
     ------
     ForecastError : a curtailed period is not two times with their zone.
     """
-    data = load_measured(conn, config, source)
+    data = load_measured(conn, config, source, start)
     data = with_capacities(conn, replace(data, revisions=load_revisions(conn, source)))
     site = [other for other in read_sources(conn) if other.site_id == source.site_id]
     weather = next((other for other in site if other.kind == "weather"), None)
-    forecasts = load_weather(conn, weather) if weather else None
+    forecasts = load_weather(conn, weather, start) if weather else None
     others, longest = None, None
     if source.kind == "market":
         measured = [other for other in site if other.kind in ("load", "wind", "solar")]
-        powers = [on_step(read_series(conn, other), other, source) for other in measured]
+        powers = [on_step(read_series(conn, item, start), item, source) for item in measured]
         others = pd.concat(powers, axis=1) if powers else None
         longest = max((other.step_min for other in measured), default=None)
     if source.latitude is None and source.site_id == config.site.site_id:
@@ -128,7 +131,7 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
         weather_forecasts=weather_forecasts,
         others=others,
         others_step_min=longest,
-        external=load_external(conn, source),
+        external=load_external(conn, source, start),
     )
 
 
@@ -150,19 +153,22 @@ def delay_of(source: Source, usual: float = 0.0) -> float:
     return float(delay)
 
 
-def load_weather(conn: connection, weather: Source) -> pd.DataFrame:
+def load_weather(
+    conn: connection, weather: Source, start: pd.Timestamp | None = None
+) -> pd.DataFrame:
     """Load a site's weather forecasts; `issue_time` is when its provider had published each.
 
     Parameters
     ----------
     conn : connection to the database.
     weather : the weather source, with its `delay_min`.
+    start : forecasts of earlier times are left out [UTC].
 
     Raises
     ------
     ForecastError : the delay is no number of minutes.
     """
-    frame = read_weather_forecasts(conn, weather.source_id)
+    frame = read_weather_forecasts(conn, weather.source_id, start)
     delay = pd.Timedelta(minutes=delay_of(weather))
     return frame.assign(issue_time=frame["issue_time"] + delay) if delay else frame
 
@@ -231,13 +237,16 @@ def on_step(series: pd.Series, own: Source, wanted: Source) -> pd.Series:
     return series.reindex(times, method="ffill", tolerance=last - series.index[-1])
 
 
-def load_external(conn: connection, source: Source) -> tuple[External, ...]:
+def load_external(
+    conn: connection, source: Source, start: pd.Timestamp | None = None
+) -> tuple[External, ...]:
     """Load the forecasts of others that are regressors of a source, from when they were at hand.
 
     Parameters
     ----------
     conn : connection to the database.
     source : a solar, wind, load or market source.
+    start : forecasts of earlier times are left out [UTC].
 
     Raises
     ------
@@ -248,7 +257,7 @@ def load_external(conn: connection, source: Source) -> tuple[External, ...]:
         if item.kind != "forecast" or not is_regressor_of(item, source):
             continue
         delay = delay_of(item)
-        frame = read_external_forecasts(conn, item.source_id)
+        frame = read_external_forecasts(conn, item.source_id, start)
         if len(frame):
             known_from = frame["issue_time"] + pd.Timedelta(minutes=delay)
             quantity = str(item.parameters.get("quantity", "other"))
