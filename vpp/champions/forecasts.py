@@ -15,6 +15,8 @@ from vpp.champions.history import (
     pick_sources,
     read_issue,
 )
+from vpp.champions.kept import KeptChampions
+from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.champions.registry import (
     Champion,
     ModelStoreError,
@@ -47,6 +49,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
+from vpp.site.times import DAY
 from vpp.storage.claims import server_time
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
@@ -55,6 +58,7 @@ from vpp.storage.retention import prune_results
 
 log = logging.getLogger("forecast_and_save")
 
+MORE_DAYS = 9  # of history than a model learns from: lags of the first values
 SHARD = 50  # sources that a worker forecasts at a time; fewer are forecast here
 
 
@@ -66,6 +70,7 @@ def forecast_all(
     backfill_days: int = 0,
     every_h: int = 24,
     clock: pd.Timestamp | None = None,
+    kept: KeptChampions | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -75,9 +80,9 @@ def forecast_all(
     issue_time : nothing known later is used [UTC]; default the data end.
     horizon_h : length of the forecast [h]; default `[forecast] horizon_h`.
     source : only this source_id.
-    backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
-        `issue_time`.
+    backfill_days, every_h : forecast instead every so many hours [h] of the days [d] before.
     clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
+    kept : champions of the cycle before; without it they come from the model store.
 
     Returns
     -------
@@ -85,8 +90,7 @@ def forecast_all(
 
     Raises
     ------
-    VppError : no data, an unknown source, or a current one that no model can forecast; the
-        forecasts of the others are saved then.
+    VppError : no data, an unknown source, or a current one without a forecast; others are saved.
     """
     with session(config) as conn:
         since = server_time(conn)
@@ -97,7 +101,8 @@ def forecast_all(
     check_issue_time(now, sources)
     backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
     times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
-    champions, trouble = read_champions(config, sources)
+    names, kept = [item.source_id for item in sources], kept or KeptChampions()
+    champions, trouble = kept.read(names, digests, lambda: read_champions(config, sources))
     task = Wanted(
         config, tuple(sources), times, horizon_h, now, freshness, champions, trouble, digests, since
     )
@@ -106,21 +111,23 @@ def forecast_all(
     if len(sources) > SHARD or config.compute.engine != "local":
         rows = forecast_shards(task)
     else:
-        rows = save(config, answers_of(task), now)
+        rows = save(config, answers_of(task, kept), now)
     check_all_forecast([row for row in rows if row["source_id"] not in freshness.behind], now)
     return rows
 
 
-def answers_of(task: Wanted) -> list[Answer]:
+def answers_of(task: Wanted, kept: KeptChampions | None = None) -> list[Answer]:
     """The forecasts from the one issue time of a task, in the order of its sources.
 
     Parameters
     ----------
     task : the sources.
+    kept : files of champions that need not be read again.
     """
-    config, models = task.config, dict[str, ForecastModel]()
+    config, kept = task.config, kept or KeptChampions()
+    models = dict[str, ForecastModel]()
     with session(config) as conn:
-        around = Surroundings(conn) if len(task.sources) > SHARD // 2 else None
+        around = Surroundings(conn, history_start(config, task.times[0]))
         everything = [load(conn, config, item, around) for item in task.sources]
     answers, to_fit = list[Answer](), list[Request]()
     for data, fault in everything:
@@ -132,7 +139,7 @@ def answers_of(task: Wanted) -> list[Answer]:
             answers.append(Answer(request, [], (*notes, *(() if fault else (behind[name],)))))
             continue
         champion = task.champions.get(name)
-        found = ask(request, champion, behind.get(name), task.digests, models)
+        found = ask(request, champion, behind.get(name), task.digests, models, kept)
         (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
     answers += fit_all(to_fit, config.training.jobs)
     by_source = {each.request.data.source.source_id: each for each in answers}
@@ -196,8 +203,19 @@ def forecast_shard(task: Wanted) -> tuple[list[tuple[ForecastRun, pd.DataFrame]]
     return runs, rows
 
 
+def history_start(config: Config, issue_time: pd.Timestamp) -> pd.Timestamp:
+    """Earlier values count in no forecast of an issue time.
+
+    Parameters
+    ----------
+    config : says how far back models learn.
+    issue_time : the first one [UTC].
+    """
+    return issue_time - (max(config.training.history_days, WINDOW_DAYS) + MORE_DAYS) * DAY
+
+
 def load(
-    conn: connection, config: Config, source: Source, around: Surroundings | None = None
+    conn: connection, config: Config, source: Source, around: Surroundings
 ) -> tuple[SourceData, tuple[str, ...]]:
     """All that is stored about a source; where it cannot be read, nothing, and why.
 
@@ -205,8 +223,14 @@ def load(
     ----------
     conn, config, source, around : as of `load_source_data`.
     """
-    shared = () if around is None else (around,)
-    return loaded(source, lambda: load_source_data(conn, config, source, *shared))
+
+    def read() -> SourceData:
+        found = load_source_data(conn, config, source, around)
+        if found.series.notna().any():
+            return found
+        return load_source_data(conn, config, source)  # it may have been measured at other times
+
+    return loaded(source, read)
 
 
 def read_champions(
@@ -248,6 +272,7 @@ def ask(
     behind: str | None,
     digests: Mapping[tuple[str, str], str],
     models: dict[str, ForecastModel],
+    kept: KeptChampions,
 ) -> Answer | Request:
     """The answer of a source's fitted champion for now, or the request for a model to fit.
 
@@ -257,6 +282,7 @@ def ask(
     champion, digests : as of `answer_with_fitted`.
     behind : why the source is not current; None where it is.
     models : that serve several sources, by name, once they are loaded.
+    kept : files of champions that need not be read again.
     """
     known = known_at(request.data, request.issue_times[0], request.history_days)
     problem = behind or history_problem(known)
@@ -264,7 +290,7 @@ def ask(
     elsewhere = not behind and known.targets.empty and request.data.series.notna().any()
     young = is_young(known) and known.source.kind in POWER_KINDS and not elsewhere
     chosen = choose(request, champion, problem, known.stale, young)
-    return answer_with_fitted(chosen, champion, known, digests, models)
+    return answer_with_fitted(chosen, champion, known, digests, models, kept)
 
 
 def answer_with_fitted(
@@ -273,6 +299,7 @@ def answer_with_fitted(
     known: Known,
     digests: Mapping[tuple[str, str], str],
     models: dict[str, ForecastModel],
+    kept: KeptChampions,
 ) -> Answer | Request:
     """Answer with the champion's fitted copy; where it may not or cannot forecast, return the
     request for a model that is fitted anew, with a note that says why.
@@ -283,7 +310,7 @@ def answer_with_fitted(
     champion : of the source; None where there is none.
     known : what is known at the issue time.
     digests : SHA-256 of each registered model, by source_id and version.
-    models : as of `ask`.
+    models, kept : as of `ask`.
     """
     first, *others = request.choices
     if champion is None or first.version is None:
@@ -294,7 +321,7 @@ def answer_with_fitted(
             model = models.get(champion.source_id)
             if model is None:
                 sha256 = digests.get((champion.source_id, champion.version))
-                model = load_champion(champion, sha256)
+                model = load_champion(champion, sha256, lambda: kept.file(champion, sha256))
             if champion.source_id != known.source.source_id and isinstance(model, Global):
                 models[champion.source_id] = model
                 model = model.of(known)

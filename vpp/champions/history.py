@@ -101,14 +101,15 @@ def load_source_data(
     ----------
     conn, config : connection to the database, and the configuration.
     source : a solar, wind, load or market source.
-    around : what stands around the sources, where more of them are loaded.
+    around : all that stands around the sources, where more of them are loaded, and from when on
+        values are loaded.
 
     Raises
     ------
     ForecastError : a curtailed period is not two times with their zone.
     """
     around = around or Surroundings(conn)
-    data = load_measured(conn, config, source)
+    data = load_measured(conn, config, source, around.start)
     data = with_capacities(conn, replace(data, revisions=load_revisions(conn, source)))
     weather_forecasts, others, longest = around.weather(source), None, None
     if source.kind == "market":

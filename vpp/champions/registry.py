@@ -203,7 +203,11 @@ def registered_among(client: "MlflowClient", source_ids: Sequence[str]) -> list[
     return [name for name in source_ids if registered_name(name) in found]
 
 
-def load_champion(champion: Champion, sha256: str | None) -> ForecastModel:
+def load_champion(
+    champion: Champion,
+    sha256: str | None,
+    read: Callable[[], bytes] | None = None,
+) -> ForecastModel:
     """The fitted copy of a champion, if its file is the one that was registered.
 
     The file is a pickle, which runs code: it is not opened before its digest is checked. It is read
@@ -214,13 +218,14 @@ def load_champion(champion: Champion, sha256: str | None) -> ForecastModel:
     ----------
     champion : of a source.
     sha256 : the digest that the database has of its file; None where it has none.
+    read : gives the file, where it need not come from the store.
 
     Raises
     ------
     ModelNotFoundError : it cannot be loaded, or may not be; the message says why.
     """
     try:
-        content = read_file(champion)
+        content = read() if read else read_file(champion)
         check_digest(content, sha256)
         return served.open_model(content).get_raw_model()
     except Exception as error:  # whatever MLflow, a foreign or damaged pickle raises

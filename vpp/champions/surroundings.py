@@ -29,10 +29,11 @@ class Surroundings:
     Parameters
     ----------
     conn : connection to the database, open as long as this is used.
+    start : values and forecasts of earlier times are left out [UTC]; None for all.
     """
 
-    def __init__(self, conn: connection) -> None:
-        self.conn = conn
+    def __init__(self, conn: connection, start: pd.Timestamp | None = None) -> None:
+        self.conn, self.start = conn, start
         self._weather: dict[str, pd.DataFrame] = {}
 
     @cached_property
@@ -69,7 +70,7 @@ class Surroundings:
         if found is None:
             return None
         if found.source_id not in self._weather:
-            self._weather[found.source_id] = load_weather(self.conn, found)
+            self._weather[found.source_id] = load_weather(self.conn, found, self.start)
         frame = self._weather[found.source_id]
         return frame if len(frame) else None
 
@@ -82,7 +83,8 @@ class Surroundings:
         """
         site = self.by_site.get(source.site_id, [])
         measured = [other for other in site if other.kind in ("load", "wind", "solar")]
-        powers = [on_step(read_series(self.conn, other), other, source) for other in measured]
+        series = [read_series(self.conn, other, self.start) for other in measured]
+        powers = [on_step(each, own, source) for each, own in zip(series, measured, strict=True)]
         longest = max((other.step_min for other in measured), default=None)
         return (pd.concat(powers, axis=1) if powers else None), longest
 
@@ -102,7 +104,7 @@ class Surroundings:
             if not is_regressor_of(item, source):
                 continue
             delay = delay_of(item)
-            frame = read_external_forecasts(self.conn, item.source_id)
+            frame = read_external_forecasts(self.conn, item.source_id, self.start)
             if len(frame):
                 known_from = frame["issue_time"] + pd.Timedelta(minutes=delay)
                 quantity = str(item.parameters.get("quantity", "other"))
@@ -130,19 +132,22 @@ def delay_of(source: Source, usual: float = 0.0) -> float:
     return float(delay)
 
 
-def load_weather(conn: connection, weather: Source) -> pd.DataFrame:
+def load_weather(
+    conn: connection, weather: Source, start: pd.Timestamp | None = None
+) -> pd.DataFrame:
     """Load a site's weather forecasts; `issue_time` is when its provider had published each.
 
     Parameters
     ----------
     conn : connection to the database.
     weather : the weather source, with its `delay_min`.
+    start : forecasts of earlier times are left out [UTC].
 
     Raises
     ------
     ForecastError : the delay is no number of minutes.
     """
-    frame = read_weather_forecasts(conn, weather.source_id)
+    frame = read_weather_forecasts(conn, weather.source_id, start)
     delay = pd.Timedelta(minutes=delay_of(weather))
     return frame.assign(issue_time=frame["issue_time"] + delay) if delay else frame
 

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from vpp.champions.forecasts import forecast_all
+from vpp.champions.kept import KeptChampions
 from vpp.connect.following import fetch_followed
 from vpp.devices.publish import alert_channels, publish_plan
 from vpp.operation.clock import Clock
@@ -72,6 +73,7 @@ class Plant:
         self.order, self.states = 0, dict[str, pd.Timestamp]()
         self.planned_at = -CALM_S  # monotonic [s]
         self.first_training = True
+        self.champions = KeptChampions()
         self.published: str | None = None  # the plan whose set-points are out
 
     def start(self) -> None:
@@ -127,7 +129,7 @@ class Plant:
                 step = max(source.step_min for source in site_sources(conn, self.config))
             now = max(self._this_tick(), self.clock.start or self._this_tick())
             issue_time = (now if self.clock.on_data else self.clock.now()).floor(f"{step}min")
-            forecast_all(self.config, issue_time=issue_time, clock=now)
+            forecast_all(self.config, issue_time=issue_time, clock=now, kept=self.champions)
         finally:
             # a plan that was made meanwhile, on older forecasts, is made anew
             self.asked = self.asked or self.tick == self._this_tick()

@@ -6,7 +6,7 @@ python -c "from vpp.serve.schemas import ANSWERS; print(sorted(ANSWERS))"
 from typing import Any
 
 from vpp.schedule.problem_file import problem_schema
-from vpp.storage.overrides import OVERRIDES
+from vpp.site.battery_messages import OVERRIDE_WORDS
 
 _TIME = {"type": "string", "format": "date-time"}
 _NUMBER = {"type": ["number", "null"]}
@@ -45,7 +45,7 @@ _BODIES: dict[str, dict[str, Any]] = {
         "required": ["battery_id", "override"],
         "properties": {
             "battery_id": {"type": "string"},
-            "override": {"type": "string", "enum": list(OVERRIDES)},
+            "override": {"type": "string", "enum": list(OVERRIDE_WORDS)},
             "soc": {
                 "type": ["number", "null"],
                 "minimum": 0,
