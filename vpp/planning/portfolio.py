@@ -127,14 +127,14 @@ def plan_sites(
             )
             total, runs, more = _stored(conn, config, found, prepared)
             faults |= more
-        for name, made in prepared.items():
+        for name, ready in prepared.items():
             if total is None or name not in together:
-                run = attempted(conn, faults, name, partial(_alone, conn, made))
+                run = attempted(conn, faults, name, partial(_alone, conn, ready))
                 runs |= {} if run is None else {name: run}
     if not runs:
-        name, cause = next(iter(faults.items()))
-        more = f", and {len(faults) - 1} sites more" if len(faults) > 1 else ""
-        raise SiteFaultError(f"no site has a plan; {name}: {cause}{more}")
+        first, cause = next(iter(faults.items()))
+        others = f", and {len(faults) - 1} sites more" if len(faults) > 1 else ""
+        raise SiteFaultError(f"no site has a plan; {first}: {cause}{others}")
     return Planned([runs[name] for name in configs if name in runs], total, faults)
 
 

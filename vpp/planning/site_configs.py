@@ -45,8 +45,8 @@ def read_configs(conn: connection, config: Config, wanted: str | None = None) ->
     home = config.site.site_id
     if not sites:
         chosen([home], wanted)
-        names = {battery.battery_id for battery in config.batteries}
-        own = [one for one in fleet.get(home, ()) if one.battery_id not in names]
+        sections = {battery.battery_id for battery in config.batteries}
+        own = [one for one in fleet.get(home, ()) if one.battery_id not in sections]
         return {home: replace(config, batteries=(*config.batteries, *own)) if own else config}
     known = {site.site_id for site in sites}
     step = _common_step(conn)

@@ -20,8 +20,10 @@ from vpp.storage.connection import session
 from vpp.storage.rows import select_rows
 from vpp.storage.sites import read_site_plans
 
-HEAD = ("Site", "Plan issued", "Status", "No battery|", "Rule|", "Plan|", "Saved|", "Import kW|")
-HEAD += ("Limit kW|", "Export kW|", "Limit kW|")
+HEAD = (
+    *("Site", "Plan issued", "Status", "No battery|", "Rule|", "Plan|", "Saved|"),
+    *("Import kW|", "Limit kW|", "Export kW|", "Limit kW|"),
+)
 
 
 def write_site_report(config: Config, wanted: str, output: Path | None = None) -> Path:

@@ -148,7 +148,7 @@ def _results(
         return future
 
     numbers: dict[str, int] = {}
-    waiting = as_completed([submit(number) for number in left])
+    waiting = as_completed([submit(number) for number in left], loop=client.loop)
     for future in waiting:
         number = numbers[future.key]
         try:

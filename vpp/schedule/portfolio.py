@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -314,7 +315,7 @@ class _Search:
             if cost - bound <= gap / 2 * max(abs(cost), 1e-9) or self.late(EXACT):
                 break
             logger.debug("exact: cost %.2f, bound %.2f", cost, bound)
-            found = self.each(lambda name, asked=asked: models[name].answer(asked), models)
+            found = self.each(partial(_answer, models, asked), models)
             found |= self.whole_at(asked)
             add(found)
             at_price = self.least_eur(asked, found.values())
@@ -381,6 +382,11 @@ def with_exchange_price(problem: Problem, price_eur_per_mwh: np.ndarray) -> Prob
         import_price_eur_per_mwh=problem.import_price_eur_per_mwh + price_eur_per_mwh,
         export_price_eur_per_mwh=problem.export_price_eur_per_mwh + price_eur_per_mwh,
     )
+
+
+def _answer(models: Mapping[str, SiteLp], price: np.ndarray, name: str) -> Answer:
+    """A site's schedules at a price of its exchange."""
+    return models[name].answer(price)
 
 
 def _dearest(problem: Problem) -> float:

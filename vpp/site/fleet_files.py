@@ -112,7 +112,8 @@ def tariff_of(text: str | None, general: Tariff) -> Tariff:
         if unknown:
             raise FieldError("tariff", told, f"keys of [tariff]; {one_of(unknown[0], names)}")
         kinds = {item.name: item.type for item in fields(Tariff)}
-        return replace(general, **{key: _of_type(kinds[key], stated[key]) for key in stated})
+        values: dict[str, Any] = {key: _of_type(kinds[key], stated[key]) for key in stated}
+        return replace(general, **values)
     except FieldError as error:
         raise FieldError("tariff", told, error.expected) from None
     except (ValueError, TypeError):

@@ -268,8 +268,8 @@ class Tables:
                     rows.no_time.append((start + int(place), int(lines[place]), texts[place]))
         if len(rows.first) < PREVIEW:
             self._note_first(rows, start, lines, texts, cells, is_time)
-        for column, values in enumerate(rows.values):
-            values[places] = self._numbers(rows, column, start, cells, is_time, marks)
+        for column, numbers in enumerate(rows.values):
+            numbers[places] = self._numbers(rows, column, start, cells, is_time, marks)
 
     def _note_first(
         self,
