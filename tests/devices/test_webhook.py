@@ -47,5 +47,5 @@ def test_a_refusal_is_one_line_without_the_address(config_file, httpserver, stat
 
 
 def test_no_server_is_one_line_without_the_address(config_file):
-    with pytest.raises(PublishError, match="^it cannot be reached, tried 3 times$"):
+    with pytest.raises(PublishError, match=r"^it cannot be reached, tried 3 times$"):
         to_webhook(hooked(config_file, "http://ada:hush@127.0.0.1:1/hush"), MESSAGES)
