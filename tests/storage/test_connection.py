@@ -154,6 +154,13 @@ def test_kept_connections_serve_the_next_session_and_no_fault_outlives_its_own(c
             cursor.execute("SELECT pg_terminate_backend(%s)", (alive,))
         killer.close()
         assert _pid(config) != alive
+        with db.session(config) as conn, conn.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(4711)")
+        other = db.connect_url(config.database.url, 5)
+        with other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(4711)")
+            assert cursor.fetchone() == (True,)  # no lock outlives its session
+        other.close()
         with db.session(config) as conn:
             conn.autocommit = True
             changed = conn.info.backend_pid

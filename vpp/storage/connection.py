@@ -6,7 +6,7 @@ Opened, migrated, in UTC, and tried again while a server may come back.
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2.extras
 import tenacity
@@ -153,11 +153,15 @@ class _Kept:
             conn.close()
 
     def give(self, key: object, made: float, conn: connection) -> None:
-        """Take a connection back; one in whatever other state is closed."""
+        """Take a connection back without its locks; one in whatever other state is closed."""
         idle = not conn.closed and conn.info.transaction_status == TRANSACTION_STATUS_IDLE
-        with self.lock:
-            if idle and not conn.autocommit and len(self.waiting) < KEPT_MOST:
-                self.waiting.append((key, made, conn))
+        if idle and not conn.autocommit and len(self.waiting) < KEPT_MOST:
+            with suppress(psycopg2.Error):
+                with conn.cursor() as cur:
+                    cur.execute("SELECT pg_advisory_unlock_all(); UNLISTEN *")
+                conn.commit()
+                with self.lock:
+                    self.waiting.append((key, made, conn))
                 return
         conn.close()
 
