@@ -152,7 +152,7 @@ def attempted(
 
     Returns
     -------
-    What the work gives; None where it failed.
+    The result of the work; None where it failed.
     """
     try:
         done = work()
@@ -182,7 +182,7 @@ def _alone(conn: connection, made: Prepared) -> dict:
 
 
 def coupling_of(config: Config, index: pd.DatetimeIndex, step_min: int) -> Coupling:
-    """What `[portfolio]` says of a plan's intervals.
+    """Limits and position that `[portfolio]` states for a plan's intervals.
 
     Parameters
     ----------

@@ -173,7 +173,7 @@ def value_runs(config: Config, runs: Mapping[str, str]) -> tuple[dict[str, dict]
 
     Returns
     -------
-    What `value_plan` gives by site, and the cause by each site whose plan cannot be valued.
+    The answer of `value_plan` by site, and the cause by each site whose plan cannot be valued.
     """
     values, faults = dict[str, dict](), dict[str, str]()
     for name, run in runs.items():
@@ -206,7 +206,7 @@ def value_planned(config: Config, planned: Planned) -> tuple[dict, str | None]:
 
     Returns
     -------
-    What `value_plan` gives, of several sites the `totals`; nothing and the cause where actual
+    The answer of `value_plan`, of several sites the `totals`; nothing and the cause where actual
     values are missing.
 
     Raises

@@ -1,4 +1,4 @@
-"""What the sites of a portfolio have in common, and the mixture of their schedules that keeps it.
+"""Limits and position that the sites of a portfolio have in common, and the mixture of their schedules that keeps it.
 
 The exchange of all sites, imports less exports, has limits, and settles its deviation from a
 position. Pure: reads and writes nothing.
@@ -43,7 +43,7 @@ class Coupling:
             raise ValueError(f"a position of {len(self.position_kw)} intervals")
 
     def deviation_eur(self, exchange_kw: np.ndarray) -> float:
-        """What the deviation from the position costs [EUR].
+        """The cost of the deviation from the position [EUR].
 
         Parameters
         ----------
@@ -106,6 +106,7 @@ class Mixture:
     sites : number of sites.
     low, high : between which the exchange of all sites must be, one an interval [kW].
     excess : price of power beyond the common limits [EUR/MWh].
+    columns : site, cost [EUR] and exchange [kW] of each schedule that was added.
     """
 
     coupling: Coupling

@@ -115,7 +115,7 @@ class PortfolioPlan:
 
     @property
     def deviation_eur(self) -> float:
-        """What the deviation from the position costs [EUR]."""
+        """The cost of the deviation from the position [EUR]."""
         return self.coupling.deviation_eur(self.exchange_kw)
 
     @property
@@ -193,7 +193,7 @@ class _Search:
         return Mixture(self.coupling, len(self.problems), self.low, self.high, self.excess)
 
     def each(self, work: Callable[[str], Any], names: Iterable[str]) -> dict[str, Any]:
-        """What work gives for each site; a site of which it fails is a fault, and left out."""
+        """The work done for each site; a site of which it fails is a fault, and left out."""
 
         def guarded(name: str) -> Any:
             try:
@@ -208,12 +208,12 @@ class _Search:
         return {name: one for name, one in found.items() if name not in failed}
 
     def least_eur(self, price: np.ndarray, answers: Iterable[Answer]) -> float:
-        """What nothing can cost less than, by the sites' answers to a price [EUR]."""
+        """The bound that the sites' answers to a price prove [EUR]."""
         own = sum(answer.bound_eur for answer in answers)
         return own + self.coupling.least_eur(price, self.low, self.high, self.excess)
 
     def cost_eur(self, answers: Collection[Answer]) -> float:
-        """What schedules of all sites cost, with deviation and excess [EUR]."""
+        """The cost of schedules of all sites, with deviation and excess [EUR]."""
         exchange = sum((answer.exchange_kw for answer in answers), np.zeros(len(self.low)))
         over_kwh = float(self.coupling.excess_kw(exchange).sum()) * self.coupling.hours
         own = sum(answer.cost_eur for answer in answers)

@@ -32,7 +32,7 @@ class SiteLpError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a site does at a price, or for a target.
+    """The answer of a site to a price, or to a target.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class SiteLp:
     def answer(
         self, price_eur_per_mwh: np.ndarray, target_kw: np.ndarray | None = None, off: float = 0.0
     ) -> Answer:
-        """What the site does best.
+        """The best that the site can do.
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ Read = Callable[..., object]
 def read_of_site(
     conn: connection, config: Config, read: Read, site: str | None, *args: object
 ) -> object:
-    """What a function reads of a site.
+    """The answer that a function reads of a site.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def keep_fleet_totals(conn: connection, run_id: str, site_id: str) -> int:
 
 
 def read_fleet_states(conn: connection, run_id: str) -> "pd.DataFrame":
-    """What the imported batteries of a plan do together.
+    """Sums of the imported batteries of a plan.
 
     Parameters
     ----------
