@@ -221,7 +221,8 @@ def _rolled(
     horizon = basis.optimization.horizon_h * 60 // basis.step_min
     end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
     window = windows(basis, past.frame, past.made, past.published, view, horizon, end_price)
-    schedule = roll(actual, window, past.starts, rolling)
+    follow = config.operation.follow == "yes"
+    schedule = roll(actual, window, past.starts, rolling, follow)
     logger.info(
         "%s: %d windows, %d of them built anew, %.1f s",
         *(name, rolling.reused + rolling.rebuilt, rolling.rebuilt, rolling.seconds),
