@@ -42,6 +42,8 @@ jobs = 1
 import_limit_kw = 25
 export_limit_kw = 10
 import_fee_eur_per_mwh = 0
+[operation]
+follow = {follow}
 [tariff]
 import_eur_per_mwh = 325 07:00-20:00; 210
 export_eur_per_mwh = 80
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = CONFIG.format(
-            days=args.days + args.before, models=args.models, step_min=args.step_min
+            days=args.days + args.before, models=args.models, step_min=args.step_min, follow="no"
         )
         (folder / "home.ini").write_text(text, encoding="utf-8")
         try:
@@ -96,7 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             trained = json.loads(run(folder, "train_forecast.py", "--json"))
             run(folder, "forecast_and_save.py", "--backfill-days", str(args.days), "--json")
             words = ["backtest", "--days", str(args.days), "--every-h", str(args.every_h)]
-            rows = json.loads(run(folder, "optimization.py", *words, "--json"))
+            rows = {}
+            for follow in ("no", "yes"):
+                written = text.replace("follow = no", f"follow = {follow}")
+                (folder / "home.ini").write_text(written, encoding="utf-8")
+                rows[follow] = json.loads(run(folder, "optimization.py", *words, "--json"))
         finally:
             subprocess.run(
                 [
@@ -109,7 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 check=False,
                 stdout=subprocess.DEVNULL,
             )
-    print_rows(rows, f"{args.days} days, planned every {args.every_h} h")
+    for follow, found in rows.items():
+        title = f"{args.days} days, planned every {args.every_h} h, follow = {follow}"
+        print_rows(found, title)
     print_rows(trained, "Trained")
     print(f"{time.monotonic() - began:.0f} s")
     return 0

@@ -5,6 +5,7 @@ Hundreds of random ones, checked by a replay without a solver and by a second wa
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -333,3 +334,27 @@ def test_a_week_of_quarter_hours_with_negative_prices(solver):
     assert result.objective_eur == pytest.approx(
         2309.89847, rel=1e-6
     )  # as HiGHS finds it with all 1,344 binaries
+
+
+def test_a_battery_that_follows_neither_exports_nor_imports_where_the_plan_does_not():
+    # Planned: 2 kW of load, all from the battery. Really 1.5 kW, then 2.5 kW, then sun of 1 kW
+    # above the load. Followed: 1.5 and 2.5 kW out, 1 kW in; not followed: 0.5 kW out to the grid,
+    # 0.5 kW from it, 3 kW to it.
+    battery = ScheduledBattery("b", 20.0, 5.0, 5.0, 1.0, 1.0, 0.0, 1.0, 0.5)
+    price = {"import_price_eur_per_mwh": np.full(3, 300.0), "export_price_eur_per_mwh": np.zeros(3)}
+    start = datetime(2025, 3, 1, tzinfo=UTC)
+    seen = Problem(60, np.full(3, 2.0), **price, batteries=(battery,), start=start)
+    load, sun = np.array([1.5, 2.5, 1.0]), np.array([0.0, 0.0, 2.0])
+    actual = replace(seen, load_kw=load, renewables_kw=sun)
+
+    def window(t, batteries):
+        rest = {name: values[t:] for name, values in price.items()}
+        return replace(seen, load_kw=seen.load_kw[t:], batteries=tuple(batteries), **rest)
+
+    done = {
+        follow: roll(actual, window, [0], Rolling(), follow=follow).charge_kw[0]
+        - roll(actual, window, [0], Rolling(), follow=follow).discharge_kw[0]
+        for follow in (True, False)
+    }
+    np.testing.assert_allclose(done[True], [-1.5, -2.5, 1.0], atol=1e-6)
+    np.testing.assert_allclose(done[False], [-2.0, -2.0, -2.0], atol=1e-6)

@@ -115,11 +115,7 @@ def read_past(
     """
     end = data_end(conn, config.forecast.stale_after_h)
     step = step_min or plan_step_min(site_sources(conn, config))
-    if every_h * 60 % step:
-        raise ConfigError(
-            f"--step-min {step}: expected a divisor of {every_h * 60} min, the hours carried"
-            " out of each plan"
-        )
+    _check_step(step, every_h)
     index = _span(end, days, step, config.site.time_zone if issue_local else None)
     issued = made_at(index, issue_local, config.site.time_zone)
     outlooks = stored_outlooks(conn, config, index, step, issued[0])
@@ -149,6 +145,14 @@ def read_past(
         naive=last_week(conn, config, longer, step),
         drawn=drawn,
     )
+
+
+def _check_step(step_min: int, every_h: int) -> None:
+    if every_h * 60 % step_min:
+        raise ConfigError(
+            f"--step-min {step_min}: expected a divisor of {every_h * 60} min, the hours carried"
+            " out of each plan"
+        )
 
 
 def _span(end: pd.Timestamp, days: int, step_min: int, zone: str | None) -> pd.DatetimeIndex:
@@ -241,7 +245,8 @@ def _rolled(
     end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
     seen = (basis, past.frame, past.made, past.published, view, horizon, end_price)
     window = windows(*seen, past.drawn if name.endswith(SCENARIOS) else None)
-    schedule = roll(actual, window, past.starts, rolling)
+    follow = config.operation.follow == "yes"
+    schedule = roll(actual, window, past.starts, rolling, follow)
     logger.info(
         "%s: %d windows, %d of them built anew, %.1f s",
         *(name, rolling.reused + rolling.rebuilt, rolling.rebuilt, rolling.seconds),

@@ -5,7 +5,7 @@ python -c "from vpp.runtime.operation_settings import Operation; print(Operation
 
 from dataclasses import dataclass
 
-from vpp.runtime.fields import Section, number
+from vpp.runtime.fields import Section, choice, number
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,12 @@ class Operation(Section):
     value_every_min : the newest plan whose intervals are past is valued each so many minutes; 0:
         never.
     retrain_every_h : models are trained again each so many hours; 0: never.
+    follow : in a backtest: yes where the batteries keep the exchange with the grid at 0 where the
+        plan does, as a home battery can.
     """
 
     plan_every_min: int = number(60, 1, 24 * 60)
     state_max_age_min: float = number(15.0, 0)
     value_every_min: int = number(1440, 0)
     retrain_every_h: int = number(168, 0)
+    follow: str = choice("no", "no", "yes")

@@ -261,8 +261,8 @@ class Tables:
         for place in np.flatnonzero(~is_time):
             if any(cells[name][place] for name in self.names) and not texts[place].startswith("#"):
                 rows.notes += 1
-                values = [cells[column.name][place] for column in self.columns]
-                is_data = re.search(r"\d", texts[place]) and any(map(_NUMERIC.fullmatch, values))
+                beside = [cells[column.name][place] for column in self.columns]
+                is_data = re.search(r"\d", texts[place]) and any(map(_NUMERIC.fullmatch, beside))
                 rows.untimed += bool(is_data)
                 if len(rows.no_time) < NOTED:
                     rows.no_time.append((start + int(place), int(lines[place]), texts[place]))

@@ -55,16 +55,7 @@ def new_source(
         if value is not None:
             _check_option(kind, option, value)
             parameters["hub_height_m" if option == "hub_height" else option] = value
-    if kind == "weather":
-        raise SourceError(
-            "kind = weather: a site has one, which generation.py makes; expected solar, wind, "
-            "load or market"
-        )
-    if kind == "forecast":
-        raise SourceError(
-            "kind = forecast: others issue it, so that it cannot be made up; state it in "
-            "sources.csv; expected solar, wind, load or market"
-        )
+    _check_kind(kind)
     if kind == "wind":
         parameters.setdefault("turbine", config.generation.wind_turbine)
     if kind == "market":
@@ -81,6 +72,19 @@ def new_source(
         time_zone=time_zone or config.site.time_zone,
         parameters=parameters,
     )
+
+
+def _check_kind(kind: str) -> None:
+    if kind == "weather":
+        raise SourceError(
+            "kind = weather: a site has one, which generation.py makes; expected solar, wind, "
+            "load or market"
+        )
+    if kind == "forecast":
+        raise SourceError(
+            "kind = forecast: others issue it, so that it cannot be made up; state it in "
+            "sources.csv; expected solar, wind, load or market"
+        )
 
 
 def _check_option(kind: str, option: str, value: float | str) -> None:
