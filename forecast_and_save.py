@@ -13,9 +13,9 @@ A source that is not current (`[forecast] stale_after_h`) has last week's hours,
 without a measurement is left out; the exit code is 1 then, once all forecasts are saved. A price
 that is published by then is its own forecast. Running again changes nothing.
 
-`--backfill-days` does it for past issue times, role `backtest`, each with a model fitted only to
-what was known before it; the champion's model and parameters themselves are today's choice. Power
-in kW, prices in EUR/MWh."""
+`--backfill-days` does it for past issue times, role `backtest`, source by source: one that is done
+is not done again. Each has a model fitted only to what was known before it; the champion's model
+and parameters themselves are today's choice. Power in kW, prices in EUR/MWh."""
 
 import argparse
 from collections.abc import Sequence

@@ -5,7 +5,8 @@
     python generation.py --sites 1 --solar 2 --wind 2 --plot week.html
 
 Writes `solar.csv`, `wind.csv`, `load.csv`, `market.csv`, `weather.csv`, `weather_forecast.csv` and
-`sources.csv`, all together or not at all. Times are UTC and label the START of an interval, values
+`sources.csv`, all together or not at all; where there are several sites also `sites.csv`, their
+grid connections. Times are UTC and label the START of an interval, values
 are means over it; days are UTC days. Power is what a plant delivers or a load takes [kW], never
 below zero. Prices run to the end of the local day in which the data end, because they are published
 the day before; weather forecasts are issued until the data end. The same seed gives the same bytes,
@@ -56,13 +57,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--solar", type=int, metavar="N", help="solar plants at each site")
     parser.add_argument("--wind", type=int, metavar="N", help="wind plants at each site")
     parser.add_argument("--loads", type=int, metavar="N", help="loads at each site")
+    about = "batteries at each site, in batteries.csv"
+    parser.add_argument("--batteries", type=int, metavar="N", help=about)
     parser.add_argument("--plot", metavar="FILE", help="also draw a week: FILE.html or FILE.png")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    names = ("start", "days", "step_min", "seed", "sites", "solar", "wind", "loads")
+    names = ("start", "days", "step_min", "seed", "sites", "solar", "wind", "loads", "batteries")
     changed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         if "start" in changed:

@@ -26,28 +26,26 @@ from psycopg2.extensions import connection
 
 from forecast_and_save import forecast_all
 from vpp.planning import plans
-from vpp.planning.carrying import starts_in_words
 from vpp.planning.exports import export_plan
-from vpp.planning.flexible import device_lines
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
-from vpp.planning.previous import changes_in_words
+from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.settlements import settle_past
+from vpp.planning.site_configs import plan_of_site
+from vpp.planning.told import print_plans, print_values
 from vpp.planning.valuation import value_plan
 from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
 from vpp.runtime.settings import Config
-from vpp.runtime.tables import json_text, print_rows, shown
-from vpp.runtime.words import printable
+from vpp.runtime.tables import print_rows, shown
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.problem import Problem
 from vpp.schedule.problem_file import read_problem
 from vpp.schedule.solve_file import solve_file
-from vpp.schedule.value import bent_in_words
-from vpp.storage.connection import DataGapError, session
+from vpp.site.selection import add_site_option
+from vpp.storage.connection import session
 from vpp.storage.freshness import check_current
-from vpp.storage.results import read_schedule
 
 __all__ = ["cost_rows", "plan", "plan_problem", "plan_rows", "value_plan"]
 
@@ -71,7 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     about = "plan from this time on (default: the data end)"
     parser.add_argument("--issue-time", type=terminal.utc_time, metavar="TIME", help=about)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.read_by = {"--issue-time": ("pareto",)}
+    add_site_option(parser, dest="site")
+    parser.read_by = {"--issue-time": ("pareto",), "--site": ("value", "export")}
     title = "commands (default: plan)"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title=title)
     about = "rolling horizon over the past, with stored forecasts"
@@ -93,6 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("export", help="a stored plan as CSV, or as JSON with --json")
     rows.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     rows.add_argument("--csv", action="store_true", help="CSV, which is the default")
+    for command in (value, rows):
+        add_site_option(command, argparse.SUPPRESS, "site")
     rows.add_argument("--output", type=Path, metavar="FILE", help="file (default: stdout)")
     return parser
 
@@ -111,6 +112,8 @@ def add_backtest_options(past: argparse.ArgumentParser) -> None:
     past.add_argument("--step-min", type=whole, metavar="M", help=about)
     about = "also the shares without this local day"
     past.add_argument("--without-day", type=terminal.local_day, metavar="DATE", help=about)
+    about = "plan over N scenarios, too, and say what they bring"
+    past.add_argument("--scenarios", type=whole, metavar="N", help=about)
     about = "one price for all, or a day-ahead position and its deviations (default: one)"
     past.add_argument("--settlement", choices=("one", "two"), default="one", help=about)
     about = "market source of the price of deviations, for --settlement two"
@@ -124,11 +127,10 @@ def check_settlement(args: argparse.Namespace) -> None:
         known = "--deviation-prices ID" if two else "--settlement two"
         lacking = "--settlement two" if two else "--deviation-prices"
         raise ConfigError(f"{lacking}: expected {known} beside it")
-    rolling = {"--every-h": args.every_h, "--horizon-h": args.horizon_h}
-    rolling |= {"--issue-local": args.issue_local, "--without-day": args.without_day}
-    unread = [flag for flag, value in rolling.items() if value is not None]
+    rolling = ("every_h", "horizon_h", "issue_local", "without_day", "scenarios")
+    unread = [name.replace("_", "-") for name in rolling if getattr(args, name) is not None]
     if two and unread:
-        raise ConfigError(f"{unread[0]}: --settlement two plans whole local days; leave it out")
+        raise ConfigError(f"--{unread[0]}: --settlement two plans whole local days; leave it out")
 
 
 def run_solve(args: argparse.Namespace, config: Config) -> None:
@@ -144,7 +146,8 @@ def run_export(args: argparse.Namespace, config: Config) -> None:
     if args.output:
         check_writable(args.output, "--output")
     with session(config) as conn:
-        text = export_plan(conn, args.run_id, args.json)
+        run_id = args.run_id or plan_of_site(conn, config, args.site)
+        text = export_plan(conn, run_id, args.json)
     if args.output is None:
         print(text, end="")
         return
@@ -154,40 +157,14 @@ def run_export(args: argparse.Namespace, config: Config) -> None:
 
 def run_plan(args: argparse.Namespace, config: Config) -> None:
     """Plan, value the plan where actual values are known, and print both."""
-    run = plan(config, args.issue_time)
-    with session(config) as conn:
-        _, schedule, states = read_schedule(conn, run["run_id"])
-        devices = device_lines(conn, run["run_id"])
-    rows = plan_rows(schedule, states, sum(battery.capacity_kwh for battery in config.batteries))
-    actual = note = None
-    try:
-        actual = value_plan(config, run["run_id"])
-    except DataGapError as error:
-        note = f"no value at actual values: {printable(str(error))}"
-    if args.json:
-        print(json_text({"run": run, "value": actual, "schedule": rows, "devices": devices}))
-        return
-    found = f"{run['status']}, {run['certificate']}, run {run['run_id']}"
-    print_rows(rows, f"plan from {shown(run['issue_time'])}: {found}")
-    print()
-    about = "energy left at the end valued at one price"
-    print_rows(cost_rows(run, actual), f"{config.tariff.currency}, {about}")
-    bent = {"forecast": run["bent_limits"], "actual": actual["bent_limits"] if actual else {}}
-    for when, counts in bent.items():
-        if any(counts.values()):
-            print(f"at {when} values: {bent_in_words(counts)}")
-    told = [*starts_in_words(run["made_from"]["states"]), *changes_in_words(run["changes"])]
-    for text in [*told, *([note] if note else [])]:
-        print(f"\n{text}")
+    planned = plan_sites(config, args.issue_time, forecast_all, args.site)
+    print_plans(config, planned, args.json)
+    SiteFaultError.raise_of(planned.faults)
 
 
 def run_value(args: argparse.Namespace, config: Config) -> None:
-    """Value a stored plan and print what it costs."""
-    value = value_plan(config, args.run_id)
-    bent = {} if args.json else value.pop("bent_limits")
-    print_rows([value], f"{config.tariff.currency} at actual values", args.json)
-    if any(bent.values()):
-        print(bent_in_words(bent))
+    """Value stored plans and print what they cost."""
+    print_values(config, args.run_id, args.site, args.json)
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:
@@ -200,7 +177,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         return
     horizon_h = args.horizon_h or 36
     often = (args.days, args.every_h or 1, horizon_h, args.step_min)
-    rows = roll_past(config, *often, args.without_day, args.issue_local)
+    rows = roll_past(config, *often, args.without_day, args.issue_local, args.scenarios)
     span = f"{args.days} days, {horizon_h} h ahead"
     print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
 

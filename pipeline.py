@@ -27,8 +27,10 @@ import communication
 from vpp.champions.forecasts import forecast_all
 from vpp.champions.training import train
 from vpp.operation.operate import run_operation
-from vpp.planning import plans, valuation
+from vpp.planning.portfolio import SiteFaultError, plan_sites
+from vpp.planning.told import value_planned
 from vpp.report.page import OUTPUT, write_report
+from vpp.report.sites import write_planned
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
 from vpp.runtime.settings import Config
@@ -94,14 +96,12 @@ def run_stages(config: Config, generate: bool) -> dict:
     with stage(stages, "forecast"):
         forecast_all(config, issue_time=issue_time)
     with stage(stages, "optimise"):
-        plan = plans.plan(config, issue_time=issue_time)
+        planned = plan_sites(config, issue_time=issue_time)
     with stage(stages, "value"):
-        try:
-            valued, not_valued = valuation.value_plan(config, run_id=plan["run_id"]), None
-        except DataGapError as error:  # where a source was silent; the report is made all the same
-            valued, not_valued = {}, str(error)
+        # where a source was silent the report is made all the same
+        valued, not_valued = value_planned(config, planned)
     with stage(stages, "report"):
-        page = write_report(config, run_id=plan["run_id"])
+        page = write_planned(config, planned)
     counts = {"produced": "produced", "stored": "in_database", "dlq": "dead_lettered"}
     champion = ("source_id", "model", "mae", "mae_ratio_naive")
     money = (*WAYS, "captured_share")
@@ -113,6 +113,7 @@ def run_stages(config: Config, generate: bool) -> dict:
         ],
         "cost_eur": {key: valued.get(key) for key in money},
         "not_valued": not_valued,
+        "without_plan": planned.faults,
         "stages": stages,
         "report": os.path.relpath(page),
     }
@@ -190,6 +191,7 @@ def run(args: argparse.Namespace, config: Config) -> int | None:
         with replacing_file(args.json, "--json") as partial:
             partial.write_text(json_text(summary) + "\n", encoding="utf-8")
     check_current(config)
+    SiteFaultError.raise_of(summary["without_plan"])
     if summary["not_valued"]:
         raise DataGapError(f"the plan is not valued: {summary['not_valued']}")
     return None

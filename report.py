@@ -19,12 +19,14 @@ from pathlib import Path
 
 from vpp.report.actions import battery_actions, next_day_in_words
 from vpp.report.page import OUTPUT, render, write_report
+from vpp.report.sites import write_site_report
 from vpp.report.statement import OUTPUT as STATEMENT
 from vpp.report.statement import PARTS, write_statement
 from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
+from vpp.site.selection import add_site_option
 from vpp.storage.freshness import check_current
 
 __all__ = ["OUTPUT", "battery_actions", "next_day_in_words", "render", "write_report"]
@@ -55,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="csv_written",
         help="of the period: write its rows there, too",
     )
+    add_site_option(parser, dest="site")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     return parser
 
@@ -64,7 +67,11 @@ def run(args: argparse.Namespace, config: Config) -> None:
         if getattr(args, name) is not None:
             other = "only with" if args.period is None else "not with"
             raise ConfigError(f"--{name.partition('_')[0]}: expected {other} --period")
-    if args.period is None:
+    if args.site is not None:
+        if args.run is not None or args.period is not None:
+            raise ConfigError("--site: shows the newest plan; leave out --run and --period")
+        files = [write_site_report(config, args.site, args.output)]
+    elif args.period is None:
         files = [write_report(config, args.run, args.output)]
     else:
         files = write_statement(config, args.period, args.date, args.output, args.csv_written)

@@ -2,11 +2,13 @@
 
     python sources.py                               list the sources of the data folder
     python sources.py show solar-1
+    python sources.py init cabin.ini                ask, and write a configuration of your site
     python sources.py add --kind solar --name "Roof east" --capacity-kw 250 --tilt 30 --connect
     python sources.py connect solar-3               generate its series, stream and store it
     python sources.py remove solar-3 --with-data
     python sources.py import year.csv --time-column time --tz Europe/Berlin \\
         --load load:MW --price price:EUR/MWh --output data
+    python sources.py import-fleet batteries.csv
     python sources.py fetch open-meteo --from 2025-01-01 --to 2025-01-31
     python sources.py fetch open-meteo --follow     keep fetching what is new, until Ctrl-C
 
@@ -39,11 +41,13 @@ from vpp.site.csv_files import (
     time_text,
 )
 from vpp.site.csv_import import load_files
+from vpp.site.fleet_import import add_fleet_options, import_fleet, site_of_folder, site_rows
 from vpp.site.import_options import add_options, asked_of, check_not_written, place_of
 from vpp.site.import_report import print_understood
 from vpp.site.import_sources import make_sources, write
-from vpp.site.kinds import SOURCE_KINDS
-from vpp.site.new_source import OPTIONS, new_source
+from vpp.site.new_source import OPTIONS, add_source_options, new_source
+from vpp.site.selection import add_site_option, chosen
+from vpp.site.setup import add_init_options, add_tariff, add_tariff_options, init_command
 from vpp.site.sources import (
     ADDED,
     IMPORTED,
@@ -58,6 +62,7 @@ from vpp.site.sources import (
 )
 from vpp.storage.connection import session
 from vpp.storage.measurements import delete_source
+from vpp.storage.sites import register_fleet, register_sites
 from vpp.synthetic.series import generate_one, make_world
 
 __all__ = [
@@ -75,8 +80,9 @@ __all__ = [
 
 
 def list_sources(args: argparse.Namespace, config: Config) -> None:
-    rows = []
-    for source in read_sources(config.paths.data_dir / SOURCES_FILE):
+    rows, sources = [], read_sources(config.paths.data_dir / SOURCES_FILE)
+    wanted = chosen(dict.fromkeys(source.site_id for source in sources), args.sites)
+    for source in (source for source in sources if source.site_id in wanted):
         row = {item.name: getattr(source, item.name) for item in fields(Source)}
         if not args.json:
             facts = (f"{key} {value}" for key, value in source.parameters.items())
@@ -88,17 +94,18 @@ def list_sources(args: argparse.Namespace, config: Config) -> None:
 def show_source(args: argparse.Namespace, config: Config) -> None:
     source = find_source(config, args.source_id)
     facts = source_facts(source, stored_times(config.paths.data_dir, source))
-    if args.json:
-        print_rows([facts], as_json=True)
-    else:
-        rows = [{"field": name, "value": shown(value)} for name, value in facts.items()]
-        print_rows(rows, source.name)
+    rows = [{"field": name, "value": shown(value)} for name, value in facts.items()]
+    print_rows([facts] if args.json else rows, source.name, as_json=args.json)
 
 
 def add_source(args: argparse.Namespace, config: Config) -> None:
+    if args.kind == "tariff":
+        add_tariff(args, config)
+        return
     names = ("name", "capacity_kw", "latitude", "longitude", *sum(OPTIONS.values(), ()))
     said = {name: getattr(args, name) for name in names}
-    source = new_source(config, args.kind, source_id=args.id, time_zone=args.tz, **said)
+    place = site_of_folder(config, args.site)
+    source = new_source(place, args.kind, source_id=args.id, time_zone=args.tz, **said)
     if source.kind == "wind":
         turbine_curve(source.parameters["turbine"])  # refuses an unknown type
     add_to_registry(config, source)
@@ -177,9 +184,25 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
         print(f"{rows:,} rows of {len(told)} sources written to {shown(folder)}{more}")
 
 
+def list_sites(args: argparse.Namespace, config: Config) -> None:
+    rows = site_rows(config, args.sites)
+    print_rows(rows, f"Sites in {shown(config.paths.data_dir)}", args.json)
+
+
+def import_batteries(args: argparse.Namespace, config: Config) -> None:
+    sites, fleet, count = import_fleet(config, [Path(name) for name in args.file], args.sites_file)
+    with session(config) as connection:
+        if sites:
+            register_sites(connection, sites)
+        register_fleet(connection, fleet)
+    print(f"{count} batteries imported; {shown(config.paths.data_dir)} has {len(fleet)}")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = terminal.new_parser(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_site_option(parser)
+    parser.read_by = {"--site": ("list", "sites")}
     parser.set_defaults(command=list_sources)
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, work, about in (
@@ -190,43 +213,29 @@ def build_parser() -> argparse.ArgumentParser:
         ("connect", connect_source, "generate its series, stream and store it"),
         ("import", import_files, "turn files with real data into the project's files"),
         ("fetch", fetch_command, "ask a provider for real data"),
+        ("init", init_command, "ask for site and battery, and write a configuration"),
+        ("sites", list_sites, "the sites of the data folder, each with its connection"),
+        ("import-fleet", import_batteries, "take a fleet of batteries from a table"),
     ):
         command = commands.add_parser(name, help=about)
         command.set_defaults(command=work)
-        if name in ("show", "remove", "connect"):
+        if name in ("list", "sites"):
+            add_site_option(command, argparse.SUPPRESS)
+        elif name in ("show", "remove", "connect"):
             command.add_argument("source_id", metavar="ID")
         if name == "remove":
             about = "delete its rows in files and database too"
             command.add_argument("--with-data", action="store_true", help=about)
         elif name == "add":
-            add_options_of_add(command)
+            add_source_options(command)
+            add_tariff_options(command)
+        elif name == "import-fleet":
+            add_fleet_options(command)
         elif name == "import":
             add_options(command)
-        elif name == "fetch":
-            add_fetch_options(command)
+        elif name in ("fetch", "init"):
+            (add_fetch_options if name == "fetch" else add_init_options)(command)
     return parser
-
-
-def add_options_of_add(command: argparse.ArgumentParser) -> None:
-    """Give `add` its options."""
-    about = "solar, wind, load or market"
-    command.add_argument("--kind", required=True, choices=SOURCE_KINDS, metavar="KIND", help=about)
-    command.add_argument("--name", required=True)
-    command.add_argument("--id", help="default: from the name")
-    about = "of a wind plant: a turbine type of windpowerlib, such as E-82/2300"
-    command.add_argument("--turbine", metavar="TYPE", help=about)
-    for name, unit, about in (
-        ("capacity-kw", "KW", "largest power; the AC rating of a solar plant; not for a market"),
-        ("latitude", "DEG", "default: the site's"),
-        ("longitude", "DEG", "default: the site's"),
-        ("tilt", "DEG", "of a solar plant, 0 = flat"),
-        ("azimuth", "DEG", "of a solar plant, 180 = south"),
-        ("hub-height", "M", "of a wind plant"),
-    ):
-        command.add_argument(f"--{name}", type=float, metavar=unit, help=about)
-    command.add_argument("--tz", metavar="ZONE", help="time zone of its local days")
-    about = "generate, stream and store its series at once"
-    command.add_argument("--connect", action="store_true", help=about)
 
 
 def run(args: argparse.Namespace, config: Config) -> int | None:

@@ -8,10 +8,11 @@ Reads the series from the database as known at the issue time (default: the data
 Optuna and compares on origins of the past (`vpp/champions/contest.py` says how), and writes to
 MLflow: a run for each source, in it one for each model with parameters, scores, backtest and
 picture. The alias `champion` of the registered model `vpp-<source_id>` moves only to a model that
-beats the one that has it, or to that one fitted anew. A source that cannot be trained, or is not
-current (`[forecast] stale_after_h`), leaves the others be, and the exit code is 1. A run that was
-interrupted goes on where it was: the study lies in the database, or in `state_dir` with the
-embedded one.
+beats the one that has it, or to that one fitted anew. Above `[training] own_models` sources of a
+kind the smaller ones share one model, `global`. Several commands at once share the sources. A
+source that cannot be trained, or is not current (`[forecast] stale_after_h`), leaves the others be,
+and the exit code is 1. A run that was interrupted goes on where it was: the study lies in the
+database, or in `state_dir` with the embedded one.
 
 Power in kW, prices in EUR/MWh; `mae_ratio_naive` is the MAE over that of last week's same local
 hour."""

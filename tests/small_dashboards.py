@@ -33,5 +33,6 @@ def expand(
     )
     query = query.replace("${source:sqlstring}", ",".join(f"'{name}'" for name in sources))
     query = query.replace("${battery:sqlstring}", "'battery-1'")
+    query = query.replace("${site:sqlstring}", "'site-1'")
     assert "$" not in query, query
     return query

@@ -3,7 +3,7 @@ stream.json and value.json beside this file.
 
 Each panel is a few words and its SQL, in plain PostgreSQL (`date_bin`), so that the same queries
 run on TimescaleDB and on the embedded server. Grafana replaces `$__timeFilter(column)`,
-`$__interval` and the variables `source` and `battery`.
+`$__interval` and the variables `site`, `source` and `battery`.
 
     python deploy/grafana/make_dashboards.py
 """
@@ -29,12 +29,20 @@ COLOURS = {
 BIN = "date_bin('$__interval', {}, TIMESTAMPTZ '2000-01-01 00:00Z')"
 SOURCES = "source_id IN (${source:sqlstring})"
 BATTERIES = "battery_id IN (${battery:sqlstring})"
+SITES = "site_id IN (${site:sqlstring})"
 # the choices of the variables
-MEASURED = {
-    "source": "SELECT source_id FROM sources WHERE kind <> 'weather' ORDER BY kind, source_id"
+SITE = {
+    "site": "SELECT site_id FROM sites UNION SELECT site_id FROM sources"
+    " UNION SELECT site_id FROM schedule_runs WHERE kind = 'plan' ORDER BY 1"
+}
+MEASURED = SITE | {
+    "source": "SELECT source_id FROM sources WHERE kind <> 'weather'"
+    f" AND (kind = 'market' OR {SITES}) ORDER BY kind, source_id"
 }
 STREAMED = {"source": "SELECT source_id FROM sources ORDER BY kind, source_id"}
-OWNED = {"battery": "SELECT battery_id FROM batteries ORDER BY battery_id"}
+OWNED = SITE | {
+    "battery": f"SELECT battery_id FROM batteries WHERE site_id IS NULL OR {SITES} ORDER BY 1"
+}
 # measured values of the chosen sources: source_id, time, value
 ACTUALS = " UNION ALL ".join(
     f"SELECT source_id, time, {value} AS value FROM {table} WHERE $__timeFilter(time) AND {SOURCES}"
@@ -55,7 +63,7 @@ FORECAST_RUNS = f"SELECT * FROM forecast_runs WHERE {SOURCES} AND {REACHING}"
 FORECAST_ROWS = """
     LATERAL (SELECT * FROM forecasts WHERE forecasts.run_id = runs.run_id
     AND $__timeFilter(valid_time) OFFSET 0) AS rows ON true"""
-PLANS = f"SELECT * FROM schedule_runs WHERE kind = 'plan' AND {REACHING}"
+PLANS = f"SELECT * FROM schedule_runs WHERE kind = 'plan' AND {SITES} AND {REACHING}"
 # forecasts of the chosen sources beside what came, of every run that was used or backtested; a
 # published price is no forecast
 JUDGED = f"""
@@ -64,18 +72,24 @@ JUDGED = f"""
     FROM ({FORECAST_RUNS}) AS runs JOIN {FORECAST_ROWS}
     JOIN ({ACTUALS}) AS actuals USING (source_id)
     WHERE actuals.time = valid_time AND NOT published
-    AND role IN ('champion', 'fallback', 'backtest')"""
-# the newest plan of each interval: its schedule, its run, and the length of its intervals
+    AND role IN ('champion', 'fallback', 'backtest')
+    AND source_id IN (SELECT source_id FROM sources WHERE kind = 'market' OR {SITES})"""
+# the newest plan of each site and interval: its schedule, its run, and the length of its intervals
 PLANNED = f"""
-    SELECT DISTINCT ON (time) rows.*, issue_time, step FROM ({PLANS}) AS plans
+    SELECT DISTINCT ON (site_id, time) rows.*, issue_time, step FROM ({PLANS}) AS plans
     JOIN LATERAL (SELECT * FROM schedules WHERE schedules.run_id = plans.run_id
     AND $__timeFilter(time) OFFSET 0) AS rows ON true
     JOIN LATERAL (SELECT (max(time) - min(time)) / nullif(count(*) - 1, 0) AS step
     FROM schedules AS whole WHERE whole.run_id = plans.run_id) AS lengths ON true
-    ORDER BY time, issue_time DESC, created_at DESC"""
+    ORDER BY site_id, time, issue_time DESC, created_at DESC"""
 NEWEST_PLAN = (
-    "(SELECT run_id FROM schedule_runs WHERE kind = 'plan'"
+    f"(SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND {SITES}"
     " ORDER BY issue_time DESC, created_at DESC LIMIT 1)"
+)
+# of each site
+NEWEST_PLANS = (
+    f"(SELECT DISTINCT ON (site_id) run_id FROM schedule_runs WHERE kind = 'plan' AND {SITES}"
+    " ORDER BY site_id, issue_time DESC, created_at DESC)"
 )
 
 
@@ -241,7 +255,8 @@ def operations() -> Dashboard:
             "graphMode": "none",
             "colorMode": "none",
         }
-        query = f"SELECT {column} FROM schedule_runs WHERE run_id = {NEWEST_PLAN}"
+        total = f"{'max' if column == 'issue_time' else 'sum'}({column}) AS {column}"
+        query = f"SELECT {total} FROM schedule_runs WHERE run_id IN {NEWEST_PLANS}"
         board.add(
             title,
             "stat",
@@ -279,15 +294,17 @@ def operations() -> Dashboard:
         f"""SELECT {BIN.format("time")} AS time, avg(net_kw) AS "without battery" FROM (
             SELECT time, sum(power_kw) AS net_kw FROM (
             SELECT time, power_kw FROM load WHERE $__timeFilter(time)
-            AND source_id IN (SELECT source_id FROM sources WHERE kind = 'load')
+            AND source_id IN (SELECT source_id FROM sources WHERE kind = 'load' AND {SITES})
             UNION ALL SELECT time, -power_kw FROM renewables WHERE $__timeFilter(time)
-            AND source_id IN (SELECT source_id FROM sources WHERE kind IN ('solar', 'wind'))
+            AND source_id IN (SELECT source_id FROM sources
+            WHERE kind IN ('solar', 'wind') AND {SITES})
             ) AS signed
             GROUP BY time
             ) AS sums GROUP BY 1 ORDER BY 1""",
         f"""SELECT {BIN.format("time")} AS time, avg(grid_import_kw - grid_export_kw) AS planned
-            FROM ({PLANNED}) AS planned
-            GROUP BY 1 ORDER BY 1""",
+            FROM (SELECT time, sum(grid_import_kw) AS grid_import_kw,
+            sum(grid_export_kw) AS grid_export_kw FROM ({PLANNED}) AS planned
+            GROUP BY time) AS sums GROUP BY 1 ORDER BY 1""",
         unit="kwatt",
         interval="5m",
         overrides=[
@@ -361,8 +378,8 @@ def plant() -> Dashboard:
         "colorMode": "none",
     }
     # the newest version of each interval
-    ledger = """SELECT DISTINCT ON (site_id, time) *, step_min / 60.0 AS hours FROM ledger
-        WHERE $__timeFilter(time) ORDER BY site_id, time, version DESC"""
+    ledger = f"""SELECT DISTINCT ON (site_id, time) *, step_min / 60.0 AS hours FROM ledger
+        WHERE $__timeFilter(time) AND {SITES} ORDER BY site_id, time, version DESC"""
     newest_data(board)
     for title, expression, unit, description in (
         ("Cost", "sum(cost_eur)", "currencyEUR", "Energy, wear and peak; positive is paid."),
@@ -433,8 +450,9 @@ def plant() -> Dashboard:
         "timeseries",
         12,
         8,
-        """SELECT date_trunc('day', time) AS time, count(*) FILTER (WHERE version > 1)
-            AS "corrections" FROM ledger WHERE $__timeFilter(time) GROUP BY 1 ORDER BY 1""",
+        f"""SELECT date_trunc('day', time) AS time, count(*) FILTER (WHERE version > 1)
+            AS "corrections" FROM ledger WHERE $__timeFilter(time) AND {SITES}
+            GROUP BY 1 ORDER BY 1""",
         unit="none",
         fields={"drawStyle": "bars", "fillOpacity": 60},
         description="Versions that late or corrected values have added to the ledger.",
@@ -672,7 +690,7 @@ def value() -> Dashboard:
     # inputs stay beside it
     last = {
         kind: f"""SELECT DISTINCT ON (site_id, issue_time) * FROM schedule_runs
-            WHERE kind = '{kind}' AND $__timeFilter(issue_time)
+            WHERE kind = '{kind}' AND $__timeFilter(issue_time) AND {SITES}
             ORDER BY site_id, issue_time, created_at DESC"""
         for kind in ("plan", "actual", "perfect")
     }

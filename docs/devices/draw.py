@@ -2,7 +2,7 @@
 
     python docs/devices/draw.py
 
-Writes battery.png, vehicle.png, deferrable.png and heat.png beside itself.
+Writes the pictures beside itself.
 """
 
 import sys
@@ -74,6 +74,8 @@ def main() -> int:
         ("vehicle", "A car that comes at 18:00 and leaves at 07:00"),
         ("deferrable", "A dishwasher, a pump in one run and a pool"),
         ("heat", "A tank with heat pump and rod on a winter's day"),
+        ("inverter", "Sun and a battery behind a hybrid inverter of 5 kW"),
+        ("peak", "A battery against a price of the highest hour"),
     ):
         problem = read_problem(ROOT / "examples" / f"{name}.json")
         file = "battery.png" if name == "problem" else f"{name}.png"

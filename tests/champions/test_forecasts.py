@@ -247,8 +247,8 @@ def test_a_source_that_cannot_be_forecast_does_not_keep_the_others_from_it(world
         crown(world, source, "daily_naive")
     load_data_of = load_source_data
 
-    def emptied(connection, config, source):
-        data = load_data_of(connection, config, source)
+    def emptied(connection, config, source, start):
+        data = load_data_of(connection, config, source, start)
         return replace(data, series=data.series[:0]) if source.kind == "market" else data
 
     monkeypatch.setattr(forecasts, "load_source_data", emptied)

@@ -146,10 +146,10 @@ def test_a_fault_of_one_source_leaves_the_others_be(world, monkeypatch, fault):
         monkeypatch.setattr(forecasts, "read_champion", read)
     else:
 
-        def load(conn, config, source):
+        def load(conn, config, source, start):
             if source.source_id == broken:
                 raise IndexError("index 0 is out of bounds")
-            return real(conn, config, source)
+            return real(conn, config, source, start)
 
         monkeypatch.setattr(forecasts, "load_source_data", load)
     if fault == "tags":

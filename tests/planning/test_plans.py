@@ -303,6 +303,51 @@ def test_perfect_forecasts_end_with_the_data_and_the_peak_before_counts(site):
     assert rows["rolling plan, perfect forecasts"]["captured_share"] == pytest.approx(1, abs=1e-6)
 
 
+def test_a_backtest_says_what_plans_over_scenarios_bring(site, capsys):
+    """The forecasts of this site have no band: scenarios are all alike, and bring nothing.
+
+    With a band of load they differ, keep to what is known, and come the same each time.
+    """
+    path, config = site
+    with db.session(config) as conn:
+        for day in range(DAYS - 2, DAYS):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+    rows = {row["way"]: row for row in roll_past(config, 2, 12, 24, 60, scenarios=2)}
+    alike, plain = rows["rolling plan, 2 scenarios"], rows["rolling plan"]
+    assert alike["cost_eur"] == pytest.approx(plain["cost_eur"], rel=1e-6)
+    money = ("more_eur_per_day", "more_low", "more_high")
+    assert [alike[name] for name in money] == pytest.approx([0, 0, 0], abs=1e-3)
+    assert [plain[name] for name in money] == [None] * 3
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("""UPDATE forecasts SET q05 = value * 0.5, q10 = value * 0.6,
+            q25 = value * 0.8, q75 = value * 1.2, q90 = value * 1.4, q95 = value * 1.5
+            FROM forecast_runs WHERE forecast_runs.run_id = forecasts.run_id
+            AND source_id = 'load-1' AND role = 'backtest'""")
+    with db.session(config) as conn:
+        past = [read_past(conn, config, 2, hours, 24, 60, None, 3) for hours in (1, 12)]
+    assert [one.drawn.common for one in past] == ["first", "all"]
+    drawn, outlook = past[0].drawn, past[0].outlooks[0]
+    basis, index = past[0].basis, past[0].index
+    problem = windows(basis, past[0].frame, past[0].made, past[0].published, [outlook], 24)
+    again = windows(
+        *(basis, past[0].frame, past[0].made, past[0].published, [outlook], 24, None, drawn)
+    )
+    one, ways = problem(0, basis.batteries), again(0, basis.batteries).scenarios
+    loads = np.array([way.load_kw for way in ways])
+    assert (loads.std(axis=0) > 1).all()
+    for way in ways:
+        assert way.renewables_kw == pytest.approx(one.renewables_kw)
+        assert way.import_price_eur_per_mwh == pytest.approx(one.import_price_eur_per_mwh)
+    assert again(0, basis.batteries).scenarios[1].load_kw.tolist() == loads[1].tolist()
+    argv = ["--config", str(path), "--json", "backtest", "--days", "2", "--every-h", "1"]
+    assert optimization.main([*argv, "--step-min", "60", "--scenarios", "3"]) == 0
+    told = {row["way"]: row for row in json.loads(capsys.readouterr().out)}
+    row = told["rolling plan, 3 scenarios"]
+    assert row["more_low"] <= row["more_eur_per_day"] <= row["more_high"]
+    saved = (told["rolling plan"]["cost_eur"] - row["cost_eur"]) / (len(index) / 24)
+    assert row["more_eur_per_day"] == pytest.approx(saved)
+
+
 def test_at_actual_values_nothing_beats_perfect_foresight(site):
     _, config = site
     run = plan(config, ISSUE)
@@ -547,7 +592,7 @@ def test_a_state_that_is_missing_is_no_plan(site):
         _, _, problem = optimization.plan_problem(conn, config, ISSUE)
         _, _, states = db.read_schedule(conn, run["run_id"])
     assert by_battery(states, problem, "soc").shape == (1, 144)
-    with pytest.raises(ValueError, match="143 states of 1 batteries x 144 intervals"):
+    with pytest.raises(db.DataGapError, match="143 states of 1 batteries x 144 intervals"):
         by_battery(states.iloc[1:], problem, "soc")
 
 

@@ -3,6 +3,8 @@
 Answers are worked out by hand. Prices in EUR/MWh, powers in kW, hourly unless said.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,11 @@ from battery import replay
 from vpp.runtime.errors import FieldError
 from vpp.schedule.battery import keep_fraction
 from vpp.schedule.dispatch import clipped_kw
-from vpp.schedule.problem_file import parse_problem
+from vpp.schedule.problem_file import parse_problem, read_problem
 from vpp.schedule.replay import wear_of_depth_eur
 from vpp.schedule.solver import solve
 
+ROOT = Path(__file__).resolve().parents[2]
 HOME = {"battery_id": "home", "capacity_kwh": 10, "charge_kw": 5, "discharge_kw": 5}
 
 
@@ -317,3 +320,13 @@ def test_an_inverter_clips_what_sun_and_battery_send_beyond_its_rating():
     # 3 + 2 - 4 and 1.5 + 0.5 - 1; without sun 5 - 4 and -3 - 1
     given = np.array([[2.0, 5.0], [0.5, -3.0]])
     assert clipped_kw(problem, given).tolist() == [1 + 1, 1 + 0]
+
+
+def test_a_limit_that_does_not_bend_is_not_said_to_bend():
+    """The battery takes what its inverter would cut, though the price is above its worth."""
+    problem = read_problem(ROOT / "examples" / "inverter.json")
+    result = solve(problem)
+    assert result.violations == ()
+    kept = [text for text in result.reason if "keeps a limit" in text]
+    assert kept and all("inverter hybrid at its 5 kW" in text for text in kept)
+    assert not any("bends" in text for text in result.reason)

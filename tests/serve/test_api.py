@@ -238,7 +238,7 @@ def test_metrics_are_prometheus(served):
         ("/api/forecasts?source_id=x", "source_id x is unknown; expected one of "),
         ("/api/forecasts?source_id=%00", "is unknown"),
         ("/api/forecasts?source_id=weather-1", "is unknown"),
-        ("/api/now?x=1", "unknown parameter 'x'; expected none"),
+        ("/api/now?x=1", "unknown parameter 'x'; expected one of site"),
         ("/health?x=1", "unknown parameter 'x'"),
         ("/api/plan?run_id=a&run_id=b", "parameter run_id comes twice"),
         ("/api/plan?run_id=%00", "run_id"),

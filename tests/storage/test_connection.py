@@ -9,6 +9,7 @@ from small_storage import START, make_source
 
 import db
 from vpp.storage import timescale
+from vpp.storage.connection import kept_connections
 from vpp.storage.errors import first_line
 
 
@@ -128,3 +129,41 @@ def test_a_refresh_beside_one_of_the_server_is_tried_again_and_then_left_to_it(
         cursor.execute("SELECT count(*) FROM calls")
         assert cursor.fetchone() == (tries,)
     assert ("is refreshed by a job of the server" in caplog.text) == (busy == 99)
+
+
+def _pid(config) -> int:
+    with db.session(config) as conn:
+        return conn.info.backend_pid
+
+
+def test_kept_connections_serve_the_next_session_and_no_fault_outlives_its_own(config):
+    """One that failed, that a setting was left on, or whose server ended it, is not used again."""
+    with kept_connections():
+        first = _pid(config)
+        assert _pid(config) == first
+        with db.session(config) as one, db.session(config) as other:
+            assert one.info.backend_pid == first != other.info.backend_pid
+        with pytest.raises(RuntimeError), db.session(config) as conn:
+            failed = conn.info.backend_pid
+            db.upsert_sources(conn, [make_source("solar-1", "solar")])
+            raise RuntimeError
+        with db.session(config) as conn:
+            assert conn.info.backend_pid != failed and db.read_sources(conn) == []
+            killer, alive = db.connect_url(config.database.url, 5), conn.info.backend_pid
+        with killer, killer.cursor() as cursor:  # the server restarts, or the network is cut
+            cursor.execute("SELECT pg_terminate_backend(%s)", (alive,))
+        killer.close()
+        assert _pid(config) != alive
+        with db.session(config) as conn, conn.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(4711)")
+        other = db.connect_url(config.database.url, 5)
+        with other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(4711)")
+            assert cursor.fetchone() == (True,)  # no lock outlives its session
+        other.close()
+        with db.session(config) as conn:
+            conn.autocommit = True
+            changed = conn.info.backend_pid
+        assert _pid(config) != changed
+        kept = _pid(config)
+    assert _pid(config) != kept  # outside each session has its own

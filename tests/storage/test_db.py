@@ -9,11 +9,13 @@ from small_storage import START, make_forecast, make_source, store
 import db
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.battery_messages import Acknowledgement
+from vpp.site.fleet_files import FleetBattery, GridSite
 from vpp.site.kinds import MEASUREMENTS, WEATHER
 from vpp.storage import ledger, schema
 from vpp.storage.battery_states import record_acknowledgements
 from vpp.storage.jobs import record_clock, record_job
 from vpp.storage.overrides import Override, record_override
+from vpp.storage.sites import keep_fleet_totals, register_fleet, register_sites
 
 
 def test_command(config_file, config, capsys):
@@ -77,6 +79,9 @@ def fill_every_table(conn):
     record_override(conn, Override("b", "hold"))
     record_job(conn, "s", "plan", "waiting")
     record_clock(conn, "s", "here", START, 1.0)
+    register_sites(conn, [GridSite("s")])
+    register_fleet(conn, [FleetBattery("s", BatteryParameters("b"))])
+    keep_fleet_totals(conn, "plan-1", "s")
 
 
 LEFT_HANGING = (
@@ -124,6 +129,6 @@ def test_a_reset_of_one_table_leaves_nothing_hanging(config_file, config, caplog
 def test_a_reset_says_what_it_would_delete(config_file, capsys):
     path = str(config_file())
     assert db.main(["--config", path, "reset", "--table", "schedules"]) == 1
-    told = "reset deletes all rows of schedules, schedule_runs, device_states, acknowledgements"
-    told += " and the battery_states of plans"
+    told = "reset deletes all rows of schedules, schedule_runs, fleet_states, device_states, "
+    told += "acknowledgements and the battery_states of plans"
     assert told in capsys.readouterr().err

@@ -5,14 +5,82 @@ from collections.abc import Sequence
 import pandas as pd
 
 from vpp.champions.contenders import NAIVE, silence
-from vpp.champions.requests import Answer, Choice, Request, finite
+from vpp.champions.history import load_source_data
+from vpp.champions.requests import Answer, Choice, Request, choose, finite
+from vpp.champions.saving import save_new, summary_row, warned
+from vpp.champions.sharing import Outcome, shared_out
+from vpp.champions.studies import data_hash
+from vpp.champions.wanted import Wanted, loaded, new_request
 from vpp.forecast.backtest import CALIBRATION_DAYS, REFIT_DAYS, rolling_calibration, walk
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
+from vpp.storage.claims import claimed
+from vpp.storage.connection import session
+from vpp.storage.issued import count_runs
 from vpp.storage.results import ForecastRun
+from vpp.storage.retention import prune_results
+
+
+def backfilled(task: Wanted) -> list[dict]:
+    """Forecast past issue times source by source; each is saved when it is done, and not done
+    again.
+
+    Parameters
+    ----------
+    task : all sources.
+
+    Returns
+    -------
+    A row for each source, of `summary_row`.
+    """
+    config, tasks = task.config, [task.of([source]) for source in task.sources]
+    jobs, rows = config.training.jobs, dict[str, dict]()
+    for outcome in shared_out(config, backfill_source, tasks, jobs, "forecast_and_save"):
+        row = outcome.result["row"]
+        if row["issue_time"] is not None:
+            row |= {"issue_time": pd.Timestamp(row["issue_time"])}
+        rows[row["source_id"]] = row
+    with session(config) as conn:
+        prune_results(conn, config.database.results_retention_days)
+    return warned([rows[source.source_id] for source in task.sources])
+
+
+def backfill_source(task: Wanted) -> Outcome:
+    """Forecast past issue times of one source and save, unless that is done.
+
+    It is done where the same data were forecast from the same times by the same champion, and the
+    forecasts are still there.
+
+    Parameters
+    ----------
+    task : of one source.
+    """
+    config, [source] = task.config, task.sources
+    with claimed(config, task.name, task.since, task.wait) as claim:
+        if claim is None or claim.done:
+            return Outcome(task.name, claim and claim.result)
+        with session(config) as conn:
+            data, fault = loaded(source, lambda: load_source_data(conn, config, source))
+            stored = count_runs(conn, source.source_id, "backtest", task.times)
+        state, earlier = "" if fault else data_hash(data, task.now), claim.earlier or {}
+        if state and earlier.get("data") == state and earlier["row"]["runs"] == stored:
+            claim.finish(earlier)
+            return Outcome(task.name, earlier)
+        notes = (*task.trouble.get(source.source_id, ()), *fault)
+        request = new_request(config, data, task.times, task.horizon_h, (), notes)
+        behind = task.freshness.behind.get(source.source_id)
+        if fault or (source.source_id in task.freshness.empty and source.kind == "market"):
+            answer = Answer(request, [], (*notes, *(() if fault else (str(behind),))))
+        else:  # which looks at the history of each of its issue times
+            answer = backfill(choose(request, task.champions.get(source.source_id)))
+        with session(config) as conn:
+            save_new(conn, answer.runs)
+            row = summary_row(conn, config, answer, task.now)
+        claim.finish({"data": state, "row": row})
+    return Outcome(task.name, claim.result)
 
 
 def backfill(request: Request) -> Answer:

@@ -6,7 +6,7 @@ Power in kW, prices in EUR/MWh; times are UTC."""
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vpp.champions.registry import Champion
 from vpp.forecast.backtest import REFIT_DAYS, walk
 from vpp.forecast.known import SourceData
 from vpp.forecast.model import ForecastModel
+from vpp.forecast.models.pools import Pool
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.forecast.scores import score_of
 from vpp.runtime import terminal
@@ -39,6 +40,8 @@ class Contest:
     training : the rules.
     storage : where Optuna keeps its studies.
     incumbent : the champion so far; None where there is none.
+    pools : fits for all sources of a kind, for the model `global`.
+    step : is called when a trial, or a model, is done.
     """
 
     data: SourceData
@@ -47,6 +50,8 @@ class Contest:
     training: Training
     storage: str | Path
     incumbent: Champion | None
+    pools: tuple[Pool, ...] = ()
+    step: Callable[[], None] = lambda: None
 
     def make(self, model: type[ForecastModel], parameters: dict) -> ForecastModel:
         """A new, unfitted model with the horizon and the seed of this contest.
@@ -55,7 +60,9 @@ class Contest:
         ----------
         model, parameters : its class, and the parameters that are not its defaults.
         """
-        return model(horizon_h=self.horizon_h, seed=self.training.seed, **parameters)
+        made = model(horizon_h=self.horizon_h, seed=self.training.seed, **parameters)
+        made.pools = self.pools
+        return made
 
     def score(self, frame: pd.DataFrame) -> float:
         """The score of a backtest by which this contest selects; less is better."""

@@ -251,6 +251,7 @@ def assess(
     except Exception as error:  # whatever its library raises, the other models are assessed
         contender.fail(in_words(error))
     contender.seconds = time.monotonic() - began
+    contest.step()
     return contender
 
 

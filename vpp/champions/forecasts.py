@@ -4,30 +4,30 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
-import psycopg2
 from psycopg2.extensions import connection
 
-from vpp.champions.backfill import backfill
+from vpp.champions.backfill import backfilled
+from vpp.champions.contenders import silence
 from vpp.champions.history import (
     check_issue_time,
     load_source_data,
     pick_sources,
     read_issue,
 )
-from vpp.champions.past_errors import day_error
-from vpp.champions.recalibration import recalibrated
+from vpp.champions.kept import KeptChampions
+from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.champions.registry import (
     Champion,
     ModelStoreError,
     load_champion,
     open_store,
+    pool_name,
     read_champion,
+    registered_among,
 )
 from vpp.champions.requests import (
     Answer,
-    Choice,
     Request,
     answer,
     choose,
@@ -35,25 +35,31 @@ from vpp.champions.requests import (
     reason_of,
     reason_to_refit,
 )
-from vpp.forecast.backtest import ForecastError
+from vpp.champions.saving import bands_corrected, check_all_forecast, save_new, summary_row, warned
+from vpp.champions.surroundings import Surroundings
+from vpp.champions.wanted import Wanted, loaded, new_request
 from vpp.forecast.known import Known, SourceData, history_problem, is_young, known_at
-from vpp.forecast.quantiles import COLUMNS
+from vpp.forecast.model import ForecastModel
+from vpp.forecast.models.pooled import Global
 from vpp.forecast.stale import missing_inputs
 from vpp.runtime import terminal
+from vpp.runtime.compute import computed
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
+from vpp.site.times import DAY
+from vpp.storage.claims import server_time
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
-from vpp.storage.errors import DatabaseError
-from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
+from vpp.storage.results import ForecastRun
 from vpp.storage.retention import prune_results
 
 log = logging.getLogger("forecast_and_save")
 
-PLANNED_ROLES = ("champion", "fallback")
+MORE_DAYS = 9  # of history than a model learns from: lags of the first values
+SHARD = 50  # sources that a worker forecasts at a time; fewer are forecast here
 
 
 def forecast_all(
@@ -64,6 +70,7 @@ def forecast_all(
     backfill_days: int = 0,
     every_h: int = 24,
     clock: pd.Timestamp | None = None,
+    kept: KeptChampions | None = None,
 ) -> list[dict]:
     """Forecast every source and save.
 
@@ -73,9 +80,9 @@ def forecast_all(
     issue_time : nothing known later is used [UTC]; default the data end.
     horizon_h : length of the forecast [h]; default `[forecast] horizon_h`.
     source : only this source_id.
-    backfill_days, every_h : forecast instead every so many hours [h] of so many days [d] before
-        `issue_time`.
+    backfill_days, every_h : forecast instead every so many hours [h] of the days [d] before.
     clock : of a plant in operation [UTC]: a source that is too far behind it is not current.
+    kept : champions of the cycle before; without it they come from the model store.
 
     Returns
     -------
@@ -83,90 +90,166 @@ def forecast_all(
 
     Raises
     ------
-    VppError : no data, an unknown source, or a current one that no model can forecast; the
-        forecasts of the others are saved then.
+    VppError : no data, an unknown source, or a current one without a forecast; others are saved.
     """
     with session(config) as conn:
+        since = server_time(conn)
         now, freshness = read_issue(conn, config, issue_time, clock)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
-        loaded = [load(conn, config, item) for item in sources]
         digests = read_digests(conn)
     check_issue_time(now, sources)
     backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
     times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
-    champions, trouble = read_champions(config, sources)
-    answers, to_fit = list[Answer](), list[Request]()
-    for data, fault in loaded:
-        name = data.source.source_id
-        champion, notes = champions.get(name), (*trouble.get(name, ()), *fault)
-        request = new_request(config, data, times, horizon_h, (), notes)
-        found: Answer | Request
-        if fault or (name in freshness.empty and data.source.kind == "market"):
-            why = () if fault else (freshness.behind[name],)
-            found = Answer(request, [], (*notes, *why))
-        elif backfill_days:  # which looks at the history of each of its issue times
-            found = choose(request, champion)
-        else:
-            found = ask(request, champion, freshness.behind.get(name), digests)
-        (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
-    answers += fit_all(to_fit, bool(backfill_days), config.training.jobs)
-    by_source = {each.request.data.source.source_id: each for each in answers}
-    rows = save(config, [by_source[item.source_id] for item in sources], now)
-    if not backfill_days:
-        check_all_forecast([row for row in rows if row["source_id"] not in freshness.behind], now)
+    names, kept = [item.source_id for item in sources], kept or KeptChampions()
+    champions, trouble = kept.read(names, digests, lambda: read_champions(config, sources))
+    task = Wanted(
+        config, tuple(sources), times, horizon_h, now, freshness, champions, trouble, digests, since
+    )
+    if backfill_days:
+        return backfilled(task)
+    if len(sources) > SHARD or config.compute.engine != "local":
+        rows = forecast_shards(task)
+    else:
+        rows = save(config, answers_of(task, kept), now)
+    check_all_forecast([row for row in rows if row["source_id"] not in freshness.behind], now)
     return rows
 
 
-def new_request(
-    config: Config,
-    data: SourceData,
-    times: tuple[pd.Timestamp, ...],
-    horizon_h: int | None,
-    choices: tuple[Choice, ...],
-    notes: tuple[str, ...],
-) -> Request:
-    """A request with the reach and the seed of the configuration.
+def answers_of(task: Wanted, kept: KeptChampions | None = None) -> list[Answer]:
+    """The forecasts from the one issue time of a task, in the order of its sources.
 
     Parameters
     ----------
-    config : the configuration.
-    data, times, choices, notes : as of `Request`.
-    horizon_h : length of each forecast [h]; None for that of the configuration.
+    task : the sources.
+    kept : files of champions that need not be read again.
     """
-    training = config.training
-    reach = (horizon_h or config.forecast.horizon_h, training.history_days, training.seed)
-    return Request(data, times, *reach, choices, notes)
+    config, kept = task.config, kept or KeptChampions()
+    models = dict[str, ForecastModel]()
+    with session(config) as conn:
+        around = Surroundings(conn, history_start(config, task.times[0]))
+        everything = [load(conn, config, item, around) for item in task.sources]
+    answers, to_fit = list[Answer](), list[Request]()
+    for data, fault in everything:
+        name = data.source.source_id
+        notes = (*task.trouble.get(name, ()), *fault)
+        request = new_request(config, data, task.times, task.horizon_h, (), notes)
+        behind = task.freshness.behind
+        if fault or (name in task.freshness.empty and data.source.kind == "market"):
+            answers.append(Answer(request, [], (*notes, *(() if fault else (behind[name],)))))
+            continue
+        champion = task.champions.get(name)
+        found = ask(request, champion, behind.get(name), task.digests, models, kept)
+        (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
+    answers += fit_all(to_fit, config.training.jobs)
+    by_source = {each.request.data.source.source_id: each for each in answers}
+    return [by_source[item.source_id] for item in task.sources]
 
 
-def load(conn: connection, config: Config, source: Source) -> tuple[SourceData, tuple[str, ...]]:
+def forecast_shards(task: Wanted) -> list[dict]:
+    """Forecast many sources in shards side by side, and save: on this machine all of them in one
+    transaction, on a cluster each shard by its worker.
+
+    Parameters
+    ----------
+    task : all sources.
+
+    Returns
+    -------
+    A row for each source, of `summary_row`.
+    """
+    config, jobs = task.config, task.config.training.jobs
+    ordered = sorted(task.sources, key=lambda source: (source.site_id, source.source_id))
+    size = max(1, min(SHARD, -(-len(ordered) // jobs)))
+    shards = [task.of(ordered[at : at + size]) for at in range(0, len(ordered), size)]
+    runs, rows = list[tuple[ForecastRun, pd.DataFrame]](), dict[str, dict]()
+    with (
+        terminal.progress("forecasting", len(ordered)) as advance,
+        computed(config, forecast_shard, shards, jobs) as found,
+    ):
+        for made, told in found:
+            runs += made
+            rows |= {row["source_id"]: row for row in told}
+            advance(len(told))
+    if runs:
+        with session(config) as conn:
+            save_new(conn, runs)
+            prune_results(conn, config.database.results_retention_days)
+    return warned([rows[source.source_id] for source in task.sources])
+
+
+def forecast_shard(task: Wanted) -> tuple[list[tuple[ForecastRun, pd.DataFrame]], list[dict]]:
+    """Forecast some sources in a worker.
+
+    Parameters
+    ----------
+    task : the sources.
+
+    Returns
+    -------
+    The runs that are to be saved; on a cluster none, as they are saved already. A row for each
+    source.
+    """
+    silence()
+    training = replace(task.config.training, jobs=1)
+    task = replace(task, config=replace(task.config, training=training))
+    answers = answers_of(task)
+    with session(task.config) as conn:
+        runs = bands_corrected(conn, answers)
+        rows = [summary_row(conn, task.config, each, task.now) for each in answers]
+        if task.config.compute.engine != "local":
+            save_new(conn, runs)
+            runs = []
+    return runs, rows
+
+
+def history_start(config: Config, issue_time: pd.Timestamp) -> pd.Timestamp:
+    """Earlier values count in no forecast of an issue time.
+
+    Parameters
+    ----------
+    config : says how far back models learn.
+    issue_time : the first one [UTC].
+    """
+    return issue_time - (max(config.training.history_days, WINDOW_DAYS) + MORE_DAYS) * DAY
+
+
+def load(
+    conn: connection, config: Config, source: Source, around: Surroundings
+) -> tuple[SourceData, tuple[str, ...]]:
     """All that is stored about a source; where it cannot be read, nothing, and why.
 
     Parameters
     ----------
-    conn, config, source : as of `load_source_data`.
+    conn, config, source, around : as of `load_source_data`.
     """
-    try:
-        return load_source_data(conn, config, source), ()
-    except (DatabaseError, psycopg2.Error):  # which is not of this source
-        raise
-    except Exception as error:  # whatever its rows or its parameters do, the others are forecast
-        return SourceData(source, pd.Series([], pd.DatetimeIndex([], tz="UTC"), float)), (
-            reason_of(error),
-        )
+
+    def read() -> SourceData:
+        found = load_source_data(conn, config, source, around)
+        if found.series.notna().any():
+            return found
+        return load_source_data(conn, config, source)  # it may have been measured at other times
+
+    return loaded(source, read)
 
 
 def read_champions(
     config: Config, sources: Sequence[Source]
 ) -> tuple[dict[str, Champion], dict[str, tuple[str, ...]]]:
-    """The champion of each source that has one; where it cannot be read, why."""
+    """The champion of each source that has one; where it cannot be read, why.
+
+    That of a source whose kind has a model for all, made after its own, is the former.
+    """
     names = [source.source_id for source in sources]
+    kinds = sorted({source.kind for source in sources} & set(POWER_KINDS))
     found, trouble = dict[str, Champion](), dict[str, tuple[str, ...]]()
     try:
         client = open_store(config)
+        wanted = names if len(names) <= SHARD else registered_among(client, names)
+        pools = {kind: read_champion(client, pool_name(kind)) for kind in kinds}
     except ModelStoreError as error:
         return {}, dict.fromkeys(names, (in_words(error),))
-    for name in names:
+    for name in wanted:
         try:
             champion = read_champion(client, name)
         except ModelStoreError as error:  # it does not answer: it would not for the others
@@ -176,6 +259,10 @@ def read_champions(
             continue
         if champion is not None:
             found[name] = champion
+    for source in sources:
+        pool, own = pools.get(source.kind), found.get(source.source_id)
+        if pool and (own is None or own.trained_until < pool.trained_until):
+            found[source.source_id] = pool
     return found, trouble
 
 
@@ -184,6 +271,8 @@ def ask(
     champion: Champion | None,
     behind: str | None,
     digests: Mapping[tuple[str, str], str],
+    models: dict[str, ForecastModel],
+    kept: KeptChampions,
 ) -> Answer | Request:
     """The answer of a source's fitted champion for now, or the request for a model to fit.
 
@@ -192,6 +281,8 @@ def ask(
     request : without choices.
     champion, digests : as of `answer_with_fitted`.
     behind : why the source is not current; None where it is.
+    models : that serve several sources, by name, once they are loaded.
+    kept : files of champions that need not be read again.
     """
     known = known_at(request.data, request.issue_times[0], request.history_days)
     problem = behind or history_problem(known)
@@ -199,7 +290,7 @@ def ask(
     elsewhere = not behind and known.targets.empty and request.data.series.notna().any()
     young = is_young(known) and known.source.kind in POWER_KINDS and not elsewhere
     chosen = choose(request, champion, problem, known.stale, young)
-    return answer_with_fitted(chosen, champion, known, digests)
+    return answer_with_fitted(chosen, champion, known, digests, models, kept)
 
 
 def answer_with_fitted(
@@ -207,6 +298,8 @@ def answer_with_fitted(
     champion: Champion | None,
     known: Known,
     digests: Mapping[tuple[str, str], str],
+    models: dict[str, ForecastModel],
+    kept: KeptChampions,
 ) -> Answer | Request:
     """Answer with the champion's fitted copy; where it may not or cannot forecast, return the
     request for a model that is fitted anew, with a note that says why.
@@ -217,6 +310,7 @@ def answer_with_fitted(
     champion : of the source; None where there is none.
     known : what is known at the issue time.
     digests : SHA-256 of each registered model, by source_id and version.
+    models, kept : as of `ask`.
     """
     first, *others = request.choices
     if champion is None or first.version is None:
@@ -224,8 +318,14 @@ def answer_with_fitted(
     reason = reason_to_refit(champion, request.issue_times[0])
     if reason is None:
         try:
-            sha256 = digests.get((champion.source_id, champion.version))
-            model = load_champion(champion, sha256)
+            model = models.get(champion.source_id)
+            if model is None:
+                sha256 = digests.get((champion.source_id, champion.version))
+                model = load_champion(champion, sha256, lambda: kept.file(champion, sha256))
+            if champion.source_id != known.source.source_id and isinstance(model, Global):
+                models[champion.source_id] = model
+                model = model.of(known)
+                first = replace(first, model=model.name)
             if missing_inputs(model, known):
                 return request  # its notes say what is too old
             return answer(request, first, model, request.notes)
@@ -235,19 +335,18 @@ def answer_with_fitted(
     return replace(request, notes=(*request.notes, reason))
 
 
-def fit_all(requests: Sequence[Request], past: bool, jobs: int) -> list[Answer]:
+def fit_all(requests: Sequence[Request], jobs: int) -> list[Answer]:
     """The answers of models that are fitted, as they come.
 
     Parameters
     ----------
     requests : one a source.
-    past : whether they are of issue times of the past.
     jobs : sources at the same time.
     """
-    answers, work = [], backfill if past else fit_and_predict
+    answers = []
     with (
         terminal.progress("forecasting", len(requests)) as advance,
-        parallel(work, requests, jobs) as found,
+        parallel(fit_and_predict, requests, jobs) as found,
     ):
         for each in found:
             answers.append(each)
@@ -269,89 +368,6 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) ->
     A row for each source, as of `forecast_all`.
     """
     with session(config) as conn:
-        runs = [
-            (run, recalibrated(conn, each.request.data, run, frame))
-            for each in answers
-            for run, frame in each.runs
-        ]
-        save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
+        save_new(conn, bands_corrected(conn, answers))
         prune_results(conn, config.database.results_retention_days)
-        rows = [summary_row(conn, config, each, issue_time) for each in answers]
-    for row in rows:
-        if row["note"] and row["role"] in ("fallback", None):
-            log.warning("%s: %s", row["source_id"], row["note"])
-    return rows
-
-
-def is_new(conn: connection, run: ForecastRun, frame: pd.DataFrame) -> bool:
-    """Whether saving a forecast would change anything.
-
-    Not where the newest of its role and issue time is the same.
-
-    Parameters
-    ----------
-    conn : connection to the database.
-    run, frame : the forecast [kW or EUR/MWh].
-    """
-    roles = PLANNED_ROLES if run.role in PLANNED_ROLES else (run.role,)
-    newest = read_forecasts(conn, run.source_id, run.issue_time, roles)
-    if newest is None or newest[0] != run or len(newest[1]) != len(frame):
-        return True
-    stored, made = (each[[*COLUMNS, "published"]].to_numpy(float) for each in (newest[1], frame))
-    return not (newest[1].index.equals(frame.index) and np.array_equal(stored, made))
-
-
-def summary_row(conn: connection, config: Config, found: Answer, issue_time: pd.Timestamp) -> dict:
-    """The row of a source in the table of `forecast_all`.
-
-    Parameters
-    ----------
-    conn, config : connection to the database, and the configuration.
-    found : the forecasts of the source.
-    issue_time : end of the day whose error is shown [UTC].
-
-    Returns
-    -------
-    source_id, model, version, role, issue_time, runs, rows, yesterday_mae [kW or EUR/MWh], note.
-    """
-    source = found.request.data.source
-    try:
-        error = day_error(conn, config, source, issue_time)
-    except ForecastError:  # which its note says
-        error = None
-    models = list(dict.fromkeys(run.model for run, _ in found.runs))
-    first = found.runs[-1][0] if found.runs else None
-    return {
-        "source_id": source.source_id,
-        "model": "+".join(models),
-        "version": first and first.model_version,
-        "role": first and first.role,
-        "issue_time": first and first.issue_time,
-        "runs": len(found.runs),
-        "rows": sum(len(frame) for _, frame in found.runs),
-        "yesterday_mae": error and error["mae"],
-        "note": "; ".join(found.notes),
-    }
-
-
-def check_all_forecast(rows: Sequence[dict], issue_time: pd.Timestamp) -> None:
-    """Complain of sources without a forecast, once the others are saved.
-
-    Parameters
-    ----------
-    rows : of `forecast_all`.
-    issue_time : of the forecasts [UTC].
-
-    Raises
-    ------
-    ForecastError : there are such sources.
-    """
-    failed = [f"{row['source_id']} ({row['note']})" for row in rows if not row["runs"]]
-    if not failed:
-        return
-    saved = "nothing is saved"
-    if len(failed) < len(rows):
-        saved = "the other sources' forecasts are saved"
-    raise ForecastError(
-        f"no forecast from {issue_time:%Y-%m-%dT%H:%MZ} of {', '.join(failed)}; {saved}"
-    )
+        return warned([summary_row(conn, config, each, issue_time) for each in answers])

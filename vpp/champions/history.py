@@ -10,25 +10,22 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.champions.surroundings import Surroundings, delay_of
 from vpp.forecast.backtest import ForecastError
-from vpp.forecast.external import External
 from vpp.forecast.known import SourceData
 from vpp.forecast.stale import OTHERS_STALE_AFTER_H
 from vpp.runtime.errors import ConfigError, check_known
 from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
-from vpp.site.quantities import is_regressor_of
 from vpp.site.sources import Source
 from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.measurements import (
     read_available_at,
     read_capacities,
-    read_external_forecasts,
     read_revisions,
     read_series,
     read_sources,
-    read_weather_forecasts,
 )
 
 
@@ -94,7 +91,9 @@ def curtailed_periods(source: Source) -> list[tuple[pd.Timestamp, pd.Timestamp]]
         ) from None
 
 
-def load_source_data(conn: connection, config: Config, source: Source) -> SourceData:
+def load_source_data(
+    conn: connection, config: Config, source: Source, around: Surroundings | None = None
+) -> SourceData:
     """Load all that the database holds about a source: its series, its site's weather forecasts,
     forecasts of others and, for a price, the site's powers.
 
@@ -102,69 +101,30 @@ def load_source_data(conn: connection, config: Config, source: Source) -> Source
     ----------
     conn, config : connection to the database, and the configuration.
     source : a solar, wind, load or market source.
+    around : all that stands around the sources, where more of them are loaded, and from when on
+        values are loaded.
 
     Raises
     ------
     ForecastError : a curtailed period is not two times with their zone.
     """
-    data = load_measured(conn, config, source)
+    around = around or Surroundings(conn)
+    data = load_measured(conn, config, source, around.start)
     data = with_capacities(conn, replace(data, revisions=load_revisions(conn, source)))
-    site = [other for other in read_sources(conn) if other.site_id == source.site_id]
-    weather = next((other for other in site if other.kind == "weather"), None)
-    forecasts = load_weather(conn, weather) if weather else None
-    others, longest = None, None
+    weather_forecasts, others, longest = around.weather(source), None, None
     if source.kind == "market":
-        measured = [other for other in site if other.kind in ("load", "wind", "solar")]
-        powers = [on_step(read_series(conn, other), other, source) for other in measured]
-        others = pd.concat(powers, axis=1) if powers else None
-        longest = max((other.step_min for other in measured), default=None)
+        others, longest = around.others(source)
     if source.latitude is None and source.site_id == config.site.site_id:
         latitude, longitude = config.site.latitude, config.site.longitude
         source = replace(source, latitude=latitude, longitude=longitude)
-    weather_forecasts = forecasts if forecasts is not None and len(forecasts) else None
     return replace(
         data,
         source=source,
         weather_forecasts=weather_forecasts,
         others=others,
         others_step_min=longest,
-        external=load_external(conn, source),
+        external=around.external(source),
     )
-
-
-def delay_of(source: Source, usual: float = 0.0) -> float:
-    """How long after its end, or its issue, a value of a source is known [min].
-
-    Parameters
-    ----------
-    source : its parameter `delay_min`, where it has one.
-    usual : of a source that does not say [min].
-
-    Raises
-    ------
-    ForecastError : it is no number of minutes.
-    """
-    delay = source.parameters.get("delay_min", usual)
-    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < np.inf:
-        raise ForecastError(f"{source.source_id}: delay_min = {delay}: expected 0 or more minutes")
-    return float(delay)
-
-
-def load_weather(conn: connection, weather: Source) -> pd.DataFrame:
-    """Load a site's weather forecasts; `issue_time` is when its provider had published each.
-
-    Parameters
-    ----------
-    conn : connection to the database.
-    weather : the weather source, with its `delay_min`.
-
-    Raises
-    ------
-    ForecastError : the delay is no number of minutes.
-    """
-    frame = read_weather_forecasts(conn, weather.source_id)
-    delay = pd.Timedelta(minutes=delay_of(weather))
-    return frame.assign(issue_time=frame["issue_time"] + delay) if delay else frame
 
 
 def load_revisions(conn: connection, source: Source) -> pd.DataFrame | None:
@@ -213,49 +173,6 @@ def _between(
 ) -> np.ndarray:
     inside = np.asarray(times < until)
     return inside if since is None else inside & np.asarray(times >= since)
-
-
-def on_step(series: pd.Series, own: Source, wanted: Source) -> pd.Series:
-    """A series on the step of another source: means over it, or held where its own is longer.
-
-    Parameters
-    ----------
-    series : by time [UTC].
-    own, wanted : its source, and the one whose step it gets.
-    """
-    step = f"{wanted.step_min}min"
-    if own.step_min <= wanted.step_min or series.empty:
-        return series.resample(step).mean()
-    last = series.index[-1] + pd.Timedelta(minutes=own.step_min - wanted.step_min)
-    times = pd.date_range(series.index[0], last, freq=step, name=series.index.name)
-    return series.reindex(times, method="ffill", tolerance=last - series.index[-1])
-
-
-def load_external(conn: connection, source: Source) -> tuple[External, ...]:
-    """Load the forecasts of others that are regressors of a source, from when they were at hand.
-
-    Parameters
-    ----------
-    conn : connection to the database.
-    source : a solar, wind, load or market source.
-
-    Raises
-    ------
-    ForecastError : the delay of one is no number of minutes.
-    """
-    found = []
-    for item in read_sources(conn):
-        if item.kind != "forecast" or not is_regressor_of(item, source):
-            continue
-        delay = delay_of(item)
-        frame = read_external_forecasts(conn, item.source_id)
-        if len(frame):
-            known_from = frame["issue_time"] + pd.Timedelta(minutes=delay)
-            quantity = str(item.parameters.get("quantity", "other"))
-            frame = frame.assign(issue_time=known_from)
-            made = External(item.source_id, quantity, item.step_min, frame)
-            found.append(made.with_step(source.step_min))
-    return tuple(found)
 
 
 def pick_sources(

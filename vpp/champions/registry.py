@@ -13,7 +13,8 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -94,9 +95,13 @@ def open_store(config: Config) -> "MlflowClient":
         mlflow.set_registry_uri(uri)
         client = mlflow.MlflowClient()
         # the first to come makes the tables and the experiment
-        with FileLock(folder / "mlflow.lock"):
+        with store_lock(config):
             if client.get_experiment_by_name(config.mlflow.experiment) is None:
-                client.create_experiment(config.mlflow.experiment, artifact_location=artifacts)
+                try:
+                    client.create_experiment(config.mlflow.experiment, artifact_location=artifacts)
+                except mlflow.exceptions.MlflowException as error:  # another machine was faster
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
         mlflow.set_experiment(config.mlflow.experiment)
     except Exception as error:  # MlflowException, sqlalchemy's and requests' errors alike
         where = str(folder / "mlflow.db") if embedded else "the server of [mlflow] tracking_uri"
@@ -110,9 +115,33 @@ def open_store(config: Config) -> "MlflowClient":
     return client
 
 
+def store_lock(config: Config) -> AbstractContextManager:
+    """A lock for what is written to a store in a file, which takes one writer at a time.
+
+    Parameters
+    ----------
+    config : names the store; a server needs no lock.
+    """
+    uri, folder = config.mlflow.tracking_uri, config.paths.state_dir.resolve()
+    if uri == EMBEDDED:
+        return FileLock(folder / "mlflow.lock")
+    path = uri.removeprefix("sqlite:///")
+    return FileLock(Path(path + ".lock")) if path != uri else nullcontext()
+
+
 def registered_name(source_id: str) -> str:
     """The name of a source's registered model."""
     return f"vpp-{source_id}"
+
+
+def pool_name(kind: str) -> str:
+    """The source_id of the model of all sources of a kind; no source can have it.
+
+    Parameters
+    ----------
+    kind : of the sources.
+    """
+    return f"global~{kind}"
 
 
 def read_champion(client: "MlflowClient", source_id: str) -> Champion | None:
@@ -147,7 +176,38 @@ def read_champion(client: "MlflowClient", source_id: str) -> Champion | None:
     return Champion(source_id, tags["model"], parameters, str(version.version), trained_until)
 
 
-def load_champion(champion: Champion, sha256: str | None) -> ForecastModel:
+def registered_among(client: "MlflowClient", source_ids: Sequence[str]) -> list[str]:
+    """Those sources that have a champion, by one listing of the store.
+
+    Parameters
+    ----------
+    client : of the store.
+    source_ids : of the sources.
+
+    Raises
+    ------
+    ModelStoreError : the store does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found, token = set[str](), None
+    try:
+        while token != "":
+            page = client.search_registered_models(
+                "name LIKE 'vpp-%'", max_results=1000, page_token=token
+            )
+            found |= {model.name for model in page if ALIAS in model.aliases}
+            token = page.token or ""
+    except MlflowException as error:
+        raise ModelStoreError(f"MLflow, registered models: {in_words(error)}") from error
+    return [name for name in source_ids if registered_name(name) in found]
+
+
+def load_champion(
+    champion: Champion,
+    sha256: str | None,
+    read: Callable[[], bytes] | None = None,
+) -> ForecastModel:
     """The fitted copy of a champion, if its file is the one that was registered.
 
     The file is a pickle, which runs code: it is not opened before its digest is checked. It is read
@@ -158,13 +218,14 @@ def load_champion(champion: Champion, sha256: str | None) -> ForecastModel:
     ----------
     champion : of a source.
     sha256 : the digest that the database has of its file; None where it has none.
+    read : gives the file, where it need not come from the store.
 
     Raises
     ------
     ModelNotFoundError : it cannot be loaded, or may not be; the message says why.
     """
     try:
-        content = read_file(champion)
+        content = read() if read else read_file(champion)
         check_digest(content, sha256)
         return served.open_model(content).get_raw_model()
     except Exception as error:  # whatever MLflow, a foreign or damaged pickle raises
@@ -224,6 +285,7 @@ def register(
     model: ForecastModel,
     tags: dict[str, str],
     keep: Callable[[str, str], None] | None = None,
+    registered: str | None = None,
 ) -> str:
     """Log a fitted model to the active run, and make it the champion of its source.
 
@@ -235,6 +297,7 @@ def register(
     tags : of the new version, beside those that fit it again.
     keep : records the new version and the SHA-256 of its file, before it is the champion; without
         it nothing but MLflow itself loads the model.
+    registered : under which source_id; default that of the source.
 
     Returns
     -------
@@ -245,7 +308,7 @@ def register(
 
     if model.trained_until is None:
         raise ModelStoreError(f"{model.name}: only a fitted model can be registered")
-    name = registered_name(data.source.source_id)
+    name = registered_name(registered or data.source.source_id)
     info, sha256 = log_model(model, data, model.trained_until)
     try:
         client.create_registered_model(name)

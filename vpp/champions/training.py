@@ -3,37 +3,30 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from vpp.champions import registry
-from vpp.champions.contenders import Contest
-from vpp.champions.contest import failure, train_source
-from vpp.champions.history import (
-    check_issue_time,
-    load_source_data,
-    pick_sources,
-    read_issue,
-)
-from vpp.champions.leaderboard import leaderboard, not_trained
-from vpp.champions.logbook import Keep, code_version, record
+from vpp.champions.history import check_issue_time, pick_sources, read_issue
+from vpp.champions.leaderboard import not_trained
+from vpp.champions.logbook import code_version
+from vpp.champions.pooling import is_pooled, train_kind
+from vpp.champions.sharing import shared_out
 from vpp.champions.studies import prepare_storage
-from vpp.forecast.known import SourceData, known_at
+from vpp.champions.tasks import TrainTask, cut, keep_digest, train_task
 from vpp.forecast.models.catalogue import MODELS
-from vpp.runtime import terminal
+from vpp.forecast.models.pooled import Global
+from vpp.forecast.models.pools import Pool
 from vpp.runtime.errors import ConfigError, FieldError, check_known
-from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config, Training
+from vpp.site.kinds import POWER_KINDS
+from vpp.site.sources import Source
+from vpp.storage.claims import server_time
 from vpp.storage.connection import session
-from vpp.storage.digests import read_digests, save_digest
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+__all__ = ["cut", "keep_digest", "settings", "train"]
 
 log = logging.getLogger("train_forecast")
 
@@ -67,127 +60,123 @@ def train(
     ------
     VppError : no data, an unknown source or model, or no MLflow.
     """
-    training = settings(config.training, models, trials, timeout_s, jobs)
-    times = [time.monotonic()]
-    issue_time, stored, left_out, storage = read_history(config, issue_time, source)
-    times.append(time.monotonic())
-    client = registry.open_store(config)
-    with session(config) as conn:
-        digests = read_digests(conn)
-    contests = []
-    for data in stored:
-        incumbent = registry.read_champion(client, data.source.source_id)
-        if incumbent is not None:
-            sha256 = digests.get((incumbent.source_id, incumbent.version))
-            incumbent = registry.with_check(incumbent, sha256)
-        horizon_h = config.forecast.horizon_h
-        contests.append(Contest(data, issue_time, horizon_h, training, storage, incumbent))
-    times.append(time.monotonic())
-    rows = hold(contests, client, training.jobs, partial(keep_digest, config))
-    rows += [not_trained(source_id, why) for source_id, why in left_out.items()]
-    times.append(time.monotonic())
-    log.info(
-        "%d sources in %.0f s: data %.1f, MLflow %.1f, models %.1f",
-        len(contests),
-        times[-1] - times[0],
-        *np.diff(times),
-    )
-    return rows
+    training, began = settings(config.training, models, trials, timeout_s, jobs), time.monotonic()
+    registry.open_store(config)
+    given = read_sources_to_train(config, issue_time, source)
+    pools, rows, pooled = train_pools(config, given, training, bool(source))
+    version = code_version()
+    tasks = [
+        TrainTask(
+            config,
+            item,
+            given.issue_time,
+            training,
+            given.storage,
+            version,
+            given.since,
+            tuple(pool for pool in pools if pool.kind == item.kind),
+        )
+        for item in given.sources
+        if item.source_id not in pooled
+    ]
+    for outcome in shared_out(config, train_task, tasks, training.jobs, "train_forecast"):
+        rows[outcome.result[0]["source_id"]] = outcome.result
+        say(outcome.result)
+    left_out = [not_trained(source_id, why) for source_id, why in given.left_out.items()]
+    log.info("%d sources in %.0f s", len(given.sources), time.monotonic() - began)
+    return [row for item in given.sources for row in rows[item.source_id]] + left_out
 
 
-def read_history(
+@dataclass(frozen=True)
+class Given:
+    """The sources to train, and what is common to them.
+
+    Parameters
+    ----------
+    issue_time : nothing known later is used [UTC].
+    since : when the command began [UTC of the database].
+    sources : to train.
+    every : all that could be, whether current or not.
+    left_out : why a source is not trained; it keeps the champion that it has.
+    storage : where Optuna keeps its studies.
+    """
+
+    issue_time: pd.Timestamp
+    since: pd.Timestamp
+    sources: list[Source]
+    every: list[Source]
+    left_out: dict[str, str]
+    storage: str | Path
+
+
+def read_sources_to_train(
     config: Config, issue_time: pd.Timestamp | None, source: str | None
-) -> tuple[pd.Timestamp, list[SourceData], dict[str, str], str | Path]:
-    """Read the sources to train, as known at the issue time.
+) -> Given:
+    """Read which sources are to be trained, and as of which time.
 
     Parameters
     ----------
     config : the configuration.
     issue_time : now [UTC]; default the data end.
     source : only this source_id; default all.
-
-    Returns
-    -------
-    The issue time, the sources, those that are left out with the reason, and where Optuna keeps
-    its studies. A source that is not current keeps the champion that it has.
     """
     with session(config) as conn:
+        since = server_time(conn)
         now, freshness = read_issue(conn, config, issue_time)
         markets = config.tariff.needs_market
         sources = pick_sources(conn, [source] if source else None, markets)
         check_issue_time(now, sources)
         names = [item.source_id for item in sources]
         left_out = {name: freshness.behind[name] for name in names if name in freshness.behind}
-        stored = [
-            cut(load_source_data(conn, config, item), now)
-            for item in sources
-            if item.source_id not in left_out
-        ]
-        return now, stored, left_out, prepare_storage(config, conn)
+        current = [item for item in sources if item.source_id not in left_out]
+        return Given(now, since, current, sources, left_out, prepare_storage(config, conn))
 
 
-def cut(data: SourceData, issue_time: pd.Timestamp) -> SourceData:
-    """The source as if nothing later than the issue time were stored.
+def train_pools(
+    config: Config, given: Given, training: Training, alone: bool
+) -> tuple[tuple[Pool, ...], dict[str, list[dict]], set[str]]:
+    """Train the models of whole kinds that are wanted.
 
     Parameters
     ----------
-    data : the source.
-    issue_time : now [UTC].
-    """
-    known = known_at(data, issue_time)
-    return replace(
-        data,
-        series=known.targets,
-        weather_forecasts=known.weather_forecasts,
-        others=known.others,
-        external=known.external,
-    )
-
-
-def keep_digest(config: Config, source_id: str, version: str, sha256: str) -> None:
-    """Record the digest of a registered model in the database.
-
-    Parameters
-    ----------
-    config : names the database.
-    source_id, version : of the model.
-    sha256 : of its file.
-    """
-    with session(config) as conn:
-        save_digest(conn, source_id, version, sha256)
-
-
-def hold(contests: Sequence[Contest], client: "MlflowClient", jobs: int, keep: Keep) -> list[dict]:
-    """Hold the contests, and record each in MLflow as it ends.
-
-    Parameters
-    ----------
-    contests : one a source.
-    client : of the MLflow store.
-    jobs : contests at the same time.
-    keep : records source, version and SHA-256 of a registered model.
+    config : the configuration.
+    given : the sources to train.
+    training : the rules.
+    alone : whether one source was named, which has models of its own.
 
     Returns
     -------
-    The leaderboard, in the order of the contests.
+    The pools; rows of the leaderboard by source_id; the sources without models of their own.
     """
-    rows: dict[str, list[dict]] = {}
-    version = code_version()
-    with (
-        terminal.progress("training", len(contests)) as advance,
-        parallel(train_source, contests, jobs) as decisions,
-    ):
-        for decision in decisions:
-            source_id = decision.contest.data.source.source_id
-            try:
-                record(client, decision, version, keep)
-            except Exception as error:  # whatever MLflow raises, the others are registered
-                decision = failure(decision.contest, error)
-            rows[source_id] = leaderboard(decision)
-            champion = decision.champion.model if decision.champion else "no champion"
-            log.info("%s: %s (%s)", source_id, champion, decision.verdict)
-            advance(1)
-    return [row for contest in contests for row in rows[contest.data.source.source_id]]
+    pooled = {
+        item.source_id
+        for item in given.sources
+        if not alone and is_pooled(item, given.every, training)
+    }
+    pools, rows = tuple[Pool, ...](), dict[str, list[dict]]()
+    for kind in POWER_KINDS:
+        of_kind = [item for item in given.sources if item.kind == kind]
+        without = [item for item in of_kind if item.source_id in pooled]
+        if without or (of_kind and Global.name in training.models):
+            found = train_kind(
+                config, kind, of_kind, without, given.issue_time, training, given.since
+            )
+            pools += found.pools
+            for row in found.rows:
+                rows.setdefault(row["source_id"], []).append(row)
+    return pools, rows, pooled
+
+
+def say(rows: Sequence[dict]) -> None:
+    """Log how the training of a source ended.
+
+    Parameters
+    ----------
+    rows : of its leaderboard.
+    """
+    best = next((row for row in rows if row["champion"]), None)
+    champion = best["model"] if best else "no champion"
+    log.info("%s: %s (%s)", rows[0]["source_id"], champion, (best or rows[0])["note"])
 
 
 def settings(

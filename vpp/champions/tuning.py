@@ -59,6 +59,7 @@ def tune(
         except Exception as error:  # whatever its library raises, other parameters may do
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             reasons.append(in_words(error))
+        contest.step()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if complete:
         best = backtests.get(study.best_trial.number)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.calibration import Errors, within_band
+from vpp.forecast.calibration import within_band
+from vpp.forecast.errors import Errors
 from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel

@@ -70,11 +70,11 @@ class Calibration:
         levels : to take of the errors, one for each quantile [fractions].
         """
         ahead, wanted = (horizon_h // 24).astype(int), np.asarray(levels)
-        date, hour = _days_and_hours(times)
-        return cls._from_arrays(errors, ahead, hour, date, wanted)
+        date, hour = days_and_hours(times)
+        return cls.from_arrays(errors, ahead, hour, date, wanted)
 
     @classmethod
-    def _from_arrays(
+    def from_arrays(
         cls,
         errors: np.ndarray,
         ahead: np.ndarray,
@@ -82,7 +82,15 @@ class Calibration:
         date: np.ndarray,
         levels: np.ndarray,
     ) -> "Calibration":
-        """As `from_errors`, of day of the horizon, local hour and local date [ns] of each row."""
+        """As `from_errors`, of arrays.
+
+        Parameters
+        ----------
+        errors : actual − forecast quantile (row × quantile) [size of errors].
+        ahead : day of the horizon of each row, 0 for the first.
+        hour, date : local ones of each row [h, ns].
+        levels : to take of the errors, one for each quantile [fractions].
+        """
         unique, place = np.unique(date, return_inverse=True)
         scale = 1.0
         if errors.shape[1] == len(QUANTILES):
@@ -196,8 +204,13 @@ def _towards(
     return shifts + (quantile - shifts) * days[:, None] / (days + half_days)[:, None]
 
 
-def _days_and_hours(times: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
-    """Local date [ns] and local hour of local times."""
+def days_and_hours(times: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Local date [ns] and local hour of local times.
+
+    Parameters
+    ----------
+    times : with their zone.
+    """
     return times.tz_localize(None).normalize().as_unit("ns").asi8, times.hour.to_numpy()
 
 
@@ -239,83 +252,8 @@ def calibration_of(
     times = pd.DatetimeIndex(rows["valid_time"])
     errors = rows["actual"].to_numpy()[:, None] - rows[list(QUANTILE_COLUMNS)].to_numpy()
     errors = errors / size_of_errors(source, times)
-    horizon_h = _hours(times - pd.DatetimeIndex(rows["issue_time"]))
+    horizon_h = hours_of(times - pd.DatetimeIndex(rows["issue_time"]))
     return Calibration.from_errors(errors, horizon_h, times.tz_convert(zone), levels)
-
-
-@dataclass(frozen=True)
-class Errors:
-    """The rows of a backtest as arrays, so that it is calibrated at many origins for little.
-
-    Parameters
-    ----------
-    quantiles : row × quantile [kW or EUR/MWh].
-    errors : actual − quantile of each row, NaN where not measured [size of errors].
-    size : of errors at each row, as a column [kW, EUR/MWh or -].
-    given : of each row whether no model forecasts it.
-    horizon_h : from issue to valid time [h].
-    date, hour : local ones of each row [ns, h].
-    source : of the rows.
-    """
-
-    quantiles: np.ndarray
-    errors: np.ndarray
-    size: np.ndarray
-    given: np.ndarray
-    horizon_h: np.ndarray
-    date: np.ndarray
-    hour: np.ndarray
-    source: Source
-
-    @classmethod
-    def of(cls, backtest: pd.DataFrame, source: Source, zone: str) -> "Errors":
-        """Of the rows of a backtest.
-
-        Parameters
-        ----------
-        backtest : rows of `vpp.forecast.backtest.backtest`, not calibrated.
-        source : of the rows.
-        zone : of local hours.
-        """
-        times = pd.DatetimeIndex(backtest["valid_time"])
-        quantiles, size = backtest[list(QUANTILE_COLUMNS)].to_numpy(), size_of_errors(source, times)
-        errors = (backtest["actual"].to_numpy()[:, None] - quantiles) / size
-        horizon_h = _hours(times - pd.DatetimeIndex(backtest["issue_time"]))
-        date, hour = _days_and_hours(times.tz_convert(zone))
-        return cls(quantiles, errors, size, is_given(backtest), horizon_h, date, hour, source)
-
-    def calibration(self, rows: np.ndarray, levels: Levels = QUANTILES) -> Calibration | None:
-        """The calibration that some rows ask for; None below `FEWEST_ERRORS`.
-
-        Parameters
-        ----------
-        rows : of each row whether it counts, where it is measured and not given.
-        levels : to take of the errors, one for each quantile [fractions].
-        """
-        counted = np.flatnonzero(rows & ~self.given & ~np.isnan(self.errors[:, 0]))
-        if len(counted) < FEWEST_ERRORS:
-            return None
-        ahead = (self.horizon_h[counted] // 24).astype(int)
-        return Calibration._from_arrays(
-            self.errors[counted],
-            ahead,
-            self.hour[counted],
-            self.date[counted],
-            np.asarray(levels),
-        )
-
-    def calibrated(self, calibration: Calibration, rows: np.ndarray) -> np.ndarray:
-        """The quantiles of some rows as of the function `calibrated` [kW or EUR/MWh].
-
-        Parameters
-        ----------
-        calibration : to apply.
-        rows : numbers of the rows.
-        """
-        quantiles, size = self.quantiles[rows], self.size[rows]
-        shifted = calibration.apply(quantiles / size, self.horizon_h[rows], self.hour[rows]) * size
-        found = possible(np.sort(shifted, axis=1), self.source)
-        return np.where(self.given[rows, None], quantiles, found)
 
 
 def is_given(frame: pd.DataFrame) -> np.ndarray:
@@ -350,11 +288,12 @@ def calibrated(
     """
     quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy()
     size, hour = size_of_errors(source, times), times.tz_convert(zone).hour.to_numpy()
-    shifted = calibration.apply(quantiles / size, _hours(times - issue_time), hour) * size
+    shifted = calibration.apply(quantiles / size, hours_of(times - issue_time), hour) * size
     return np.where(is_given(frame)[:, None], quantiles, possible(np.sort(shifted, axis=1), source))
 
 
-def _hours(durations: pd.TimedeltaIndex) -> np.ndarray:
+def hours_of(durations: pd.TimedeltaIndex) -> np.ndarray:
+    """Durations in hours [h]."""
     return (durations / pd.Timedelta(hours=1)).to_numpy()
 
 

@@ -86,6 +86,8 @@ class ForecastModel:
     # a model that an earlier version has stored has none
     intraday: Intraday | None = None
     defaults: ClassVar[dict[str, Any]] = {}
+    # fits for all sources of a kind, which a model of the name `global` takes in place of its own
+    pools: tuple[Any, ...] = ()
 
     def __init__(self, horizon_h: float = 48.0, seed: int = 1, **parameters: Any) -> None:
         unknown = set(parameters) - set(self.defaults)
@@ -159,6 +161,9 @@ class ForecastModel:
         if self.intraday is not None and self.trained_until is not None:
             frame = self.intraday.update(frame, known, self._forecast, self.trained_until)
         return frame
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "pools"}
 
     def _fit(self, known: Known) -> None:
         raise NotImplementedError

@@ -28,7 +28,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
 from vpp.site.kinds import SERIES_KINDS
-from vpp.storage.connection import session
+from vpp.storage.connection import kept_connections, session
 from vpp.storage.errors import DatabaseError
 from vpp.storage.jobs import read_clock, record_clock
 from vpp.storage.measurements import count_measurements, read_keys, read_sources
@@ -200,7 +200,7 @@ def run_operation(
     -------
     The exit code.
     """
-    with _ends_in_time():
+    with _ends_in_time(), kept_connections():
         ended = operate(config, data_clock, begin, speed, after_plan)
     log.info("ended")
     if not ended:

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from vpp.champions.forecasts import forecast_all
+from vpp.champions.kept import KeptChampions
 from vpp.connect.following import fetch_followed
 from vpp.devices.publish import alert_channels, publish_plan
 from vpp.operation.clock import Clock
@@ -24,9 +25,9 @@ from vpp.operation.ingest import Ingest
 from vpp.operation.jobs import Job, Jobs
 from vpp.operation.past_plans import value_next
 from vpp.operation.retrain import retrain_aside
-from vpp.planning import plans
 from vpp.planning.alerts import evaluate
 from vpp.planning.ledger import update_ledger
+from vpp.planning.portfolio import plan_sites
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -72,6 +73,7 @@ class Plant:
         self.order, self.states = 0, dict[str, pd.Timestamp]()
         self.planned_at = -CALM_S  # monotonic [s]
         self.first_training = True
+        self.champions = KeptChampions()
         self.published: str | None = None  # the plan whose set-points are out
 
     def start(self) -> None:
@@ -127,7 +129,7 @@ class Plant:
                 step = max(source.step_min for source in site_sources(conn, self.config))
             now = max(self._this_tick(), self.clock.start or self._this_tick())
             issue_time = (now if self.clock.on_data else self.clock.now()).floor(f"{step}min")
-            forecast_all(self.config, issue_time=issue_time, clock=now)
+            forecast_all(self.config, issue_time=issue_time, clock=now, kept=self.champions)
         finally:
             # a plan that was made meanwhile, on older forecasts, is made anew
             self.asked = self.asked or self.tick == self._this_tick()
@@ -151,13 +153,14 @@ class Plant:
             self.order, self.states = newest_override(conn), self._measured(conn)
             step = plan_step_min(site_sources(conn, self.config))
         try:
-            row = plans.plan(self.config, now.floor(f"{step}min"), now=now)
+            planned = plan_sites(self.config, now.floor(f"{step}min"), now=now)
         except DataGapError:
             if "forecast" not in self.jobs.running:
                 raise
             return  # the first forecasts of all take long; the plan follows them
         self.tick, self.failed = tick, False
-        self._tell(row)
+        for row in planned.runs:
+            self._tell(row)
         self.jobs.call("publish")
         if self.after_plan is not None and not self.clock.on_data:
             self.after_plan()

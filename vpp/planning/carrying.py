@@ -103,7 +103,7 @@ def read_starts(
     now = at if now is None else now
     names = [battery.battery_id for battery in config.batteries]
     measured = read_newest_states(conn, names, MEASURED, now)
-    step = plan_step_min(site_sources(conn, config)) if names else 60
+    step = plan_step_min(site_sources(conn, config), config) if names else 60
     simulated = read_newest_states(conn, names, SIMULATED, at - pd.Timedelta(minutes=step))
     limit = pd.Timedelta(minutes=config.operation.state_max_age_min)
     found: dict[str, Start] = {}

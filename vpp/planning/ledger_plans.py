@@ -72,7 +72,7 @@ def plans_in_force(
         ORDER BY time, issue_time DESC, created_at DESC"""
     span = {"start": start.to_pydatetime(), "end": end.to_pydatetime()}
     rows = select_frame(conn, query, {"site": config.site.site_id} | span, "time")
-    finest = plan_step_min(site_sources(conn, config))
+    finest = plan_step_min(site_sources(conn, config), config)
     apart = pd.Series(rows.index, rows.index).diff().shift(-1) / MINUTE
     # an older version did not store the step; one of another step may begin inside an interval
     rows["step_min"] = np.fmin(rows["step_min"].fillna(apart).fillna(finest), apart.fillna(np.inf))
@@ -165,7 +165,7 @@ def basis_today(conn: connection, config: Config) -> PlanBasis:
     """
     sources = site_sources(conn, config)
     batteries = [ScheduledBattery(**vars(battery)) for battery in config.batteries]
-    basis = basis_of(config, plan_step_min(sources), batteries)
+    basis = basis_of(config, plan_step_min(sources, config), batteries)
     return replace(basis, source_ids=tuple(source.source_id for source in sources))
 
 

@@ -67,6 +67,7 @@ def windows(
     outlooks: Sequence[Outlook],
     horizon: int,
     end_price: float | None = None,
+    drawn: Callable[..., Problem] | None = None,
 ) -> Window:
     """The problems seen from each interval on.
 
@@ -82,6 +83,7 @@ def windows(
     horizon : intervals of a window, as far as the outlook goes.
     end_price : what energy left at the end of the span counts in a window that ends there
         [EUR/MWh]; default as in other windows.
+    drawn : puts scenarios into a problem, as `vpp.planning.scenarios.Drawn` does.
 
     Returns
     -------
@@ -92,7 +94,8 @@ def windows(
     prices = frame["price_eur_per_mwh"].to_numpy()
 
     def window(t: int, batteries: Sequence[ScheduledBattery]) -> Problem:
-        outlook = outlooks[max(int(np.searchsorted(firsts, made[t], side="right")) - 1, 0)]
+        newest = max(int(np.searchsorted(firsts, made[t], side="right")) - 1, 0)
+        outlook = outlooks[newest]
         seen = slice(t - outlook.first, t - outlook.first + horizon)
         price = outlook.price_eur_per_mwh[seen].copy()
         known = published[t : t + len(price)] <= made[t]
@@ -105,7 +108,12 @@ def windows(
         }
         price_left = end_price if t + len(price) == len(frame) else None
         now = replace(basis, batteries=tuple(batteries), terminal_price_eur_per_mwh=None)
-        return with_terminal_value(site_problem(now, start, seen_values), price_left)
+        problem = with_terminal_value(site_problem(now, start, seen_values), price_left)
+        if drawn is None:
+            return problem
+        given = np.full(len(price), np.nan)
+        given[: len(known)] = np.where(known, price[: len(known)], np.nan)
+        return drawn(problem, now, newest, seen, made[t], given)
 
     return window
 
@@ -116,6 +124,7 @@ def stored_outlooks(
     index: pd.DatetimeIndex,
     step_min: int,
     since: pd.Timestamp,
+    quantile: str | None = None,
 ) -> list[Outlook]:
     """The stored forecasts of role `backtest`.
 
@@ -126,6 +135,7 @@ def stored_outlooks(
     index : starts of the intervals of the span [UTC].
     step_min : their length [min].
     since : time [UTC]; the first outlook is the last that was issued by then.
+    quantile : column that is read in place of the value, such as `q05`.
 
     Returns
     -------
@@ -136,7 +146,7 @@ def stored_outlooks(
     DataGapError : a forecast has gaps.
     """
     sources = site_sources(conn, config)
-    issued = read_issued(conn, sources, "backtest", since, index[-1], step_min)
+    issued = read_issued(conn, sources, "backtest", since, index[-1], step_min, quantile)
     if issued.empty:
         return []
     issues, values, covered = _added_up(issued, len(sources), step_min)

@@ -29,6 +29,7 @@ from vpp.planning.outlooks import (
     windows,
 )
 from vpp.planning.runs import carried_out, run_key, run_row, schedule_frames
+from vpp.planning.scenarios import Drawn, brought, read_drawn
 from vpp.planning.site_series import actual_frame, plan_step_min, site_sources
 from vpp.planning.site_state import site_basis
 from vpp.runtime.errors import ConfigError
@@ -47,6 +48,7 @@ from vpp.storage.results import save_schedule, upsert_batteries
 logger = logging.getLogger("optimization")
 
 ROLLING = "rolling plan"
+SCENARIOS = " scenarios"
 LAST_WEEK = f"{ROLLING}, last week's values"
 PERFECT_FORECASTS = f"{ROLLING}, perfect forecasts"
 SPAN_TIME_LIMIT_S = 900.0  # of perfect foresight, which plans the whole span at once
@@ -65,6 +67,7 @@ class Past:
     frame : actual values, as `site_frame` gives them.
     outlooks : stored forecasts.
     naive : last week's values; None where the data does not reach back.
+    drawn : draws scenarios; None where none are wanted.
     """
 
     basis: PlanBasis
@@ -74,6 +77,7 @@ class Past:
     frame: pd.DataFrame
     outlooks: list[Outlook]
     naive: Outlook | None
+    drawn: Drawn | None = None
 
     @property
     def index(self) -> pd.DatetimeIndex:
@@ -89,6 +93,7 @@ def read_past(
     horizon_h: int,
     step_min: int | None = None,
     issue_local: str | None = None,
+    scenarios: int = 0,
 ) -> Past:
     """The last days of the data, from the first stored forecast of role `backtest` on.
 
@@ -101,6 +106,7 @@ def read_past(
     horizon_h : hours planned ahead [h].
     step_min : step of the plans [min]; default the finest of the sources.
     issue_local : local time [HH:MM] at which the next local day is planned as a whole.
+    scenarios : how many are drawn for each plan.
 
     Raises
     ------
@@ -128,14 +134,20 @@ def read_past(
         index[0], periods=len(index) + horizon_h * 60 // step, freq=f"{step}min", name="time"
     )
     config = replace(config, optimization=replace(config.optimization, horizon_h=horizon_h))
+    outlooks = [replace(outlook, first=outlook.first - skipped) for outlook in outlooks]
+    drawn = None
+    if scenarios:
+        often = (scenarios, len(starts) == len(index))
+        drawn = read_drawn(conn, config, frame, outlooks, issued[0], step, *often)
     return Past(
         basis=with_terminal_price(site_basis(conn, config, index[0], step), frame),
         starts=starts,
         made=made,
         published=published_at(conn, config, index, step),
         frame=frame,
-        outlooks=[replace(outlook, first=outlook.first - skipped) for outlook in outlooks],
+        outlooks=outlooks,
         naive=last_week(conn, config, longer, step),
+        drawn=drawn,
     )
 
 
@@ -183,6 +195,11 @@ def _known_frame(
     return frame
 
 
+def over_scenarios(count: int) -> str:
+    """Name of the way whose plans know so many scenarios."""
+    return f"{ROLLING}, {count}{SCENARIOS}"
+
+
 def run_ways(
     config: Config, past: Past, actual: Problem
 ) -> tuple[dict[str, Schedule], dict[str, float]]:
@@ -199,6 +216,8 @@ def run_ways(
     The schedule of each way, and the time that its optimisation took [s].
     """
     views = {ROLLING: past.outlooks}
+    if past.drawn is not None:
+        views[over_scenarios(past.drawn.count)] = past.outlooks
     if past.naive is not None:
         views[LAST_WEEK] = [past.naive]
     # It ends with the data: what comes after is not known, and last week's peak would be taken
@@ -220,7 +239,8 @@ def _rolled(
     basis, rolling = past.basis, Rolling(config.optimization.solver, calm=True)
     horizon = basis.optimization.horizon_h * 60 // basis.step_min
     end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
-    window = windows(basis, past.frame, past.made, past.published, view, horizon, end_price)
+    seen = (basis, past.frame, past.made, past.published, view, horizon, end_price)
+    window = windows(*seen, past.drawn if name.endswith(SCENARIOS) else None)
     schedule = roll(actual, window, past.starts, rolling)
     logger.info(
         "%s: %d windows, %d of them built anew, %.1f s",
@@ -254,6 +274,7 @@ def roll_past(
     step_min: int | None = None,
     without_day: date | None = None,
     issue_local: str | None = None,
+    scenarios: int | None = None,
 ) -> list[dict]:
     """Roll over the last days of the data with stored, last week's and perfect forecasts.
 
@@ -272,11 +293,12 @@ def roll_past(
         prices.
     issue_local : local time [HH:MM] of the day before, at which each local day is planned as a
         whole, instead of every `every_h`.
+    scenarios : plan over so many scenarios, too, and say what they bring beside the plain plan.
 
     Returns
     -------
     A row for each way to run the batteries: money [EUR], what it saves and captures, limits it
-    bends, seconds of optimisation.
+    bends, seconds of optimisation; with scenarios `brought` of `vpp.planning.scenarios`.
 
     Raises
     ------
@@ -290,14 +312,21 @@ def roll_past(
             f" {horizon_h}"
         )
     with session(config) as conn:
-        past = read_past(conn, config, days, every_h, horizon_h, step_min, issue_local)
+        past = read_past(
+            conn, config, days, every_h, horizon_h, step_min, issue_local, scenarios or 0
+        )
     actual, local = _billed(config, past)
     schedules, seconds = run_ways(config, past, actual)
     counted = None if without_day is None else np.asarray(local.date != without_day)
     rows = compare(actual, schedules, counted)  # which refuses a schedule that breaks physics
     _store(config, past, actual, schedules[ROLLING], seconds[ROLLING])
     seconds = {name.replace("_", " "): spent for name, spent in seconds.items()}
-    return [row | {"seconds": seconds.get(row["way"])} for row in rows]
+    rows = [row | {"seconds": seconds.get(row["way"])} for row in rows]
+    if past.drawn is None:
+        return rows
+    name = over_scenarios(past.drawn.count)
+    more = brought(actual, schedules[ROLLING], schedules[name])
+    return [row | (more if row["way"] == name else dict.fromkeys(more)) for row in rows]
 
 
 def _billed(config: Config, past: Past) -> tuple[Problem, pd.DatetimeIndex]:

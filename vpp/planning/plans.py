@@ -8,7 +8,7 @@ Powers are means over [time, time + step) [kW]; money is EUR, positive where it 
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from psycopg2.extensions import connection
@@ -16,9 +16,9 @@ from psycopg2.extensions import connection
 from vpp.planning.carrying import Starts, read_starts
 from vpp.planning.flexible import Span, site_devices
 from vpp.planning.orders import overrides_json, with_overrides
-from vpp.planning.previous import changes, close_to, read_plan_before
+from vpp.planning.previous import PlanBefore, changes, close_to, read_plan_before
 from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
-from vpp.planning.site_series import forecast_frame, not_current
+from vpp.planning.site_series import forecast_frame, not_current, without_forecast
 from vpp.planning.site_state import site_basis
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -29,10 +29,33 @@ from vpp.storage.connection import DataGapError, session
 from vpp.storage.freshness import data_end
 from vpp.storage.overrides import read_overrides
 from vpp.storage.results import save_battery_states, save_schedule, upsert_batteries
+from vpp.storage.sites import keep_fleet_totals, save_site_of
 
 logger = logging.getLogger("optimization")
 
 Forecaster = Callable[[Config, pd.Timestamp], object]  # makes and saves all sources' forecasts
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A plan before it is solved.
+
+    Parameters
+    ----------
+    config : of the site.
+    key : first columns of its run.
+    basis, frame, problem : as of `plan_problem`; the problem knows the plan before.
+    before : the plan before, if there is one.
+    made_from : states, orders, and sources that are not current.
+    """
+
+    config: Config
+    key: dict
+    basis: PlanBasis
+    frame: pd.DataFrame
+    problem: Problem
+    before: PlanBefore | None
+    made_from: dict
 
 
 def solve_or_raise(problem: Problem, solver: str) -> Result:
@@ -122,8 +145,9 @@ def plan_problem(
         forecaster(config, issue_time)
         found = forecast_frame(conn, config, issue_time)
     if found is None:
+        names = ", ".join(without_forecast(conn, config, issue_time)[:3]) or "a source"
         raise DataGapError(
-            f"a source has no forecast for issue time {shown(issue_time)};"
+            f"{names} has no forecast for issue time {shown(issue_time)};"
             " run python forecast_and_save.py"
         )
     frame, step = found
@@ -173,34 +197,77 @@ def plan(
     if not config.batteries:
         logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
     with session(config) as conn:
-        issue_time = _issue_time(conn, config, issue_time)
-        starts = read_starts(conn, config, issue_time, now)
-        if len(starts.simulated):
-            save_battery_states(conn, starts.simulated)  # the day's cycles and the peak need them
-        basis, frame, problem = plan_problem(conn, config, issue_time, forecaster, starts, now)
-        orders = read_overrides(conn, now or issue_time)
-        problem = with_overrides(problem, orders, now or issue_time)
-        made_from = {
-            "states": [state.as_json() for state in starts.batteries],
-            "overrides": overrides_json(orders),
-            "not_current": not_current(conn, config, issue_time, now),
-        }
-        inputs = () if now is None else (made_from, problem)
-        key = run_key(config, "plan", issue_time, *inputs)
-        own = None if now is None else key["run_id"]
-        before = read_plan_before(conn, config.site.site_id, problem, own)
-        problem = close_to(problem, before)
-        result = solve_or_raise(problem, config.optimization.solver)
-        valued = valued_plan(problem, result)
-        row = run_row(key, basis, problem, result, valued) | {"made_from": made_from}
-        upsert_batteries(conn, config.batteries)
-        save_schedule(conn, row, *schedule_frames(problem, result, frame))
+        made = prepare(conn, config, issue_time, forecaster, now)
+        return store(conn, made, solve_or_raise(made.problem, config.optimization.solver))
+
+
+def prepare(
+    conn: connection,
+    config: Config,
+    issue_time: pd.Timestamp | None,
+    forecaster: Forecaster | None = None,
+    now: pd.Timestamp | None = None,
+) -> Prepared:
+    """All that a plan needs before it is solved; simulated states on the way are saved.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config, issue_time, forecaster, now : as of `plan`.
+
+    Raises
+    ------
+    VppError : no data, or no forecast.
+    """
+    issue_time = _issue_time(conn, config, issue_time)
+    starts = read_starts(conn, config, issue_time, now)
+    if len(starts.simulated):
+        save_battery_states(conn, starts.simulated)  # the day's cycles and the peak need them
+    basis, frame, problem = plan_problem(conn, config, issue_time, forecaster, starts, now)
+    orders = read_overrides(conn, now or issue_time)
+    problem = with_overrides(problem, orders, now or issue_time)
+    behind = not_current(conn, config, issue_time, now)
+    if config.portfolio_step_min is not None:
+        behind = {name: why for name, why in behind.items() if name in basis.source_ids}
+    made_from = {
+        "states": [state.as_json() for state in starts.batteries],
+        "overrides": overrides_json(orders),
+        "not_current": behind,
+    }
+    inputs = () if now is None else (made_from, problem)
+    key = run_key(config, "plan", issue_time, *inputs)
+    own = None if now is None else key["run_id"]
+    before = read_plan_before(conn, config.site.site_id, problem, own)
+    return Prepared(config, key, basis, frame, close_to(problem, before), before, made_from)
+
+
+def store(conn: connection, made: Prepared, result: Result) -> dict:
+    """Store a plan with its run and planned states.
+
+    Parameters
+    ----------
+    conn : connection to the database; its transaction is committed.
+    made : what was planned.
+    result : its schedule.
+
+    Returns
+    -------
+    As of `plan`.
+    """
+    problem, config = made.problem, made.config
+    valued = valued_plan(problem, result)
+    row = run_row(made.key, made.basis, problem, result, valued) | {"made_from": made.made_from}
+    site_id = config.site.site_id
+    upsert_batteries(conn, config.batteries)
+    save_site_of(conn, site_id, [battery.battery_id for battery in config.batteries])
+    save_schedule(conn, row, *schedule_frames(problem, result, made.frame))
+    keep_fleet_totals(conn, str(row["run_id"]), site_id)
     logger.info(
         "%s: %d intervals in %.2f s, %s",
         *(result.status, problem.intervals, result.certificate.seconds, result.certificate.word),
     )
     valued.warn_of_bent_limits()
-    told = changes(problem, result.found, before)
+    told = changes(problem, result.found, made.before)
     return row | {"bent_limits": valued.bent_limits, "changes": told}
 
 

@@ -19,6 +19,7 @@ from vpp.schedule.dispatch import self_consumption
 from vpp.schedule.frames import battery_frame, schedule_frame
 from vpp.schedule.problem import Certificate, Problem, Result, Schedule
 from vpp.schedule.value import NO_BATTERY, PLAN, RULE, Valuation, replay_or_raise, value_ways
+from vpp.storage.connection import DataGapError
 from vpp.storage.results import run_id
 
 SCHEDULE_COLUMNS = (
@@ -127,14 +128,17 @@ def by_battery(states: pd.DataFrame, problem: Problem, column: str) -> np.ndarra
 
     Raises
     ------
-    ValueError : a state is missing.
+    DataGapError : a state is missing.
     """
     shape = len(problem.batteries), problem.intervals
     places = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
     battery = states["battery_id"].map(places)
     known = battery.notna().to_numpy()
     if known.sum() != shape[0] * shape[1]:
-        raise ValueError(f"{known.sum()} states of {shape[0]} batteries x {shape[1]} intervals")
+        raise DataGapError(
+            f"{known.sum()} states of {shape[0]} batteries x {shape[1]} intervals are stored; those"
+            " of a fleet are kept for the newest plan of its site only: take that one"
+        )
     # the states of a battery are in the order of time, and those of all in that of their names
     order = np.argsort(battery.to_numpy()[known], kind="stable")
     return states[column].to_numpy(float)[known][order].reshape(shape)

@@ -33,9 +33,9 @@ logger = logging.getLogger("optimization")
 def site_sources(conn: connection, config: Config) -> list[Source]:
     """All solar, wind and load sources, and the market source of the site's price area.
 
-    No market is among them where no price of the tariff is the market's.
-    A source of which there is no measurement and no forecast yet is left out, where others have
-    some.
+    Of a site that is one of several they are only those that name it; there may be none. No market
+    is among them where no price of the tariff is the market's. A source of which there is no
+    measurement and no forecast yet is left out, where others have some.
 
     Raises
     ------
@@ -50,16 +50,19 @@ def site_sources(conn: connection, config: Config) -> list[Source]:
     ]
     known = known or registered
     sources = [source for source in known if source.kind in (*PLANT_KINDS, "load")]
-    if sources and not config.tariff.needs_market:
+    several = config.portfolio_step_min is not None
+    if several:
+        sources = [source for source in sources if source.site_id == config.site.site_id]
+    if (sources or several) and not config.tariff.needs_market:
         return sources
     markets = [source for source in known if source.kind == "market"]
-    if sources and not markets:
+    if (sources or several) and not markets:
         raise ConfigError(
             f"{config.path}: [tariff] needs a market price, and the database has none; run python"
             " communication.py with market.csv, or give import_eur_per_mwh and export_eur_per_mwh"
             " prices of their own"
         )
-    if not sources:
+    if not sources and not several:
         raise DataGapError(
             "the database has no plants and loads; run python communication.py (after python"
             " generation.py)"
@@ -111,8 +114,20 @@ def basis_sources(conn: connection, basis: PlanBasis) -> list[Source]:
     return [registered[name] for name in basis.source_ids]
 
 
-def plan_step_min(sources: Sequence[Source]) -> int:
-    """The finest step of any source [min]."""
+def plan_step_min(sources: Sequence[Source], config: Config | None = None) -> int:
+    """The step of a plan [min].
+
+    Parameters
+    ----------
+    sources : of the site.
+    config : of the site; where it is one of several it says the step of all.
+
+    Returns
+    -------
+    That step, else the finest of any source.
+    """
+    if config is not None and config.portfolio_step_min is not None:
+        return config.portfolio_step_min
     return min(source.step_min for source in sources)
 
 
@@ -190,7 +205,7 @@ def forecast_frame(
     DataGapError : the forecasts do not begin at the issue time.
     """
     sources = site_sources(conn, config)
-    step = plan_step_min(sources)
+    step = plan_step_min(sources, config)
     found = []
     for source in sources:
         forecast = read_forecasts(conn, source.source_id, issue_time, or_before=or_before)
@@ -223,6 +238,15 @@ def forecast_frame(
         "the forecasts cover %g of the %g h to plan: that of %s ends first", *hours, ends[0]
     )
     return frame[:count], step
+
+
+def without_forecast(conn: connection, config: Config, issue_time: pd.Timestamp) -> list[str]:
+    """The sources of the site that have no forecast for an issue time [UTC], by their names."""
+    return [
+        source.source_id
+        for source in site_sources(conn, config)
+        if read_forecasts(conn, source.source_id, issue_time) is None
+    ]
 
 
 def _is_left_out(

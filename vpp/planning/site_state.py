@@ -54,7 +54,7 @@ def site_basis(
     sources = site_sources(conn, config)
     batteries = starting_batteries(conn, config, at, starts)
     return replace(
-        basis_of(config, step_min or plan_step_min(sources), batteries),
+        basis_of(config, step_min or plan_step_min(sources, config), batteries),
         peak_so_far_kw=peak_so_far(conn, config, at),
         source_ids=tuple(source.source_id for source in sources),
     )

@@ -64,6 +64,9 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
             check_run(conn, run_id)
         content = read_run(conn, config, run_id)
         sources = [source for source in read_sources(conn) if source.kind in KIND_ORDER]
+        if config.portfolio_step_min is not None:  # one site of several
+            own = config.site.site_id
+            sources = [one for one in sources if one.kind == "market" or one.site_id == own]
         sources.sort(key=lambda source: (KIND_ORDER.index(source.kind), source.source_id))
         content = dataclasses.replace(
             content,

@@ -59,6 +59,7 @@ EXPECTED = {
     date: "a date such as 2025-01-01",
     tuple: "names separated by commas",
 }
+SITE = "site_id"  # key of a device's section that names its site
 CLIENT = "kafka.client"  # the section of librdkafka's settings
 # librdkafka's settings that `[kafka]` or the stream's promises decide -> what to do
 DECIDED = {
@@ -108,15 +109,20 @@ def load_config(
     reader = _Reader(path, path.resolve().parent, origin)
     sections = {name: reader.section(cls, name, values[name]) for name, cls in SECTIONS.items()}
     devices: dict[str, Any] = {}
+    sites: dict[str, str] = {}
     for word, (attribute, cls, key) in NAMED.items():
-        devices[attribute] = tuple(
-            reader.section(cls, name, dict(parser[name]), **{key: own})
-            for name, own in _names(parser, word).items()
-        )
+        found = []
+        for name, own in _names(parser, word).items():
+            raw = dict(parser[name])
+            if site := raw.pop(SITE, "").strip():
+                sites[own] = site
+            found.append(reader.section(cls, name, raw, **{key: own}))
+        devices[attribute] = tuple(found)
     client = dict(parser[CLIENT]) if CLIENT in parser else {}
     for name in client.keys() & DECIDED:
         raise ConfigError(f"{path}: [{CLIENT}] {name} cannot be set here: {DECIDED[name]}")
-    return Config(path, **devices, kafka_client=tuple(client.items()), **sections)
+    kafka_client = tuple(client.items())
+    return Config(path, **devices, kafka_client=kafka_client, device_sites=sites, **sections)
 
 
 def _of_environment(environment: Mapping[str, str], variable: str) -> str:
@@ -233,7 +239,8 @@ class _Reader:
         }
         for key, text in raw.items():
             if key not in fields:
-                raise ConfigError(f"{self.path}: [{name}] unknown key {key}; {one_of(key, fields)}")
+                known = one_of(key, [*fields, *([SITE] if given else [])])
+                raise ConfigError(f"{self.path}: [{name}] unknown key {key}; {known}")
             kind: Any = fields[key].type
             try:
                 values[key] = _convert(text, kind, self.folder, key in UNLIMITED_KEYS)

@@ -6,11 +6,13 @@ reads the file.
 
 import re
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from vpp.runtime.alert_settings import Alerts
+from vpp.runtime.compute_settings import Compute
 from vpp.runtime.device_settings import Mqtt, Webhook
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, check_country, check_zone, choice, number
@@ -21,6 +23,7 @@ from vpp.runtime.flexible_settings import (
 )
 from vpp.runtime.operation_settings import Operation
 from vpp.runtime.plant_settings import BatteryParameters, Grid, Optimization, Tariff
+from vpp.runtime.portfolio_settings import Portfolio
 from vpp.runtime.serve_settings import Serve
 from vpp.runtime.telemetry_settings import ModbusReading, MqttReading
 
@@ -170,10 +173,12 @@ class Generation(Section):
     days : number of UTC days.
     step_min : length of an interval [min]: 5, 15, 30 or 60.
     seed : the same seed gives the same bytes.
-    sites : number of sites, each with its weather.
+    sites : number of sites, each with its weather and, where there are several, its grid
+        connection.
     solar : solar plants of a site.
     wind : wind plants of a site.
     loads : loads of a site.
+    batteries : batteries of a site, in batteries.csv.
     solar_capacity_kw : AC rating of a solar plant.
     wind_turbine : a turbine type of windpowerlib; the plant's capacity is the turbine's.
     load_capacity_kw : largest power of a load.
@@ -187,6 +192,7 @@ class Generation(Section):
     solar: int = number(2, 0)
     wind: int = number(2, 0)
     loads: int = number(1, 0)
+    batteries: int = number(0, 0)
     solar_capacity_kw: float = number(1000.0, above=0)
     wind_turbine: str = "E-82/2300"
     load_capacity_kw: float = number(3000.0, above=0)
@@ -238,6 +244,8 @@ class Training(Section):
     origins : days of the selection, the newest ones, with an origin each.
     select_by : score that picks the champion: mae, pinball, or value (of a price to a small
         battery).
+    own_models : so many plants or loads of each kind, the largest, get models of their own; one
+        model of their kind, global, forecasts the others.
     jobs : sources trained at the same time.
     seed : the same seed gives the same models.
     """
@@ -251,6 +259,7 @@ class Training(Section):
     timeout_s: float = number(0.0, 0)
     origins: int = number(56, 2)
     select_by: str = choice("mae", "mae", "pinball", "value")
+    own_models: int = number(10, 0)
     jobs: int = number(2, 1)
     seed: int = number(1, 0)
 
@@ -308,13 +317,17 @@ class Config:
     Parameters
     ----------
     path : the file that was read, or the one that would have been.
-    paths, database, kafka, site, generation, forecast, training, mlflow : sections of these names.
-    grid, tariff, connect, alerts, optimization, operation, mqtt, webhook, serve : likewise.
+    paths, database, kafka, site, generation, forecast, training : sections of these names.
+    compute, mlflow, grid, tariff, portfolio, connect, alerts, optimization : likewise.
+    operation, mqtt, webhook, serve : likewise.
     batteries : of the `[battery:NAME]` sections, in their order.
     vehicles, deferrable_loads, heat_stores : of the `[vehicle:NAME]`, `[deferrable:NAME]` and
         `[heat:NAME]` sections.
     mqtt_readings, modbus_readings : of the `[mqtt:NAME]` and `[modbus:NAME]` sections.
     kafka_client : names and values of `[kafka.client]`, which are settings of librdkafka.
+    device_sites : name of a device -> the site that its section names.
+    portfolio_step_min : step of plans of a site that is one of several [min]; None where one
+        connection takes all plants and loads, whatever site they name.
     """
 
     path: Path
@@ -325,9 +338,11 @@ class Config:
     generation: Generation
     forecast: Forecast
     training: Training
+    compute: Compute
     mlflow: Mlflow
     grid: Grid
     tariff: Tariff
+    portfolio: Portfolio
     connect: Connect
     alerts: Alerts
     optimization: Optimization
@@ -342,6 +357,8 @@ class Config:
     mqtt_readings: tuple[MqttReading, ...] = ()
     modbus_readings: tuple[ModbusReading, ...] = ()
     kafka_client: tuple[tuple[str, str], ...] = ()
+    device_sites: Mapping[str, str] = field(default_factory=dict)
+    portfolio_step_min: int | None = None
 
 
 # Sections that have a name of their own: `[battery:NAME]`; word, attribute of `Config`, class, and
@@ -358,6 +375,6 @@ READINGS = ("mqtt", "modbus")  # of these words
 SECTIONS: dict[str, type[Section]] = {
     name: cls
     for name, cls in typing.get_type_hints(Config).items()
-    if name not in ("path", "kafka_client")
+    if name not in ("path", "kafka_client", "device_sites", "portfolio_step_min")
     and name not in [attribute for attribute, *_ in NAMED.values()]
 }

@@ -167,6 +167,8 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
     sells = (schedule.grid_export_kw > 0).tolist()
     charging: list[bool] = np.asarray(charges.any(axis=0)).tolist()
     discharging: list[bool] = np.asarray(discharges.any(axis=0)).tolist()
+    # a price that does not explain it is outweighed by a limit, such as that of an inverter
+    limit = "brings a limit that bends nearer" if result.violations else "keeps a limit"
     said = []
     for t, b in enumerate(lead.tolist()):
         battery, at = batteries[b], {name: values[t] for name, values in led.items()}
@@ -175,11 +177,11 @@ def _moves(problem: Problem, result: Result, least: float) -> list[list[str]]:
         elif charging[t] and back_up[b, t]:
             part = "charge: back to soc_min"
         elif charging[t]:
-            part = _charging(at, surplus[t], battery)
+            part = _charging(at, surplus[t], battery, limit)
         elif discharging[t] and back_down[b, t]:
             part = "discharge: back to soc_max"
         elif discharging[t]:
-            part = _discharging(at, sells[t], battery)
+            part = _discharging(at, sells[t], battery, limit)
         else:
             part = f"hold: {_holding(at, battery)}"
         said.append([part])
@@ -239,22 +241,22 @@ def _next(moves: np.ndarray) -> np.ndarray:
     return np.take_along_axis(moves, places, axis=1)
 
 
-def _charging(at: dict, surplus: bool, battery: ScheduledBattery) -> str:
+def _charging(at: dict, surplus: bool, battery: ScheduledBattery, limit: str) -> str:
     if np.isnan(at["value"]):
         return f"charge: {UNPRICED}"
     if at["bus"] > at["stores"] + LEAST_EUR_PER_MWH:
-        return f"charge: brings a limit that bends nearer, at {_price(at['bus'])}"
+        return f"charge: {limit}, at {_price(at['bus'])}"
     said = f"charge: {'surplus worth' if surplus else 'price'} {_stores(at, battery)}"
     # another MWh would only take the place of one that is charged at this price: say its use
     tie = abs(at["bus"] - at["stores"]) < LEAST_EUR_PER_MWH < at["used_later"] - at["bus"]
     return said + (f", worth up to {_price(at['used_later'])} later" if tie else "")
 
 
-def _discharging(at: dict, sells: bool, battery: ScheduledBattery) -> str:
+def _discharging(at: dict, sells: bool, battery: ScheduledBattery, limit: str) -> str:
     if np.isnan(at["value"]):
         return f"discharge: {UNPRICED}"
     if at["bus"] < at["spends"] - LEAST_EUR_PER_MWH:
-        return f"discharge: brings a limit that bends nearer, at {_price(at['bus'])}"
+        return f"discharge: {limit}, at {_price(at['bus'])}"
     use = "sell" if sells else "serve load"
     if at["value"] < 0:
         use = "make room for energy that is paid for taking,"

@@ -19,8 +19,8 @@ from vpp.schedule.dispatch import carried, settle
 from vpp.schedule.held_model import Held, shape
 from vpp.schedule.model import build
 from vpp.schedule.previous import Previous, PreviousBattery
-from vpp.schedule.problem import Problem, Schedule
-from vpp.schedule.solver import solve_model
+from vpp.schedule.problem import InfeasibleScheduleError, Problem, Schedule
+from vpp.schedule.solver import solve, solve_model
 
 
 class Rolling:
@@ -60,15 +60,24 @@ class Rolling:
         ------
         InfeasibleScheduleError : no schedule keeps to physics.
         """
-        started = time.perf_counter()
-        schedule = self._reuse(problem) if self.solver == "highs" else None
+        started, kept = time.perf_counter(), self.solver == "highs" and not problem.scenarios
+        schedule = self._reuse(problem) if kept else None
         if schedule is None:
             self.rebuilt += 1
-            schedule = solve_model(problem, self.solver, explain=False).schedule
+            schedule = self._anew(problem)
         else:
             self.reused += 1
         self.seconds += time.perf_counter() - started
         return schedule
+
+    def _anew(self, problem: Problem) -> Schedule:
+        """The schedule of a new model; with scenarios that of the first of them."""
+        if not problem.scenarios:
+            return solve_model(problem, self.solver, explain=False).schedule
+        result = solve(problem, self.solver)
+        if result.schedule is None:
+            raise InfeasibleScheduleError(result.cause)
+        return result.schedule
 
     def _reuse(self, problem: Problem) -> Schedule | None:
         """The schedule that a kept model finds; None where a new model has to."""

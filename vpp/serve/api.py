@@ -29,6 +29,7 @@ from vpp.serve.metrics import metrics_text
 from vpp.serve.now import read_now
 from vpp.serve.plan import read_plan
 from vpp.serve.schemas import ANSWERS, body_of
+from vpp.serve.sites import read_of_site, read_sites
 from vpp.serve.solves import Solves
 from vpp.site.battery_messages import BatteryState, by_name, read_override, read_state
 from vpp.storage.battery_states import record_states
@@ -38,6 +39,9 @@ from vpp.storage.overrides import Override, record_override
 T = TypeVar("T")
 DATABASE_THREADS = 4  # more connections would not answer sooner on a small machine
 RUN_ID = r"^[0-9A-Za-z_-]{1,64}$"
+SITE = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+SITES = r"^[A-Za-z0-9_.*?, -]{1,400}$"
+SiteId = Annotated[str | None, Query(pattern=SITE, description="site_id; [site] if left out")]
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
@@ -158,21 +162,33 @@ async def _metrics(plant: ThePlant) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@_get("/api/now", "now")
-async def _now(plant: ThePlant) -> Response:
+@_get("/api/sites", "sites", "site")
+async def _sites(
+    plant: ThePlant,
+    site: Annotated[
+        str | None, Query(pattern=SITES, description="names and patterns; all if left out")
+    ] = None,
+) -> Response:
+    """The sites, each with its connection and its newest plan."""
+    return await plant.answer(read_sites, site)
+
+
+@_get("/api/now", "now", "site")
+async def _now(plant: ThePlant, site: SiteId = None) -> Response:
     """How the plant is now: power, batteries, next actions, price and health."""
-    return await plant.answer(read_now)
+    return await plant.answer(read_of_site, read_now, site)
 
 
-@_get("/api/plan", "plan", "run_id")
+@_get("/api/plan", "plan", "run_id", "site")
 async def _plan(
     plant: ThePlant,
     run_id: Annotated[
         str | None, Query(pattern=RUN_ID, description="the run; the newest plan if left out")
     ] = None,
+    site: SiteId = None,
 ) -> Response:
     """A plan: its run, its schedule, and the states of each battery."""
-    return await plant.answer(read_plan, run_id)
+    return await plant.answer(read_of_site, read_plan, site, run_id)
 
 
 @_get("/api/forecasts", "forecasts", "source_id")
@@ -186,16 +202,17 @@ async def _forecasts(
     return await plant.answer(read_forecast, source_id)
 
 
-@_get("/api/history", "history", "period", "date")
+@_get("/api/history", "history", "period", "date", "site")
 async def _history(
     plant: ThePlant,
     period: Annotated[Literal["day", "week", "month", "year"], Query()] = "day",
     date: Annotated[
         str | None, Query(pattern=DAY, description="a local day in it; today if left out")
     ] = None,
+    site: SiteId = None,
 ) -> Response:
     """Energy, money and key figures of a local day, week, month or year, and its parts."""
-    return await plant.answer(read_history, period, _day(date))
+    return await plant.answer(read_of_site, read_history, site, period, _day(date))
 
 
 def _day(text: str | None) -> date | None:

@@ -6,7 +6,7 @@ python -c "from vpp.serve.schemas import ANSWERS; print(sorted(ANSWERS))"
 from typing import Any
 
 from vpp.schedule.problem_file import problem_schema
-from vpp.storage.overrides import OVERRIDES
+from vpp.site.battery_messages import OVERRIDE_WORDS
 
 _TIME = {"type": "string", "format": "date-time"}
 _NUMBER = {"type": ["number", "null"]}
@@ -45,7 +45,7 @@ _BODIES: dict[str, dict[str, Any]] = {
         "required": ["battery_id", "override"],
         "properties": {
             "battery_id": {"type": "string"},
-            "override": {"type": "string", "enum": list(OVERRIDES)},
+            "override": {"type": "string", "enum": list(OVERRIDE_WORDS)},
             "soc": {
                 "type": ["number", "null"],
                 "minimum": 0,
@@ -91,6 +91,7 @@ _CONTENT: dict[str, dict[str, Any]] = {
     ),
     "forecasts": _object(run=_ROW, values=_ROWS, source=_ROW, actual=_ROWS),
     "history": _object(period={"type": "string"}, start=_TIME, end=_TIME, total=_ROW, rows=_ROWS),
+    "sites": _object(sites=_ROWS),
     "solve": _object(status={"enum": ["optimal", "feasible", "infeasible"]}),
     "state": _STATE,
     "override": _ORDER,
@@ -106,7 +107,7 @@ _WRONG = {
 }
 _NEEDS = {  # answers that only some routes give
     401: set(_CONTENT) - {"health"} | set(_OWN_TYPES),
-    404: {"plan", "forecasts"},
+    404: {"plan", "forecasts", "sites", "now", "history"},
     408: {"solve", "state", "override"},
     413: {"solve", "state", "override"},
 }

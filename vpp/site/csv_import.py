@@ -48,7 +48,7 @@ from vpp.site.import_rows import Rows, Tables
 from vpp.site.import_rules import IssueRule, issue_rule
 from vpp.site.import_series import make_series
 from vpp.site.sources import SourceError
-from vpp.site.tables import Table, find_tables, likely_header
+from vpp.site.tables import Table, find_tables, likely_header, without_header
 from vpp.site.time_columns import SAMPLE, TimeColumns, choose
 from vpp.site.time_shapes import INVALID
 
@@ -139,7 +139,11 @@ def _tables(contents: list[Content], asked: Asked) -> tuple[list[Table], Asked]:
         found, format_name = meter_formats.tables_of(content, wanted)
         if not found:
             times = tuple(filter(None, asked.time_columns))
-            found = find_tables(content, times, wanted) or _find_with_commas(content, asked, wanted)
+            found = (
+                find_tables(content, times, wanted)
+                or _find_with_commas(content, asked, wanted)
+                or without_header(content, times, wanted)
+            )
         if not found:
             _refuse(content, asked)
         tables += found
@@ -162,10 +166,20 @@ def _find_with_commas(content: Content, asked: Asked, wanted: list[str]) -> list
     return find_tables(content, (",".join(asked.time_columns),), wanted)
 
 
+def _numbered(asked: Asked) -> str:
+    kind, text = asked.wanted[0]
+    return f"--{kind.replace('market', 'price')} 2:{text.partition(':')[2]}"
+
+
 def _refuse(content: Content, asked: Asked) -> None:
     """Say which column is missing."""
     count, names = likely_header(content)
-    if count < 2 or not names:
+    if count > 1 and not names:
+        raise DataFileError(
+            f"{content.label}: no line has names of columns; say the number of a column in place "
+            f"of its name, such as {_numbered(asked)}, and --time-column 1"
+        )
+    if count < 2:
         raise DataFileError(
             f"{content.label}: is empty; expected a line of column names and lines of data"
         )

@@ -14,6 +14,7 @@ from vpp.site.time_shapes import INVALID
 
 NO_TIME_MAX = 0.05  # of the lines: with more without a time the file is refused
 BESIDE_MAX = 20  # lines before and after the data of a table that may be notes
+TOTALS_MAX = 4  # of them may have a number: sum, mean, least and most
 COPIED = 200_000  # rows whose local times are kept for messages
 DAY_S = 86400
 
@@ -49,11 +50,12 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
         first, last = edges[number]
         (inside if first < row < last else outside).append((line, text))
     count = rows.notes - min(len(outside), BESIDE_MAX * len(rows.starts))
-    if count > NO_TIME_MAX * len(rows.local) and count > 2:
+    is_lost = rows.untimed - len(inside) > TOTALS_MAX * len(edges)
+    if is_lost or (count > NO_TIME_MAX * len(rows.local) and count > 2):
         line, text = (inside or outside)[0]
         raise DataFileError(
-            f"line {line}: {text!r} is no time, as {count:,} of {len(rows.local):,} lines have "
-            "none; say the form with --time-format"
+            f"line {line}: {text!r} is no time, as {rows.notes:,} of {len(rows.local):,} "
+            "lines have none; say the form with --time-format"
         )
     if outside:
         line, text = outside[0]

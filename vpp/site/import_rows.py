@@ -5,6 +5,7 @@
 A large file is read twice in parts and never lies in memory as text.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from vpp.site.time_shapes import INVALID, NO_OFFSET
 
 ROWS_MAX = 60_000_000
 KEPT_ROWS = 100_000  # of a small import, whose text is not read twice
+_NUMERIC = re.compile(r"[-+]?\d[\d.,']*")
 NOTED = 200_000  # cells that cannot be used and are listed
 PREVIEW = 3
 
@@ -46,6 +48,7 @@ class Rows:
     wrong : row, and cell, of what is no number, of each column.
     no_time : table, line, text and whether it is among the data, of each line without a time.
     notes : how many lines without a time there are.
+    untimed : how many of those have digits where the time stands, and a number.
     starts : first row of each table.
     first : place, line, text of the time and cells of the first rows.
     """
@@ -61,6 +64,7 @@ class Rows:
     wrong: list[list[tuple[int, str]]]
     no_time: list[tuple[int, int, str]] = field(default_factory=list)
     notes: int = 0
+    untimed: int = 0
     starts: list[int] = field(default_factory=list)
     first: list[tuple[int, int, str, list[str]]] = field(default_factory=list)
 
@@ -257,12 +261,15 @@ class Tables:
         for place in np.flatnonzero(~is_time):
             if any(cells[name][place] for name in self.names) and not texts[place].startswith("#"):
                 rows.notes += 1
+                values = [cells[column.name][place] for column in self.columns]
+                is_data = re.search(r"\d", texts[place]) and any(map(_NUMERIC.fullmatch, values))
+                rows.untimed += bool(is_data)
                 if len(rows.no_time) < NOTED:
                     rows.no_time.append((start + int(place), int(lines[place]), texts[place]))
         if len(rows.first) < PREVIEW:
             self._note_first(rows, start, lines, texts, cells, is_time)
-        for column, values in enumerate(rows.values):
-            values[places] = self._numbers(rows, column, start, cells, is_time, marks)
+        for column, numbers in enumerate(rows.values):
+            numbers[places] = self._numbers(rows, column, start, cells, is_time, marks)
 
     def _note_first(
         self,

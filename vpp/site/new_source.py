@@ -3,10 +3,12 @@
 python sources.py add --kind solar --name "Roof east" --capacity-kw 250 --tilt 30 --azimuth 90
 """
 
+import argparse
 import re
 
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
+from vpp.site.kinds import SOURCE_KINDS
 from vpp.site.sources import ADDED, Source, SourceError
 
 OPTIONS = {"solar": ("tilt", "azimuth"), "wind": ("turbine", "hub_height")}
@@ -20,7 +22,7 @@ BOUNDS = {
 def new_source(
     config: Config,
     kind: str,
-    name: str,
+    name: str | None,
     source_id: str | None = None,
     capacity_kw: float | None = None,
     latitude: float | None = None,
@@ -46,6 +48,8 @@ def new_source(
     ConfigError : an option does not belong to the kind, or its value is impossible.
     SourceError : the source is impossible.
     """
+    if name is None:
+        raise ConfigError("add: --name is missing; say how the report should call it")
     parameters: dict[str, object] = {"origin": ADDED}
     for option, value in options.items():
         if value is not None:
@@ -87,3 +91,28 @@ def _check_option(kind: str, option: str, value: float | str) -> None:
         low, high, unit = BOUNDS[option]
         if not low <= value <= high:
             raise ConfigError(f"{flag} {value:g}: expected {low} to {high} {unit}")
+
+
+def add_source_options(command: argparse.ArgumentParser) -> None:
+    """Give `add` its options."""
+    about = "solar, wind, load, market, or tariff, which goes into the configuration"
+    kinds = (*SOURCE_KINDS, "tariff")
+    command.add_argument("--kind", required=True, choices=kinds, metavar="KIND", help=about)
+    command.add_argument("--name", help="needed, but for a tariff")
+    command.add_argument("--id", help="default: from the name")
+    about = "of a wind plant: a turbine type of windpowerlib, such as E-82/2300"
+    command.add_argument("--turbine", metavar="TYPE", help=about)
+    for name, unit, about in (
+        ("capacity-kw", "KW", "largest power; the AC rating of a solar plant; not for a market"),
+        ("latitude", "DEG", "default: the site's"),
+        ("longitude", "DEG", "default: the site's"),
+        ("tilt", "DEG", "of a solar plant, 0 = flat"),
+        ("azimuth", "DEG", "of a solar plant, 180 = south"),
+        ("hub-height", "M", "of a wind plant"),
+    ):
+        command.add_argument(f"--{name}", type=float, metavar=unit, help=about)
+    command.add_argument("--tz", metavar="ZONE", help="time zone of its local days")
+    about = "site that it belongs to (default: that of [site])"
+    command.add_argument("--site", metavar="ID", help=about)
+    about = "generate, stream and store its series at once"
+    command.add_argument("--connect", action="store_true", help=about)

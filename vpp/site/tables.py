@@ -118,12 +118,65 @@ def has_columns(names: Sequence[str], times: Sequence[str], wanted: Sequence[str
     times : names of the time columns.
     wanted : COLUMN:UNIT… of the others; `*` is a matrix.
     """
+    if is_data(names):
+        return False
     there = {name for name in names if name}
     return all(name in there for name in times) and all(
         any(text.startswith(name + ":") for name in there)
         or (text.startswith("*:") and find_matrix(names) is not None)
         for text in wanted
     )
+
+
+def is_data(cells: Sequence[str]) -> bool:
+    """Tell whether a line is one of data: none of its cells is a name, and it heads no matrix.
+
+    Parameters
+    ----------
+    cells : of the line.
+    """
+    there = [cell for cell in cells if cell]
+    no_names = len(there) > 1 and all(cell.lstrip("+-−'\"")[:1].isdigit() for cell in there)
+    return no_names and find_matrix(cells) is None
+
+
+def without_header(content: Content, times: Sequence[str], wanted: Sequence[str]) -> list[Table]:
+    """Find the tables of a content whose columns have no names, so that their numbers were asked.
+
+    Parameters
+    ----------
+    content : of a file or a member of an archive.
+    times : numbers of the time columns, from 1; nothing where they are to be found.
+    wanted : NUMBER:UNIT… of the others.
+
+    Returns
+    -------
+    As of `find_tables`; none where names were asked for.
+
+    Raises
+    ------
+    DataFileError : it cannot be read.
+    """
+    asked = [*times, *(text.partition(":")[0] for text in wanted)]
+    if not all(text.isdecimal() and int(text) > 0 for text in asked):
+        return []
+    most = max(map(int, asked))
+    for sources in row_sources(content):
+        found = []
+        try:
+            for source in sources:
+                lines = ((n, row) for n, row in _first_rows(source) if is_data(row))
+                line, row = next(lines, (0, []))
+                if len(row) >= most:
+                    names = tuple(str(number + 1) for number in range(len(row)))
+                    found.append(
+                        Table(source.label, names, line - 1, source.delimiter, source.rows)
+                    )
+        except UnicodeError:
+            continue
+        if found:
+            return found
+    return []
 
 
 def find_tables(content: Content, times: Sequence[str], wanted: Sequence[str]) -> list[Table]:

@@ -30,6 +30,7 @@ _PARTS = {
     "minute": ("minute", "minuten", "minuto", "min"),
 }
 _YEARS = ("year", "jahr", "año", "ano", "annee", "année", "jaar", "yyyy", "yr")
+_YEAR = re.compile(r"(19|20)\d\d")
 _SLOT_NAME = re.compile(
     r"\b(hours?|stunden?|hora|heures?|uur|ora|time|zeit|periods?|periodo|période|interval|block|"
     r"slot|sp|he|hh|hr|quarter|viertelstunde|mtu|timme|time.?code|tijd|h)\b|時刻"
@@ -136,7 +137,10 @@ def choose(
     kinds = {name: kind_of(cells) for name, cells in columns.items() if name not in not_times}
     if len(asked) > 1:
         slot = [name for name in asked if kinds.get(name) == "slot"]
-        years = asked[0].lower() in _YEARS
+        # year, month and day apart are known by their names, or by what they hold
+        years = asked[0].lower() in _YEARS or (
+            len(asked) > 2 and _are_years(columns.get(asked[0], []))
+        )
         if len(slot) == 1 and len(asked) == 2:
             return TimeColumns(tuple(name for name in asked if name not in slot), slot[0])
         return TimeColumns(tuple(asked), parts=years)
@@ -159,6 +163,11 @@ def choose(
                 f"--time-column DATE,{asked[0]}; {one_of('date', dates or names)}"
             )
     return TimeColumns((asked[0],))
+
+
+def _are_years(cells: Sequence[str]) -> bool:
+    """Whether cells are years, but for a line or two that may stand below them."""
+    return sum(bool(_YEAR.fullmatch(cell)) for cell in cells) > max(0, len(cells) - 3)
 
 
 def _guess(kinds: dict[str, str]) -> str:

@@ -3,12 +3,14 @@
 Opened, migrated, in UTC, and tried again while a server may come back.
 """
 
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2.extras
 import tenacity
-from psycopg2.extensions import connection
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 
 from vpp.runtime.errors import VppError
 from vpp.runtime.servers import ensure_running
@@ -23,6 +25,8 @@ LASTING = (
     "no password supplied",
     "no pg_hba.conf entry",
 )
+
+KEPT_S, KEPT_MOST = 600.0, 8  # age [s] and number of connections that wait for their next session
 
 
 class DataGapError(VppError):
@@ -122,20 +126,94 @@ def _may_pass(error: BaseException) -> bool:
     return not any(part in str(error) for part in LASTING)
 
 
+class _Kept:
+    """Connections that wait for their next session; a server's memory of one grows, so that none
+    gets older than `KEPT_S`."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[object, float, connection]] = []
+        self.lock = threading.Lock()
+
+    def take(self, key: object) -> tuple[float, connection] | None:
+        """A connection to the same server that still answers, and when it was made [s]."""
+        while True:
+            with self.lock:
+                places = [n for n, (own, *_) in enumerate(self.waiting) if own == key]
+                if not places:
+                    return None
+                _, made, conn = self.waiting.pop(places[-1])
+            if time.monotonic() - made < KEPT_S:
+                try:
+                    with conn.cursor() as cur:
+                        cur.execute("SELECT 1")
+                    conn.rollback()
+                    return made, conn
+                except psycopg2.Error:
+                    pass
+            conn.close()
+
+    def give(self, key: object, made: float, conn: connection) -> None:
+        """Take a connection back without its locks; one in whatever other state is closed."""
+        idle = not conn.closed and conn.info.transaction_status == TRANSACTION_STATUS_IDLE
+        if idle and not conn.autocommit and len(self.waiting) < KEPT_MOST:
+            with suppress(psycopg2.Error):
+                with conn.cursor() as cur:
+                    cur.execute("SELECT pg_advisory_unlock_all(); UNLISTEN *")
+                conn.commit()
+                with self.lock:
+                    self.waiting.append((key, made, conn))
+                return
+        conn.close()
+
+    def close(self) -> None:
+        """Close those that wait."""
+        with self.lock:
+            while self.waiting:
+                self.waiting.pop()[-1].close()
+
+
+_kept: _Kept | None = None  # None: each session has a connection of its own
+
+
+@contextmanager
+def kept_connections() -> Iterator[None]:
+    """In this block, in all threads, sessions that ended leave their connections to the next.
+
+    A plant in operation opens some twenty sessions an hour of its clock, and the server begins a
+    process for each connection.
+    """
+    global _kept
+    before, own = _kept, _Kept()
+    _kept = own
+    try:
+        yield
+    finally:
+        _kept = before
+        own.close()
+
+
 @contextmanager
 def session(config: Config) -> Iterator[connection]:
     """A connection for one block.
 
-    Committed at its end, rolled back if it fails, closed in any case.
+    Committed at its end, rolled back if it fails, closed in any case, or kept for the next session
+    (`kept_connections`).
 
     Raises
     ------
     DatabaseError : as `connect`, or the server refuses or ends the session.
     """
-    conn = connect(config)
+    pool, key = _kept, (config.database.url, config.paths.state_dir)
+    found = None if pool is None else pool.take(key)
+    made, conn = found or (time.monotonic(), connect(config))
     try:
         with explained("session"):
             yield conn
             conn.commit()
-    finally:
+        if pool is not None and pool is _kept:
+            pool.give(key, made, conn)
+            return
+    except BaseException:
         conn.close()  # rolls back what was not committed
+        raise
+    conn.close()

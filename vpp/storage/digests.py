@@ -26,7 +26,16 @@ def save_digest(conn: connection, source_id: str, version: str, sha256: str) -> 
         upsert_rows(cur, "model_digests", ["source_id", "version"], [row])
 
 
-def read_digests(conn: connection) -> dict[tuple[str, str], str]:
-    """The digest of each registered model, by source_id and version."""
-    rows = select_rows(conn, "SELECT source_id, version, sha256 FROM model_digests")
+def read_digests(conn: connection, source_id: str | None = None) -> dict[tuple[str, str], str]:
+    """The digest of each registered model, by source_id and version.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id : only those of this source; None for all.
+    """
+    query = """
+        SELECT source_id, version, sha256 FROM model_digests
+        WHERE %(name)s::text IS NULL OR source_id = %(name)s"""
+    rows = select_rows(conn, query, {"name": source_id})
     return {(row["source_id"], row["version"]): row["sha256"] for row in rows}

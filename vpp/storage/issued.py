@@ -40,12 +40,13 @@ SHARED = """
             (SELECT max(issue_time) FROM issue WHERE issue_time <= %(since)s), %(since)s))"""
 
 AS_ISSUED = """, value AS (
-        SELECT issue_time, kind, step_min, valid_time, value
+        SELECT issue_time, kind, step_min, valid_time, {column} AS value
         FROM shared JOIN forecasts USING (run_id))"""
 
 # Means over the wanted step where that of the source is finer.
 AVERAGED = """, value AS (
-        SELECT issue_time, kind, greatest(step_min, %(step)s) AS step_min, avg(value) AS value,
+        SELECT issue_time, kind, greatest(step_min, %(step)s) AS step_min,
+            avg({column}) AS value,
             CASE WHEN step_min >= %(step)s THEN valid_time
                 ELSE date_bin(%(step)s * interval '1 minute', valid_time, issue_time)
             END AS valid_time
@@ -68,6 +69,7 @@ def read_issued(
     since: Moment,
     before: Moment,
     step_min: int,
+    quantile: str | None = None,
 ) -> pd.DataFrame:
     """The newest forecasts of a role for each issue time that all sources have, added up.
 
@@ -81,12 +83,17 @@ def read_issued(
     since : the first issue time is the last one by then, if there is one.
     before : issue times from this on do not count.
     step_min : finest step wanted [min], from the issue time on; finer values are averaged.
+    quantile : column that is read in place of the value, such as `q05`.
 
     Returns
     -------
     Columns issue_time, valid_time, step_min [min], sources (how many of that step have a value
     there), load_kw, renewables_kw [kW] and price [EUR/MWh], 0 where no market is among them; a row
     for each issue time, interval and step of the sources, in this order.
+
+    Raises
+    ------
+    ValueError : there is no such quantile.
     """
     finer = any(source.step_min < step_min for source in sources)
     wanted = {
@@ -99,7 +106,10 @@ def read_issued(
         "before": pd.Timestamp(before).to_pydatetime(),
         "step": step_min,
     }
-    query = SHARED + (AVERAGED if finer else AS_ISSUED) + SUMS
+    if quantile not in (None, *QUANTILES):
+        raise ValueError(f"quantile {quantile}: expected one of {', '.join(QUANTILES)}")
+    column = f"coalesce({quantile}, value)" if quantile else "value"
+    query = SHARED + (AVERAGED if finer else AS_ISSUED).format(column=column) + SUMS
     frame = pd.DataFrame(copy_out(conn, query, wanted, COLUMNS))
     for name in ("issue_time", "valid_time"):
         frame[name] = pd.to_datetime(frame[name], unit="us", utc=True)
@@ -147,3 +157,21 @@ def read_own_forecasts(
     for name in ("issue_time", "valid_time") if len(frame) else ():
         frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ns")
     return frame
+
+
+def count_runs(
+    conn: connection, source_id: str, role: str, issue_times: Sequence[pd.Timestamp]
+) -> int:
+    """From how many of some issue times a source has forecasts of a role.
+
+    Parameters
+    ----------
+    conn : the connection.
+    source_id, role : of the runs.
+    issue_times : of them [UTC].
+    """
+    query = """
+        SELECT count(DISTINCT issue_time) AS number FROM forecast_runs
+        WHERE source_id = %s AND role = %s AND issue_time = ANY(%s)"""
+    times = [at.to_pydatetime() for at in issue_times]
+    return int(select_rows(conn, query, (source_id, role, times))[0]["number"])

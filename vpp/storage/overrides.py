@@ -15,11 +15,11 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.runtime.errors import FieldError
+from vpp.site.battery_messages import OVERRIDE_WORDS
 from vpp.storage.errors import explained
 from vpp.storage.rows import Moment, select_rows
 
 AUTO = "auto"
-OVERRIDES = (AUTO, "hold", "charge", "discharge", "off")
 TO_A_SOC = ("charge", "discharge")  # the orders that may name a state of charge
 TEXT_MAX = 500  # characters of a name or a reason
 
@@ -50,8 +50,8 @@ class Override:
     def __post_init__(self) -> None:
         if not isinstance(self.battery_id, str) or not self.battery_id:
             raise FieldError("battery_id", self.battery_id, "the name of a battery")
-        if self.override not in OVERRIDES:
-            raise FieldError("override", self.override, f"one of {', '.join(OVERRIDES)}")
+        if self.override not in OVERRIDE_WORDS:
+            raise FieldError("override", self.override, f"one of {', '.join(OVERRIDE_WORDS)}")
         self._check_soc()
         for key in ("until", "made_at"):
             self._check_time(key)

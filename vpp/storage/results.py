@@ -346,7 +346,13 @@ def save_schedule(
         states = states.assign(kind="planned")
     with explained("schedules"), conn, conn.cursor() as cur:
         _one_at_a_time(cur, "schedules")
-        for table in ("schedules", "battery_states", "device_states", "schedule_runs"):
+        for table in (
+            "schedules",
+            "battery_states",
+            "fleet_states",
+            "device_states",
+            "schedule_runs",
+        ):
             statement = sql.SQL("DELETE FROM {} WHERE run_id = %s")
             cur.execute(statement.format(sql.Identifier(table)), (identifier,))
         upsert_rows(cur, "schedule_runs", ["run_id"], [dict(run)])

@@ -20,7 +20,9 @@ BATCH_RUNS = 500
 # table of runs -> the tables of their rows
 ROWS_OF = {
     "forecast_runs": ("forecasts",),
-    "schedule_runs": ("schedules", "battery_states", "device_states", "acknowledgements"),
+    "schedule_runs": (
+        *("schedules", "battery_states", "fleet_states", "device_states", "acknowledgements"),
+    ),
 }
 
 

@@ -38,13 +38,17 @@ TABLES = (
     "capacities",
     "forecast_runs",
     "forecasts",
+    "sites",
     "batteries",
     "battery_states",
+    "fleet_states",
     "device_states",
     "schedule_runs",
     "schedules",
     "acknowledgements",
     "model_digests",
+    "claims",
+    "claim_steps",
     "overrides",
     "jobs",
     "operations",
@@ -58,7 +62,7 @@ HYPERTABLES = {table: kind.times[-1] for table, kind in MEASUREMENTS.items()} | 
     "battery_states": "time",
     "schedules": "time",
 }
-OF_PLANS = ("device_states", "schedule_runs", "schedules", "acknowledgements")
+OF_PLANS = ("fleet_states", "device_states", "schedule_runs", "schedules", "acknowledgements")
 # table -> the tables whose rows mean nothing without its rows; the battery states of plans apart
 HANG_ON = {
     "sources": (*MEASUREMENTS, "revisions", "capacities", "forecast_runs", "forecasts"),
@@ -66,9 +70,10 @@ HANG_ON = {
     "forecasts": ("forecast_runs",),
     "batteries": ("battery_states", *OF_PLANS, "overrides"),
     "battery_states": OF_PLANS,
-    "device_states": ("schedule_runs", "schedules", "acknowledgements"),
-    "schedule_runs": ("device_states", "schedules", "acknowledgements"),
-    "schedules": ("schedule_runs", "device_states", "acknowledgements"),
+    "fleet_states": ("device_states", "schedule_runs", "schedules", "acknowledgements"),
+    "device_states": ("fleet_states", "schedule_runs", "schedules", "acknowledgements"),
+    "schedule_runs": ("fleet_states", "device_states", "schedules", "acknowledgements"),
+    "schedules": ("schedule_runs", "fleet_states", "device_states", "acknowledgements"),
     "alerts": ("alert_messages",),
 }
 

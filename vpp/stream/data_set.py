@@ -21,11 +21,14 @@ from psycopg2.extensions import connection
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
+from vpp.site.fleet_files import BATTERIES_FILE
+from vpp.site.fleet_import import check_sites, folder_fleet, folder_sites
 from vpp.site.kinds import KINDS, Kind
 from vpp.site.sources import SOURCES_FILE, Source, read_sources
 from vpp.storage.connection import session
 from vpp.storage.errors import explained
 from vpp.storage.measurements import upsert_sources
+from vpp.storage.sites import register_fleet, register_sites
 from vpp.stream.files import csv_path
 
 SAMPLE = 200  # lines of a file
@@ -41,11 +44,26 @@ class DataSetError(VppError):
 
 
 def register_sources(config: Config) -> list[Source]:
-    """Write the sources of `sources.csv` to the database; none where there is no such file."""
+    """Write what `sources.csv`, `sites.csv` and `batteries.csv` state to the database.
+
+    Returns
+    -------
+    The sources; none where there is no such file.
+
+    Raises
+    ------
+    DataFileError, SourceError : a file cannot be read, or a row of it is impossible.
+    """
     path = config.paths.data_dir / SOURCES_FILE
     sources = read_sources(path) if path.exists() else []
+    sites, fleet = folder_sites(config), folder_fleet(config)
+    check_sites(config, sites, fleet)
     with session(config) as conn:
         upsert_sources(conn, sources)
+        if sites:
+            register_sites(conn, sites)
+        if (config.paths.data_dir / BATTERIES_FILE).exists():
+            register_fleet(conn, fleet)
     return sources
 
 

@@ -120,8 +120,9 @@ def new_producer(
     wait_s: float,
     failures: Counter[str],
     on_error: Callable[[KafkaError], None] = lambda error: None,
+    idempotent: bool = True,
 ) -> Producer:
-    """Make an idempotent producer.
+    """Make a producer.
 
     Parameters
     ----------
@@ -129,6 +130,8 @@ def new_producer(
     wait_s : a message that is not delivered within this time [s] has failed.
     failures : counts the failed messages by their cause.
     on_error : told when the broker is away.
+    idempotent : no message is doubled or out of order; the broker gives it an identity first, which
+        takes half a second.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def new_producer(
         "message.timeout.ms": max(1000, int(wait_s * 1000)),
     }
     fixed = {
-        "enable.idempotence": True,
+        "enable.idempotence": idempotent,
         "acks": "all",
         "delivery.report.only.error": True,
         "on_delivery": report,

@@ -19,9 +19,11 @@ from vpp.runtime.files import check_writable, replacing_files
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.site.csv_files import time_text
+from vpp.site.fleet_files import BATTERIES_FILE, SITES_FILE, sites_table
+from vpp.site.fleet_import import write_fleet
 from vpp.site.kinds import KINDS
 from vpp.site.sources import ADDED, IMPORTED, SOURCES_FILE, Source, read_sources, write_sources
-from vpp.synthetic.fleet import GenerationError, make_fleet
+from vpp.synthetic.fleet import GenerationError, make_batteries, make_fleet, make_sites
 from vpp.synthetic.picture import add_week, save_plot
 from vpp.synthetic.series import World, generate, make_world
 
@@ -111,6 +113,21 @@ def write_files(
     return rows, week
 
 
+def write_connections(folder: Path, config: Config) -> None:
+    """Write `sites.csv`, where there are several sites, and `batteries.csv`, where some are wanted.
+
+    Parameters
+    ----------
+    folder : of the files.
+    config : says what is wanted.
+    """
+    if config.generation.sites > 1:
+        frame = sites_table(make_sites(config))
+        frame.to_csv(folder / SITES_FILE, index=False, lineterminator="\n")
+    if config.generation.batteries:
+        write_fleet(folder / BATTERIES_FILE, make_batteries(config))
+
+
 def table_row(kind: str, source: Source, columns: dict[str, np.ndarray], figures: dict) -> dict:
     """Describe a series by its capacity factor, extremes, persistence and negative prices.
 
@@ -188,6 +205,9 @@ def generate_files(config: Config, folder: Path, plot: Path | None = None) -> li
     world = make_world(config.generation, config.site.holidays_country)
     with replacing_files(folder) as temporary:
         rows, week = write_files(temporary, sources, world)
+        write_connections(temporary, config)
+    if config.generation.sites == 1:
+        (folder / SITES_FILE).unlink(missing_ok=True)  # of sites that are no more
     if plot:
         save_plot(week, plot)
     return rows

@@ -14,7 +14,9 @@ import numpy as np
 from vpp.physics.plants import turbine_curve
 from vpp.physics.profiles import LOAD_SHARES
 from vpp.runtime.errors import VppError
+from vpp.runtime.plant_settings import BatteryParameters
 from vpp.runtime.settings import Config
+from vpp.site.fleet_files import FleetBattery, GridSite
 from vpp.site.sources import Source
 from vpp.synthetic.noise import stream
 
@@ -34,6 +36,58 @@ def make_fleet(config: Config) -> list[Source]:
         for number in range(1, config.generation.sites + 1)
         for source in _sources_of_site(config, number)
     ]
+
+
+def make_sites(config: Config) -> list[GridSite]:
+    """Make the grid connections of the sites that the configuration asks for.
+
+    The first is as `[grid]` says. Those of the others are drawn for their plants and loads: an
+    import limit of 1 to 1.4 times what all loads take at most, and an export limit of 0.7 to 1.1
+    times what all plants give at most.
+    """
+    made = []
+    for number in range(1, config.generation.sites + 1):
+        place, grid = _place_of_site(config, number), config.grid
+        limits = grid.import_limit_kw, grid.export_limit_kw
+        if number > 1:
+            most = {"load": 0.0, "plant": 0.0}
+            for source in _sources_of_site(config, number):
+                most["load" if source.kind == "load" else "plant"] += source.capacity_kw or 0.0
+            rng = stream(config.generation.seed, "grid", place.site_id)
+            shares = rng.uniform(1.0, 1.4), rng.uniform(0.7, 1.1)
+            wanted = (share * kw for share, kw in zip(shares, most.values(), strict=True))
+            limits = tuple(max(100.0, round(kw, -1)) for kw in wanted)  # type: ignore[assignment]
+        name = config.site.name if number == 1 else f"Site {number}"
+        where = (place.latitude, place.longitude, place.time_zone, config.site.price_area)
+        made.append(GridSite(place.site_id, name, *where, *limits))
+    return made
+
+
+def make_batteries(config: Config) -> list[FleetBattery]:
+    """Make the fleet of batteries that the configuration asks for.
+
+    Their capacities, powers, efficiencies and states of charge are drawn around those of the usual
+    battery of a small business: 200 kWh that fill in some 2 to 4 hours.
+    """
+    made = []
+    for number in range(1, config.generation.sites + 1):
+        place = _place_of_site(config, number)
+        for count in range(1, config.generation.batteries + 1):
+            name = f"{place.prefix}storage-{count}"
+            rng = stream(config.generation.seed, "battery", name)
+            capacity_kwh = round(200.0 * rng.uniform(0.5, 1.5), 1)
+            power_kw = round(capacity_kwh / rng.uniform(2.0, 4.0), 1)
+            battery = BatteryParameters(
+                battery_id=name,
+                capacity_kwh=capacity_kwh,
+                charge_kw=power_kw,
+                discharge_kw=power_kw,
+                eta_charge=round(rng.uniform(0.92, 0.97), 3),
+                eta_discharge=round(rng.uniform(0.92, 0.97), 3),
+                soc_initial=round(rng.uniform(0.3, 0.7), 2),
+            )
+            made.append(FleetBattery(place.site_id, battery))
+    return made
 
 
 def _sources_of_site(config: Config, number: int) -> list[Source]:

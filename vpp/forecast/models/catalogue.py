@@ -13,6 +13,7 @@ from vpp.forecast.models.lear import Lear
 from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.naive import DailyNaive, MixedNaive, SeasonalNaive
 from vpp.forecast.models.nbeats import NBeats
+from vpp.forecast.models.pooled import Global
 from vpp.forecast.models.prophet import Prophet
 from vpp.forecast.models.ridge import HourlyRidge
 from vpp.forecast.models.trees import RandomForest
@@ -29,6 +30,7 @@ MODELS: dict[str, type[ForecastModel]] = {
         RandomForest,
         HourlyRidge,
         LightGbm,
+        Global,
         Lear,
         Combination,
     )

@@ -133,7 +133,9 @@ class HourlyRidge(ForecastModel):
         features = aligned(table, self.columns).to_numpy(dtype=float)
         result = np.empty((len(times), 1 + len(QUANTILES)))
         for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
-            group = min(self.regressions, key=lambda key: (abs(key[1] - hour), abs(key[0] - day)))
+            group = (day, hour)
+            if group not in self.regressions:
+                group = min(self.regressions, key=lambda k: (abs(k[1] - hour), abs(k[0] - day)))
             coefficients, constant, centre = self.regressions[group]
             of_row = np.where(np.isnan(features[row]), centre, features[row])
             # no further from the level than was ever learnt: a regressor that hardly varied in

@@ -1,0 +1,132 @@
+"""Which forecasts are new, and the table of them that people see.
+
+Power in kW, prices in EUR/MWh; times are UTC."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from psycopg2.extensions import connection
+
+from vpp.champions.past_errors import day_error
+from vpp.champions.recalibration import recalibrated
+from vpp.champions.requests import Answer
+from vpp.forecast.backtest import ForecastError
+from vpp.forecast.quantiles import COLUMNS
+from vpp.runtime.settings import Config
+from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
+
+log = logging.getLogger("forecast_and_save")
+
+PLANNED_ROLES = ("champion", "fallback")
+
+
+def is_new(conn: connection, run: ForecastRun, frame: pd.DataFrame) -> bool:
+    """Whether saving a forecast would change anything.
+
+    Not where the newest of its role and issue time is the same.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    run, frame : the forecast [kW or EUR/MWh].
+    """
+    roles = PLANNED_ROLES if run.role in PLANNED_ROLES else (run.role,)
+    newest = read_forecasts(conn, run.source_id, run.issue_time, roles)
+    if newest is None or newest[0] != run or len(newest[1]) != len(frame):
+        return True
+    stored, made = (each[[*COLUMNS, "published"]].to_numpy(float) for each in (newest[1], frame))
+    return not (newest[1].index.equals(frame.index) and np.array_equal(stored, made))
+
+
+def summary_row(conn: connection, config: Config, found: Answer, issue_time: pd.Timestamp) -> dict:
+    """The row of a source in the table of `forecast_all`.
+
+    Parameters
+    ----------
+    conn, config : connection to the database, and the configuration.
+    found : the forecasts of the source.
+    issue_time : end of the day whose error is shown [UTC].
+
+    Returns
+    -------
+    source_id, model, version, role, issue_time, runs, rows, yesterday_mae [kW or EUR/MWh], note.
+    """
+    source = found.request.data.source
+    try:
+        error = day_error(conn, config, source, issue_time)
+    except ForecastError:  # which its note says
+        error = None
+    models = list(dict.fromkeys(run.model for run, _ in found.runs))
+    first = found.runs[-1][0] if found.runs else None
+    return {
+        "source_id": source.source_id,
+        "model": "+".join(models),
+        "version": first and first.model_version,
+        "role": first and first.role,
+        "issue_time": first and first.issue_time,
+        "runs": len(found.runs),
+        "rows": sum(len(frame) for _, frame in found.runs),
+        "yesterday_mae": error and error["mae"],
+        "note": "; ".join(found.notes),
+    }
+
+
+def check_all_forecast(rows: Sequence[dict], issue_time: pd.Timestamp) -> None:
+    """Complain of sources without a forecast, once the others are saved.
+
+    Parameters
+    ----------
+    rows : of `forecast_all`.
+    issue_time : of the forecasts [UTC].
+
+    Raises
+    ------
+    ForecastError : there are such sources.
+    """
+    failed = [f"{row['source_id']} ({row['note']})" for row in rows if not row["runs"]]
+    if not failed:
+        return
+    saved = "nothing is saved"
+    if len(failed) < len(rows):
+        saved = "the other sources' forecasts are saved"
+    raise ForecastError(
+        f"no forecast from {issue_time:%Y-%m-%dT%H:%MZ} of {', '.join(failed)}; {saved}"
+    )
+
+
+def bands_corrected(
+    conn: connection, answers: Sequence[Answer]
+) -> list[tuple[ForecastRun, pd.DataFrame]]:
+    """The runs of answers, their bands corrected by the errors of those issued before.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    answers : one a source.
+    """
+    return [
+        (run, recalibrated(conn, each.request.data, run, frame))
+        for each in answers
+        for run, frame in each.runs
+    ]
+
+
+def save_new(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFrame]]) -> None:
+    """Save those runs that change anything, in one transaction.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    runs : each with its frame [kW or EUR/MWh].
+    """
+    save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
+
+
+def warned(rows: list[dict]) -> list[dict]:
+    """Rows of sources, once the log has said where a stand-in forecasts."""
+    for row in rows:
+        if row["note"] and row["role"] in ("fallback", None):
+            log.warning("%s: %s", row["source_id"], row["note"])
+    return rows
