@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Builds the sink's image with podman and runs it: produce, store, status (tests/deploy/test_images.py).
+# Builds images with podman and runs them (tests/deploy/test_images.py): the sink's, or those that are named.
+#   tests/images.sh                      produce, store, status; some minutes
+#   tests/images.sh sink models planner  also the chart's containers as one pod, where helm is there; 10 GB
 # Where podman, a base image or a container cannot be had, it says so and passes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +16,8 @@ pass() {
 
 place=$(mktemp -d /tmp/vpp-images.XXXXXX)
 trap 'rm -rf "$place"' EXIT
+IMAGES=${*:-sink}
+LIMIT_S=$(($# > 1 ? 1800 : 300))
 SECONDS=0
 if ! command -v podman >/dev/null; then
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || pass "there is no podman, and only root with apt-get can install it"
@@ -37,12 +41,12 @@ if ! podman image exists "$BASE" && ! timeout 60 podman pull -q "$BASE" >/dev/nu
     rm -rf "$place/base"
 fi
 podman run --rm --network=host "$BASE" true 2>"$place/why" || pass "podman cannot run a container here: $(tail -n 1 "$place/why")"
-if ! timeout 300 make -s image IMAGES=sink >"$place/built" 2>&1; then
+if ! timeout "$LIMIT_S" make -s image IMAGES="$IMAGES" >"$place/built" 2>&1; then
     tail -n 30 "$place/built"
     # a fault of the network is none of the image
-    ! grep -qiE 'timed out|connection|resolve|certificate' "$place/built" || pass "the packages of the image cannot be had"
+    ! grep -qiE 'timed out|connection|resolve|certificate' "$place/built" || pass "the packages of the images cannot be had"
     exit 1
 fi
-VPP_TEST_ENGINE=podman .venv/bin/python -m pytest tests/deploy/test_images.py
+VPP_TEST_ENGINE=podman .venv/bin/python -m pytest -s tests/deploy/test_images.py
 podman rmi -f localhost/vpp-test-edited >/dev/null
 echo "images: $SECONDS s"
