@@ -1,7 +1,8 @@
 """A past is replayed through the whole plant, with kills; then plans, rows and memory are checked.
 
     python benchmarks/bench_soak.py [--days 14] [--speed 1800] [--every-min 60] [--kills 6]
-                                    [--late 20] [--corrected 10] [--silent-h 12] [--seed N]
+                                    [--late 20] [--corrected 10] [--silent-h 12] [--twice]
+                                    [--seed N]
 
 Synthetic rows go as the clock passes them through Kafka and the sink of `pipeline.py operate` into
 the database. Of two such processes one leads. A simulated device does what the newest plan says for
@@ -9,7 +10,9 @@ each step, and its state comes back as measured. Meanwhile a random process is k
 begun again, values come late or corrected, and a load is silent for hours. Then must hold: no plan
 missing for more than 2 periods, each step obeyed once and by a plan made before its end, each plan
 from a state that was there, all rows in the database with their newest values, and both processes
-ended by SIGTERM with 0. Memory of the process that led longest: last tenth over second tenth. Runs
+ended by SIGTERM with 0. The ledger must equal a recomputation from rows and measured states to
+0.01 EUR. `--twice` replays it without the faults first, and the savings with them must be 0.97 of
+those without. Memory of the process that led longest: last tenth over second tenth. Runs
 on embedded servers of its own in a temporary folder; exit 1 if something does not hold. The device
 reads the plan from the database, and no model is trained.
 """
@@ -39,6 +42,7 @@ import pandas as pd
 import db
 import embedded
 from sources import Source, write_sources
+from vpp.planning.ledger import read_ledger, update_ledger
 from vpp.runtime.config import load_config
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import print_rows
@@ -51,6 +55,8 @@ START, HISTORY_DAYS = pd.Timestamp("2025-03-12T00:00Z"), 10  # a day of 23 hours
 PLACE = (49.6, 6.1, "Europe/Brussels")
 LOADS = ("load-1", "load-2")
 HOUR = pd.Timedelta(hours=1)
+LEFT_EUR_PER_KWH = 0.2  # value of the energy left at the end, fixed beforehand
+LEAST_SHARE = 0.97  # of the savings without faults
 
 
 @dataclass
@@ -85,8 +91,10 @@ class Soak:
         self.begin = START + pd.Timedelta(days=HISTORY_DAYS)
         self.end = self.begin + pd.Timedelta(days=self.days)
         self.obeyed: list[tuple[pd.Timestamp, str]] = []
+        self.moved_kwh: list[float] = []  # by the battery in each step, at its terminals
         self.memory: dict[int, list[float]] = {}
         self.processes: list[subprocess.Popen] = []
+        self.left_kwh = 0.0
         self.kept: list[tuple[pd.Timestamp, str, float]] = []  # values that come late
         self.path = self.folder / "config.ini"
         self.config = self._write()
@@ -119,6 +127,7 @@ class Soak:
             for name, row in zip(LOADS, shape + noise, strict=True)
             for time, value in zip(index, row, strict=True)
         }
+        self.truth = dict(self.values)
         middle = self.begin + (self.end - self.begin) / 2
         silent = {
             (time, "load-2") for time in index if middle <= time < middle + self.silent_h * HOUR
@@ -190,7 +199,10 @@ class Soak:
                     power = found[0]["power_kw"] if found else 0.0  # idle without a set-point
                     if found:
                         self.obeyed.append((done, found[0]["run_id"]))
-                    battery = battery.step(power, 1.0).battery
+                    step = battery.step(power, 1.0)
+                    battery = step.battery
+                    self.moved_kwh.append(step.charge_kw - step.discharge_kw)
+                    self.left_kwh = battery.energy_kwh
                     done += HOUR
                     row = {"battery_id": "store", "kind": "measured", "soc": battery.soc}
                     db.save_battery_states(conn, pd.DataFrame([row | {"time": done}]))
@@ -217,6 +229,7 @@ class Soak:
                     waits = any(item[:2] == (at, "load-1") for item in self.kept)
                     if at >= self.begin and not waits:  # else the late value would be the newest
                         self.values[at, "load-1"] += 7.0
+                        self.truth[at, "load-1"] += 7.0
                         self._send(producer, at, "load-1", self.values[at, "load-1"])
                 if now is not None and kills and kills[0] < now:
                     kills.pop(0)
@@ -252,6 +265,7 @@ class Soak:
         """Figures, and `faults`: in words, all that does not hold."""
         query = "SELECT run_id, issue_time, made_from FROM schedule_runs WHERE kind = 'plan'"
         with db.session(self.config) as conn:
+            booked = self._booked(conn)
             plans = pd.DataFrame(select_rows(conn, f"{query} ORDER BY issue_time"))
             stored = select_rows(conn, "SELECT time, source_id, power_kw FROM load")
         found = {(pd.Timestamp(row["time"]), row["source_id"]): row["power_kw"] for row in stored}
@@ -266,6 +280,8 @@ class Soak:
         ratio = np.median(longest[-tenth:]) / np.median(longest[tenth : 2 * tenth] or longest)
         steps = [time for time, _ in self.obeyed]
         faults = [f"exit code {code}" for code in codes if code]
+        if abs(booked["apart_eur"]) > 0.01 * booked["months"]:
+            faults.append(f"the ledger is {booked['apart_eur']:.2f} EUR off")
         faults += [f"{len(wrong)} rows are wrong, such as {wrong[0]}"] if wrong else []
         faults += ["a step was obeyed twice"] if len(set(steps)) < len(steps) else []
         if gaps.max() > 3:
@@ -281,10 +297,55 @@ class Soak:
             "starts": dict(kinds),
             "steps_obeyed": len(steps),
             "rows": len(found),
+            **booked,
+            "saved_eur": round(self.saved_eur(), 2),
             "memory_mb": round(float(np.median(longest)), 1),
             "memory_ratio": round(float(ratio), 3),
             "faults": faults,
         }
+
+    def _booked(self, conn: Any) -> dict[str, float]:
+        """The ledger's sum, and how far it is from what rows and measured states say."""
+        update_ledger(conn, self.config)
+        ledger = read_ledger(conn, self.config.site)
+        ledger = ledger[ledger["done"] == "measured"]
+        rows = select_rows(conn, "SELECT time, sum(power_kw) AS kw FROM load GROUP BY 1")
+        load = {pd.Timestamp(row["time"]): row["kw"] for row in rows}
+        query = "SELECT time, soc FROM battery_states WHERE kind = 'measured'"
+        soc = {pd.Timestamp(row["time"]): row["soc"] for row in select_rows(conn, query)}
+        conn.commit()
+        own, known = self.config.batteries[0], 0
+        found = booked = 0.0
+        for at, row in ledger.iterrows():
+            if at not in soc or at + HOUR not in soc or at not in load:
+                continue
+            moved = (soc[at + HOUR] - soc[at]) * own.capacity_kwh
+            moved = moved / own.eta_charge if moved > 0 else moved * own.eta_discharge
+            found += price_eur(at, load[at] + moved)
+            booked += row["energy_eur"]
+            known += 1
+        return {
+            "booked": known,
+            "ledger_eur": round(booked, 2),
+            "apart_eur": round(booked - found, 4),
+            "months": max(1, round(self.days / 30)),
+        }
+
+    def saved_eur(self) -> float:
+        """By what the battery did, at the true loads, beside a plant without it."""
+        start = Battery.of(self.config.batteries[0]).energy_kwh
+        times = pd.date_range(self.begin, periods=len(self.moved_kwh), freq="h")
+        saved = (self.left_kwh - start) * LEFT_EUR_PER_KWH
+        for at, moved in zip(times, self.moved_kwh, strict=True):
+            load = sum(self.truth[at, name] for name in LOADS)
+            saved += price_eur(at, load) - price_eur(at, load + moved)
+        return saved
+
+
+def price_eur(time: pd.Timestamp, energy_kwh: float) -> float:
+    """Cost of an hour's import, by the tariff of the replay [EUR]; an export is paid for."""
+    by_day = 6 <= time.tz_convert(PLACE[2]).hour < 20
+    return energy_kwh / 1000 * ((300 if by_day else 150) if energy_kwh > 0 else 50)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -293,21 +354,36 @@ def build_parser() -> argparse.ArgumentParser:
     for name, default in (numbers | {"--silent-h": 12, "--seed": 1}).items():
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--speed", type=float, default=1800.0)
+    parser.add_argument("--twice", action="store_true", help="without the faults, too")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def replayed(**events: Any) -> dict[str, Any]:
+    """One replay in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), **vars(args))
+        soak = Soak(Path(folder), **events)
         try:
             began = time.monotonic()
-            seen = soak.run() | {"minutes": round((time.monotonic() - began) / 60, 1)}
+            return soak.run() | {"minutes": round((time.monotonic() - began) / 60, 1)}
         finally:
             embedded.stop(soak.config.paths.state_dir, delete=True)
-    faults = seen.pop("faults")
-    print_rows([seen])
-    for fault in faults:  # type: ignore[attr-defined]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = vars(build_parser().parse_args(argv))
+    seen = []
+    if args.pop("twice"):
+        calm = args | {"kills": 0, "late": 0, "corrected": 0, "silent_h": 0}
+        seen.append({"faults": [], **replayed(**calm)})
+    seen.append(replayed(**args))
+    faults = [fault for row in seen for fault in row.pop("faults")]
+    if len(seen) == 2:
+        share = seen[1]["saved_eur"] / seen[0]["saved_eur"]
+        seen = [row | {"share": share} for row in seen]
+        if share < LEAST_SHARE:
+            faults.append(f"with faults only {share:.3f} of the savings is left")
+    print_rows(seen)
+    for fault in faults:
         print(f"does not hold: {fault}")
     return 1 if faults else 0
 
