@@ -13,15 +13,20 @@ import db
 import optimization
 from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.site_configs import read_configs
+from vpp.report.sites import write_site_report
 from vpp.runtime.config import load_config
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import BatteryParameters
+from vpp.serve.answers import NotFoundError
+from vpp.serve.plan import read_plan
+from vpp.serve.sites import read_of_site, read_sites
 from vpp.site.fleet_files import FleetBattery, GridSite
 from vpp.site.selection import chosen
 from vpp.storage.results import read_schedule
 from vpp.storage.rows import select_rows
 from vpp.storage.schema import QUANTILES
 from vpp.storage.sites import read_fleet_states, register_fleet, register_sites
+from vpp.synthetic.fleet import make_batteries, make_fleet, make_sites
 
 LOADS = {"north-1": 900.0, "north-2": 400.0}  # mean of the load behind each connection [kW]
 STORE = {"battery:store": {"capacity_kwh": 1000, "charge_kw": 400, "discharge_kw": 400}}
@@ -193,3 +198,42 @@ def test_without_sites_one_connection_takes_all(config_file):
         assert read_configs(conn, config) == {"site-1": config}
         with pytest.raises(ConfigError, match="--site site-2: no such site"):
             read_configs(conn, config, "site-2")
+
+
+def test_report_and_api_look_at_one_site_a_group_or_all(sites, tmp_path):
+    config = load_config(sites)
+    plan_sites(config, ISSUE)
+    page = write_site_report(config, "all", tmp_path / "all.html").read_text()
+    assert all(f">{name}<" in page for name in ("north-1", "north-2", "site-1", "All 3"))
+    group = write_site_report(config, "north-*", tmp_path / "north.html").read_text()
+    assert ">All 2<" in group and ">site-1<" not in group
+    own = write_site_report(config, "north-2", tmp_path / "one.html").read_text()
+    assert "load-north-2" in own and "load-north-1" not in own and "solar-1" not in own
+    with db.session(config) as conn:
+        told = read_sites(conn, config, "north-*")["sites"]
+        assert [(one["site_id"], one["import_limit_kw"]) for one in told] == [
+            ("north-1", 2000.0),
+            ("north-2", 800.0),
+        ]
+        plan = read_of_site(conn, config, read_plan, "north-1", None)
+        assert plan["run"]["run_id"] == told[0]["plan"]["run_id"]
+        assert len(plan["batteries"]) == 3
+        with pytest.raises(NotFoundError, match="site 'south': there is no such site"):
+            read_of_site(conn, config, read_plan, "south", None)
+
+
+def test_generated_sites_have_connections_of_their_own(config_file):
+    config = load_config(config_file(generation={"sites": 50, "batteries": 2}))
+    made = make_sites(config)
+    assert [site.site_id for site in made] == list(
+        dict.fromkeys(source.site_id for source in make_fleet(config))
+    )
+    first, *others = made
+    limits = (config.grid.import_limit_kw, config.grid.export_limit_kw)
+    assert (first.import_limit_kw, first.export_limit_kw) == limits
+    assert len({(site.import_limit_kw, site.export_limit_kw) for site in others}) > 40
+    # one load of 3,000 kW at each site, which its connection can carry
+    assert all(3000 <= site.import_limit_kw <= 1.4 * 3000 + 10 for site in others)
+    fleet = make_batteries(config)
+    assert len({one.battery.battery_id for one in fleet}) == 100
+    assert make_sites(config) == made and make_batteries(config) == fleet

@@ -90,11 +90,16 @@ def read_run(conn: connection, config: Config, run_id: str | None) -> Content:
     run_id : the run; None takes the newest plan."""
     freshness = read_freshness(conn, config.forecast.stale_after_h)
     now, most_h = freshness.data_end, config.forecast.weather_stale_after_h
+    behind, own = dict(freshness.behind), None
+    if config.portfolio_step_min is not None:  # one site of several
+        own = config.site.site_id
+        names = {source.source_id for source in read_sources(conn) if source.site_id == own}
+        behind = {name: why for name, why in behind.items() if name in names}
     content = Content(
         config.site.name,
         config.site.time_zone,
         now,
-        {**freshness.behind, **(stale_feeds(conn, most_h, now) if now is not None else {})},
+        behind | (stale_feeds(conn, most_h, now, own) if now is not None else {}),
         batteries=config.batteries,
         currency=config.tariff.currency,
         made_at=pd.Timestamp.now("UTC"),

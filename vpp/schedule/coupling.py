@@ -1,4 +1,4 @@
-"""Limits and position that the sites of a portfolio have in common, and the mixture of their schedules that keeps it.
+"""Limits and position of a portfolio, and the mixture of schedules of its sites that keeps them.
 
 The exchange of all sites, imports less exports, has limits, and settles its deviation from a
 position. Pure: reads and writes nothing.
