@@ -22,7 +22,7 @@ from vpp.schedule.problem import Problem, Schedule
 
 OWN = 10.0  # times as dear as an excess in common is that of a site's own connection
 ONE_PER_INTERVAL = 7  # grid import and export, curtailment, both limits' excess, off the target
-TRIES = 5  # to take away what a battery does at once
+TRIES = 50  # to take away what a battery does at once
 AT_ONCE = 1e-6  # kW, as a fraction of the rating, that a battery may charge and discharge at once
 
 
