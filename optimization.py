@@ -177,7 +177,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         return
     horizon_h = args.horizon_h or 36
     often = (args.days, args.every_h or 1, horizon_h, args.step_min)
-    rows = roll_past(config, *often, args.without_day, args.issue_local, args.scenarios)
+    rows = roll_past(config, *often, args.without_day, args.issue_local, args.scenarios or 0)
     span = f"{args.days} days, {horizon_h} h ahead"
     print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
 

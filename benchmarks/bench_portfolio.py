@@ -112,7 +112,7 @@ def measured(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--batteries", type=int, metavar="N")
     parser.add_argument("--sites", type=int, metavar="N", default=300)
     args = parser.parse_args()

@@ -105,6 +105,7 @@ class Soak:
             "paths": {"data_dir": self.folder / "data", "state_dir": self.folder / "state"},
             "site": {"holidays_country": ""},
             "training": {"jobs": 1},
+            "grid": {"import_fee_eur_per_mwh": 0},
             "tariff": {"import_eur_per_mwh": "300 06:00-20:00; 150", "export_eur_per_mwh": "50"},
             "operation": {"plan_every_min": self.every_min, "retrain_every_h": 0},
             "battery:store": {"capacity_kwh": 400, "charge_kw": 100, "discharge_kw": 100},
@@ -309,7 +310,9 @@ class Soak:
         update_ledger(conn, self.config)
         ledger = read_ledger(conn, self.config.site)
         ledger = ledger[ledger["done"] == "measured"]
-        rows = select_rows(conn, "SELECT time, sum(power_kw) AS kw FROM load GROUP BY 1")
+        # an hour of which a meter is missing is booked with what stands in for it
+        query = "SELECT time, sum(power_kw) AS kw FROM load GROUP BY 1 HAVING count(*) = %s"
+        rows = select_rows(conn, query, (len(LOADS),))
         load = {pd.Timestamp(row["time"]): row["kw"] for row in rows}
         query = "SELECT time, soc FROM battery_states WHERE kind = 'measured'"
         soc = {pd.Timestamp(row["time"]): row["soc"] for row in select_rows(conn, query)}

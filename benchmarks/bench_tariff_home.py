@@ -77,7 +77,7 @@ def without_market(folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--days", type=int, default=60, help="newest days that are planned")
     parser.add_argument("--before", type=int, default=45, help="days of data before them")
     parser.add_argument("--every-h", type=int, default=1, help="hours between two plans")

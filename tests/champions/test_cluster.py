@@ -93,8 +93,8 @@ def forecasts(config):
     return rows
 
 
-@pytest.mark.parametrize("kill", [False, True])
-def test_a_cluster_gives_what_this_machine_gives(config_file, tmp_path, cluster, kill, monkeypatch):
+def test_a_cluster_gives_what_this_machine_gives(config_file, tmp_path, cluster, monkeypatch):
+    """Also where one of its workers dies."""
     address, workers = cluster
     config = world(config_file, tmp_path, "local")
     fill(config, *PLANTS)
@@ -104,15 +104,14 @@ def test_a_cluster_gives_what_this_machine_gives(config_file, tmp_path, cluster,
 
     config = world(config_file, tmp_path, "shared")
     config = replace(config, compute=Compute("dask", address))
-    if kill:
-        real, left = train_forecast.train.__globals__["say"], [workers[0]]
+    real, left = train_forecast.train.__globals__["say"], [workers[0]]
 
-        def say(told):  # a worker dies once a source is done
-            if left:
-                left.pop().kill()
-            real(told)
+    def say(told):  # a worker dies once a source is done
+        if left:
+            left.pop().kill()
+        real(told)
 
-        monkeypatch.setitem(train_forecast.train.__globals__, "say", say)
+    monkeypatch.setitem(train_forecast.train.__globals__, "say", say)
     shared = train_forecast.train(config)
     for row in (*rows, *shared):
         del row["seconds"]

@@ -6,7 +6,7 @@ from benchmarks.bench_soak import Soak
 
 
 def test_three_days_with_kills_lose_nothing(tmp_path, servers, database_url, kafka_prefix):
-    """A minute on the wall. How many plans a busy machine makes in it is no matter of this test."""
+    """Half a minute on the wall. How many plans a busy machine makes in it is no matter of this test."""
     kafka = {
         "bootstrap_servers": servers.bootstrap_servers,
         "topic_prefix": kafka_prefix,
@@ -15,7 +15,7 @@ def test_three_days_with_kills_lose_nothing(tmp_path, servers, database_url, kaf
     }
     own = {"database": {"url": database_url}, "kafka": kafka}
     events = {"kills": 1, "late": 6, "corrected": 3, "silent_h": 8}
-    seen = Soak(tmp_path, 3, 4320.0, 180, **events, servers=own).run()
+    seen = Soak(tmp_path, 3, 8640.0, 180, **events, servers=own).run()
     slow = [fault for fault in seen["faults"] if fault.endswith("missing in a row")]
     assert seen["faults"] == slow
     assert seen["rows"] == (10 + 3) * 24 * 2 - 8

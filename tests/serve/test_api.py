@@ -406,7 +406,7 @@ def test_the_description_tells_all_routes(served):
     assert found["openapi"].startswith("3.1")
     assert set(found["paths"]) == {
         *("/health", "/metrics", "/api/now", "/api/plan", "/api/forecasts", "/api/history"),
-        *("/api/solve", "/api/state", "/api/override", "/api/events"),
+        *("/api/solve", "/api/state", "/api/override", "/api/events", "/api/sites"),
     }
     content = found["paths"]["/api/solve"]["post"]["requestBody"]["content"]
     assert set(content["application/json"]["schema"]["properties"]) == set(

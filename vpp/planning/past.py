@@ -279,7 +279,7 @@ def roll_past(
     step_min: int | None = None,
     without_day: date | None = None,
     issue_local: str | None = None,
-    scenarios: int | None = None,
+    scenarios: int = 0,
 ) -> list[dict]:
     """Roll over the last days of the data with stored, last week's and perfect forecasts.
 
@@ -289,13 +289,11 @@ def roll_past(
     Parameters
     ----------
     config : the site, its batteries, its grid and its tariff.
-    days : length of the span [d], back from the data end; it begins later where the stored
-        forecasts do.
+    days : length of the span [d], back from the data end, or as far as stored forecasts reach.
     every_h : hours carried out of each plan [h].
     horizon_h : hours planned ahead [h], as far as there are forecasts.
     step_min : step of the plans [min]; default the finest of the sources.
-    without_day : a local day that a second captured share leaves out, such as one of extreme
-        prices.
+    without_day : a local day that a second captured share leaves out.
     issue_local : local time [HH:MM] of the day before, at which each local day is planned as a
         whole, instead of every `every_h`.
     scenarios : plan over so many scenarios, too, and say what they bring beside the plain plan.
@@ -308,8 +306,7 @@ def roll_past(
     Raises
     ------
     ConfigError : more hours carried out than planned, or a step that does not divide them.
-    VppError : no stored forecasts of role `backtest`, gaps in the actual values, or a schedule that
-        breaks physics.
+    VppError : no stored forecasts of role `backtest`, gaps, or a schedule that breaks physics.
     """
     if every_h > horizon_h:
         raise ConfigError(
@@ -317,9 +314,7 @@ def roll_past(
             f" {horizon_h}"
         )
     with session(config) as conn:
-        past = read_past(
-            conn, config, days, every_h, horizon_h, step_min, issue_local, scenarios or 0
-        )
+        past = read_past(conn, config, days, every_h, horizon_h, step_min, issue_local, scenarios)
     actual, local = _billed(config, past)
     schedules, seconds = run_ways(config, past, actual)
     counted = None if without_day is None else np.asarray(local.date != without_day)

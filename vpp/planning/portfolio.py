@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,13 @@ from vpp.planning.site_configs import read_configs
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
-from vpp.schedule.coupling import Coupling
-from vpp.schedule.portfolio import PortfolioPlan, plan_portfolio
 from vpp.storage.connection import session
 from vpp.storage.freshness import data_end
 from vpp.storage.results import run_id, save_schedule
+
+if TYPE_CHECKING:
+    from vpp.schedule.coupling import Coupling
+    from vpp.schedule.portfolio import PortfolioPlan
 
 logger = logging.getLogger("optimization")
 
@@ -181,7 +183,7 @@ def _alone(conn: connection, made: Prepared) -> dict:
     return store(conn, made, solve_or_raise(made.problem, made.config.optimization.solver))
 
 
-def coupling_of(config: Config, index: pd.DatetimeIndex, step_min: int) -> Coupling:
+def coupling_of(config: Config, index: pd.DatetimeIndex, step_min: int) -> "Coupling":
     """Limits and position that `[portfolio]` states for a plan's intervals.
 
     Parameters
@@ -190,6 +192,8 @@ def coupling_of(config: Config, index: pd.DatetimeIndex, step_min: int) -> Coupl
     index : starts of the intervals [UTC].
     step_min : length of each [min].
     """
+    from vpp.schedule.coupling import Coupling
+
     common, count = config.portfolio, len(index)
     hours = index.tz_convert(config.site.time_zone).hour
     by_hour = common.position_by_hour
@@ -203,8 +207,9 @@ def coupling_of(config: Config, index: pd.DatetimeIndex, step_min: int) -> Coupl
     )
 
 
-def _together(config: Config, prepared: Mapping[str, Prepared]) -> PortfolioPlan:
+def _together(config: Config, prepared: Mapping[str, Prepared]) -> "PortfolioPlan":
     """The plan of sites that have something in common, over the intervals that all have."""
+    from vpp.schedule.portfolio import plan_portfolio
     from vpp.schedule.solver import solve_model
 
     count = min(made.problem.intervals for made in prepared.values())
@@ -223,7 +228,7 @@ def _together(config: Config, prepared: Mapping[str, Prepared]) -> PortfolioPlan
 
 
 def _stored(
-    conn: connection, config: Config, plan: PortfolioPlan, prepared: Mapping[str, Prepared]
+    conn: connection, config: Config, plan: "PortfolioPlan", prepared: Mapping[str, Prepared]
 ) -> tuple[dict, dict[str, dict], dict[str, str]]:
     """Store the plans of the sites and the run of all together; returns its row, theirs, faults."""
     runs, faults = dict[str, dict](), dict(plan.faults)
@@ -265,7 +270,7 @@ def _stored(
     return row, runs, faults
 
 
-def portfolio_frame(plan: PortfolioPlan, index: pd.DatetimeIndex) -> pd.DataFrame:
+def portfolio_frame(plan: "PortfolioPlan", index: pd.DatetimeIndex) -> pd.DataFrame:
     """The sums of all sites, as rows of the table `schedules`; import and export are net.
 
     Parameters

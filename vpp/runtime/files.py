@@ -26,7 +26,8 @@ PICTURES = (".png", ".svg", ".pdf")
 OPEN_FILES = re.compile("/dev/(fd/|std(in|out|err)$)|/proc/")
 # options that name a file to write, and those that name one to read
 # battery.py reads a --csv, report.py writes one
-WRITTEN, READ = ("output", "plot", "json", "csv_written"), ("config", "input", "file", "csv")
+WRITTEN = ("output", "plot", "json", "csv_written")
+READ = ("config", "input", "file", "csv", "sites_file")
 LEFT_BEHIND_S = 24 * 3600
 
 

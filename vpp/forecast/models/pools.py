@@ -12,10 +12,11 @@ from vpp.forecast.features import aligned
 from vpp.forecast.intraday import Intraday
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.quantiles import QUANTILES
+from vpp.site.kinds import KINDS
 
 HEADS = (0.1, 0.5, 0.9)  # boosters of a pool; the other quantiles lie as those of a normal law
 WITHOUT_WEATHER = 0.1  # of the training rows, so that a pool knows days on which it does not come
-WEATHER_NAMES = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
+WEATHER_NAMES = KINDS["weather"].value_names
 FEWEST_ROWS = 60  # of a source, however many there are
 
 
