@@ -6,7 +6,7 @@ from benchmarks.bench_soak import Soak
 
 
 def test_three_days_with_kills_lose_nothing(tmp_path, servers, database_url, kafka_prefix):
-    """Half a minute on the wall. How many plans a busy machine makes in it is no matter of this test."""
+    """Half a minute on the wall; how many plans a busy machine makes is no matter of this."""
     kafka = {
         "bootstrap_servers": servers.bootstrap_servers,
         "topic_prefix": kafka_prefix,
