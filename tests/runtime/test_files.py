@@ -149,7 +149,7 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, kind):
         for read in READ:
             args = argparse.Namespace(**{written: other, read: path})
             config = path if read == "config" else tmp_path / "config.ini"
-            name = "FILE" if read == "file" else f"--{read}"
+            name = "FILE" if read == "file" else f"--{read.partition('_')[0]}"
             flag = written.removesuffix("_written")  # --csv of a script that also reads one
             with pytest.raises(ConfigError, match=rf"--{flag} .*: is the file that {name} names"):
                 check_own_files(args, config)
