@@ -91,7 +91,7 @@ def to_kafka(config: Config, messages: Sequence[dict[str, Any]]) -> int:
     wait_s = min(WAIT_S, config.database.wait_s)
     ensure_topics(config.kafka, settings, [topic], wait_s)
     failures: Counter[str] = Counter()
-    # a plan that comes twice is the same plan: half a second earlier is worth more
+    # a plan that comes twice is the same plan: an earlier one is worth more
     producer = new_producer(settings, wait_s, failures, idempotent=False)
     for message in messages:
         send(producer, topic, encoded(message), message["battery_id"])

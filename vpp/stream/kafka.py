@@ -130,8 +130,7 @@ def new_producer(
     wait_s : a message that is not delivered within this time [s] has failed.
     failures : counts the failed messages by their cause.
     on_error : told when the broker is away.
-    idempotent : no message is doubled or out of order; the broker gives it an identity first, which
-        takes half a second.
+    idempotent : no message is doubled or out of order; the broker gives it an identity first.
 
     Returns
     -------
