@@ -154,7 +154,9 @@ def test_on_a_broker_that_is_killed_nothing_stale_is_obeyed(
             with db.session(config) as conn:
                 publish_plan(conn, config, f"p{number}") if number % 3 == 0 else None
             eventually(lambda number=number: obeyed and obeyed[-1][0].plan_id == f"p{number}")
-            if number % 2:
+            # an acknowledgement that a broker took just before its kill is lost with it, so the
+            # last one dies by the bridge
+            if number % 2 == 0:
                 mosquitto.kill()
                 time.sleep(0.3)
                 mosquitto.start()

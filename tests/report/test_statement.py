@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -90,7 +91,8 @@ def test_the_script_writes_a_page_and_a_csv_file(config, tmp_path, capsys):
     arguments = ["--config", str(config.path), "--period", "month"]
     html, csv = tmp_path / "month.html", tmp_path / "month.csv"
     assert report.main([*arguments, "--output", str(html), "--csv", str(csv)]) == 0
-    assert capsys.readouterr().out.split() == [str(html), str(csv)]
+    told = capsys.readouterr().out.splitlines()  # as short as they are from here
+    assert [Path(line).resolve() for line in told] == [html.resolve(), csv.resolve()]
     rows = pd.read_csv(csv)
     assert rows["time"].tolist() == [
         *("2025-03-12T23:00:00Z", "2025-03-13T23:00:00Z", "2025-03-14T23:00:00Z")
