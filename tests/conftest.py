@@ -20,6 +20,22 @@ from embedded import Addresses
 from vpp.stream.topics import is_embedded
 
 PROJECT = Path(__file__).resolve().parent.parent
+CACHES = {".pytest_cache", ".hypothesis", ".ruff_cache", ".mypy_cache", "__pycache__"}
+
+
+def pytest_sessionstart(session):
+    session.config.before = set(os.listdir(PROJECT))
+
+
+def pytest_sessionfinish(session):
+    """Tests leave nothing in the checkout, or they fail."""
+    if hasattr(session.config, "workerinput"):
+        return  # the one that started the workers looks
+    if left := set(os.listdir(PROJECT)) - session.config.before - CACHES:
+        session.config.pluginmanager.get_plugin("terminalreporter").write_line(
+            f"left in the checkout by a test: {', '.join(sorted(left))}", red=True
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

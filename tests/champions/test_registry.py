@@ -54,6 +54,18 @@ def test_a_refused_address_of_the_store_ends_in_one_line_without_its_password(tm
     assert "hunter2" not in str(raised.value) and raised.value.__suppress_context__
 
 
+def test_a_store_in_a_file_keeps_its_models_beside_it(tmp_path, tmp_path_factory, monkeypatch):
+    """Not in the folder in which a command happens to run."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    path = tmp_path / "config.ini"
+    uri = f"sqlite:///{tmp_path / 'shared.db'}"
+    path.write_text(f"[paths]\nstate_dir = {tmp_path / 'state'}\n[mlflow]\ntracking_uri = {uri}\n")
+    config = load_config(path, {})
+    store = registry.open_store(config)
+    place = store.get_experiment_by_name(config.mlflow.experiment).artifact_location
+    assert place == (tmp_path / "mlartifacts").as_uri()
+
+
 SMALL = {
     "nbeats": {"width": 32, "epochs": 2},
     "random_forest": {"trees": 10},

@@ -89,7 +89,7 @@ def open_store(config: Config) -> "MlflowClient":
     folder = config.paths.state_dir.resolve()
     make_private(folder)
     uri = f"sqlite:///{folder / 'mlflow.db'}" if embedded else config.mlflow.tracking_uri
-    artifacts = (folder / "mlartifacts").as_uri() if embedded else None
+    artifacts = _folder_beside(uri)
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
@@ -113,6 +113,13 @@ def open_store(config: Config) -> "MlflowClient":
             "tracking_uri = embedded"
         ) from None
     return client
+
+
+def _folder_beside(uri: str) -> str | None:
+    """Of a store in a file, the folder that gets its models; MLflow takes the working folder's."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
 
 
 def store_lock(config: Config) -> AbstractContextManager:

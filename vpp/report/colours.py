@@ -1,7 +1,7 @@
 """The report's colours and marks: one for each power, way to run the site, and model.
 
 A colour is a name of the page's CSS, `load` for `var(--load)`, so that light and dark are the
-page's choice. The colours themselves stand in page.html.
+page's choice. The colours themselves stand in colours.css.
 
     python -c "from vpp.report.colours import colour_of; print(colour_of('grid_import_kw'))"
 """

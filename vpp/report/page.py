@@ -26,6 +26,7 @@ from vpp.runtime.settings import Config
 
 OUTPUT = Path("report.html")
 TEMPLATE = Path(__file__).resolve().parent / "page.html"
+COLOURS = TEMPLATE.with_name("colours.css")
 ISSUED = {
     "plan": "Plan issued",
     "actual": "Plan as carried out, issued",
@@ -62,6 +63,7 @@ def page_of(title: str, header: str, sections: Sequence[Section], footer: str) -
     figures = json.dumps(drawn, separators=(",", ":"), allow_nan=False)
     replacements = {
         "title": escape(title),
+        "colours": COLOURS.read_text(encoding="utf-8"),
         "header": f"<h1>{escape(title)}</h1>\n{header}",
         "sections": "\n".join(section.render() for section in sections),
         "footer": escape(footer),

@@ -1,4 +1,4 @@
-"""The grid connection's part of the model: power balance, limits, peaks and caps.
+"""The grid connection's part of the model: power balance, limits and caps.
 
 Pure: reads and writes nothing.
 
@@ -8,7 +8,7 @@ Pure: reads and writes nothing.
 import numpy as np
 
 from vpp.schedule.checks import rounding
-from vpp.schedule.draft import EQ, GRID, INFINITE, LE, MONEY_SCALE, Model
+from vpp.schedule.draft import EQ, GRID, INFINITE, LE, Model
 from vpp.schedule.exclusive import Pair
 from vpp.schedule.problem import Problem
 
@@ -109,26 +109,6 @@ def bend_grid_limits(problem: Problem, model: Model) -> None:
             terms = ((f"grid_{direction}_kw", 1.0, here, places), (over, -1.0))
             given = {"count": count, "numbers": places.tolist()}
             model.constrain(f"bend_{direction}_limit", LE, limit[places], *terms, **given)
-
-
-def measure_peaks(problem: Problem, model: Model) -> None:
-    """The peak to pay for is the excess of the highest mean import over the peak so far.
-
-    Parameters
-    ----------
-    problem : what is to be scheduled.
-    model : a model with the connection's powers.
-    """
-    for i, one in enumerate(problem.peaks):
-        inside, count = np.flatnonzero(one.block >= 0), len(one.hours)
-        name, blocks = f"peak_kw_{i}", one.block[inside]
-        model.add(name, cost=MONEY_SCALE * one.peak.price_eur_per_kw, count=1)
-        share = problem.hours / one.hours[blocks]
-        every, peak = np.arange(count), np.zeros(count, dtype=int)
-        imports = ("grid_import_kw", share, blocks, inside)
-        right = one.peak.so_far_kw - one.before_kwh / one.hours
-        terms = (imports, (name, -1.0, every, peak))
-        model.constrain(f"measure_peak_{i}", LE, right, *terms, count=count)
 
 
 def cap_co2(problem: Problem, model: Model, most_kg: float) -> None:

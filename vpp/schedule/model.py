@@ -2,7 +2,8 @@
 
 The model is hard where its limits can be kept; the soft one has limits that bend and notes by how
 much; physics never bends. Batteries are in `vpp.schedule.batteries`, the connection in
-`vpp.schedule.connection`, each other device in a module of its own. Pure: reads and writes nothing.
+`vpp.schedule.connection`, peak prices in `vpp.schedule.peaks`, each other device in a module of its
+own. Pure: reads and writes nothing.
 
     python optimization.py solve --input examples/problem.json --output result.json
 """
@@ -14,11 +15,11 @@ from vpp.schedule.connection import (
     cap_co2,
     cap_discharge,
     draft_grid,
-    measure_peaks,
 )
 from vpp.schedule.draft import GRID, Model
 from vpp.schedule.exclusive import Intervals
 from vpp.schedule.inverters import draft_inverters
+from vpp.schedule.peaks import measure_peaks
 from vpp.schedule.problem import Problem
 
 
@@ -53,7 +54,7 @@ def build(
     renewables, curtailable = problem.renewables_kw, problem.curtailable
     draft_inverters(model, problem.inverters, names, renewables, curtailable)
     balance_power(problem, model)
-    measure_peaks(problem, model)
+    measure_peaks(problem.peaks, problem.hours, model)
     only_from_renewables(problem, model)
     only_to_consumption(problem, model)
     if model.may_bend(GRID):

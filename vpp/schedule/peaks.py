@@ -4,12 +4,14 @@ and hours only.
     python optimization.py solve --input examples/problem.json --output result.json
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section
+from vpp.schedule.draft import LE, MONEY_SCALE, Model
 from vpp.schedule.stated import stated
 
 
@@ -151,3 +153,24 @@ def billed(peak: Peak, local_min: np.ndarray, offset_min: np.ndarray, step_min: 
     kept = peak.window.has(begin)
     numbers = np.where(kept, np.cumsum(kept) - 1, -1)
     return Billed(peak, numbers[np.cumsum(new) - 1], hours[kept], before[kept])
+
+
+def measure_peaks(peaks: Sequence[Billed], step_hours: float, model: Model) -> None:
+    """The peak to pay for is the excess of the highest mean import over the peak so far.
+
+    Parameters
+    ----------
+    peaks : of the problem.
+    step_hours : length of an interval [h].
+    model : a model with the connection's powers.
+    """
+    for i, one in enumerate(peaks):
+        inside, count = np.flatnonzero(one.block >= 0), len(one.hours)
+        name, blocks = f"peak_kw_{i}", one.block[inside]
+        model.add(name, cost=MONEY_SCALE * one.peak.price_eur_per_kw, count=1)
+        share = step_hours / one.hours[blocks]
+        every, peak = np.arange(count), np.zeros(count, dtype=int)
+        imports = ("grid_import_kw", share, blocks, inside)
+        right = one.peak.so_far_kw - one.before_kwh / one.hours
+        terms = (imports, (name, -1.0, every, peak))
+        model.constrain(f"measure_peak_{i}", LE, right, *terms, count=count)

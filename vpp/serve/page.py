@@ -49,7 +49,8 @@ def style() -> str:
     """The report's style, and what the page adds to it."""
     report = REPORT.read_text(encoding="utf-8")
     shared = report.partition("<style>")[2].partition("</style>")[0]
-    return shared + text_of("page.css")
+    colours = REPORT.with_name("colours.css").read_text(encoding="utf-8")
+    return shared.replace("{{colours}}", colours) + text_of("page.css")
 
 
 @router.get("/")
