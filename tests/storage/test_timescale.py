@@ -45,10 +45,10 @@ def test_timescaledb_compresses_and_still_takes_corrections(config, conn, has_ti
         )
         conn.commit()
     assert store(conn, load, range(24 * 60)) == 0
-    assert store(conn, load, [5] * 48, sent_ms=2000) == 48
+    assert store(conn, load, [-5] * 48, sent_ms=2000) == 48
     assert store(conn, load, [6] * 48, sent_ms=1500) == 0
     series = db.read_series(conn, load)
-    assert len(series) == 1440 and list(series.iloc[:48]) == [5] * 48 and series.iloc[48] == 48
+    assert len(series) == 1440 and list(series.iloc[:48]) == [-5] * 48 and series.iloc[48] == 48
     with conn.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM show_chunks('load')")
         assert cursor.fetchone()[0] >= 2
