@@ -1,0 +1,212 @@
+"""CPU time, memory and disk of every stage as sources and sites grow, with the exponent of growth.
+
+    python benchmarks/bench_scale.py [--sources 6 60 600] [--days 60] [--plot docs/scale.png]
+
+A site has three solar plants, a wind plant, two loads and a battery; all sites have one market. The
+scripts run as they stand, one after the other, on embedded servers in a temporary folder, with the
+model `global` for all plants and loads. A stage's CPU seconds are those of its processes and, while
+it runs, of the two servers; its memory is that of its largest process, or of all where it has
+several. The exponent says by which power of the number of sources the seconds grew since the row
+before: 1 is in proportion, and less where a constant part remains.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import psutil
+
+import embedded
+from vpp.runtime.tables import print_rows
+
+PER_SITE = 6
+STAGES = (
+    ("generate", "generation.py", ()),
+    ("stream", "communication.py", ()),
+    ("train", "train_forecast.py", ()),
+    ("forecast", "forecast_and_save.py", ()),
+    ("plan", "optimization.py", ()),
+    ("past", "forecast_and_save.py", ("--issue-time", "{then}")),
+    ("plan then", "optimization.py", ("--issue-time", "{then}")),
+    ("value", "optimization.py", ("value", "--site", "all")),
+    ("report", "report.py", ("--output", "{folder}/report.html")),
+    ("status", "communication.py", ("status",)),
+    ("tables", "db.py", ()),
+)
+SHOWN = ("generate", "stream", "train", "forecast", "plan", "value", "report", "status", "tables")
+
+
+def write_config(folder: Path, sites: int, days: int) -> Path:
+    """A configuration of so many sites."""
+    path = folder / "config.ini"
+    path.write_text(f"""
+[paths]
+data_dir = {folder / "data"}
+state_dir = {folder / "state"}
+[generation]
+days = {days}
+sites = {sites}
+solar = 3
+wind = 1
+loads = 2
+batteries = 1
+[training]
+own_models = 0
+models = seasonal_naive, lear
+trials = 3
+""")
+    return path
+
+
+def server_seconds(state_dir: Path) -> float:
+    """CPU time of the embedded servers so far [s], with all that they have started."""
+    total = 0.0
+    for process in psutil.process_iter():
+        try:
+            if str(state_dir) in " ".join(process.cmdline()) and "daemon" in process.name() + str(
+                process.cmdline()
+            ):
+                for one in (process, *process.children(recursive=True)):
+                    spent = one.cpu_times()
+                    total += spent.user + spent.system
+                    total += spent.children_user + spent.children_system
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+def watch(process: psutil.Process, done: threading.Event, peak: list[float]) -> None:
+    """Note the most memory of a process and its children [MB], until it ends."""
+    while not done.wait(0.2):
+        try:
+            family = (process, *process.children(recursive=True))
+            peak[0] = max(peak[0], sum(one.memory_info().rss for one in family) / 1e6)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def run(config: Path, script: str, arguments: Sequence[str]) -> tuple[float, float, float]:
+    """Run a script: CPU time of its processes [s], time by the clock [s], most memory [MB]."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = [sys.executable, str(ROOT / script), "--config", str(config), *arguments]
+    log = (config.parent / "log").open("wb")
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    done, peak = threading.Event(), [0.0]
+    watcher = threading.Thread(target=watch, args=(psutil.Process(process.pid), done, peak))
+    watcher.start()
+    code = process.wait()
+    done.set()
+    watcher.join()
+    log.close()
+    if code:
+        told = (config.parent / "log").read_text(errors="replace")[-2000:]
+        sys.exit(f"{script} {' '.join(arguments)}: exit code {code}\n{told}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return spent, time.perf_counter() - began, peak[0]
+
+
+def data_end(config: Path) -> str:
+    """Two days before the end of the data, as the scripts take it."""
+    command = [sys.executable, str(ROOT / "db.py"), "--config", str(config), "--json"]
+    shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    last = next(row["last"] for row in shown if row["table"] == "load")
+    day = datetime.fromisoformat(last).date() - timedelta(days=1)
+    return f"{day}T00:00Z"
+
+
+def measure(count: int, days: int) -> list[dict]:
+    """All stages with so many sources, a row each."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config, state = write_config(folder, max(1, count // PER_SITE), days), folder / "state"
+        try:
+            embedded.ensure_running(state, wait_s=60)
+            then = ""
+            for stage, script, arguments in STAGES:
+                if "{then}" in arguments:
+                    then = then or data_end(config)
+                given = [each.format(folder=folder, then=then) for each in arguments]
+                served = server_seconds(state)
+                spent, clock, peak = run(config, script, given)
+                row = {"stage": stage, "sources": count, "cpu_s": spent}
+                row |= {"servers_cpu_s": server_seconds(state) - served, "clock_s": clock}
+                rows.append(row | {"peak_mb": peak})
+            report = os.path.getsize(folder / "report.html") / 1e6
+            size = sum(path.stat().st_size for path in (folder / "data").iterdir()) / 1e6
+            print(f"{count:,} sources: report {report:.1f} MB, data {size:.0f} MB", flush=True)
+        finally:
+            embedded.stop(state, delete=True)
+    return [row for row in rows if row["stage"] in SHOWN]
+
+
+def with_exponents(rows: list[dict]) -> list[dict]:
+    """The rows by stage, each with the exponent since the one before."""
+    ordered = sorted(rows, key=lambda row: (SHOWN.index(row["stage"]), row["sources"]))
+    for before, row in zip([None, *ordered], ordered, strict=False):
+        same = before is not None and before["stage"] == row["stage"]
+        row["exponent"] = None
+        if same:
+            growth = total(row) / total(before)
+            row["exponent"] = math.log(growth) / math.log(row["sources"] / before["sources"])
+    return ordered
+
+
+def total(row: dict) -> float:
+    """CPU time of a stage with its servers [s]."""
+    return row["cpu_s"] + row["servers_cpu_s"]
+
+
+def draw(rows: list[dict], path: str) -> None:
+    """Seconds by sources, both as logarithms."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for stage in SHOWN:
+        of_stage = [row for row in rows if row["stage"] == stage]
+        axes.plot(
+            [row["sources"] for row in of_stage],
+            [total(row) for row in of_stage],
+            "o-",
+            label=stage,
+        )
+    axes.set(xscale="log", yscale="log", xlabel="sources", ylabel="CPU time with servers [s]")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sources", type=int, nargs="+", default=[6, 60, 600])
+    parser.add_argument("--days", type=int, default=60, help="of hourly data")
+    parser.add_argument("--plot", metavar="FILE", help="also draw the seconds")
+    args = parser.parse_args(argv)
+    rows = [row for count in args.sources for row in measure(count, args.days)]
+    shown = with_exponents(rows)
+    print_rows(shown)
+    if args.plot:
+        draw(shown, args.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
