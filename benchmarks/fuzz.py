@@ -49,7 +49,7 @@ class Fuzz:
             Producer(settings | more | {"compression.type": codec}) for codec in CODECS
         ]
         pill = {"compression.type": "zstd", "message.max.bytes": 10**9, "batch.size": 2 * 10**8}
-        pill |= {"linger.ms": 1000, "queue.buffering.max.kbytes": 10**6}
+        pill |= {"linger.ms": 60_000, "queue.buffering.max.kbytes": 10**6}
         self.pill = Producer(settings | pill)
 
     def record(self) -> tuple[str, bytes, bytes]:

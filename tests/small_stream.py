@@ -105,7 +105,7 @@ def send_batch(config, topic, value, count):
         "message.max.bytes": 1_000_000_000,
         "batch.size": 200_000_000,
         "queue.buffering.max.kbytes": 1_000_000,
-        "linger.ms": 2000,
+        "linger.ms": 60_000,  # flush waits for nothing, and until then all go into one
     }
     client = Producer(kafka.kafka_settings(config) | settings)
     for _ in range(count):

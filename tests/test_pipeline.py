@@ -46,6 +46,12 @@ def check(summary: dict, config) -> dict[str, int]:
     return counts
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Reports go to the working folder, and that is not the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_twice_on_generated_data(config_file, tmp_path, capsys):
     path = config_file(generation={"days": 30, "start": "2025-03-10"}, training=FAST)
     config, summaries, counts = load_config(path), [], []

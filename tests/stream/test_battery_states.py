@@ -5,7 +5,7 @@ from collections import Counter
 
 import pandas as pd
 from confluent_kafka import Consumer
-from small_stream import drain, send
+from small_stream import believe_clocks, drain, send
 
 import db
 from vpp.runtime.config import load_config
@@ -73,6 +73,7 @@ def test_states_are_stored_and_faulty_ones_are_dead_letters(sink_config):
 
 def test_the_same_again_changes_nothing_and_the_newest_message_wins(sink_config):
     config = sink_config()
+    believe_clocks(config, BATTERY)
     send_states(config, [state(soc=0.4), state(soc=0.5), state(soc=0.5)], [1000, 3000, 4000])
     assert drain(config)[BATTERY].stored == 1  # the last of its time
     send_states(config, [state(soc=0.3)], [2000])  # sent before, and late

@@ -84,7 +84,8 @@ def test_the_end_of_an_unreadable_batch_is_found_from_anywhere_within(make_confi
 def test_a_letter_that_is_too_large_goes_with_origin_and_reason_only(sink_config, value):
     config = sink_config()
     topic = make_topic(config, "solar")
-    client = Producer(kafka.kafka_settings(config) | {"message.max.bytes": 2_000_000})
+    in_order = {"message.max.bytes": 2_000_000, "max.in.flight.requests.per.connection": 1}
+    client = Producer(kafka.kafka_settings(config) | in_order)
     client.produce(topic, encoded(power(iso(0, 15), 1)), "solar-1", partition=0)
     client.produce(topic, value, b"k" * 1_000_000, partition=0)
     client.produce(topic, encoded(power(iso(1, 15), 2)), "solar-1", partition=0)
