@@ -107,10 +107,17 @@ def send_batch(config, topic, value, count):
         "queue.buffering.max.kbytes": 1_000_000,
         "linger.ms": 60_000,  # flush waits for nothing, and until then all go into one
     }
-    client = Producer(kafka.kafka_settings(config) | settings)
+    topics.ensure_topics(config.kafka, kafka.kafka_settings(config), [topic], 20)
+    client, refused = Producer(kafka.kafka_settings(config) | settings), []
     for _ in range(count):
-        client.produce(topic, value, "solar-1", partition=0)
-    assert client.flush(60) == 0
+        client.produce(
+            topic,
+            value,
+            "solar-1",
+            partition=0,
+            on_delivery=lambda error, _: refused.append(error) if error else None,
+        )
+    assert client.flush(60) == 0 and not refused, refused
 
 
 def write_csvs(config, count=48):

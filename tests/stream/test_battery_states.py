@@ -1,6 +1,7 @@
 """Measured states of batteries go from their topic into battery_states, the others to the DLQ."""
 
 import json
+import time
 from collections import Counter
 
 import pandas as pd
@@ -74,9 +75,11 @@ def test_states_are_stored_and_faulty_ones_are_dead_letters(sink_config):
 def test_the_same_again_changes_nothing_and_the_newest_message_wins(sink_config):
     config = sink_config()
     believe_clocks(config, BATTERY)
-    send_states(config, [state(soc=0.4), state(soc=0.5), state(soc=0.5)], [1000, 3000, 4000])
+    now_ms = time.time_ns() // 1_000_000  # what was sent long ago Kafka deletes
+    times = [now_ms - 4000, now_ms - 2000, now_ms - 1000]
+    send_states(config, [state(soc=0.4), state(soc=0.5), state(soc=0.5)], times)
     assert drain(config)[BATTERY].stored == 1  # the last of its time
-    send_states(config, [state(soc=0.3)], [2000])  # sent before, and late
+    send_states(config, [state(soc=0.3)], [now_ms - 3000])  # sent before, and late
     assert drain(config)[BATTERY].stored == 0
     assert [row[3] for row in stored(config)] == [0.5]
 
