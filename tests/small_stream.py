@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pandas as pd
 import psycopg2
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 import db
@@ -217,7 +217,14 @@ def commit(config, kind, offset):
     client = Consumer(kafka.kafka_settings(config) | {"group.id": config.kafka.group_id})
     numbers = client.list_topics(topic, timeout=5).topics[topic].partitions
     items = [TopicPartition(topic, number, offset) for number in numbers]
-    client.commit(offsets=items, asynchronous=False)
+    for left in range(20, -1, -1):
+        try:
+            client.commit(offsets=items, asynchronous=False)
+            break
+        except KafkaException as error:  # a group's broker is not chosen at once
+            if not left or not error.args[0].retriable():
+                raise
+            time.sleep(0.5)
     client.close()
 
 
