@@ -1,6 +1,7 @@
 """Many sites together: against the one linear programme of all, and replayed unit by unit."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -8,17 +9,17 @@ from scipy.optimize import linprog
 
 from vpp.schedule.coupling import Coupling
 from vpp.schedule.devices import GridConnection, ScheduledBattery
-from vpp.schedule.portfolio import plan_portfolio
+from vpp.schedule.portfolio import _Search, plan_portfolio
 from vpp.schedule.problem import Problem
 from vpp.schedule.replay import replay
 from vpp.schedule.solver import solve_model
-from vpp.schedule.value import net_cost_eur
 
 STEPS, HOURS = 24, 1.0
 NONE = np.full(STEPS, np.inf)
 
 
-def a_site(rng, batteries, spread=0.5, **limits):
+def a_site(rng, batteries, spread=0.5, plain=True, **limits):
+    """A site; one that is not plain has wear, cycles, self-discharge and bounds that change."""
     hour = np.arange(STEPS)
     price = 70 + 40 * np.sin((hour - 10) / 6 * np.pi) + rng.normal(0, 3, STEPS)
     fleet = []
@@ -27,6 +28,13 @@ def a_site(rng, batteries, spread=0.5, **limits):
         power = capacity / rng.uniform(2, 4)
         losses = {"eta_charge": rng.uniform(0.9, 0.97), "eta_discharge": rng.uniform(0.9, 0.97)}
         ends = {"soc_initial": 0.5, "soc_min": 0.1, "terminal_value_eur_per_mwh": 50.0}
+        if not plain:
+            losses |= {"wear_eur_per_mwh": rng.uniform(0, 20)}
+            losses |= {"self_discharge_per_h": rng.choice([0.0, 0.002])}
+            if rng.random() < 0.5:
+                losses |= {"cycles_per_day_max": rng.uniform(0.6, 1.2), "cycles_so_far": 0.4}
+            ends["soc_min"] = np.where(rng.random(STEPS) < 0.2, 0.3, 0.05)
+            ends["soc_max"] = rng.uniform(0.8, 1.0, STEPS)
         fleet.append(ScheduledBattery(f"b{b}", capacity, power, power, **losses, **ends))
     return Problem(
         step_min=60,
@@ -35,6 +43,8 @@ def a_site(rng, batteries, spread=0.5, **limits):
         import_price_eur_per_mwh=price + 10,
         export_price_eur_per_mwh=price - 5,
         batteries=tuple(fleet),
+        start=datetime(2026, 3, 2, 0 if plain else 13, tzinfo=UTC),
+        curtailable=plain or bool(rng.random() < 0.5),
         grid=GridConnection(**({"import_limit_kw": 900.0, "export_limit_kw": 900.0} | limits)),
     )
 
@@ -44,7 +54,7 @@ def the_least_eur(problems, coupling):
 
     Batteries may charge and discharge at once in it, which losses forbid here.
     """
-    cost, upper, lower, rows, right, net = [], [], [], [], [], []
+    cost, upper, lower, rows, right, net, within = [], [], [], [], [], [], []
     width = sum(STEPS * (3 * len(p.batteries) + 3) for p in problems) + 3 * STEPS
     first = 0
     for p in problems:
@@ -53,20 +63,28 @@ def the_least_eur(problems, coupling):
         for b, battery in enumerate(p.batteries):
             c, d, e = (first + (3 * b + k) * STEPS for k in range(3))
             cost += [np.zeros(STEPS), np.zeros(STEPS), np.zeros(STEPS)]
+            cost[-2] += battery.wear_eur_per_mwh / 1000
             cost[-1][-1] = -battery.terminal_value_eur_per_mwh / 1000
-            upper += [battery.charge_kw, battery.discharge_kw, battery.capacity_kwh]
+            upper += [battery.charge_kw, battery.discharge_kw]
+            upper += [battery.soc_max * battery.capacity_kwh]
             lower += [0, 0, battery.soc_min * battery.capacity_kwh]
+            keep = 1 - battery.self_discharge_per_h
             for t in range(STEPS):
                 row = np.zeros(width)
                 row[e + t], row[c + t] = 1.0, -battery.eta_charge
                 row[d + t] = 1 / battery.eta_discharge
                 if t:
-                    row[e + t - 1] = -1.0
+                    row[e + t - 1] = -keep
                 rows.append(row)
-                right.append(0.0 if t else battery.soc_initial * battery.capacity_kwh)
+                right.append(0.0 if t else keep * battery.soc_initial * battery.capacity_kwh)
+            for day in set(p.local_days) if battery.cycles_per_day_max else ():
+                row = np.zeros(width)
+                row[d + np.flatnonzero(p.local_days == day)] = 1.0
+                used = battery.cycles_so_far if day == 0 else 0.0
+                within.append((row, (battery.cycles_per_day_max - used) * battery.capacity_kwh))
         cost += [p.import_price_eur_per_mwh / 1000, -p.export_price_eur_per_mwh / 1000]
         cost += [np.zeros(STEPS)]
-        upper += [p.grid.import_limit_kw, p.grid.export_limit_kw, p.renewables_kw]
+        upper += [p.grid.import_limit_kw, p.grid.export_limit_kw, p.renewables_kw * p.curtailable]
         lower += [0, 0, 0]
         for t in range(STEPS):
             row = np.zeros(width)
@@ -93,7 +111,10 @@ def the_least_eur(problems, coupling):
         rows += list(row)
         right += [0.0, position[t]]
     ends = [np.concatenate([np.broadcast_to(x, STEPS) for x in side]) for side in (lower, upper)]
-    found = linprog(np.concatenate(cost), A_eq=np.array(rows), b_eq=right, bounds=np.array(ends).T)
+    limits = {"A_eq": np.array(rows), "b_eq": right}
+    if within:
+        limits |= {"A_ub": np.array([row for row, _ in within]), "b_ub": [k for _, k in within]}
+    found = linprog(np.concatenate(cost), bounds=np.array(ends).T, **limits)
     assert found.status == 0
     return found.fun
 
@@ -123,10 +144,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_the_plan_is_the_optimum_of_all_sites_together(case, seed):
     rng = np.random.default_rng(seed)
-    problems = {f"s{i}": a_site(rng, 1 + i % 3) for i in range(4)}
+    problems = {f"s{i}": a_site(rng, 1 + i % 3, plain=seed < 3) for i in range(4)}
     problems["bare"] = a_site(rng, 0)
     free = plan_portfolio(problems, Coupling(HOURS, NONE, NONE), solve_model)
     coupling = CASES[case](free.exchange_kw)
@@ -135,34 +156,31 @@ def test_the_plan_is_the_optimum_of_all_sites_together(case, seed):
     assert plan.excess_kwh < 1e-6
     least = the_least_eur(list(problems.values()), coupling)
     assert plan.certificate.bound_eur <= least + 1e-6 * abs(least)
-    assert plan.objective_eur == pytest.approx(least, rel=plan.certificate.gap + 1e-6)
-    assert plan.certificate.gap <= 5e-4 and plan.certificate.proven
+    assert plan.objective_eur >= least - 1e-6 * abs(least)
+    assert plan.objective_eur <= least + 2e-4 * abs(least)
+    assert plan.certificate.gap <= 2e-4
+    assert plan.certificate.proven == (plan.certificate.gap <= 1e-4)
 
 
-def test_without_anything_in_common_each_site_has_its_own_optimum():
-    rng = np.random.default_rng(3)
-    problems = {f"s{i}": a_site(rng, 2) for i in range(3)}
-    plan = plan_portfolio(problems, Coupling(HOURS, NONE, NONE), solve_model)
-    for name, problem in problems.items():
-        alone = solve_model(problem)
-        own = net_cost_eur(problem, alone.schedule)
-        assert net_cost_eur(problem, plan.sites[name].schedule) == pytest.approx(own, abs=1e-6)
-
-
-def test_groups_of_batteries_are_shared_out_within_the_bound(monkeypatch):
-    monkeypatch.setattr("vpp.schedule.joint_lp.GROUPS", 4)  # one a site: none is exact
+@pytest.mark.parametrize("steps", [0, 4, 8])
+def test_where_time_is_over_the_best_plan_so_far_comes_with_an_honest_gap(monkeypatch, steps):
     rng = np.random.default_rng(4)
-    problems = {f"s{i}": a_site(rng, 6, spread=0.6) for i in range(4)}
+    problems = {f"s{i}": a_site(rng, 4, plain=False) for i in range(4)}
     free = plan_portfolio(problems, Coupling(HOURS, NONE, NONE), solve_model)
-    net = free.exchange_kw
-    for coupling in (CASES["import"](net), CASES["position"](net)):
-        plan = plan_portfolio(problems, coupling, solve_model)
-        checked(problems, plan)
-        assert plan.excess_kwh < 1e-6
-        assert 0.0 <= plan.certificate.gap <= 0.01
-        least = the_least_eur(list(problems.values()), coupling)
-        assert plan.certificate.bound_eur <= least + 1e-5
-        assert least <= plan.objective_eur + 1e-5
+    coupling = CASES["both"](free.exchange_kw)
+    looks = iter(range(10_000))
+    monkeypatch.setattr(_Search, "late", lambda self, part=0.0: next(looks) >= steps)
+    plan = plan_portfolio(problems, coupling, solve_model)
+    checked(problems, plan)
+    assert plan.excess_kwh < 1e-6
+    least = the_least_eur(list(problems.values()), coupling)
+    assert plan.certificate.bound_eur <= least <= plan.objective_eur + 1e-6
+    size = max(abs(plan.objective_eur), abs(plan.certificate.bound_eur))
+    away = (plan.objective_eur - plan.certificate.bound_eur) / size
+    assert plan.certificate.gap == pytest.approx(min(1.0, away))
+    assert not plan.certificate.proven
+    if steps:  # what was found so far counts
+        assert plan.certificate.gap <= 0.05
 
 
 def test_a_site_that_no_linear_programme_has_takes_part():

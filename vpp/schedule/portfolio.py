@@ -1,13 +1,12 @@
 """The plan of many sites that have limits and a position in common, with a proven bound.
 
-Each site answers a price of its exchange with the grid, beside its own prices, by its cheapest
-schedule; the master problem mixes these schedules so that the common limits hold, and its duals are
-the next price (Dantzig and Wolfe, Operations Research 8 (1960), 101). This goes on with the
-batteries of a site in few groups until the price stays; then every site is solved battery by
-battery for its share of the mixture. At the same price all sites on their own and the coupling on
-its own cost less than any plan can (Lagrange): this bound is in the certificate. Every schedule is
-replayed without a solver. A site that has no schedule is named, and the others go on. Pure: reads
-and writes nothing.
+All batteries of all sites are one linear programme, which an interior point method solves by its
+structure. Its duals prove what nothing can cost less than (Lagrange); this bound is in the
+certificate. A site that no linear programme has all of answers a price of its exchange by its
+cheapest schedule; such schedules are mixed (Dantzig and Wolfe, Operations Research 8 (1960), 101),
+and one is chosen. Then the batteries carry out what was found, and keep all limits. Every schedule
+is replayed without a solver. A site that has no schedule is named, and the others go on. Pure:
+reads and writes nothing.
 
     python benchmarks/bench_portfolio.py
 
@@ -16,28 +15,54 @@ Powers are kW, prices EUR/MWh, money EUR.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
-from vpp.schedule.coupling import Coupling, Mixture
+from vpp.schedule.coupling import Coupling
 from vpp.schedule.dispatch import settle
-from vpp.schedule.duals import unknown_values
-from vpp.schedule.joint_lp import shared_price, with_groups
+from vpp.schedule.interior import Found, Programme, bound_eur
+from vpp.schedule.interior import solve as interior
+from vpp.schedule.linear_site import is_linear
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.reasons import leading, reasons, worth
 from vpp.schedule.replay import Replay, replay
-from vpp.schedule.site_lp import OWN, Answer, SiteLp, SiteLpError, is_linear
+from vpp.schedule.sharing import Carrier
+from vpp.schedule.sites_lp import OWN, SitesLp
 
 logger = logging.getLogger("optimization")
 
-JOBS = 2  # sites that are solved at the same time
-SEARCH, EXACT = 0.6, 0.7  # of the time limit: ends of the search, and of further exact rounds
+JOBS = 2  # blocks, or sites, that are solved at the same time
+LATE, EXACT = 0.85, 0.6  # of the time limit: end of the search, and of further rounds of it
+ROUNDS = 8  # of schedules of each site that is not linear
+BLOCK, MOST_BLOCKS, SITE = 300, 64, 10  # batteries; a site is work, too
 UNKNOWN = Certificate("portfolio", 0, None, None, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The answer of a site to a price of its exchange.
+
+    Parameters
+    ----------
+    exchange_kw : import less export [kW], one an interval.
+    cost_eur : what it costs at the site's own prices, excess of its limits included [EUR].
+    bound_eur : what nothing can cost less than, at the price that was asked [EUR].
+    schedule : the schedule.
+    stored_eur_per_mwh : value of a MWh more in each battery (battery, interval).
+    bus_eur_per_mwh : value of a MWh more at the bus, one an interval.
+    """
+
+    exchange_kw: np.ndarray
+    cost_eur: float
+    bound_eur: float
+    schedule: Schedule
+    stored_eur_per_mwh: np.ndarray
+    bus_eur_per_mwh: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +170,7 @@ def plan_portfolio(
     solve : gives the cheapest schedule of a site with its certificate, as
         `vpp.schedule.solver.solve_model`: for sites of which a linear programme has not all.
     gap : relative distance to the bound at which the search may end.
-    time_limit_s : of all [s].
+    time_limit_s : of all [s]; where it is over, the best schedules so far are the plan.
 
     Returns
     -------
@@ -173,24 +198,30 @@ class _Search:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        names = list(self.problems)
-        self.places = {name: place for place, name in enumerate(names)}
-        self.linear = [name for name in names if is_linear(self.problems[name])]
-        self.whole = [name for name in names if name not in set(self.linear)]
-        dearest = max(map(_dearest, self.problems.values()), default=0.0)
+        prices = [_usual(problem) for problem in self.problems.values()]
+        dearest = max((float(np.abs(price).max(initial=0.0)) for price in prices), default=0.0)
         self.excess = 10.0 * dearest + 1000.0  # nothing that energy is worth, or loses
         self.low, self.high = np.zeros((2, len(self.coupling.import_limit_kw)))
         for problem in self.problems.values():
             low, high = _reach(problem)
-            self.low, self.high = self.low + low, self.high + high
+            self.low, self.high = self.low + low - 1.0, self.high + high + 1.0
+        linear = {name: one for name, one in self.problems.items() if is_linear(one)}
+        self.whole = [name for name in self.problems if name not in linear]
+        self.blocks = [
+            (names, SitesLp([linear[name] for name in names], self.excess))
+            for names in _in_blocks(linear)
+        ]
+        # of a usual battery or site, at a usual price: where the method begins
+        powers = [
+            float(one) for problem in linear.values() for one in problem.stack.charge_kw[:, 0]
+        ]
+        power = float(np.median(powers or self.high - self.low))
+        price = float(np.mean([np.abs(price).mean() for price in prices]))
+        self.size = max(power, 1.0) * max(price, 1.0) * self.coupling.hours / 1000
 
-    def late(self, part: float) -> bool:
+    def late(self, part: float = LATE) -> bool:
         """Whether this part of the time limit is over."""
         return time.monotonic() - self.started > part * self.time_limit_s
-
-    def mixture(self) -> Mixture:
-        """A mixture of no schedules yet."""
-        return Mixture(self.coupling, len(self.problems), self.low, self.high, self.excess)
 
     def each(self, work: Callable[[str], Any], names: Iterable[str]) -> dict[str, Any]:
         """The work done for each site; a site of which it fails is a fault, and left out."""
@@ -198,7 +229,7 @@ class _Search:
         def guarded(name: str) -> Any:
             try:
                 return work(name)
-            except (InfeasibleScheduleError, SiteLpError) as error:
+            except InfeasibleScheduleError as error:
                 return error
 
         names = [name for name in names if name not in self.faults]
@@ -207,49 +238,86 @@ class _Search:
         self.faults |= failed
         return {name: one for name, one in found.items() if name not in failed}
 
-    def least_eur(self, price: np.ndarray, answers: Iterable[Answer]) -> float:
-        """The bound that the sites' answers to a price prove [EUR]."""
-        own = sum(answer.bound_eur for answer in answers)
-        return own + self.coupling.least_eur(price, self.low, self.high, self.excess)
-
-    def cost_eur(self, answers: Collection[Answer]) -> float:
-        """The cost of schedules of all sites, with deviation and excess [EUR]."""
-        exchange = sum((answer.exchange_kw for answer in answers), np.zeros(len(self.low)))
-        over_kwh = float(self.coupling.excess_kw(exchange).sum()) * self.coupling.hours
-        own = sum(answer.cost_eur for answer in answers)
-        return own + self.coupling.deviation_eur(exchange) + self.excess * over_kwh / 1000
-
     def plan(self, gap: float) -> PortfolioPlan:
-        """Search the price, solve every site at it, mix, share out, and certify."""
-        price, aims = np.zeros(len(self.low)), dict[str, np.ndarray]()
-        whole = self.whole_at(price)
-        if not self.coupling.loose:
-            price, aims = self.searched(whole)
-            whole = self.whole_at(price) if price.any() else whole
-        models = self.each(lambda name: SiteLp(self.problems[name], self.excess), self.linear)
-        answers = self.each(lambda name: models[name].answer(price), models)
+        """Solve all sites, where needed again with more schedules of some, and certify."""
+        price, bound, found, whole = self.solved(gap)
         if self.faults.keys() >= self.problems.keys():
             name, cause = next(iter(self.faults.items()))
             raise InfeasibleScheduleError(f"no site has a schedule; {name}: {cause}")
-        bound = self.least_eur(price, [*answers.values(), *whole.values()])
-        if not self.coupling.loose:
-            price, bound, answers, whole = self.joined(
-                models, whole, answers, aims, price, bound, gap
-            )
-        plans = self.each(
-            lambda name: self.site_plan(name, models.get(name), (answers | whole)[name]),
-            [*answers, *whole],
-        )
-        plan = PortfolioPlan(plans, self.faults, self.coupling, price, UNKNOWN)
+        plans = self.each(lambda name: self.whole_plan(name, whole[name]), whole)
+        others = sum((plan.exchange_kw for plan in plans.values()), np.zeros(len(self.low)))
+        made = [
+            PortfolioPlan(own | plans, self.faults, self.coupling, price, UNKNOWN)
+            for own in self.carried(found, others)
+        ]
+        plan = min(made, key=self.penalised_eur)
         # what no plan with as little excess can cost less than
-        own_excess = sum(site.money.bent[0] for site in plans.values())
-        bound -= self.excess * (plan.excess_kwh + OWN * own_excess) / 1000
         objective = plan.objective_eur
+        bound -= self.penalised_eur(plan) - objective
         distance = max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9)
         seconds = time.monotonic() - self.started
         done = distance <= max(gap, 1e-6)
         certificate = Certificate("portfolio", 0, min(1.0, distance), bound, seconds, done)
         return replace(plan, certificate=certificate)
+
+    def penalised_eur(self, plan: PortfolioPlan) -> float:
+        """The objective with a price of what exceeds the limits."""
+        own_excess = sum(site.money.bent[0] for site in plan.sites.values())
+        return plan.objective_eur + self.excess * (plan.excess_kwh + OWN * own_excess) / 1000
+
+    def solved(self, gap: float) -> tuple[np.ndarray, float, Found, dict[str, Answer]]:
+        """Price, bound, the values of all linear sites, and a schedule of each other site.
+
+        Other sites answer a price by their cheapest schedule. These are mixed until the bound is
+        near; then each site gets the one with the largest share."""
+        steps = len(self.low)
+        price, bound = np.zeros(steps), -np.inf
+        mixed: list[tuple[str, Answer]] = []
+        answers = self.whole_at(price)
+        while True:
+            mixed += answers.items()
+            found, shares, cost = self.interior(mixed, gap, self.late)
+            if not mixed:
+                return self.price_of(found), found.bound_eur, found, {}
+            asked = self.price_of(found)
+            answers = self.whole_at(asked)
+            at_price = self.least_eur(found) + sum(one.bound_eur for one in answers.values())
+            bound, price = max((bound, price), (at_price, asked), key=lambda pair: pair[0])
+            near = cost - bound <= gap * max(abs(cost), abs(bound), 1e-9)
+            if near or self.late(EXACT) or len(mixed) > ROUNDS * len(self.whole):
+                break
+        chosen = dict[str, tuple[float, Answer]]()
+        for (name, answer), share in zip(mixed, shares.tolist(), strict=True):
+            if name not in self.faults and share > chosen.get(name, (-1.0,))[0]:
+                chosen[name] = (share, answer)
+        last = {name: answer for name, (_, answer) in chosen.items()}
+        found, _, _ = self.interior(list(last.items()), gap, self.late)
+        return price, bound, found, last
+
+    def price_of(self, found: Found) -> np.ndarray:
+        """The price of the exchange, beside the sites' own [EUR/MWh]."""
+        if self.coupling.loose:
+            return np.zeros(len(self.low))
+        return -found.price[: len(self.low)] * 1000 / self.coupling.hours + 0.0
+
+    def interior(
+        self, mixed: Sequence[tuple[str, Answer]], gap: float, late: Callable[[], bool]
+    ) -> tuple[Found, np.ndarray, float]:
+        """All linear sites and a mixture of schedules of the others: values, shares, cost."""
+        numbers = {name: number for number, name in enumerate(dict(mixed))}
+        columns = [(numbers[name], one.cost_eur, one.exchange_kw) for name, one in mixed]
+        common, right = self.coupling.programme(self.low, self.high, self.excess, columns)
+        blocks: list[Programme] = [common, *(block for _, block in self.blocks)]
+        found = interior(blocks, right, self.size, gap, self.pool, late)
+        return found, found.values[0][: len(mixed)], found.cost_eur
+
+    def least_eur(self, found: Found) -> float:
+        """The bound of linear sites and the coupling at a price, without the others [EUR]."""
+        common, right = self.coupling.programme(self.low, self.high, self.excess)
+        price = found.price[: len(self.low)]
+        blocks: list[Programme] = [common, *(block for _, block in self.blocks)]
+        own = map(bound_eur, blocks, found.duals, repeat(price))
+        return sum(own, float(right @ price))
 
     def whole_at(self, price: np.ndarray) -> dict[str, Answer]:
         """Answers of sites that are not linear, by the general solver."""
@@ -264,109 +332,77 @@ class _Search:
             bound = found.certificate.bound_eur
             bound = money.objective_eur + worth if bound is None else bound
             over = self.excess * OWN * money.bent[0] / 1000
-            parts = (schedule.charge_kw, schedule.discharge_kw, schedule.curtailed_kw)
             values = (found.battery_value_eur_per_mwh, found.bus_price_eur_per_mwh)
-            money_eur = money.objective_eur + over
-            return Answer(exchange, *parts, money_eur, bound + over, schedule, *values)
+            return Answer(exchange, money.objective_eur + over, bound + over, schedule, *values)
 
         return self.each(answered, self.whole)
 
-    def searched(self, whole: Mapping[str, Answer]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The price of the exchange, and each site's exchange at it, by groups of batteries."""
-        few = with_groups({name: self.problems[name] for name in self.linear})
-        models = self.each(lambda name: SiteLp(few[name], self.excess), few)
-        nothing = np.zeros(len(self.low))
-        others = sum((answer.exchange_kw for answer in whole.values()), nothing)
-        limit_s = SEARCH * self.time_limit_s
-        try:
-            return shared_price(models, self.coupling, others, self.excess, limit_s)
-        except SiteLpError as error:
-            logger.warning("no price of the exchange in %.0f s: %s", limit_s, error)
-            return nothing, {}
+    def whole_plan(self, name: str, answer: Answer) -> SitePlan:
+        """The plan of a site by one of its answers."""
+        values = answer.stored_eur_per_mwh, answer.bus_eur_per_mwh
+        return _site_plan(self.problems[name], answer.schedule, *values)
 
-    def joined(
-        self,
-        models: Mapping[str, SiteLp],
-        whole: dict[str, Answer],
-        answers: dict[str, Answer],
-        aims: dict[str, np.ndarray],
-        price: np.ndarray,
-        bound: float,
-        gap: float,
-    ) -> tuple[np.ndarray, float, dict[str, Answer], dict[str, Answer]]:
-        """Schedules of all sites that keep together what they have in common.
+    def carried(self, found: Found, others_kw: np.ndarray) -> Iterator[dict[str, SitePlan]]:
+        """Plans of the linear sites: by the values; where time was short, also by doing nothing."""
+        if not self.blocks:
+            yield {}
+            return
+        carrier = Carrier([block for _, block in self.blocks], self.coupling, others_kw)
+        parts = [
+            block.parts(values)
+            for (_, block), values in zip(self.blocks, found.values[1:], strict=True)
+        ]
+        stored = np.concatenate(
+            [part.energy + block.low for part, (_, block) in zip(parts, self.blocks, strict=True)],
+            axis=1,
+        )
+        curtailed = np.concatenate([part.grid[2] for part in parts], axis=1)
+        yield self.site_plans(found, *carrier.carry_out(stored, curtailed))
+        if not found.ended:
+            yield self.site_plans(found, *carrier.carry_out(None, np.zeros_like(curtailed)))
 
-        The mixture of exact schedules says what each site exchanges, and the site does that at
-        least cost; where the bound is still far, more prices are asked."""
-        off = self.excess / 2
-        aimed = self.aimed(models, aims, price, off)
-        if self.cost_eur([*aimed.values(), *whole.values()]) - bound <= gap * abs(bound):
-            return price, bound, aimed, whole
-        mixture, kept = self.mixture(), dict[int, tuple[str, Answer]]()
+    def site_plans(
+        self, found: Found, power_kw: np.ndarray, curtailed_kw: np.ndarray
+    ) -> dict[str, SitePlan]:
+        """The plans of the linear sites, replayed."""
+        plans, first, site = dict[str, SitePlan](), 0, 0
+        for (names, block), duals in zip(self.blocks, found.duals[1:], strict=True):
+            chain, _, balance = block.rows_of(duals)
+            stored, bus = -1000.0 * chain.T + 0.0, 1000 / block.hours * balance
+            for k, name in enumerate(names):
+                problem, own = self.problems[name], slice(*block.ends[k : k + 2])
+                power = power_kw[:, first + own.start : first + own.stop].T
+                charge, discharge = np.maximum(power, 0.0), np.maximum(-power, 0.0)
+                schedule = settle(problem, charge, discharge, curtailed_kw[:, site + k])
+                plans[name] = _site_plan(problem, schedule, stored[own], bus[:, k])
+            first, site = first + len(block.site), site + len(names)
+        return plans
 
-        def add(found: Mapping[str, Answer]) -> None:
-            for name, one in found.items():
-                kept[mixture.add(self.places[name], one.cost_eur, one.exchange_kw)] = (name, one)
 
-        for found in (answers | whole, aimed):
-            add(found)
-        while True:
-            cost, asked, shares = mixture.solve()
-            if cost - bound <= gap / 2 * max(abs(cost), 1e-9) or self.late(EXACT):
-                break
-            logger.debug("exact: cost %.2f, bound %.2f", cost, bound)
-            found = self.each(partial(_answer, models, asked), models)
-            found |= self.whole_at(asked)
-            add(found)
-            at_price = self.least_eur(asked, found.values())
-            if at_price <= bound and self.late(EXACT / 2):
-                break
-            bound, price = max((bound, price), (at_price, asked), key=lambda pair: pair[0])
-        chosen = self.chosen(mixture, kept, mixture.solve()[2])
-        shares = mixture.solve()[2]
-        mixed = mixture.exchange_kw(shares)
-        aims = {name: mixed[self.places[name]] for name in models if name not in self.faults}
-        return price, bound, self.aimed(models, aims, price, off), chosen
+def _site_plan(
+    problem: Problem, schedule: Schedule, stored: np.ndarray, bus: np.ndarray
+) -> SitePlan:
+    """A schedule, replayed."""
+    money = replay(problem, schedule)
+    if money.violations:
+        worst = max(money.violations, key=lambda one: one.amount)
+        raise InfeasibleScheduleError(f"its schedule breaks physics: {worst}")
+    return SitePlan(problem, schedule, money, stored, bus)
 
-    def chosen(
-        self, mixture: Mixture, kept: Mapping[int, tuple[str, Answer]], shares: np.ndarray
-    ) -> dict[str, Answer]:
-        """Of each site that cannot mix its schedules the one with the largest share."""
-        best: dict[str, int] = {}
-        others = [column for column, (name, _) in kept.items() if name in set(self.whole)]
-        for column in others:
-            name = kept[column][0]
-            if name not in best or shares[column] > shares[best[name]]:
-                best[name] = column
-        mixture.forbid([column for column in others if column not in best.values()])
-        return {name: kept[column][1] for name, column in best.items()}
 
-    def aimed(
-        self,
-        models: Mapping[str, SiteLp],
-        aims: Mapping[str, np.ndarray],
-        price: np.ndarray,
-        off: float,
-    ) -> dict[str, Answer]:
-        """Schedules of sites whose exchange comes to a target, at a price of what is off it."""
-        return self.each(lambda name: models[name].answer(price, aims[name], off), aims)
-
-    def site_plan(self, name: str, model: SiteLp | None, answer: Answer) -> SitePlan:
-        """The schedule of a site, replayed; batteries do one thing at a time."""
-        problem, schedule = self.problems[name], answer.schedule
-        if schedule is None and model is not None:
-            answer = model.exclusive(answer)
-            schedule = settle(problem, answer.charge_kw, answer.discharge_kw, answer.curtailed_kw)
-        if schedule is None:
-            raise InfeasibleScheduleError("there is no schedule")
-        money = replay(problem, schedule)
-        if money.violations:
-            worst = max(money.violations, key=lambda one: one.amount)
-            raise InfeasibleScheduleError(f"its schedule breaks physics: {worst}")
-        stored, bus = answer.stored_eur_per_mwh, answer.bus_eur_per_mwh
-        if stored is None or bus is None:
-            stored, bus = unknown_values(problem)
-        return SitePlan(problem, schedule, money, stored, bus)
+def _in_blocks(problems: Mapping[str, Problem]) -> list[list[str]]:
+    """Sites of the same local days, in blocks of which the arrays fit a cache."""
+    blocks: dict[bytes, list[list[str]]] = {}
+    most = max(BLOCK, sum(len(one.batteries) for one in problems.values()) // MOST_BLOCKS)
+    size = dict[bytes, int]()
+    for name, problem in problems.items():
+        days, count = problem.local_days.tobytes(), len(problem.batteries) + SITE
+        if days not in blocks or size[days] + count > most:
+            blocks.setdefault(days, []).append([])
+            size[days] = 0
+        blocks[days][-1].append(name)
+        size[days] += count
+    return [names for of_days in blocks.values() for names in of_days]
 
 
 def with_exchange_price(problem: Problem, price_eur_per_mwh: np.ndarray) -> Problem:
@@ -384,15 +420,9 @@ def with_exchange_price(problem: Problem, price_eur_per_mwh: np.ndarray) -> Prob
     )
 
 
-def _answer(models: Mapping[str, SiteLp], price: np.ndarray, name: str) -> Answer:
-    """A site's schedules at a price of its exchange."""
-    return models[name].answer(price)
-
-
-def _dearest(problem: Problem) -> float:
-    """The largest price of a problem [EUR/MWh]."""
-    prices = (problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh)
-    return max(float(np.abs(part).max(initial=0.0)) for part in prices)
+def _usual(problem: Problem) -> np.ndarray:
+    """The prices of a problem [EUR/MWh]."""
+    return np.stack((problem.import_cost_eur_per_mwh, problem.export_price_eur_per_mwh))
 
 
 def _reach(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
