@@ -11,6 +11,7 @@ a position from which each MWh away costs 30 EUR. Goals are those of two cores t
 """
 
 import argparse
+import resource
 import sys
 import time
 from pathlib import Path
@@ -91,11 +92,11 @@ def broken(plan: PortfolioPlan) -> int:
 
 
 def measured(
-    problems: dict[str, Problem], name: str, spread: str, coupling: Coupling
+    problems: dict[str, Problem], name: str, spread: str, coupling: Coupling, limit_s: float
 ) -> tuple[dict, PortfolioPlan]:
     """A row of the table, and the plan."""
     began, cpu = time.perf_counter(), time.process_time()
-    plan = plan_portfolio(problems, coupling, solve_model)
+    plan = plan_portfolio(problems, coupling, solve_model, time_limit_s=limit_s)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     count = sum(len(problem.batteries) for problem in problems.values())
     goal, goal_s = GOALS[spread, "gap"], GOAL_S.get(count)
@@ -103,6 +104,7 @@ def measured(
     row = {
         "batteries": count, "sites": len(problems), "differ": spread, "common": name,
         "seconds": round(seconds, 1), "cpu_s": round(cpu, 1), "goal_s": goal_s,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "gap": f"{plan.certificate.gap:.4%}", "goal_gap": f"{goal:.1%}",
         "broken": broken(plan), "excess_kwh": round(plan.excess_kwh, 6),
         "sum_off_kw": float(np.abs(total - plan.exchange_kw).max()),
@@ -115,18 +117,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--batteries", type=int, metavar="N")
     parser.add_argument("--sites", type=int, metavar="N", default=300)
+    parser.add_argument("--time-limit", type=float, metavar="S", default=60.0)
     args = parser.parse_args()
     sizes = [(30, 1_000), (300, 10_000)]
     if args.batteries:
         sizes = [(args.sites, args.batteries)]
-    rows = []
+    rows, loose = [], Coupling(HOURS, NONE, NONE)
     for sites, batteries in sizes:
         for spread, width in SPREADS.items():
             problems = make(sites, batteries, width)
-            row, free = measured(problems, "nothing", spread, Coupling(HOURS, NONE, NONE))
+            row, free = measured(problems, "nothing", spread, loose, args.time_limit)
             rows.append(row)
             for name, coupling in couplings(problems, free).items():
-                rows.append(measured(problems, name, spread, coupling)[0])
+                rows.append(measured(problems, name, spread, coupling, args.time_limit)[0])
                 print_rows(rows[-1:])
     print_rows(rows, "portfolio; goals of two cores")
 

@@ -203,6 +203,26 @@ def test_limits_that_nothing_can_keep_are_exceeded_as_little_as_can_be():
     plan = plan_portfolio(problems, Coupling(HOURS, np.zeros(STEPS), NONE), solve_model)
     net = sum(p.load_kw - p.renewables_kw for p in problems.values())
     assert plan.excess_kwh == pytest.approx(np.maximum(net, 0.0).sum(), abs=1e-6)
+    # batteries take away what they can, over the whole day
+    problems = {f"s{i}": a_site(rng, 2, plain=False) for i in range(3)}
+    coupling = Coupling(HOURS, np.full(STEPS, 700.0), NONE)
+    plan = plan_portfolio(problems, coupling, solve_model)
+    checked(problems, plan)
+    assert plan.excess_kwh > 100.0 and plan.certificate.gap <= 2e-4
+
+
+@pytest.mark.parametrize("shift", [-90.0, -75.0])
+def test_below_a_price_of_0_no_battery_does_two_things_at_a_time(shift):
+    rng = np.random.default_rng(2)
+    problems = {f"s{i}": a_site(rng, 2, plain=False) for i in range(3)}
+    for name, one in problems.items():
+        prices = ("import_price_eur_per_mwh", "export_price_eur_per_mwh")
+        problems[name] = replace(one, **{price: getattr(one, price) + shift for price in prices})
+    plan = plan_portfolio(problems, Coupling(HOURS, NONE, NONE), solve_model)
+    checked(problems, plan)  # replay knows one thing at a time
+    alone = [replay(one, solve_model(one).schedule).objective_eur for one in problems.values()]
+    assert plan.certificate.bound_eur <= sum(alone) + 1e-6
+    assert plan.objective_eur == pytest.approx(sum(alone), rel=2e-3)
 
 
 def test_a_site_without_a_schedule_is_named_and_the_others_go_on():

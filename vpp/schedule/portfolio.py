@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from vpp.schedule.certificate import loose_bound_eur
 from vpp.schedule.coupling import Coupling
 from vpp.schedule.dispatch import settle
 from vpp.schedule.interior import Found, Programme, bound_eur
@@ -276,23 +277,29 @@ class _Search:
         answers = self.whole_at(price)
         while True:
             mixed += answers.items()
-            found, shares, cost = self.interior(mixed, gap, self.late)
+            found, shares, cost = self.interior(mixed, gap)
             if not mixed:
                 return self.price_of(found), found.bound_eur, found, {}
             asked = self.price_of(found)
             answers = self.whole_at(asked)
-            at_price = self.least_eur(found) + sum(one.bound_eur for one in answers.values())
+            known = dict(mixed)
+            at_price = self.least_eur(found) + sum(
+                answers[name].bound_eur if name in answers else self.loose_eur(name, asked)
+                for name in known
+            )
             bound, price = max((bound, price), (at_price, asked), key=lambda pair: pair[0])
             near = cost - bound <= gap * max(abs(cost), abs(bound), 1e-9)
             if near or self.late(EXACT) or len(mixed) > ROUNDS * len(self.whole):
                 break
-        chosen = dict[str, tuple[float, Answer]]()
-        for (name, answer), share in zip(mixed, shares.tolist(), strict=True):
-            if name not in self.faults and share > chosen.get(name, (-1.0,))[0]:
-                chosen[name] = (share, answer)
-        last = {name: answer for name, (_, answer) in chosen.items()}
-        found, _, _ = self.interior(list(last.items()), gap, self.late)
-        return price, bound, found, last
+        order = np.argsort(shares, kind="stable")
+        chosen = {mixed[column][0]: mixed[column][1] for column in order.tolist()}
+        again, _, _ = self.interior(list(chosen.items()), gap)
+        return price, bound, again if again.ended else found, chosen
+
+    def loose_eur(self, name: str, price: np.ndarray) -> float:
+        """The bound of a site that had a schedule at another price; so it is no fault."""
+        del self.faults[name]
+        return loose_bound_eur(with_exchange_price(self.problems[name], price))
 
     def price_of(self, found: Found) -> np.ndarray:
         """The price of the exchange, beside the sites' own [EUR/MWh]."""
@@ -301,14 +308,14 @@ class _Search:
         return -found.price[: len(self.low)] * 1000 / self.coupling.hours + 0.0
 
     def interior(
-        self, mixed: Sequence[tuple[str, Answer]], gap: float, late: Callable[[], bool]
+        self, mixed: Sequence[tuple[str, Answer]], gap: float
     ) -> tuple[Found, np.ndarray, float]:
         """All linear sites and a mixture of schedules of the others: values, shares, cost."""
         numbers = {name: number for number, name in enumerate(dict(mixed))}
         columns = [(numbers[name], one.cost_eur, one.exchange_kw) for name, one in mixed]
         common, right = self.coupling.programme(self.low, self.high, self.excess, columns)
         blocks: list[Programme] = [common, *(block for _, block in self.blocks)]
-        found = interior(blocks, right, self.size, gap, self.pool, late)
+        found = interior(blocks, right, self.size, gap, self.pool, self.late)
         return found, found.values[0][: len(mixed)], found.cost_eur
 
     def least_eur(self, found: Found) -> float:
@@ -347,19 +354,11 @@ class _Search:
         if not self.blocks:
             yield {}
             return
-        carrier = Carrier([block for _, block in self.blocks], self.coupling, others_kw)
-        parts = [
-            block.parts(values)
-            for (_, block), values in zip(self.blocks, found.values[1:], strict=True)
-        ]
-        stored = np.concatenate(
-            [part.energy + block.low for part, (_, block) in zip(parts, self.blocks, strict=True)],
-            axis=1,
-        )
-        curtailed = np.concatenate([part.grid[2] for part in parts], axis=1)
-        yield self.site_plans(found, *carrier.carry_out(stored, curtailed))
+        blocks = [block for _, block in self.blocks]
+        carrier = Carrier(blocks, self.coupling, others_kw)
+        yield self.site_plans(found, *carrier.carry_out(found.values[1:], found.ended))
         if not found.ended:
-            yield self.site_plans(found, *carrier.carry_out(None, np.zeros_like(curtailed)))
+            yield self.site_plans(found, *carrier.carry_out(None, False))
 
     def site_plans(
         self, found: Found, power_kw: np.ndarray, curtailed_kw: np.ndarray

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vpp.schedule.coupling import Coupling
-from vpp.schedule.sites_lp import SitesLp
+from vpp.schedule.sites_lp import EXCHANGE, SitesLp
 
+UNMET = 1e-3  # kW beyond a limit, or curtailed, that are no rounding
 IDLE = 5e-4  # of its rating: for less no battery moves, but later
 
 
@@ -71,16 +72,27 @@ class Carrier:
         return np.bincount(self.site, values, self.sites[-1]) + 0.0
 
     def carry_out(
-        self, stored_kwh: np.ndarray | None, curtailed_kw: np.ndarray
+        self, values: Sequence[np.ndarray] | None, excess: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Powers of the batteries, above 0 where they charge, and curtailment of the sites.
 
         Parameters
         ----------
-        stored_kwh : wanted at the end of each interval; None: batteries do nothing unasked.
-        curtailed_kw : wanted.
+        values : of the variables of each block; None: batteries do nothing unasked.
+        excess : whether to exceed limits as the values do; they know that it cannot be helped.
         """
         power, curtailed = np.zeros(self.charge.shape), np.zeros(self.net.shape)
+        stored, cut = None, np.zeros(self.net.shape)
+        if values is not None:
+            parts = [block.parts(one) for block, one in zip(self.blocks, values, strict=True)]
+            stored = np.concatenate(
+                [part.energy + block.low for part, block in zip(parts, self.blocks, strict=True)],
+                axis=1,
+            )
+            grid = np.concatenate([part.grid for part in parts], axis=2)
+            cut = np.where(grid[2] > UNMET, grid[2], 0.0)
+            if excess:
+                self._exceed(grid)
         energy, left = self.start, np.full(len(self.start), np.inf)
         hours = self.blocks[0].hours
         for t in range(len(power)):
@@ -92,16 +104,24 @@ class Carrier:
                 for energy in (
                     self.high[t],
                     self.low[t],
-                    kept if stored_kwh is None else stored_kwh[t],
+                    kept if stored is None else stored[t],
                 )
             )
             still = np.abs(wanted) < IDLE * np.maximum(self.charge[t], self.discharge[t])
             wanted = np.clip(np.where(still, 0.0, wanted), down, up)
-            power[t], curtailed[t] = self._kept(t, wanted, up, down, curtailed_kw[t])
+            power[t], curtailed[t] = self._kept(t, wanted, up, down, cut[t])
             charge, discharge = np.maximum(power[t], 0.0), np.maximum(-power[t], 0.0)
             energy = kept + self.gain * charge - self.spend * discharge
             left -= hours * discharge
         return power, curtailed
+
+    def _exceed(self, grid: np.ndarray) -> None:
+        """Raise the limits to what sites alone and together cannot but exchange."""
+        over = np.where(grid[3:] > UNMET, grid[3:], 0.0)
+        self.imports, self.exports = self.imports + over[0], self.exports + over[1]
+        planned = (EXCHANGE * grid).sum(axis=(0, 2))
+        self.most_kw = np.where(planned > self.most_kw + UNMET, planned, self.most_kw)
+        self.least_kw = np.where(planned < self.least_kw - UNMET, planned, self.least_kw)
 
     def _power(self, change_kwh: np.ndarray) -> np.ndarray:
         """The power by which the energy of each battery changes."""

@@ -20,7 +20,7 @@ OWN = 10.0  # times as dear as an excess in common is that of a site's own conne
 # Import, export, curtailment, and excess of both limits: in a site's balance, and in its exchange.
 BALANCE = np.array([1.0, -1.0, -1.0, 1.0, -1.0])[:, np.newaxis, np.newaxis]
 EXCHANGE = np.array([1.0, -1.0, 0.0, 1.0, -1.0])[:, np.newaxis, np.newaxis]
-TINY = 1e-300  # keeps a division by 0 away
+TINY = 1e-18  # keeps a division by 0 away
 
 
 @dataclass(frozen=True, eq=False)
