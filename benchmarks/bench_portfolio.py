@@ -24,7 +24,8 @@ import numpy as np
 from vpp.runtime.tables import print_rows
 from vpp.schedule.coupling import Coupling
 from vpp.schedule.devices import GridConnection, ScheduledBattery
-from vpp.schedule.portfolio import PortfolioPlan, plan_portfolio
+from vpp.schedule.portfolio import plan_portfolio
+from vpp.schedule.portfolio_plan import PortfolioPlan
 from vpp.schedule.problem import Problem
 from vpp.schedule.replay import replay
 from vpp.schedule.solver import solve_model

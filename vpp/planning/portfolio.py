@@ -30,7 +30,7 @@ from vpp.storage.results import run_id, save_schedule
 
 if TYPE_CHECKING:
     from vpp.schedule.coupling import Coupling
-    from vpp.schedule.portfolio import PortfolioPlan
+    from vpp.schedule.portfolio_plan import PortfolioPlan
 
 logger = logging.getLogger("optimization")
 
