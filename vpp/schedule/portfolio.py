@@ -22,6 +22,7 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vpp.schedule.certificate import loose_bound_eur
 from vpp.schedule.coupling import Coupling
@@ -92,7 +93,8 @@ def plan_portfolio(
     ------
     InfeasibleScheduleError : no site has a schedule.
     """
-    with ThreadPoolExecutor(JOBS) as pool:
+    # blocks work side by side: threads of BLAS beside them would only wait for each other
+    with threadpool_limits(1), ThreadPoolExecutor(JOBS) as pool:
         search = _Search(dict(problems), coupling, solve, time_limit_s, pool)
         return search.plan(gap)
 
