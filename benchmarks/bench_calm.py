@@ -89,7 +89,7 @@ def rolled(hours: pd.DataFrame, first: int, count: int, calm: bool, change_price
         if calm:
             known = {"previous": moved_on(before, problem, 1)} if before is not None else {}
             problem = replace(problem, change_price_eur_per_mwh=change_price, **known)
-        plan = rolling.solve(problem)
+        plan = rolling.solve(problem, k)
         net = plan.charge_kw[0] - plan.discharge_kw[0]
         if before is not None:
             said = before.charge_kw[0, 1] - before.discharge_kw[0, 1]

@@ -5,7 +5,7 @@ Hundreds of random ones, checked by a replay without a solver and by a second wa
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -246,6 +246,40 @@ def test_a_model_that_is_kept_finds_what_a_new_one_finds(some):
                 assert calmness(one, again) == pytest.approx(
                     calmness(one, anew), rel=1e-5, abs=1e-3
                 )
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_windows_that_go_round_find_what_new_models_find(limited):
+    generator, count = np.random.default_rng(5), 8
+    batteries = tuple(
+        ScheduledBattery(
+            *(str(b), 9.0 + b, 5.0, 4.0, 0.95 - b / 50, 0.9, 0.1, 0.9, 0.5),
+            **({"cycles_per_day_max": 1.5} if limited else {}),
+            terminal_value_eur_per_mwh=40.0,
+        )
+        for b in range(2)
+    )
+    price = np.round(generator.normal(20, 40, 60))  # negative ones need binaries
+    prices, load = (price + 5, price), generator.uniform(0, 6, 60)
+    whole = Problem(60, load, *prices, generator.uniform(0, 8, 60), batteries=batteries)
+    plain, calm = Rolling(), Rolling(calm=True)
+    for at in (*range(20), 25, 31, 24, 24, 7, 3, *range(40, 52)):
+        problem = whole.part(slice(at, at + count))
+        problem = replace(
+            problem,
+            start=whole.start + timedelta(hours=at),
+            batteries=tuple(b.going_on(*generator.uniform((0.1, 0), (0.9, 1))) for b in batteries),
+        )
+        found = solve(problem)
+        for schedule in (plain.solve(problem, at), calm.solve(problem, at)):
+            assert replay(problem, schedule).violations == ()
+            assert near(replay(problem, schedule).objective_eur, found.objective_eur)
+        assert calmness(problem, schedule) == pytest.approx(
+            calmness(problem, found.schedule), rel=1e-5, abs=1e-3
+        )
+    for rolling in (plain, calm):
+        assert any(held.ring.turned for held in rolling.held.values())
+    assert plain.reused > 25
 
 
 def calmness(problem: Problem, schedule: Schedule) -> tuple[float, float]:

@@ -71,9 +71,10 @@ def _limited(kind: type) -> tuple[tuple[str, Mapping[str, Any]], ...]:
 
 def _check_bounds(key: str, value: Any, low: float, high: float, above: float) -> None:
     if isinstance(value, np.ndarray):
-        wrong = np.flatnonzero((value < low) | (value > high) | (value <= above))
-        if len(wrong):
-            _check_bounds(f"{key}[{wrong[0]}]", value[wrong[0]].item(), low, high, above)
+        if low > -math.inf or high < math.inf or above > -math.inf:
+            wrong = np.flatnonzero((value < low) | (value > high) | (value <= above))
+            if len(wrong):
+                _check_bounds(f"{key}[{wrong[0]}]", value[wrong[0]].item(), low, high, above)
         return
     if low <= value <= high and value > above:
         return

@@ -7,14 +7,15 @@ each time. Pure: reads and writes nothing.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 import highspy
 import numpy as np
 
 from vpp.schedule.cbc import cbc_run
 from vpp.schedule.draft import INFINITE, Matrices, Model
-from vpp.schedule.outcome import DUAL_TOLERANCE, Outcome
+from vpp.schedule.outcome import DUAL_TOLERANCE, Outcome, Run
+from vpp.schedule.ring import Ring
 
 # The relaxation is so tight that rounding it finds the optimum; other searches for schedules would
 # take most of the time.
@@ -23,94 +24,6 @@ HIGHS_SEARCHES = {
     for name in ("rins", "rens", "root_reduced_cost", "feasibility_jump")
 }
 DUAL, PRIMAL = 1, 4  # HiGHS's simplex_strategy: a new objective leaves the basis feasible
-
-
-class Run(Protocol):
-    """A model in a solver, of which objective and limits change from solve to solve."""
-
-    def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
-        """The least of an objective.
-
-        Parameters
-        ----------
-        cost : of each variable.
-        limit_s : most time [s].
-        gap : relative gap at which a mixed-integer solve may stop.
-        """
-
-    def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
-        """Keep a linear programme at its optimum, whatever it is asked for next.
-
-        At the optimum every variable with a reduced cost stays where it is, and so does every
-        constraint with a dual (complementary slackness): what is left is all that is as good.
-
-        Parameters
-        ----------
-        outcome : the optimum, with duals.
-        cost : of each variable in it.
-        """
-
-    def forbid(self, columns: np.ndarray) -> None:
-        """Keep variables at nothing.
-
-        Parameters
-        ----------
-        columns : their numbers.
-        """
-
-    def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Keep variables between other bounds.
-
-        Parameters
-        ----------
-        columns : their numbers.
-        lower, upper : the bounds.
-        """
-
-    def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
-        """Whether no other values of a linear programme are as good.
-
-        Parameters
-        ----------
-        outcome : the optimum that the solver has just found.
-        cost : of each variable in it.
-
-        Returns
-        -------
-        True where it is known.
-        """
-
-    def cap(self, cost: np.ndarray, most: float) -> int:
-        """Keep an objective at or below a number.
-
-        Parameters
-        ----------
-        cost : of each variable.
-        most : the number.
-
-        Returns
-        -------
-        Number of caps before it.
-        """
-
-    def uncap(self, count: int) -> None:
-        """Take out caps.
-
-        Parameters
-        ----------
-        count : how many stay.
-        """
-
-    def choose(self, values: np.ndarray) -> None:
-        """Make the linear programme of the choices that binaries made.
-
-        Parameters
-        ----------
-        values : of the variables.
-        """
-
-    def release(self) -> None:
-        """Make the mixed-integer model of it again, without what was held since."""
 
 
 def new_highs(matrix: Matrices, time_limit_s: float, gap: float) -> highspy.Highs:
@@ -197,36 +110,61 @@ class HighsRun(Run):
     def __init__(self, model: Model, gap: float) -> None:
         matrix = model.matrices
         self.model, self.highs = model, new_highs(matrix, 0.0, gap)
-        self.every = np.arange(len(matrix.cost), dtype=np.int32)
         self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
+        self.columns, self.rows = _every(self.lower), _every(self.row_lower)
         self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.before: list[np.ndarray] = []
+        self.told: list[np.ndarray] = []  # the numbers of the last model, where nothing changed any
         self.start: np.ndarray | None = None  # values that the next linear programme is near to
 
-    def write(self, model: Model) -> None:
+    def write(self, model: Model, ring: Ring) -> None:
         """Write other costs, bounds and right-hand sides to the same matrix.
 
         Parameters
         ----------
         model : the model that has them; nothing that was held before holds.
+        ring : where its variables and constraints lie in the solver from now on.
         """
-        cost, lower, upper, row_lower, row_upper = model.numbers
-        self.model, self.cost, self.based = model, cost, False
-        self.lower, self.upper = lower.copy(), upper.copy()
-        self.row_lower, self.row_upper = row_lower.copy(), row_upper.copy()
-        rows = np.arange(len(row_lower), dtype=np.int32)
-        self.highs.changeColsCost(len(self.every), self.every, cost)
-        self.highs.changeColsBounds(len(self.every), self.every, lower, upper)
-        # type hints of highspy do not name this one
-        self.highs.changeRowsBounds(len(rows), rows, row_lower, row_upper)  # type: ignore[attr-defined]
+        self.model, self.based, numbers = model, False, model.numbers
+        told = [
+            *(values[ring.at_columns] for values in numbers[:3]),
+            *(values[ring.at_rows] for values in numbers[3:]),
+        ]
+        unknown: list[Any] = [None] * len(told)
+        before = self.told or unknown
+        for (first, last), write in (
+            ((0, 1), self.highs.changeColsCost),
+            ((1, 3), self.highs.changeColsBounds),
+            # type hints of highspy do not name this one
+            ((3, 5), self.highs.changeRowsBounds),  # type: ignore[attr-defined]
+        ):
+            other = _others(before[first:last], told[first:last])
+            write(len(other), other, *(values[other] for values in told[first:last]))
+        self.told, self.columns, self.rows = told, ring.columns, ring.rows
+        self.cost = numbers[0]
+        self.lower, self.upper, self.row_lower, self.row_upper = (x.copy() for x in numbers[1:])
+
+    def outcome(self, priced: bool = True) -> Outcome:
+        """The answer of the last run, in the order of the model.
+
+        Parameters
+        ----------
+        priced : whether duals and reduced costs are wanted.
+        """
+        found = highs_outcome(self.highs, priced)
+        return Outcome(
+            *(found.status, _in_order(found.values, self.columns), found.objective, found.bound),
+            reduced_costs=_in_order(found.reduced_costs, self.columns),
+            duals=_in_order(found.duals, self.rows),
+        )
 
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
         if cost is not self.cost:
-            other = np.flatnonzero(cost != self.cost).astype(np.int32)
-            self.highs.changeColsCost(len(other), other, cost[other])
-            self.cost = cost
+            other = np.flatnonzero(cost != self.cost)
+            self.highs.changeColsCost(len(other), self.columns[other], cost[other])
+            self.cost, self.told = cost, []
         if self.integral:
             # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
             # worse one for the optimum, with a bound above the best
@@ -243,25 +181,25 @@ class HighsRun(Run):
         self.start = None
         self.highs.run()
         self.based = not self.integral
-        return highs_outcome(self.highs)
+        return self.outcome()
 
     def hold(self, outcome: Outcome, cost: np.ndarray) -> None:
         """Keep the optimum; see `Run`."""
         if outcome.reduced_costs is None or outcome.duals is None:
             raise ValueError("an optimum without duals")
         least = DUAL_TOLERANCE * max(float(np.abs(cost).max(initial=0.0)), 1e-9)
-        held = np.flatnonzero(np.abs(outcome.reduced_costs) > least).astype(np.int32)
+        held = np.flatnonzero(np.abs(outcome.reduced_costs) > least)
         values = np.where(outcome.reduced_costs[held] > 0, self.lower[held], self.upper[held])
         held, values = held[np.isfinite(values)], values[np.isfinite(values)]
-        self.lower[held] = self.upper[held] = values
-        self.highs.changeColsBounds(len(held), held, values, values)
+        self.bound(held, values, values)
         free = self.row_lower < self.row_upper
-        rows = np.flatnonzero(free & (np.abs(outcome.duals) > least)).astype(np.int32)
+        rows = np.flatnonzero(free & (np.abs(outcome.duals) > least))
         # a positive dual is that of the lower bound
         right = np.where(outcome.duals[rows] > 0, self.row_lower[rows], self.row_upper[rows])
         rows, right = rows[np.isfinite(right)], right[np.isfinite(right)]
         self.row_lower[rows] = self.row_upper[rows] = right
-        self.highs.changeRowsBounds(len(rows), rows, right, right)  # type: ignore[attr-defined]
+        places, self.told = self.rows[rows], []
+        self.highs.changeRowsBounds(len(rows), places, right, right)  # type: ignore[attr-defined]
 
     def forbid(self, columns: np.ndarray) -> None:
         """Keep variables at nothing; see `Run`."""
@@ -269,9 +207,8 @@ class HighsRun(Run):
 
     def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Keep variables between other bounds; see `Run`."""
-        named = columns.astype(np.int32)
-        self.lower[named], self.upper[named] = lower, upper
-        self.highs.changeColsBounds(len(named), named, lower, upper)
+        self.lower[columns], self.upper[columns], self.told = lower, upper, []
+        self.highs.changeColsBounds(len(columns), self.columns[columns], lower, upper)
 
     def alone(self, outcome: Outcome, cost: np.ndarray) -> bool:
         """Whether nothing outside the basis is free of cost; see `Run`."""
@@ -282,67 +219,86 @@ class HighsRun(Run):
         status, basic = self.highs.getBasicVariables()  # type: ignore[attr-defined]
         if status != highspy.HighsStatus.kOk:
             return False
-        columns, rows = basic[basic >= 0], -basic[basic < 0] - 1
-        for named, costs, low, high in (
-            (columns, outcome.reduced_costs, self.lower, self.upper),
-            (rows, outcome.duals, self.row_lower, self.row_upper),
+        for places, named, costs, low, high in (
+            (self.columns, basic[basic >= 0], outcome.reduced_costs, self.lower, self.upper),
+            (self.rows, -basic[basic < 0] - 1, outcome.duals, self.row_lower, self.row_upper),
         ):
-            could_move = (np.abs(costs) <= least) & (low < high)
-            could_move[named] = False
-            if could_move.any():
+            moves = np.ones(len(places), dtype=bool)
+            moves[named] = False
+            if (moves[places] & (np.abs(costs) <= least) & (low < high)).any():
                 return False
         return True
 
     def cap(self, cost: np.ndarray, most: float) -> int:
         """Keep an objective at or below a number; see `Run`."""
-        named, count = np.flatnonzero(cost).astype(np.int32), len(self.row_lower)
-        self.highs.addRow(-INFINITE, most, len(named), named, cost[named])
+        named, count = np.flatnonzero(cost), len(self.row_lower)
+        self.highs.addRow(-INFINITE, most, len(named), self.columns[named], cost[named])
         self.row_lower = np.append(self.row_lower, -INFINITE)
         self.row_upper = np.append(self.row_upper, most)
+        self.rows = np.append(self.rows, np.int32(count))
         return count - len(self.model.matrices.row_lower)
 
     def uncap(self, count: int) -> None:
         """Take out caps; see `Run`."""
         first = len(self.model.matrices.row_lower) + count
-        rows = np.arange(first, len(self.row_lower), dtype=np.int32)
-        self.highs.deleteRows(len(rows), rows)
+        self.highs.deleteRows(len(self.rows) - first, self.rows[first:])
         self.row_lower, self.row_upper = self.row_lower[:first], self.row_upper[:first]
+        self.rows = self.rows[:first]
 
     def choose(self, values: np.ndarray) -> None:
         """The linear programme of the binaries' choices; see `Run`."""
         sides = (self.lower, self.upper, self.row_lower, self.row_upper)
         self.before = [side.copy() for side in sides]
-        caps = np.arange(len(self.model.matrices.row_lower), len(self.row_upper), dtype=np.int32)
+        caps = np.arange(len(self.model.matrices.row_lower), len(self.row_upper))
         self._loosen(caps)
-        whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
+        whole = np.flatnonzero(self.model.matrices.integral)
         chosen = np.clip(np.round(values[whole]), self.lower[whole], self.upper[whole])
-        self.lower[whole] = self.upper[whole] = chosen
         continuous = np.full(len(whole), highspy.HighsVarType.kContinuous)
-        self.highs.changeColsIntegrality(len(whole), whole, continuous)
-        self.highs.changeColsBounds(len(whole), whole, chosen, chosen)
+        self.highs.changeColsIntegrality(len(whole), self.columns[whole], continuous)
+        self.bound(whole, chosen, chosen)
         self.integral = False
         self.start = values
         for rows in self.model.rows.values():
             if rows.implied:
-                self._loosen(np.arange(rows.first, rows.first + len(rows), dtype=np.int32))
+                self._loosen(np.arange(rows.first, rows.first + len(rows)))
 
     def _loosen(self, rows: np.ndarray) -> None:
         """Let constraints hold nothing."""
         self.row_lower[rows], self.row_upper[rows] = -INFINITE, INFINITE
         bounds = (self.row_lower[rows], self.row_upper[rows])
-        self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
+        self.highs.changeRowsBounds(len(rows), self.rows[rows], *bounds)  # type: ignore[attr-defined]
 
     def release(self) -> None:
         """The mixed-integer model again; see `Run`."""
         self.lower, self.upper, self.row_lower, self.row_upper = self.before
-        every, rows = self.every, np.arange(len(self.row_lower), dtype=np.int32)
+        every, rows = self.columns, self.rows
         self.highs.changeColsBounds(len(every), every, self.lower, self.upper)
         bounds = (self.row_lower, self.row_upper)
         self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
-        whole = np.flatnonzero(self.model.matrices.integral).astype(np.int32)
+        whole = np.flatnonzero(self.model.matrices.integral)
         kinds = np.full(len(whole), highspy.HighsVarType.kInteger)
-        self.highs.changeColsIntegrality(len(whole), whole, kinds)
+        self.highs.changeColsIntegrality(len(whole), self.columns[whole], kinds)
         self.integral, self.based = bool(len(whole)), False
+
+
+def _every(values: np.ndarray) -> np.ndarray:
+    return np.arange(len(values), dtype=np.int32)
+
+
+def _in_order(values: np.ndarray | None, places: np.ndarray) -> np.ndarray | None:
+    """Values that the solver has at these places; those of more variables come last."""
+    if values is None:
+        return None
+    here = values[places]
+    return here if len(here) == len(values) else np.concatenate((here, values[len(here) :]))
+
+
+def _others(before: list, after: list[np.ndarray]) -> np.ndarray:
+    """Where numbers are others than before; everywhere where that is not known."""
+    differs = np.not_equal(before[0], after[0])
+    for old, new in zip(before[1:], after[1:], strict=True):
+        differs |= np.not_equal(old, new)
+    return np.flatnonzero(differs).astype(np.int32)
 
 
 SOLVERS: dict[str, Callable[[Model, float], Run]] = {"highs": HighsRun, "cbc": cbc_run}

@@ -35,7 +35,7 @@ def draft_batteries(problem: Problem, model: Model) -> None:
         start_kwh = flows[-1]
         model.conditions[str(b)] = Pair(
             *(f"charge_kw_{b}", f"discharge_kw_{b}"),
-            least_kw=rounding(*problem.usable_kw(battery)),
+            least_kw=rounding(*(powers[b] for powers in problem.stack.usable_kw)),
             pays=_burning_pays(problem, battery),
             fit=partial(_fit, key=str(b), flows=flows),
         )
@@ -43,10 +43,11 @@ def draft_batteries(problem: Problem, model: Model) -> None:
             limit_cycles(problem, b, model)
         for power in ("charge", "discharge"):
             curve = getattr(battery, f"{power}_curve")
-            taper(model, str(b), f"{power}_kw", curve, battery.capacity_kwh, start_kwh)
+            if curve:
+                taper(model, str(b), f"{power}_kw", curve, battery.capacity_kwh, start_kwh)
         if battery.charge_min_kw:
             least = LeastPower(
-                f"charge_kw_{b}", battery.charge_min_kw, rounding(problem.usable_kw(battery)[0])
+                f"charge_kw_{b}", battery.charge_min_kw, rounding(problem.stack.usable_kw[0][b])
             )
             model.conditions[f"least_{b}"] = least
         if battery.wear_curve:
@@ -87,7 +88,7 @@ def _add_columns(problem: Problem, b: int, model: Model) -> None:
     battery, steps = problem.batteries[b], problem.intervals
     # ratings far beyond the capacity would make constraints with binaries so loose that solvers'
     # tolerances break them
-    charge_kw, discharge_kw = problem.usable_kw(battery)
+    charge_kw, discharge_kw = (powers[b] for powers in problem.stack.usable_kw)
     lower, upper = np.zeros(steps), np.ones(steps)
     if not model.may_bend(BOUNDS):
         lower = problem.by_interval(battery, "soc_min").copy()

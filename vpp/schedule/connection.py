@@ -31,26 +31,17 @@ def draft_grid(problem: Problem, model: Model) -> None:
     model.add("grid_import_kw", 0.0, limits[0], hours * imports, balance=1.0)
     model.add("grid_export_kw", 0.0, limits[1], -hours * exports, balance=-1.0)
     problem.settlement.draft(model)
+    sells_dearer = np.flatnonzero(exports > imports)
     behind = sum(inverter.renewables_share for inverter in problem.inverters)
     if problem.curtailable:
         most = problem.renewables_kw * max(0.0, 1.0 - behind)
         model.add("curtailed_kw", 0.0, most, balance=-1.0)
     model.conditions["grid"] = Pair(
         *("grid_import_kw", "grid_export_kw"),
-        least_kw=rounding(
-            problem.load_kw, problem.renewables_kw, *map(_largest, _ratings(problem))
-        ),
-        pays=np.flatnonzero(exports > imports),
-        watched=np.flatnonzero(exports > imports),
+        least_kw=rounding(problem.load_kw, problem.renewables_kw, *problem.stack.usable_kw),
+        pays=sells_dearer,
+        watched=sells_dearer,
     )
-
-
-def _ratings(problem: Problem) -> list[np.ndarray]:
-    return [power for battery in problem.batteries for power in problem.usable_kw(battery)]
-
-
-def _largest(power: np.ndarray) -> float:
-    return float(power.max())
 
 
 def most_kw(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
@@ -66,8 +57,7 @@ def most_kw(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     -------
     Import and export [kW], one an interval.
     """
-    ratings, every = _ratings(problem), np.zeros(problem.intervals)
-    charge, discharge = sum(ratings[::2], every), sum(ratings[1::2], every)
+    charge, discharge = (powers.sum(axis=0) for powers in problem.stack.usable_kw)
     for _, _, device in problem.devices:
         takes, gives = device.most_kw(problem.horizon)
         charge, discharge = charge + takes, discharge + gives

@@ -8,6 +8,7 @@ once.
 """
 
 import math
+from copy import copy
 from dataclasses import MISSING, dataclass, field, replace
 from typing import Any
 
@@ -129,6 +130,22 @@ class ScheduledBattery(BatteryParameters):
             place = f"[{t}]" if max(len(lows), len(highs)) > 1 else ""
             low_then, high_then = (float(x[t] if len(x) > 1 else x[0]) for x in (lows, highs))
             BatteryParameters._check_soc_bounds(low_then, high_then, place)
+
+    def going_on(self, soc: float, cycles: float) -> "ScheduledBattery":
+        """The battery later on, without looking at its other fields again.
+
+        Parameters
+        ----------
+        soc : its state of charge, a fraction.
+        cycles : those already made on the first local day.
+
+        Returns
+        -------
+        The battery.
+        """
+        later = copy(self)
+        vars(later).update(soc_initial=soc, cycles_so_far=cycles)
+        return later
 
     def at(self, t: int) -> "ScheduledBattery":
         """The battery with the powers and SOC bounds of an interval.

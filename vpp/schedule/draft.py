@@ -9,7 +9,7 @@ power balance takes all variables that state a `balance`, the classes of limits 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # solvers' absolute tolerances fit.
 MONEY_SCALE = 1000.0
 INFINITE = float("inf")
+KEPT_LENGTH = 1000  # intervals up to which arrays of one number are kept from model to model
 LE, EQ, GE = -1, 0, 1  # PuLP's numbers of <=, = and >=; PuLP itself takes a while to import
 
 # What may bend, in its order of importance: each is as small as it can be before the next counts.
@@ -381,7 +382,7 @@ def term_of(
     -------
     The term.
     """
-    here = np.arange(size) if rows is None else rows
+    here = _counted(size) if rows is None else rows
     there = here if places is None else places
     return Term(column, _spread(factor, len(here)), here, there)
 
@@ -390,9 +391,27 @@ def _spread(values: Numbers, size: int) -> np.ndarray:
     """An array of this size; a number holds for all."""
     if isinstance(values, np.ndarray) and len(values) == size:
         return values.astype(float, copy=False)
+    if size <= KEPT_LENGTH and isinstance(values, (int, float)):
+        return _constant(float(values), size)
     spread = np.empty(size)  # np.full takes several times as long
     spread[:] = values
     return spread
+
+
+@lru_cache(maxsize=1000)
+def _constant(value: float, size: int) -> np.ndarray:
+    """A short array of one number, which many models share; nobody may write to it."""
+    constant = np.full(size, value)
+    constant.flags.writeable = False
+    return constant
+
+
+@lru_cache(maxsize=100)
+def _counted(size: int) -> np.ndarray:
+    """Numbers from 0 on, which many terms share; nobody may write to them."""
+    numbers = np.arange(size)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
-from vpp.schedule.backends import DUAL, HighsRun, Outcome, highs_outcome
+from vpp.schedule.backends import DUAL, HighsRun, Outcome
 from vpp.schedule.calm import Calming
 from vpp.schedule.draft import Model, Term
 from vpp.schedule.exclusive import Intervals, merged
 from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
+from vpp.schedule.ring import Ring
 from vpp.schedule.solution import solution
 from vpp.schedule.stages import Stages
 
@@ -30,12 +31,11 @@ class Held:
     Parameters
     ----------
     run : the solver that holds it.
-    width, height : number of its columns and rows.
+    ring : where its variables and constraints lie there.
     """
 
     run: HighsRun
-    width: int
-    height: int
+    ring: Ring
 
     @classmethod
     def of(cls, problem: Problem, model: Model) -> "Held":
@@ -50,9 +50,11 @@ class Held:
         -------
         The model in HiGHS.
         """
-        return cls(HighsRun(model, problem.gap), model.width, model.height)
+        return cls(HighsRun(model, problem.gap), Ring(model))
 
-    def solve(self, problem: Problem, model: Model, calm: bool = False) -> Schedule | None:
+    def solve(
+        self, problem: Problem, model: Model, calm: bool = False, step: int | None = None
+    ) -> Schedule | None:
         """The cheapest schedule of a problem of the same shape.
 
         Parameters
@@ -60,6 +62,8 @@ class Held:
         problem : what is to be scheduled.
         model : its hard model without binaries that conditions ask for.
         calm : whether the calmest of those that cost the same is wanted.
+        step : number of the first interval, counted from the same one for all problems; with it
+            the solver starts from the intervals that problems have in common.
 
         Returns
         -------
@@ -68,7 +72,10 @@ class Held:
         """
         if model.contradictory:
             return None
-        self.run.write(model)
+        if step is not None:
+            for row, column, value in self.ring.turn(step):
+                self.run.highs.changeCoeff(row, column, value)
+        self.run.write(model, self.ring)
         exclusive: Intervals = {}
         started = time.monotonic()
         while True:
@@ -96,24 +103,25 @@ class Held:
         """
         more = build(problem, False, exclusive) if exclusive else None
         if more is not None:
-            self._extend(more)
+            self._extend(model, more)
         highs = self.run.highs
         # the clock of HiGHS runs on from one solve to the next
         highs.setOptionValue("time_limit", highs.getRunTime() + problem.time_limit_s)
-        highs.setOptionValue("simplex_strategy", DUAL)
+        if priced:  # calm objectives were asked for in another way
+            highs.setOptionValue("simplex_strategy", DUAL)
         highs.run()
         self.run.based = more is None
-        outcome = highs_outcome(highs, priced)
+        outcome = self.run.outcome(priced)
         if more is not None:
-            added = np.arange(self.width, more.width, dtype=np.int32)
+            added = np.arange(model.width, more.width, dtype=np.int32)
             highs.deleteCols(len(added), added)
-            added = np.arange(self.height, more.height, dtype=np.int32)
+            added = np.arange(model.height, more.height, dtype=np.int32)
             highs.deleteRows(len(added), added)
         return outcome
 
-    def _extend(self, model: Model) -> None:
+    def _extend(self, model: Model, more: Model) -> None:
         """Add what a model with binaries has beyond this one: it comes last."""
-        matrix, columns, rows, highs = model.matrices, self.width, self.height, self.run.highs
+        matrix, columns, rows, highs = more.matrices, model.width, model.height, self.run.highs
         cost, lower, upper = (x[columns:] for x in (matrix.cost, matrix.lower, matrix.upper))
         none = np.zeros(0, dtype=np.int32)
         starts = np.zeros(len(cost), dtype=np.int32)
@@ -122,7 +130,8 @@ class Held:
         whole = np.full(len(added), highspy.HighsVarType.kInteger)
         highs.changeColsIntegrality(len(added), added, whole)
         first = matrix.starts[rows] if rows < len(matrix.starts) else len(matrix.index)
-        part = (matrix.starts[rows:] - first, matrix.index[first:], matrix.value[first:])
+        places = np.append(self.ring.columns, added).astype(np.int32)
+        part = (matrix.starts[rows:] - first, places[matrix.index[first:]], matrix.value[first:])
         bounds = (matrix.row_lower[rows:], matrix.row_upper[rows:])
         highs.addRows(len(bounds[0]), *bounds, len(part[1]), *part)
 

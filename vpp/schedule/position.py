@@ -149,6 +149,10 @@ def settlement_of(
             expected = "position_kw beside it: without a position nothing settles at it"
             raise FieldError(name, "(given)", expected)
 
+    if position is None:
+        prices = (import_price, import_price, export_price)
+        return Settlement(hours, import_price, export_price, fee, None, *prices)
+
     def full(name: str, default: np.ndarray) -> np.ndarray:
         values = default if given[name] is None else np.asarray(given[name], float)
         return np.broadcast_to(values, fee.shape)
@@ -157,9 +161,8 @@ def settlement_of(
     price = full("position_price_eur_per_mwh", np.where(bought >= 0, import_price, export_price))
     short, long = full(SHORT, import_price), full(LONG, export_price)
     wrong = np.flatnonzero(short < long)
-    if position is not None and len(wrong):
+    if len(wrong):
         t = int(wrong[0])
         expected = f"at least {LONG}, {long[t]:g} there; they default to import and export price"
         raise FieldError(f"{SHORT}[{t}]", f"{short[t]:g}", expected)
-    at = None if position is None else bought
-    return Settlement(hours, import_price, export_price, fee, at, price, short, long)
+    return Settlement(hours, import_price, export_price, fee, bought, price, short, long)

@@ -47,12 +47,13 @@ class Rolling:
         self.reused = self.rebuilt = 0
         self.seconds = 0.0
 
-    def solve(self, problem: Problem) -> Schedule:
+    def solve(self, problem: Problem, step: int | None = None) -> Schedule:
         """The cheapest schedule, as `solve_model` finds it.
 
         Parameters
         ----------
         problem : what is to be scheduled.
+        step : number of its first interval, where problems are windows of one span; it saves time.
 
         Returns
         -------
@@ -63,7 +64,7 @@ class Rolling:
         InfeasibleScheduleError : no schedule keeps to physics.
         """
         started, kept = time.perf_counter(), self.solver == "highs" and not problem.scenarios
-        schedule = self._reuse(problem) if kept else None
+        schedule = self._reuse(problem, step) if kept else None
         if schedule is None:
             self.rebuilt += 1
             schedule = self._anew(problem)
@@ -81,13 +82,13 @@ class Rolling:
             raise InfeasibleScheduleError(result.cause)
         return result.schedule
 
-    def _reuse(self, problem: Problem) -> Schedule | None:
+    def _reuse(self, problem: Problem, step: int | None) -> Schedule | None:
         """The schedule that a kept model finds; None where a new model has to."""
         model = build(problem, soft=False, exclusive={})
         key = shape(model)
         if key not in self.held:
             self.held[key] = Held.of(problem, model)
-        return self.held[key].solve(problem, model, self.calm)
+        return self.held[key].solve(problem, model, self.calm, step)
 
 
 def roll(
@@ -126,8 +127,9 @@ def roll(
                 problem = replace(problem, grid=grid)
             if rolling.calm and plan is not None:
                 problem = replace(problem, previous=moved_on(plan, problem, t - planned_at))
-            plan, planned_at = rolling.solve(problem), t
-            next_start = beginnings[beginnings > t][:1].tolist()
+            plan, planned_at = rolling.solve(problem, t), t
+            after = int(np.searchsorted(beginnings, t, side="right"))
+            next_start = beginnings[after : after + 1].tolist()
             end = min([t + problem.intervals, actual.intervals, *next_start])
             done.carry_out(plan, end)
             advance(end - t)
@@ -176,7 +178,7 @@ class _Done:
             self.actual.batteries, self.bank.soc.tolist(), cycles, strict=True
         ):
             so_far = used + battery.cycles_so_far if days[t] == 0 else used
-            now.append(replace(battery, soc_initial=soc, cycles_so_far=so_far))
+            now.append(battery.going_on(soc, so_far))
         return now
 
     def carry_out(self, plan: Schedule, end: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp.runtime.errors import FieldError
 
+PLAIN = (float, int, bool, str)
 Stated = TypeVar("Stated")
 
 
@@ -34,6 +35,8 @@ def lists(section: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
     kind: type = type(section)
     for name, is_series in _stated(kind):
         value = getattr(section, name)
+        if value is None or type(value) in PLAIN:
+            continue
         if is_series:
             if isinstance(value, np.ndarray):
                 yield dot + name, value
@@ -41,7 +44,7 @@ def lists(section: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
             for i, inner in enumerate(value):
                 if is_dataclass(inner):
                     yield from lists(inner, f"{dot}{name}[{i}]")
-        elif not isinstance(value, (float, int, str)) and is_dataclass(value):
+        elif is_dataclass(value):
             yield from lists(value, dot + name)
 
 
@@ -89,7 +92,10 @@ def common_length(section: Any) -> int:
     if not found:
         expected = "at least one list by interval, such as import_price_eur_per_mwh"
         raise FieldError("the problem", "(numbers only)", f"{expected}: it says how many there are")
-    count = Counter(len(values) for _, values in found).most_common(1)[0][0]
+    lengths = [len(values) for _, values in found]
+    if min(lengths) == max(lengths):
+        return lengths[0]
+    count = Counter(lengths).most_common(1)[0][0]
     like = next(path for path, values in found if len(values) == count)
     for path, values in found:
         if len(values) != count:

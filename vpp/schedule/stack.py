@@ -8,11 +8,17 @@ they go with powers (battery, interval). Pure: reads and writes nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from vpp.schedule.battery import TOLERANCE, keep_fraction
-from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.devices import BY_INTERVAL, ScheduledBattery
+
+NUMBERS = (
+    *("capacity_kwh", "soc_initial", "cycles_so_far", "cycles_per_day_max", "eta_charge"),
+    *("eta_discharge", "charge_min_kw", "wear_eur_per_mwh", "terminal_value_eur_per_mwh"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +52,7 @@ class Stack:
     soc_min: np.ndarray
     soc_max: np.ndarray
 
-    @property
+    @cached_property
     def usable_kw(self) -> tuple[np.ndarray, np.ndarray]:
         """Charging and discharging power, as `Problem.usable_kw` of each battery [kW]."""
         most_kw = self.capacity_kwh / self.hours
@@ -100,32 +106,23 @@ def stack_of(batteries: Sequence[ScheduledBattery], intervals: int, hours: float
     intervals : number of intervals.
     hours : length of an interval [h].
     """
-    shape = len(batteries), intervals
+    # one array of all numbers is made in a fraction of the time of one a name
+    numbers = np.array([_numbers(one, hours) for one in batteries], dtype=float)
+    columns = numbers.reshape(-1, len(NUMBERS) + 1).T[:, :, None]
+    given = [[getattr(battery, name) for battery in batteries] for name in BY_INTERVAL]
+    shape = len(given), len(batteries), intervals
+    if any(isinstance(value, np.ndarray) for values in given for value in values):
+        rows = [[np.broadcast_to(value, intervals) for value in values] for values in given]
+        limits = np.array(rows, dtype=float).reshape(shape)
+    else:
+        limits = np.broadcast_to(np.array(given, dtype=float)[:, :, None], shape)
+    named = zip((*NUMBERS, "keep", *BY_INTERVAL), (*columns, *limits), strict=True)
+    return Stack(hours, **dict(named))
 
-    def of_each(name: str, missing: float = 0.0) -> np.ndarray:
-        values = (getattr(battery, name) for battery in batteries)
-        each = [missing if value is None else value for value in values]
-        return np.array(each, dtype=float).reshape(-1, 1)
 
-    def by_interval(name: str) -> np.ndarray:
-        values = [getattr(battery, name) for battery in batteries]
-        if not any(isinstance(value, np.ndarray) for value in values):
-            return np.broadcast_to(np.array(values, dtype=float).reshape(-1, 1), shape)
-        rows = [np.broadcast_to(np.asarray(value, float), shape[1:]) for value in values]
-        return np.reshape(rows, shape)
-
-    keep = [keep_fraction(battery, hours) for battery in batteries]
-    names = ("charge_kw", "discharge_kw", "soc_min", "soc_max")
-    return Stack(
-        hours=hours,
-        keep=np.array(keep, dtype=float).reshape(-1, 1),
-        cycles_per_day_max=of_each("cycles_per_day_max", np.inf),
-        **{name: by_interval(name) for name in names},
-        **{
-            name: of_each(name)
-            for name in (
-                *("capacity_kwh", "soc_initial", "cycles_so_far", "eta_charge", "eta_discharge"),
-                *("charge_min_kw", "wear_eur_per_mwh", "terminal_value_eur_per_mwh"),
-            )
-        },
-    )
+def _numbers(battery: ScheduledBattery, hours: float) -> list[float]:
+    """The numbers that `NUMBERS` names, and the fraction of its energy that an interval leaves."""
+    values = [getattr(battery, name) for name in NUMBERS]
+    if battery.cycles_per_day_max is None:
+        values[NUMBERS.index("cycles_per_day_max")] = np.inf
+    return [*(0.0 if value is None else value for value in values), keep_fraction(battery, hours)]

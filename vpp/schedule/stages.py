@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vpp.schedule.backends import SOLVERS, Outcome, Run
+from vpp.schedule.backends import SOLVERS
 from vpp.schedule.draft import BOUNDS, CLASSES, GRID, INFINITE, TARGETS, Model
 from vpp.schedule.exclusive import Intervals
+from vpp.schedule.outcome import Outcome, Run
 from vpp.schedule.problem import Problem
 
 STEP = 10.0  # from the price of one class to that of the one before it, where a search starts
