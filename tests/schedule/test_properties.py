@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import vpp.schedule.backends
 import vpp.schedule.held_model
 from battery import Replay, idle, replay
 from vpp.schedule.certificate import loose_bound_eur
@@ -246,6 +247,23 @@ def test_a_model_that_is_kept_finds_what_a_new_one_finds(some):
                 assert calmness(one, again) == pytest.approx(
                     calmness(one, anew), rel=1e-5, abs=1e-3
                 )
+
+
+@settings(RANDOM, max_examples=40)
+@given(problems(most_steps=8))
+def test_limits_that_are_folded_bend_as_those_with_constraints_do(problem):
+    assume(problem.batteries)
+    problem = replace(problem, grid=replace(problem.grid, import_limit_kw=600.0))
+    found = solve_model(problem)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vpp.schedule.backends, "folded", lambda model: None)
+        unfolded = solve_model(problem)
+    one, other = (replay(problem, each.schedule) for each in (found, unfolded))
+    assert one.bent == pytest.approx(other.bent, rel=1e-6, abs=1e-5)
+    assert near(one.objective_eur, other.objective_eur)
+    assert calmness(problem, found.schedule) == pytest.approx(
+        calmness(problem, unfolded.schedule), rel=1e-5, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("limited", [False, True])

@@ -14,6 +14,7 @@ import numpy as np
 
 from vpp.schedule.cbc import cbc_run
 from vpp.schedule.draft import INFINITE, Matrices, Model
+from vpp.schedule.folding import folded
 from vpp.schedule.outcome import DUAL_TOLERANCE, Outcome, Run
 from vpp.schedule.ring import Ring
 
@@ -108,11 +109,16 @@ class HighsRun(Run):
     """
 
     def __init__(self, model: Model, gap: float) -> None:
-        matrix = model.matrices
-        self.model, self.highs = model, new_highs(matrix, 0.0, gap)
-        self.lower, self.upper = matrix.lower.copy(), matrix.upper.copy()
+        fold, matrix = folded(model), model.matrices
+        held = fold.matrix if fold else matrix
+        self.model, self.fold, self.highs = model, fold, new_highs(held, 0.0, gap)
+        self.lower, self.upper = held.lower.copy(), held.upper.copy()
         self.row_lower, self.row_upper = matrix.row_lower.copy(), matrix.row_upper.copy()
         self.columns, self.rows = _every(self.lower), _every(self.row_lower)
+        if fold:
+            self.highs.setOptionValue("presolve", "off")  # it finds less to do than it takes
+            self.rows = fold.rows
+            self.row_lower[~fold.there] = self.row_upper[~fold.there] = 0.0
         self.integral, self.cost, self.based = bool(matrix.integral.any()), matrix.cost, False
         self.before: list[np.ndarray] = []
         self.told: list[np.ndarray] = []  # the numbers of the last model, where nothing changed any
@@ -153,8 +159,11 @@ class HighsRun(Run):
         priced : whether duals and reduced costs are wanted.
         """
         found = highs_outcome(self.highs, priced)
+        values = _in_order(found.values, self.columns)
+        if self.fold and values is not None:
+            values = self.fold.values(values)
         return Outcome(
-            *(found.status, _in_order(found.values, self.columns), found.objective, found.bound),
+            *(found.status, values, found.objective, found.bound),
             reduced_costs=_in_order(found.reduced_costs, self.columns),
             duals=_in_order(found.duals, self.rows),
         )
@@ -162,8 +171,11 @@ class HighsRun(Run):
     def minimise(self, cost: np.ndarray, limit_s: float, gap: float) -> Outcome:
         """The least of an objective; see `Run`."""
         if cost is not self.cost:
-            other = np.flatnonzero(cost != self.cost)
-            self.highs.changeColsCost(len(other), self.columns[other], cost[other])
+            new, old = cost, self.cost
+            if self.fold:
+                new, old = self.fold.cost(cost), self.fold.cost(self.cost)
+            other = np.flatnonzero(new != old)
+            self.highs.changeColsCost(len(other), self.columns[other], new[other])
             self.cost, self.told = cost, []
         if self.integral:
             # no solution is handed over to start from: with one, HiGHS 1.15 now and then takes a
@@ -191,7 +203,7 @@ class HighsRun(Run):
         held = np.flatnonzero(np.abs(outcome.reduced_costs) > least)
         values = np.where(outcome.reduced_costs[held] > 0, self.lower[held], self.upper[held])
         held, values = held[np.isfinite(values)], values[np.isfinite(values)]
-        self.bound(held, values, values)
+        self._bound(held, values, values)
         free = self.row_lower < self.row_upper
         rows = np.flatnonzero(free & (np.abs(outcome.duals) > least))
         # a positive dual is that of the lower bound
@@ -207,6 +219,12 @@ class HighsRun(Run):
 
     def bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Keep variables between other bounds; see `Run`."""
+        if self.fold:  # a power that is to be nothing has no part beyond its limit
+            parts = np.setdiff1d(self.fold.parts_of(columns[upper <= 0]), columns)
+            self._bound(parts, *np.zeros((2, len(parts))))
+        self._bound(columns, lower, upper)
+
+    def _bound(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         self.lower[columns], self.upper[columns], self.told = lower, upper, []
         self.highs.changeColsBounds(len(columns), self.columns[columns], lower, upper)
 
@@ -235,7 +253,7 @@ class HighsRun(Run):
         self.highs.addRow(-INFINITE, most, len(named), self.columns[named], cost[named])
         self.row_lower = np.append(self.row_lower, -INFINITE)
         self.row_upper = np.append(self.row_upper, most)
-        self.rows = np.append(self.rows, np.int32(count))
+        self.rows = np.append(self.rows, np.int32(self.highs.getNumRow() - 1))
         return count - len(self.model.matrices.row_lower)
 
     def uncap(self, count: int) -> None:
@@ -271,9 +289,9 @@ class HighsRun(Run):
     def release(self) -> None:
         """The mixed-integer model again; see `Run`."""
         self.lower, self.upper, self.row_lower, self.row_upper = self.before
-        every, rows = self.columns, self.rows
+        every, there = self.columns, slice(None) if self.fold is None else self.fold.there
         self.highs.changeColsBounds(len(every), every, self.lower, self.upper)
-        bounds = (self.row_lower, self.row_upper)
+        bounds, rows = (self.row_lower[there], self.row_upper[there]), self.rows[there]
         self.highs.changeRowsBounds(len(rows), rows, *bounds)  # type: ignore[attr-defined]
         whole = np.flatnonzero(self.model.matrices.integral)
         kinds = np.full(len(whole), highspy.HighsVarType.kInteger)

@@ -282,7 +282,7 @@ def bend_soc_bounds(problem: Problem, b: int, model: Model) -> None:
         if count:
             model.add(f"{side}_kwh_{b}", count=count, bends=BOUNDS, weight=weight)
             terms = ((*energy, here, places), (f"{side}_kwh_{b}", sign))
-            given = {"count": count, "numbers": places.tolist()}
+            given = {"count": count, "numbers": places.tolist(), "folds": True}
             model.constrain(f"bend_{name}_{b}", sense, bound[places] * capacity, *terms, **given)
 
 

@@ -97,7 +97,7 @@ def bend_grid_limits(problem: Problem, model: Model) -> None:
             over = f"{direction}_over_kw"
             model.add(over, count=count, bends=GRID, weight=problem.hours)
             terms = ((f"grid_{direction}_kw", 1.0, here, places), (over, -1.0))
-            given = {"count": count, "numbers": places.tolist()}
+            given = {"count": count, "numbers": places.tolist(), "folds": True}
             model.constrain(f"bend_{direction}_limit", LE, limit[places], *terms, **given)
 
 

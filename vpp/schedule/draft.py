@@ -94,6 +94,8 @@ class Rows:
     terms : the left sides.
     numbers : what the names of the constraints end with.
     implied : whether whole binaries imply them; they save branching.
+    folds : whether each says that a variable less what is beyond it keeps to a limit, or with what
+        is missing to it; what is beyond or missing is in no other constraint.
     first : place of the first constraint in the model.
     """
 
@@ -102,6 +104,7 @@ class Rows:
     terms: list[Term]
     numbers: Sequence[int] | None = None
     implied: bool = False
+    folds: bool = False
     first: int = 0
 
     def __len__(self) -> int:
@@ -236,6 +239,7 @@ class Model:
         count: int | None = None,
         numbers: Sequence[int] | None = None,
         implied: bool = False,
+        folds: bool = False,
     ) -> None:
         """Add constraints.
 
@@ -248,11 +252,11 @@ class Model:
             rows and places the first variable belongs to the first constraint, and so on.
         count : how many; default one an interval.
         numbers : what their names end with; default from 0.
-        implied : as in `Rows`.
+        implied, folds : as in `Rows`.
         """
         size = self.intervals if count is None else count
         parts = [term_of(size, *term) for term in terms]
-        rows = Rows(sense, _spread(right, size), parts, numbers, implied, self.height)
+        rows = Rows(sense, _spread(right, size), parts, numbers, implied, folds, self.height)
         self.rows[name] = rows
         self.height += size
 

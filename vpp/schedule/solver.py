@@ -235,6 +235,8 @@ class _Search:
             model = build(self.problem, soft, exclusive, self.caps, keeps)
             if keeps and (model.binaries > 0) and self.level < level:
                 continue  # a second search with binaries would take longer than it saves
+            if keeps and not any(group.bends for group in model.columns.values()):
+                continue  # it is the hard model, which has no solution
             if soft and not self.soft:
                 # a bound of the hard model says nothing about the soft one
                 self.soft, self.relaxed = True, -INFINITE
