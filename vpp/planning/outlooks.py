@@ -91,7 +91,7 @@ def windows(
     start.
     """
     firsts = np.array([outlook.first for outlook in outlooks])
-    prices = frame["price_eur_per_mwh"].to_numpy()
+    prices, begin = frame["price_eur_per_mwh"].to_numpy(), frame.index[0]
 
     def window(t: int, batteries: Sequence[ScheduledBattery]) -> Problem:
         newest = max(int(np.searchsorted(firsts, made[t], side="right")) - 1, 0)
@@ -100,7 +100,7 @@ def windows(
         price = outlook.price_eur_per_mwh[seen].copy()
         known = published[t : t + len(price)] <= made[t]
         price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])
-        start = frame.index[0] + pd.Timedelta(minutes=basis.step_min * t)
+        start = begin + pd.Timedelta(minutes=basis.step_min * t)
         seen_values = {
             "load_kw": outlook.load_kw[seen],
             "renewables_kw": outlook.renewables_kw[seen],

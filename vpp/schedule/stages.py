@@ -199,7 +199,7 @@ class Stages:
         -------
         The solution; the one given where there is no other.
         """
-        cost = self.model.matrices.cost
+        cost = self.model.numbers[0]
         if self.run.alone(outcome, cost):
             return outcome
         for objective in self._calming():

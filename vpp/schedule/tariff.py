@@ -55,11 +55,11 @@ class LocalTariff:
         Import and export prices with all fees [EUR/MWh], one an interval.
         """
         tariff, grid = self.tariff, self.grid
-        index = pd.date_range(start, periods=len(market_price), freq=f"{step_min}min")
         bare = [market_price, market_price]
         for side, key in enumerate(("import_eur_per_mwh", "export_eur_per_mwh")):
             rules = tariff.rules(key)
             if rules is not None:
+                index = pd.date_range(start, periods=len(market_price), freq=f"{step_min}min")
                 bare[side] = self._ruled(rules, index, step_min)
         paid = (bare[0] + tariff.import_surcharge_eur_per_mwh) * tariff.import_factor
         earned = (bare[1] + tariff.export_surcharge_eur_per_mwh) * tariff.export_factor
