@@ -28,6 +28,7 @@ from vpp.champions.forecasts import forecast_all
 from vpp.champions.training import train
 from vpp.operation.operate import run_operation
 from vpp.planning.portfolio import SiteFaultError, plan_sites
+from vpp.planning.site_configs import check_prices
 from vpp.planning.told import value_planned
 from vpp.report.page import OUTPUT, write_report
 from vpp.report.sites import write_planned
@@ -90,6 +91,7 @@ def run_stages(config: Config, generate: bool) -> dict:
         refuse_rest(config)
         rows = communication.stream(config, everything=True)
         check_stored(config, rows)
+        check_prices(config)
     issue_time = data_end_now(config) - pd.Timedelta(hours=HELD_BACK_H)
     with stage(stages, "train"):
         leaderboard = train(config, issue_time=issue_time)

@@ -28,13 +28,13 @@ def home(config_file):
     def write(**tariff):
         return config_file(
             generation={
-                "days": 30,
+                "days": 24,
                 "wind": 0,
                 "solar": 1,
                 "solar_capacity_kw": 8,
                 "load_capacity_kw": 6,
             },
-            training={"models": "arima", "trials": 1, "origins": 2},
+            training={"models": "hourly_ridge", "trials": 1, "origins": 2, "jobs": 1},
             grid={"import_limit_kw": 25, "export_limit_kw": 10, "import_fee_eur_per_mwh": 0},
             tariff=tariff,
             **{"battery:cellar": CELLAR},
@@ -74,12 +74,18 @@ def test_a_home_with_a_contract_needs_no_market(home, capsys):
     [after] = json.loads(capsys.readouterr().out)
     assert after == before
     path = home(**CONTRACT)
-    assert forecast_and_save.main(["--config", str(path), "--backfill-days", "3"]) == 0
+    assert forecast_and_save.main(["--config", str(path), "--backfill-days", "5"]) == 0
     capsys.readouterr()
-    backtest = ["backtest", "--days", "3", "--every-h", "6", "--json"]
-    assert optimization.main(["--config", str(path), *backtest]) == 0
+    backtest = ["--config", str(path), "backtest", "--days", "5", "--every-h", "24", "--json"]
+    assert optimization.main(backtest) == 0
     shares = {row["way"]: row["captured_share"] for row in json.loads(capsys.readouterr().out)}
     assert shares["rolling plan, perfect forecasts"] > 0.99  # the contract is known for ever
+    # a home's battery follows the meter beside the plan by default
+    assert shares["rolling plan"] >= 0.95
+    path.write_text(path.read_text() + "[operation]\nfollow = no\n")
+    assert optimization.main(backtest) == 0
+    fixed = {row["way"]: row["captured_share"] for row in json.loads(capsys.readouterr().out)}
+    assert fixed["rolling plan"] < shares["rolling plan"] - 0.05
 
 
 def test_a_price_of_the_market_needs_a_market(home, capsys):

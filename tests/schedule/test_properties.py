@@ -17,7 +17,9 @@ import vpp.schedule.held_model
 from battery import Replay, idle, replay
 from vpp.schedule.certificate import loose_bound_eur
 from vpp.schedule.devices import GridConnection, ScheduledBattery, SocTarget
+from vpp.schedule.dispatch import settle
 from vpp.schedule.draft import MONEY_SCALE
+from vpp.schedule.following import Following, leaning
 from vpp.schedule.model import build
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.rolling import Rolling, moved_on, roll
@@ -410,3 +412,41 @@ def test_a_battery_that_follows_neither_exports_nor_imports_where_the_plan_does_
     }
     np.testing.assert_allclose(done[True], [-1.5, -2.5, 1.0], atol=1e-6)
     np.testing.assert_allclose(done[False], [-2.0, -2.0, -2.0], atol=1e-6)
+
+
+def test_a_battery_that_follows_gives_and_stores_early_what_costs_the_same_later():
+    # 6 kWh in store. The plan: hour 0 at 325 is bought, hours 1 and 2 at 325 take 2 kWh each from
+    # the battery, hour 3 at 210 is bought. Really hour 0 needs 3 kW: of the 4 kWh that are meant
+    # for dear hours 3 come now; of the same plan with hours 1 and 2 dearer none do.
+    battery = ScheduledBattery("b", 10.0, 5.0, 5.0, 1.0, 1.0, 0.0, 1.0, 0.6)
+    prices = np.array([325.0, 325.0, 325.0, 210.0])
+    zero, two = np.zeros(4), np.full(4, 2.0)
+    problem = Problem(60, two, prices, prices * 0 + 80, zero, batteries=(battery,))
+    plan = settle(problem, np.zeros((1, 4)), np.array([[0.0, 2.0, 2.0, 0.0]]))
+    following = Following.of(problem, plan)
+    assert following.wanted_kw(0, 3.0) == pytest.approx([-3.0])
+    assert following.wanted_kw(0, 9.0) == pytest.approx([-4.0])
+    assert following.wanted_kw(3, 3.0) == pytest.approx([0.0])  # nothing is meant for later
+    assert following.wanted_kw(1, -1.0) == pytest.approx([1.0])  # a surplus that was none
+    dearer = replace(problem, import_price_eur_per_mwh=np.array([325.0, 326.0, 326.0, 210.0]))
+    assert Following.of(dearer, plan).wanted_kw(0, 3.0) == pytest.approx([0.0])
+    # A surplus of 2 kW is sold in hour 0 and stored in hour 1, at the same price.
+    sunny = replace(problem, load_kw=zero, renewables_kw=two)
+    plan = settle(sunny, np.array([[0.0, 2.0, 0.0, 0.0]]), np.zeros((1, 4)))
+    assert Following.of(sunny, plan).wanted_kw(0, -3.0) == pytest.approx([2.0])
+
+
+def test_leaning_breaks_ties_alone():
+    # The battery's 2 kWh serve either of two hours at one price: the first. A kWh bought at night
+    # for the third hour is bought as late as it can be. Nothing seems to pay that does not.
+    battery = ScheduledBattery("b", 2.0, 2.0, 2.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+    prices = np.array([325.0, 325.0, 210.0, 210.0, 325.0])
+    two = np.full(5, 2.0)
+    problem = Problem(60, two, prices, prices * 0 + 80, batteries=(battery,))
+    plan = solve(leaning(problem)).found
+    np.testing.assert_allclose(
+        (plan.charge_kw - plan.discharge_kw)[0], [-2.0, 0.0, 0.0, 2.0, -2.0], atol=1e-6
+    )
+    seen = leaning(problem)
+    assert (seen.import_price_eur_per_mwh >= prices).all()
+    assert (seen.export_price_eur_per_mwh <= problem.export_price_eur_per_mwh).all()

@@ -13,9 +13,11 @@ from typing import Any
 
 from psycopg2.extensions import connection
 
+from vpp.schedule.following import NO_POWER_KW
 from vpp.storage.rows import select_rows
 
 POWER_DIGITS, SOC_DIGITS = 6, 9
+
 ACCEPTED = ("optimal", "feasible")
 
 
@@ -55,10 +57,13 @@ def plan_messages(conn: connection, run_id: str) -> list[dict[str, Any]]:
     Returns
     -------
     battery_id, site_id, plan_id, issue_time and intervals, each with valid_from, valid_until,
-    charge_kw, discharge_kw [kW] and soc [fraction]; none for a plan that was not accepted.
+    charge_kw, discharge_kw [kW] and soc [fraction]; none for a plan that was not accepted. Where
+    batteries follow the meter also follow: whether they keep the exchange with the grid at 0.
     """
     query = """
-        SELECT site_id, issue_time, (basis ->> 'step_min')::double precision AS step_min
+        SELECT site_id, issue_time, (basis ->> 'step_min')::double precision AS step_min,
+            coalesce((basis ->> 'follow')::boolean, false)
+                AND coalesce(made_from -> 'overrides', '[]') = '[]' AS follow
         FROM schedule_runs WHERE run_id = %s AND status = ANY(%s)"""
     runs = select_rows(conn, query, (run_id, list(ACCEPTED)))
     if not runs:
@@ -67,18 +72,21 @@ def plan_messages(conn: connection, run_id: str) -> list[dict[str, Any]]:
         SELECT battery_id, array_agg(time ORDER BY time) AS times,
             array_agg(coalesce(charge_kw, 0) ORDER BY time) AS charge_kw,
             array_agg(coalesce(discharge_kw, 0) ORDER BY time) AS discharge_kw,
-            array_agg(soc ORDER BY time) AS soc
-        FROM battery_states WHERE run_id = %s AND kind = 'planned'
+            array_agg(soc ORDER BY time) AS soc,
+            array_agg(abs(grid_import_kw - grid_export_kw) < %s ORDER BY time) AS at_zero
+        FROM battery_states LEFT JOIN schedules USING (run_id, time)
+        WHERE run_id = %s AND kind = 'planned'
         GROUP BY battery_id ORDER BY battery_id"""
     (run,) = runs
     head = {"site_id": run["site_id"], "plan_id": run_id, "issue_time": iso(run["issue_time"])}
     return [
-        {"battery_id": row["battery_id"], **head, "intervals": _intervals(row, run["step_min"])}
-        for row in select_rows(conn, query, (run_id,))
+        {"battery_id": row["battery_id"], **head, "intervals": _intervals(row, run)}
+        for row in select_rows(conn, query, (NO_POWER_KW, run_id))
     ]
 
 
-def _intervals(row: dict, step_min: float | None) -> list[dict[str, Any]]:
+def _intervals(row: dict, run: dict) -> list[dict[str, Any]]:
+    step_min, at_zero = run["step_min"], row["at_zero"]
     times: Sequence[datetime] = row["times"]
     if step_min is None:  # of a plan that an older version made
         step_min = (times[1] - times[0]).total_seconds() / 60 if len(times) > 1 else 60.0
@@ -92,8 +100,9 @@ def _intervals(row: dict, step_min: float | None) -> list[dict[str, Any]]:
             "discharge_kw": round(discharge_kw, POWER_DIGITS) + 0.0,
             "soc": round(soc, SOC_DIGITS),
         }
-        for start, end, charge_kw, discharge_kw, soc in zip(
-            starts, ends, row["charge_kw"], row["discharge_kw"], row["soc"], strict=True
+        | ({"follow": bool(zero)} if run["follow"] else {})
+        for start, end, charge_kw, discharge_kw, soc, zero in zip(
+            starts, ends, row["charge_kw"], row["discharge_kw"], row["soc"], at_zero, strict=True
         )
     ]
 
@@ -108,13 +117,15 @@ def set_point(message: dict[str, Any], now: datetime) -> dict[str, Any] | None:
 
     Returns
     -------
-    plan_id, valid_from, valid_until, charge_kw and discharge_kw [kW].
+    plan_id, valid_from, valid_until, charge_kw and discharge_kw [kW], and follow where the plan
+    says it.
     """
     text = iso(now.replace(microsecond=0))
     for item in message["intervals"]:  # times of one form are in the order of their texts
         if item["valid_from"] <= text < item["valid_until"]:
-            fields = ("valid_from", "valid_until", "charge_kw", "discharge_kw")
-            return {"plan_id": message["plan_id"], **{name: item[name] for name in fields}}
+            fields = ("valid_from", "valid_until", "charge_kw", "discharge_kw", "follow")
+            told = {name: item[name] for name in fields if name in item}
+            return {"plan_id": message["plan_id"], **told}
     return None
 
 

@@ -25,6 +25,7 @@ from vpp.runtime.tables import shown
 from vpp.schedule.basis import basis_of, read_basis
 from vpp.schedule.battery import Battery
 from vpp.schedule.dispatch import carry_out
+from vpp.schedule.following import Following
 from vpp.schedule.problem import Problem
 from vpp.schedule.site import site_problem
 from vpp.storage.followed import read_newest_states, read_planned, read_plans_made
@@ -199,7 +200,8 @@ def _carry(
         if time is not None and place and first < time < index[place - 1] + step:
             end = index[place - 1] + step
             some = _first_part(some, powers.iloc[place - 1], time, end)
-        ends, rows = _carried(config, some, powers.iloc[place:], frame.iloc[place:], step_min)
+        rest = (powers.iloc[place:], frame.iloc[place:], site["grid_kw"].iloc[place:])
+        ends, rows = _carried(config, some, *rest, step_min)
         parts.append(rows)
         for item, soc in zip((item for item in left if item.time == time), ends, strict=True):
             since = item.measured or time
@@ -228,12 +230,13 @@ def _followed(
     index: pd.DatetimeIndex,
     step_min: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Power of each battery, and load and renewables of the site, by the plan in force.
+    """Power of each battery, and load, renewables and imports less exports of the site, by the plan
+    in force.
 
     Of each interval that is the newest plan issued by its start; NaN where none reaches it.
     """
     powers = pd.DataFrame(np.nan, index, list(names))
-    site = pd.DataFrame(np.nan, index, ["load_kw", "renewables_kw"])
+    site = pd.DataFrame(np.nan, index, ["load_kw", "renewables_kw", "grid_kw"])
     issued = pd.DatetimeIndex(plans["issue_time"])
     chosen = issued.searchsorted(index, side="right") - 1
     for number in sorted(set(chosen.tolist()) - {-1}):
@@ -244,6 +247,8 @@ def _followed(
         planned = read_planned(conn, plans["run_id"].iloc[number], *span)
         for target, found in zip((powers, site), planned, strict=True):
             for name in found.columns.intersection(target.columns):
+                if name == "grid_kw" and plans["overridden"].iloc[number]:
+                    continue  # a battery that someone has overridden does not follow the meter
                 target.loc[times, name] = on_steps(found[name], plan_step, times, step_min)
     return powers, site
 
@@ -253,10 +258,10 @@ def _actual(
 ) -> pd.DataFrame:
     """Load and renewables as measured; where that is not known yet, as planned, else 0."""
     if not len(index):
-        return site.assign(price_eur_per_mwh=0.0)
+        return site[["load_kw", "renewables_kw"]].assign(price_eur_per_mwh=0.0)
     sources = [item for item in site_sources(conn, config) if item.kind != "market"]
     actual = actual_frame(conn, sources, index, step_min)[["load_kw", "renewables_kw"]]
-    return actual.fillna(site).fillna(0.0).assign(price_eur_per_mwh=0.0)
+    return actual.fillna(site[actual.columns]).fillna(0.0).assign(price_eur_per_mwh=0.0)
 
 
 def _first_part(
@@ -283,6 +288,7 @@ def _carried(
     batteries: Sequence[BatteryParameters],
     powers: pd.DataFrame,
     frame: pd.DataFrame,
+    grid_kw: pd.Series,
     step_min: int,
 ) -> tuple[list[float], pd.DataFrame]:
     """SOC of batteries at the end of the intervals, and their states where a plan moved them."""
@@ -291,7 +297,12 @@ def _carried(
     names = [battery.battery_id for battery in batteries]
     wanted = powers[names].fillna(0.0).to_numpy().T
     problem = _problem(config, batteries, frame, step_min)
-    done = carry_out(problem, lambda t, _: wanted[:, t])
+    net_kw = problem.load_kw - problem.renewables_kw
+    # some of the batteries cannot be told apart from the others at the meter
+    whole = config.follow and len(batteries) == len(config.batteries)
+    meter = grid_kw if whole else grid_kw * np.nan
+    followed = Following.at_zero(problem, wanted, meter.to_numpy(float))
+    done = carry_out(problem, lambda t, _: followed.wanted_kw(t, float(net_kw[t])))
     moved = powers[names].notna().any(axis=1).to_numpy()
     rows = [
         pd.DataFrame(

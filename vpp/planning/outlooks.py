@@ -81,8 +81,8 @@ def windows(
     published : number of the interval at whose start each price was known.
     outlooks : in the order of their issue times, the first not after the first plan is made.
     horizon : intervals of a window, as far as the outlook goes.
-    end_price : what energy left at the end of the span counts in a window that ends there
-        [EUR/MWh]; default as in other windows.
+    end_price : what energy left at the end of the span counts [EUR/MWh]: no window then looks
+        beyond it; default as in other windows.
     drawn : puts scenarios into a problem, as `vpp.planning.scenarios.Drawn` does.
 
     Returns
@@ -96,7 +96,8 @@ def windows(
     def window(t: int, batteries: Sequence[ScheduledBattery]) -> Problem:
         newest = max(int(np.searchsorted(firsts, made[t], side="right")) - 1, 0)
         outlook = outlooks[newest]
-        seen = slice(t - outlook.first, t - outlook.first + horizon)
+        reach = horizon if end_price is None else min(horizon, len(frame) - t)
+        seen = slice(t - outlook.first, t - outlook.first + reach)
         price = outlook.price_eur_per_mwh[seen].copy()
         known = published[t : t + len(price)] <= made[t]
         price[: len(known)] = np.where(known, prices[t : t + len(price)], price[: len(known)])

@@ -242,11 +242,11 @@ def _rolled(
 
     basis, rolling = past.basis, Rolling(config.optimization.solver, calm=True)
     horizon = basis.optimization.horizon_h * 60 // basis.step_min
-    end_price = basis.terminal_price_eur_per_mwh if name == PERFECT_FORECASTS else None
+    # all are judged at the end of the span by this price, so all plans know it
+    end_price = basis.terminal_price_eur_per_mwh
     seen = (basis, past.frame, past.made, past.published, view, horizon, end_price)
     window = windows(*seen, past.drawn if name.endswith(SCENARIOS) else None)
-    follow = config.operation.follow == "yes"
-    schedule = roll(actual, window, past.starts, rolling, follow)
+    schedule = roll(actual, window, past.starts, rolling, basis.follow)
     logger.info(
         "%s: %d windows, %d of them built anew, %.1f s",
         *(name, rolling.reused + rolling.rebuilt, rolling.rebuilt, rolling.seconds),

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from psycopg2.extensions import connection
 
+from vpp.planning.site_series import site_sources
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
 from vpp.site.fleet_files import GridSite, site_config
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.selection import chosen
-from vpp.storage.connection import DataGapError
+from vpp.storage.connection import DataGapError, session
 from vpp.storage.measurements import read_sources
 from vpp.storage.rows import select_rows
 from vpp.storage.sites import read_fleet, read_sites
@@ -54,6 +55,26 @@ def read_configs(conn: connection, config: Config, wanted: str | None = None) ->
     names = chosen(sorted(known), wanted)
     rows: dict[str, GridSite] = {site.site_id: site for site in sites}
     return {name: site_config(config, rows[name], fleet.get(name, ()), step) for name in names}
+
+
+def check_prices(config: Config) -> None:
+    """Refuse a site without the prices that it pays, before its models are trained.
+
+    Of several sites one that lacks them does not stop the others: its plan says so.
+
+    Parameters
+    ----------
+    config : of all sites.
+
+    Raises
+    ------
+    ConfigError : the tariff needs a market price, and there is none, or more than one.
+    DataGapError : there are no plants and loads.
+    """
+    with session(config) as conn:
+        first, *others = read_configs(conn, config).values()
+        if not others and first.portfolio_step_min is None:
+            site_sources(conn, first)
 
 
 def _common_step(conn: connection) -> int:

@@ -32,7 +32,8 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import PlanBasis, read_basis
-from vpp.schedule.dispatch import carry_out, self_consumption
+from vpp.schedule.dispatch import carry_out, self_consumption, with_load_of
+from vpp.schedule.following import Following
 from vpp.schedule.problem import Problem, Schedule
 from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.schedule.value import NO_BATTERY, PERFECT, PLAN, RULE, Valuation, value_ways
@@ -122,7 +123,8 @@ def read_value(
         devices = read_devices(conn, str(run["run_id"]))
         schedules[PLAN] = stored_schedule(problem, schedule, states, devices)
     else:
-        schedules[PLAN] = carry_out_plan(problem, states, read_devices(conn, str(run["run_id"])))
+        devices = read_devices(conn, str(run["run_id"]))
+        schedules[PLAN] = carry_out_plan(problem, basis, run, schedule, states, devices)
         devices = read_devices(conn, perfect[0]["run_id"])
         schedules[PERFECT] = stored_schedule(problem, *perfect[1:], devices)
     ways = value_ways(problem, schedules)
@@ -191,7 +193,8 @@ def value_plan(config: Config, run_id: str | None = None) -> dict:
         problem = site_problem(basis, schedule.index[0], actual)
         devices = read_devices(conn, str(run["run_id"]))
         perfect = solve_or_raise(problem, basis.optimization.solver)
-        done = carried_out(problem, carry_out_plan(problem, states, devices))
+        carried = carry_out_plan(problem, basis, run, schedule, states, devices)
+        done = carried_out(problem, carried)
         rule = self_consumption(problem)
         for kind, result in (("perfect", perfect), ("actual", done)):
             valued = valued_plan(problem, result, rule)
@@ -255,18 +258,35 @@ def read_plan(conn: connection, run_id: str | None) -> tuple[dict, pd.DataFrame,
     return stored
 
 
-def carry_out_plan(problem: Problem, states: pd.DataFrame, devices: pd.DataFrame) -> Schedule:
+def carry_out_plan(
+    problem: Problem,
+    basis: PlanBasis,
+    run: Mapping[str, object],
+    schedule: pd.DataFrame,
+    states: pd.DataFrame,
+    devices: pd.DataFrame,
+) -> Schedule:
     """A plan's battery powers, carried out as far as a problem allows.
 
     Parameters
     ----------
     problem : the plan's intervals at actual values.
-    states, devices : the plan's rows of `battery_states` and `device_states`; flexible loads do
-        what was planned.
+    basis : of the plan, which says whether batteries follow the meter; where someone has overridden
+        one of them, they do what was planned.
+    run, schedule, states, devices : the plan's rows of `schedule_runs`, `schedules`,
+        `battery_states` and `device_states`; flexible loads do what was planned.
     """
-    wanted_kw = by_battery(states, problem, "charge_kw")
-    wanted_kw = wanted_kw - by_battery(states, problem, "discharge_kw")
-    return carry_out(problem, lambda t, _: wanted_kw[:, t], stored_devices(problem, devices))
+    own, made_from = stored_devices(problem, devices), run.get("made_from")
+    overridden = isinstance(made_from, Mapping) and made_from.get("overrides")
+    if not basis.follow or overridden:
+        wanted_kw = by_battery(states, problem, "charge_kw")
+        wanted_kw = wanted_kw - by_battery(states, problem, "discharge_kw")
+        return carry_out(problem, lambda t, _: wanted_kw[:, t], own)
+    planned = site_problem(basis, schedule.index[0], stored_frame(schedule))
+    plan = stored_schedule(planned, schedule, states, devices)
+    following, net_kw = Following.of(planned, plan), with_load_of(problem, own).load_kw
+    net_kw = net_kw - problem.renewables_kw
+    return carry_out(problem, lambda t, _: following.wanted_kw(t, float(net_kw[t])), own)
 
 
 def known_frame(conn: connection, basis: PlanBasis, index: pd.DatetimeIndex) -> pd.DataFrame:

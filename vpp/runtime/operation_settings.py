@@ -21,12 +21,12 @@ class Operation(Section):
     value_every_min : the newest plan whose intervals are past is valued each so many minutes; 0:
         never.
     retrain_every_h : models are trained again each so many hours; 0: never.
-    follow : in a backtest: yes where the batteries keep the exchange with the grid at 0 where the
-        plan does, as a home battery can.
+    follow : yes where the batteries follow the meter beside the plan, as home batteries can: where
+        it has no exchange with the grid, they keep it at 0; auto: where no price is the market's.
     """
 
     plan_every_min: int = number(60, 1, 24 * 60)
     state_max_age_min: float = number(15.0, 0)
     value_every_min: int = number(1440, 0)
     retrain_every_h: int = number(168, 0)
-    follow: str = choice("no", "no", "yes")
+    follow: str = choice("auto", "auto", "no", "yes")

@@ -360,6 +360,12 @@ class Config:
     device_sites: Mapping[str, str] = field(default_factory=dict)
     portfolio_step_min: int | None = None
 
+    @property
+    def follow(self) -> bool:
+        """Whether batteries follow the meter beside a plan."""
+        told = self.operation.follow
+        return told == "yes" or (told == "auto" and not self.tariff.needs_market)
+
 
 # Sections that have a name of their own: `[battery:NAME]`; word, attribute of `Config`, class, and
 # the field of the name.

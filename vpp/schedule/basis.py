@@ -26,8 +26,9 @@ from vpp.schedule.problem import Problem
 from vpp.schedule.problem_file import read_object
 from vpp.schedule.tariff import LocalTariff
 
-# of the stored object, which migrations/0004_plan_basis.sql describes; 2 brought the tariff
-VERSION = 2
+# of the stored object, which migrations/0004_plan_basis.sql describes; 2 brought the tariff, 3 how
+# batteries follow the plan
+VERSION = 3
 LIMITS = ("import_limit_kw", "export_limit_kw")  # may be infinite, which JSON has no number for
 
 
@@ -53,6 +54,7 @@ class PlanBasis:
     holidays_country : ISO code of the country whose public holidays the tariff counts.
     devices : flexible loads by the field of a problem, such as `vehicles`, as they are at the start
         and over the plan's intervals.
+    follow : whether batteries follow the meter beside the plan.
     """
 
     step_min: int
@@ -66,6 +68,7 @@ class PlanBasis:
     tariff: Tariff = field(default_factory=Tariff)
     holidays_country: str = ""
     devices: Mapping[str, tuple[Device, ...]] = field(default_factory=dict)
+    follow: bool = False
 
     @property
     def local_tariff(self) -> LocalTariff:
@@ -107,6 +110,7 @@ def basis_of(
         tuple(batteries),
         tariff=config.tariff,
         holidays_country=config.site.holidays_country,
+        follow=config.follow,
     )
 
 

@@ -16,13 +16,12 @@ from vpp.schedule.bank import Bank
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
 from vpp.schedule.dispatch import carried, settle
+from vpp.schedule.following import Following, leaning
 from vpp.schedule.held_model import Held, shape
 from vpp.schedule.model import build
 from vpp.schedule.previous import Previous, PreviousBattery
 from vpp.schedule.problem import InfeasibleScheduleError, Problem, Schedule
 from vpp.schedule.solver import solve, solve_model
-
-NO_POWER_KW = 1e-6  # less is no exchange with the grid
 
 
 class Rolling:
@@ -107,15 +106,15 @@ def roll(
     starts : numbers of the intervals, in their order, from which a new plan is carried out. There
         is one also where a plan ends early.
     rolling : solves the problems.
-    follow : whether the batteries keep the exchange with the grid at 0 where the plan does, as the
-        control of a home battery can: load and sun are never just as forecast.
+    follow : whether the batteries follow the meter beside the plan, as the control of a home
+        battery can: load and sun are never just as forecast.
 
     Returns
     -------
     The schedule that results through `Battery.step`; curtailment is decided at actual prices, and
     the grid takes the rest.
     """
-    done, beginnings = _Done(actual, follow), np.asarray(starts)
+    done, beginnings = _Done(actual), np.asarray(starts)
     plan: Schedule | None = None
     planned_at = 0
     with terminal.progress("rolling plan", actual.intervals) as advance:
@@ -127,11 +126,13 @@ def roll(
                 problem = replace(problem, grid=grid)
             if rolling.calm and plan is not None:
                 problem = replace(problem, previous=moved_on(plan, problem, t - planned_at))
+            if follow and not problem.scenarios:
+                problem = leaning(problem)
             plan, planned_at = rolling.solve(problem, t), t
             after = int(np.searchsorted(beginnings, t, side="right"))
             next_start = beginnings[after : after + 1].tolist()
             end = min([t + problem.intervals, actual.intervals, *next_start])
-            done.carry_out(plan, end)
+            done.carry_out(plan, end, Following.of(problem, plan) if follow else None)
             advance(end - t)
     return settle(actual, done.charge_kw, done.discharge_kw)
 
@@ -159,8 +160,7 @@ def moved_on(plan: Schedule, problem: Problem, steps: int) -> Previous:
 class _Done:
     """The state of what was carried out so far: powers, the batteries as they are, and the peak."""
 
-    def __init__(self, actual: Problem, follow: bool = False) -> None:
-        self.follow = follow
+    def __init__(self, actual: Problem) -> None:
         self.actual, self.count, self.peak_kw = actual, 0, actual.grid.peak_so_far_kw
         self.net_kw = actual.load_kw - actual.renewables_kw
         self.bank = Bank(actual)
@@ -181,29 +181,19 @@ class _Done:
             now.append(battery.going_on(soc, so_far))
         return now
 
-    def carry_out(self, plan: Schedule, end: int) -> None:
-        """Do what a plan says, from the next interval up to `end`."""
+    def carry_out(self, plan: Schedule, end: int, following: Following | None) -> None:
+        """Do what a plan says, or follow it, from the next interval up to `end`."""
         first = self.count
         planned = plan.charge_kw - plan.discharge_kw
-        from_grid = plan.grid_import_kw - plan.grid_export_kw
         for t in range(first, end):
             wanted = planned[:, t - first]
-            if self.follow:
-                wanted = self._followed(wanted, from_grid[t - first], t)
+            if following is not None:
+                wanted = following.wanted_kw(t - first, self.net_kw[t])
             done = carried(self.actual, wanted, self.bank)
             self.charge_kw[:, t], self.discharge_kw[:, t] = done
         self.count = end
         if self.actual.grid.peak_price_eur_per_kw:
             self.peak_kw = max(self.peak_kw, self._peak_since(first))
-
-    def _followed(self, planned_kw: np.ndarray, from_grid_kw: float, t: int) -> np.ndarray:
-        """Powers with which the site does not export, or import, where the plan does not."""
-        net = self.net_kw[t] + planned_kw.sum()
-        is_other = (net < 0 and from_grid_kw > -NO_POWER_KW) or (
-            net > 0 and from_grid_kw < NO_POWER_KW
-        )
-        ratings = self.bank.capacity_kwh / self.bank.capacity_kwh.sum()
-        return planned_kw - net * ratings if is_other else planned_kw
 
     def _peak_since(self, first: int) -> float:
         """Highest mean import of the peak intervals from that of interval `first` on [kW].

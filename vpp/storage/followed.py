@@ -55,10 +55,12 @@ def read_plans_made(conn: connection, site_id: str, start: Moment, end: Moment) 
 
     Returns
     -------
-    run_id, issue_time and step_min [min], in the order of issue time and of their making.
+    run_id, issue_time, step_min [min] and overridden (whether an order for a battery was in force),
+    in the order of issue time and of their making.
     """
     query = """
-        SELECT run_id, issue_time, (basis ->> 'step_min')::double precision AS step_min
+        SELECT run_id, issue_time, (basis ->> 'step_min')::double precision AS step_min,
+            coalesce(made_from -> 'overrides', '[]') NOT IN ('[]', '{}') AS overridden
         FROM schedule_runs
         WHERE kind = 'plan' AND site_id = %s AND issue_time >= %s AND issue_time < %s
             AND basis IS NOT NULL
@@ -81,7 +83,8 @@ def read_planned(
     Returns
     -------
     Power of each battery [kW], positive where it charges, by time and battery_id; and load_kw, with
-    what flexible loads draw, and renewables_kw [kW] of the site by time.
+    what flexible loads draw, renewables_kw and grid_kw, imports less exports, [kW] of the site by
+    time.
     """
     times = [pd.Timestamp(moment).to_pydatetime() for moment in (start, end)]
     query = """
@@ -90,7 +93,8 @@ def read_planned(
     states = select_frame(conn, query, (run_id, *times))
     powers = states.pivot(index="time", columns="battery_id", values="power_kw")
     query = """
-        SELECT time, load_kw + coalesce(flexible.power_kw, 0) AS load_kw, renewables_kw
+        SELECT time, load_kw + coalesce(flexible.power_kw, 0) AS load_kw, renewables_kw,
+            grid_import_kw - grid_export_kw AS grid_kw
         FROM schedules LEFT JOIN (
             SELECT time, sum(power_kw) AS power_kw FROM device_states
             WHERE run_id = %s GROUP BY time) AS flexible USING (time)
