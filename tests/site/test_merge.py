@@ -152,3 +152,33 @@ def test_endless_and_binary_input_is_refused(tmp_path, capsys):
         errors = capsys.readouterr().err.strip()
         assert Path(path).name in errors and "\n" not in errors
     assert not (tmp_path / "data").exists()
+
+
+def test_a_series_whose_step_changes_goes_on_on_the_finer_one(tmp_path):
+    # hours 0 and 1, then quarters of hours 1 and 2, then hours 2 and 3 again
+    def rows(step_min, first, *values):
+        times = pd.date_range(
+            f"2025-09-30T{first:02}:00", periods=len(values), freq=f"{step_min}min"
+        )
+        source = Source("p", "market", "p", "s", None, step_min, 50.0, 6.0, "UTC", parameters)
+        frame = {"time": times.strftime("%Y-%m-%dT%H:%M:%SZ"), "source_id": "p"}
+        return [(source, "market", pd.DataFrame(frame | {"price_eur_per_mwh": values}))]
+
+    parameters = {"origin": "fetched", "price_area": "X"}
+    merge_rows(tmp_path, rows(60, 0, 10.0, 20.0), finer=True)
+    quarters = (20.0, 20.0, 21.0, 22.0, 30.0, 30.0, 31.0, 33.0)
+    (told,) = merge_rows(tmp_path, rows(15, 1, *quarters), finer=True)
+    assert told == {"source_id": "p", "new": 4, "replaced": 2, "unchanged": 2, "kept": 4}
+    found = pd.read_csv(tmp_path / "market.csv")
+    assert found["price_eur_per_mwh"].tolist() == [10.0] * 4 + list(quarters)
+    assert found["time"].tolist()[:2] == ["2025-09-30T00:00:00Z", "2025-09-30T00:15:00Z"]
+    (source,) = read_sources(tmp_path / "sources.csv")
+    assert source.step_min == 15
+    before = content(tmp_path)
+    with pytest.raises(SourceError, match=r"02:00:00Z .40. than .*31 on average"):
+        merge_rows(tmp_path, rows(60, 2, 40.0, 50.0), finer=True)
+    with pytest.raises(SourceError, match="--step 15"):  # a file's step is for its owner to say
+        merge_rows(tmp_path, rows(60, 3, 50.0))
+    assert content(tmp_path) == before
+    (told,) = merge_rows(tmp_path, rows(60, 3, 50.0), finer=True)
+    assert (told["new"], told["kept"]) == (4, 12)

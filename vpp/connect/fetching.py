@@ -118,6 +118,8 @@ def _possible(config: Config, name: str, item: Fetched) -> Fetched:
 def save(folder: Path, found: Sequence[Fetched]) -> list[dict]:
     """Write what was fetched into a data folder; a newer value takes the place of an older one.
 
+    A series whose step has changed since the last fetch goes on on the finer step.
+
     Parameters
     ----------
     folder : of the data.
@@ -135,7 +137,7 @@ def save(folder: Path, found: Sequence[Fetched]) -> list[dict]:
     """
     rows = [(item.source, item.kind, _file_rows(item)) for item in found]
     told = []
-    for item, counts in zip(found, merge_rows(folder, rows), strict=True):
+    for item, counts in zip(found, merge_rows(folder, rows, finer=True), strict=True):
         terms = {name: item.source.parameters[name] for name in ("licence", "attribution")}
         told.append({"source_id": counts.pop("source_id"), "kind": item.kind} | counts | terms)
     return told

@@ -21,6 +21,7 @@ from vpp.runtime.tables import shown
 from vpp.site.csv_files import read_series_file, save_series
 from vpp.site.import_checks import Series
 from vpp.site.kinds import KINDS, POWER_KINDS, Kind
+from vpp.site.merge_steps import can_join, on_finer_step
 from vpp.site.sources import (
     IMPORTED,
     MEASURED,
@@ -85,6 +86,7 @@ def merge_rows(
     rejects: Sequence[tuple] = (),
     file: str = "",
     stated: Collection[str] = (),
+    finer: bool = False,
 ) -> list[dict]:
     """Write rows of any kind into a data folder; a new row counts more than one that is there.
 
@@ -96,6 +98,7 @@ def merge_rows(
     rejects : line, source_id, time, value and reason of the cells that could not be used.
     file : they come from; its earlier rejects are replaced, those of other files stay.
     stated : ids of sources whose capacity was stated.
+    finer : whether a series whose step has changed joins on the finer step; else it is refused.
 
     Returns
     -------
@@ -117,8 +120,12 @@ def merge_rows(
             before = there.get(source.source_id)
             if before is not None and before.parameters.get("origin") not in MEASURED:
                 before = None  # generated: it goes as a whole
+            old = _old_rows(folder, KINDS[kind], before)
+            if finer and before is not None and can_join(KINDS[kind], source, before):
+                source, frame, old = on_finer_step(KINDS[kind], source, frame, before, old)
+                before = replace(before, step_min=source.step_min)
             _check_same(source, before, folder)
-            joined, counts = _joined(folder / KINDS[kind].file, KINDS[kind], frame, before)
+            joined, counts = _joined(KINDS[kind], frame, old)
             source = source if source.source_id in stated else _with_capacity(source, before)
             rows.append((source, kind, joined))
             told.append({"source_id": source.source_id} | counts)
@@ -143,15 +150,20 @@ def _check_same(source: Source, before: Source | None, folder: Path) -> None:
         )
 
 
+def _old_rows(folder: Path, kind: Kind, before: Source | None) -> pd.DataFrame:
+    """The rows of a source that the folder has."""
+    if before is None:
+        return pd.DataFrame(columns=list(kind.file_columns))
+    old = read_series_file(folder / kind.file, kind.file_columns)
+    return old[old["source_id"] == before.source_id]
+
+
 def _joined(
-    path: Path, kind: Kind, frame: pd.DataFrame, before: Source | None
+    kind: Kind, frame: pd.DataFrame, old: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """All rows of a source, and what became of them."""
-    counts = {"new": len(frame), "replaced": 0, "unchanged": 0, "kept": 0}
-    if before is None:
-        return frame, counts
-    old = read_series_file(path, kind.file_columns)
-    old = old[old["source_id"] == before.source_id]
+    if not len(old):
+        return frame, {"new": len(frame), "replaced": 0, "unchanged": 0, "kept": 0}
     times = list(kind.times)
     keys, new = pd.MultiIndex.from_frame(old[times]), pd.MultiIndex.from_frame(frame[times])
     place = keys.get_indexer(new)
