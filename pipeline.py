@@ -128,26 +128,27 @@ def watch(config: Config, every_min: float) -> int:
     return run_operation(config, False, None, 1.0, lambda: write_report(config))
 
 
-def print_summary(summary: dict) -> None:
+def print_summary(summary: dict, currency: str) -> None:
     """Print rows by topic, champions, money and times as tables."""
     print_rows([{"topic": topic, **counts} for topic, counts in summary["rows"].items()], "\nRows")
-    about = "mae in kW or EUR/MWh; mae_ratio_naive: over that of last week's same hour"
+    about = f"mae in kW or {currency}/MWh; mae_ratio_naive: over that of last week's same hour"
     print_rows(summary["champions"], f"\nChampions ({about})")
     money = summary["cost_eur"]
     if summary["not_valued"]:
         print(f"\nthe plan is not valued: {summary['not_valued']}")
     else:
-        print_money(money, summary["issue_time"])
+        print_money(money, summary["issue_time"], currency)
     print_rows(summary["stages"], "\nStages")
     seconds = sum(entry["seconds"] for entry in summary["stages"])
     print(f"total {seconds:.0f} s; report: {summary['report']}")
 
 
-def print_money(money: dict, issue_time: str) -> None:
+def print_money(money: dict, issue_time: str, currency: str) -> None:
     """Print the cost of each way of running the site."""
+    label, free = currency.lower(), money["no_battery"]
     print_rows(
         [
-            {"run": run, "cost_eur": money[key], "saved_eur": money["no_battery"] - money[key]}
+            {"run": run, f"cost_{label}": money[key], f"saved_{label}": free - money[key]}
             for key, run in WAYS.items()
         ],
         f"\nCost of {HELD_BACK_H} h from {issue_time}, at actual load, renewables and prices",
@@ -188,7 +189,7 @@ def run(args: argparse.Namespace, config: Config) -> int | None:
     if args.watch is not None or args.command == "operate":
         return run_operate(args, config)
     summary = run_stages(config, generate=not args.data)
-    print_summary(summary)
+    print_summary(summary, config.tariff.currency)
     if args.json:
         with replacing_file(args.json, "--json") as partial:
             partial.write_text(json_text(summary) + "\n", encoding="utf-8")

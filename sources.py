@@ -170,7 +170,7 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
     place = dataclasses.replace(place, zone=place.zone or found.zone)
     extra = {"regressor_of": args.regressor_of, "delay_min": args.delay_min}
     extra = {name: value for name, value in extra.items() if value is not None}
-    made = make_sources(found.series, config.site, place, asked.issued, extra)
+    made = make_sources(found.series, config, place, asked.issued, extra)
     found.notes += made.notes
     print_understood(found, made.added, ", ".join(args.file), args.json)
     rejects = found.rejects(", ".join(args.file) if args.strict else None)

@@ -31,6 +31,7 @@ NUMBERS = {
     "1234,5": lambda text: text.replace(".", ","),
     "1.234,5": lambda text: swap(grouped(text)),
     "1,234.5": lambda text: grouped(text),
+    "1,23,456.5": lambda text: indian(text),
     "1'234.5": lambda text: grouped(text).replace(",", "'"),
     "1 234,5": lambda text: swap(grouped(text)).replace(".", "\u202f"),
     "−5": lambda text: text.replace("-", "−"),
@@ -61,6 +62,15 @@ def grouped(text: str) -> str:
     sign, rest = ("-", text[1:]) if text.startswith("-") else ("", text)
     whole, dot, part = rest.partition(".")
     return f"{sign}{int(whole):,}{dot}{part}"
+
+
+def indian(text: str) -> str:
+    """Groups of two digits before the last three of the whole number."""
+    sign, rest = ("-", text[1:]) if text.startswith("-") else ("", text)
+    whole, dot, part = rest.partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    pairs = [head[max(end - 2, 0) : end] for end in range(len(head), 0, -2)][::-1]
+    return f"{sign}{','.join([*pairs, tail])}{dot}{part}"
 
 
 def swap(text: str) -> str:

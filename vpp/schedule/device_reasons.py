@@ -86,11 +86,11 @@ def _of_load(problem: Problem, load: DeferrableLoad, arrays: Arrays, bus: np.nda
         float(costs @ powers) for powers in (power, load.idle(problem.horizon)["power_kw"])
     )
     missing = load.wanted_kwh(problem.hours) - problem.hours * float(power.sum())
-    why = f"for {now:.2f} EUR, {at_once:.2f} as early as possible"
+    why = f"for {now:.2f}, {at_once:.2f} as early as possible"
     if missing > rounding(load.wanted_kwh(problem.hours)):
         why = f"{missing:.1f} kWh do not fit into its window"
     elif abs(at_once - now) < 0.005:
-        why = f"for {now:.2f} EUR, waiting brings nothing"
+        why = f"for {now:.2f}, waiting brings nothing"
     for t in on.tolist():
         texts[t] = f"{load.load_id} runs: {why}"
     return texts

@@ -7,7 +7,7 @@ Power ends in kW and prices in EUR/MWh. Energies are divided by the hours of the
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from vpp.runtime.errors import ConfigError, one_of
@@ -28,9 +28,11 @@ ENERGY_UNITS = {"wh": 1e-3, "kwh": 1.0, "mwh": 1e3, "gwh": 1e6}
 PRICE_UNITS = {"eur/mwh": 1.0, "eur/kwh": 1e3, "ct/kwh": 10.0}
 SHOWN_POWER_UNITS = "W, kW, MW, GW, Wh, kWh, MWh, GWh"
 SHOWN_PRICE_UNITS = "EUR/MWh, EUR/kWh, ct/kWh"
+_OTHER_MONEY = re.compile(r"([a-z]{3})(/[mk]wh)")  # of another currency, such as aud/mwh
 _POWER_NAME = re.compile(r"(?<![a-z])([kmg]?wh?)(?![a-z]|/m)", re.IGNORECASE)
 _PRICE_NAME = re.compile(
-    r"(eur|€|ct|cents?|p|pence|\$|usd|aud|gbp|£|chf|sek|nok|dkk|pln)[ _]*(?:/|per)[ _]*([km])wh",
+    r"(eur|€|ct|cents?|p|pence|\$|usd|aud|gbp|£|chf|sek|nok|dkk|pln|inr|₹|jpy|¥|cad|nzd|zar|brl)"
+    r"[ _]*(?:/|per)[ _]*([km])wh",
     re.IGNORECASE,
 )
 _NOT_POWER = re.compile(
@@ -58,6 +60,7 @@ class Column:
     source_id : of the source that it becomes.
     capacity_kw : largest power, where it is stated [kW].
     quantity : of weather and of forecasts, such as `temp_air` or `load`.
+    currency : label of its money.
     """
 
     kind: str
@@ -66,6 +69,7 @@ class Column:
     source_id: str
     capacity_kw: float | None
     quantity: str = ""
+    currency: str = "EUR"
 
     @property
     def is_energy(self) -> bool:
@@ -93,7 +97,7 @@ class Column:
         """The unit that its numbers end in."""
         if self.unit in OTHER_UNITS:
             return OTHER_UNITS[self.unit][0]
-        return "EUR/MWh" if self.unit in PRICE_UNITS else "kW"
+        return f"{self.currency}/MWh" if self.unit in PRICE_UNITS else "kW"
 
     def limits(self, price_limits: tuple[float, float]) -> tuple[float, float]:
         """Give the least and the largest value that is possible, of prices, weather, forecasts.
@@ -135,6 +139,9 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
         return _of_quantity(kind, name, text)
     unit, source_id, capacity, *rest = [*text[len(name) + 1 :].split(":"), "", ""]
     units = PRICE_UNITS if kind == "market" else POWER_UNITS | ENERGY_UNITS
+    money = _OTHER_MONEY.fullmatch(unit.lower()) if kind == "market" else None
+    if money is not None:
+        unit = f"eur{money[2]}"
     if unit.lower() not in units or any(rest):
         known = SHOWN_PRICE_UNITS if kind == "market" else SHOWN_POWER_UNITS
         raise ColumnError(
@@ -149,7 +156,29 @@ def parse_column(kind: str, text: str, header: Sequence[str]) -> Column:
         capacity_kw = -1.0
     if capacity_kw is not None and not 0 < capacity_kw < math.inf:
         raise ColumnError(f"--{option} {text}: capacity {capacity}: expected more than 0 kW")
-    return Column(kind, name, unit.lower(), source_id or _id_of(name), capacity_kw)
+    currency = money[1].upper() if money else "EUR"
+    source_id = source_id or _id_of(name)
+    return Column(kind, name, unit.lower(), source_id, capacity_kw, currency=currency)
+
+
+def check_currency(columns: Iterable[Column], currency: str) -> None:
+    """Refuse prices in another currency than the site's: no rate of exchange is known.
+
+    Parameters
+    ----------
+    columns : that were read.
+    currency : label of the site's money; a unit of EUR stands for it, whatever it is.
+
+    Raises
+    ------
+    ColumnError : a column is in another currency.
+    """
+    for column in columns:
+        if column.currency not in ("EUR", currency.upper()):
+            raise ColumnError(
+                f"--price {column.name}: its prices are in {column.currency}, the site's money is "
+                f"{currency}; say [tariff] currency = {column.currency} in the configuration"
+            )
 
 
 def _id_of(name: str) -> str:

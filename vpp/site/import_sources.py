@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vpp.runtime.settings import Site
+from vpp.runtime.settings import Config, Site
 from vpp.site.csv_files import series_frame, time_text
 from vpp.site.import_checks import Series
+from vpp.site.import_columns import check_currency
 from vpp.site.import_rules import issue_rule, with_issues
 from vpp.site.kinds import KINDS, WEATHER
 from vpp.site.merge import Place, merge_rows, source_of
@@ -41,14 +42,14 @@ class Made:
 
 
 def make_sources(
-    found: Sequence[Series], site: Site, place: Place, issued: str, extra: dict
+    found: Sequence[Series], config: Config, place: Place, issued: str, extra: dict
 ) -> Made:
     """Make sources and rows of the series of an import.
 
     Parameters
     ----------
     found : the series.
-    site : that the sources belong to.
+    config : the site that the sources belong to, and the currency of its money.
     place : of the sources.
     issued : as `--issued` says it; empty where nothing is a forecast.
     extra : more parameters of the sources of the kind `forecast`.
@@ -56,7 +57,10 @@ def make_sources(
     Raises
     ------
     SourceError : the weather lacks a quantity.
+    ColumnError : a price is in another currency.
     """
+    check_currency((series.column for series in found), config.tariff.currency)
+    site = config.site
     rule, zone = issue_rule(issued), place.zone or site.time_zone
     made = Made([], [], [])
     weather: dict[str, Series] = {}

@@ -1,6 +1,7 @@
 """Numbers as files write them: 1.234,5 or 1,234.5 or 4'123.5, -€12, (5), 12.5 kW, n/e.
 
-A mark between groups stands before exactly three digits, and a number has one decimal mark. Which
+A mark between groups stands before exactly three digits, in India before two and at last three
+(1,23,456.5), and a number has one decimal mark. Which
 mark is which is decided over all cells of the file; where both readings fit, nothing is guessed.
 
     python sources.py import year.csv --time-column time --tz UTC --load load:MW --decimal ,
@@ -27,7 +28,7 @@ MISSING = {"", "no data", "not available", "no value", "bad input", *MISSING_WOR
 
 _GROUPS = "[ '’\u2009\u202f\xa0]"
 _SIGN = "[-+−–]"
-_MONEY = r"(?:€|\$|£|¥|₹|zł|kč|kr\.?|chf|eur|usd|gbp|aud|sek|nok|dkk|pln|fr\.|r\$|us\$|a\$)"
+_MONEY = r"(?:€|\$|£|¥|₹|zł|kč|kr\.?|chf|eur|usd|gbp|aud|inr|sek|nok|dkk|pln|fr\.|r\$|us\$|a\$)"
 _UNIT = (
     r"(?:[kmg]?wh?|[kmg]va?|%|(?:€|\$|£|eur|ct|cent|p|c|chf|usd|aud|gbp|sek|nok|dkk)"
     r"(?:/[km]wh)?)"
@@ -44,6 +45,7 @@ _AMBIGUOUS = re.compile(r"0{1,3}([.,])000")
 _GROUPED = re.compile(r"0{1,3}([.,])000(?:(?:\1)000)+")
 _SPACED = re.compile(rf"0{{1,3}}({_GROUPS})000(?:(?:\1)000)*(?:([.,])0*)?")
 _BOTH = re.compile(r"0{1,3}([.,])000(?:(?:\1)000)*(?!\1)([.,])0*")
+_INDIAN = re.compile(r"0{1,2},(?:00,)+000(\.0*)?")  # nothing else is written so
 _BELOW_ONE = re.compile(r"^[^\d\n]*0([.,])\d{3}[^\d\n]*$", re.MULTILINE)
 _SAFE = set("0123456789+-")
 
@@ -91,6 +93,8 @@ def form_of(shape: str) -> Form:
         return Form(other[found[1]], True, groups=found[1], unit=unit)
     if found := _BOTH.fullmatch(core):
         return Form(found[2], True, sure=found[2], groups=found[1], unit=unit)
+    if found := _INDIAN.fullmatch(core):
+        return Form(".", True, sure="." if found[1] else None, groups=",", unit=unit)
     if found := _SPACED.fullmatch(core):
         return Form(found[2] or ".,", bool(found[2]), sure=found[2], unit=unit)
     if (found := _ONE_MARK.fullmatch(core)) and core != found[1]:
