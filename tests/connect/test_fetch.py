@@ -1,14 +1,9 @@
 """From a provider's answer to the data folder, and on to a plan."""
 
-import json
-
-import numpy as np
 import pandas as pd
 import pytest
-from small_providers import NAMES, seconds
+from replayed_providers import World, serve_energy_charts
 
-import db
-import pipeline
 import sources
 from vpp.connect import web as asking
 from vpp.runtime.config import load_config
@@ -22,53 +17,9 @@ def at_once(monkeypatch):
     monkeypatch.setattr(asking, "RETRY_S", 0.0)
 
 
-def sun(times):
-    """A sun that rises at 5 and sets at 19 UTC, between 0 and 1, with clouds by day."""
-    hour = (times.hour + times.minute / 60).to_numpy()
-    cloud = 0.6 + 0.4 * np.sin(times.dayofyear.to_numpy() * 1.7)
-    return np.clip(np.sin((hour - 5) / 14 * np.pi), 0, None) * cloud
-
-
-def serve(httpserver, days=DAYS, price_unit="EUR / MWh"):
-    """Energy-Charts and Open-Meteo over some days, of one weather."""
-    rng = np.random.default_rng(1)
-    hours = pd.date_range(START, periods=24 * (days + 2), freq="h")
-    price = 80 - 60 * sun(hours) + rng.normal(0, 3, len(hours))
-    httpserver.expect_request("/price").respond_with_json(
-        {"unix_seconds": seconds(hours), "price": price.round(2).tolist(), "unit": price_unit}
-    )
-    times = pd.date_range(START, periods=96 * days, freq="15min")
-    wind = 40 + 20 * np.sin(np.arange(len(times)) / 200) + rng.normal(0, 1, len(times))
-    load = 60 + 15 * np.sin((times.hour.to_numpy() - 8) / 24 * 2 * np.pi)
-    series = {"Load": load, "Solar": 30 * sun(times), "Wind onshore": wind}
-    types = [{"name": name, "data": data.round(3).tolist()} for name, data in series.items()]
-    httpserver.expect_request("/public_power").respond_with_json(
-        {"unix_seconds": seconds(times), "production_types": types}
-    )
-    httpserver.expect_request("/public_power_forecast").respond_with_json(
-        {"unix_seconds": seconds(times), "forecast_values": (30 * sun(times)).round(3).tolist()}
-    )
-    stamps = pd.date_range(START, periods=24 * (days + 6), freq="h")
-    values = {
-        "shortwave_radiation": 900 * sun(stamps - pd.Timedelta(minutes=30)),
-        "direct_normal_irradiance": 700 * sun(stamps - pd.Timedelta(minutes=30)),
-        "diffuse_radiation": 200 * sun(stamps - pd.Timedelta(minutes=30)),
-        "temperature_2m": 12 + 6 * sun(stamps),
-        "wind_speed_10m": 5 + np.sin(np.arange(len(stamps)) / 50),
-    }
-    for path, leads in (("archive-api/v1/archive", [""]), ("previous-runs-api/v1/forecast", "123")):
-        named = {
-            name + (f"_previous_day{lead}" if lead else ""): (values[name], unit)
-            for lead in leads
-            for name, unit in NAMES.items()
-        }
-        httpserver.expect_request(f"/{path}").respond_with_json(
-            {
-                "hourly_units": {name: unit for name, (_, unit) in named.items()},
-                "hourly": {"time": seconds(stamps)}
-                | {name: found.round(2).tolist() for name, (found, _) in named.items()},
-            }
-        )
+def serve(httpserver, price_unit="EUR / MWh"):
+    """Energy-Charts over some days."""
+    serve_energy_charts(httpserver, World(START, DAYS), price_unit)
 
 
 @pytest.fixture
@@ -92,28 +43,6 @@ def fetch(path, provider, last=None, *more):
     last = last or f"{START + pd.Timedelta(days=DAYS - 1):%Y-%m-%d}"
     words = ["--config", str(path), "fetch", provider, "--from", f"{START:%Y-%m-%d}", "--to", last]
     return sources.main([*words, *more])
-
-
-def test_from_two_providers_to_a_plan(path, httpserver, capsys):
-    serve(httpserver)
-    config = load_config(path)
-    folder, told = config.paths.data_dir, path.parent / "summary.json"
-    assert fetch(path, "energy-charts") == 0
-    assert fetch(path, "open-meteo") == 0
-    assert "CC BY 4.0" in capsys.readouterr().out
-    assert pipeline.main(["--config", str(path), "--data", str(folder), "--json", str(told)]) == 0
-    summary = json.loads(told.read_text())
-    assert {row["source_id"] for row in summary["champions"]} == {
-        "load-de",
-        "solar-de",
-        "wind-de",
-        "price-de-lu",
-    }
-    [stored] = [row["stored"] for name, row in summary["rows"].items() if "weather-f" in name]
-    assert stored == DAYS * 72
-    with db.session(config) as conn:
-        forecasts = db.read_weather_forecasts(conn, "weather-site-1")
-    assert len(forecasts) == stored
 
 
 def files(folder):

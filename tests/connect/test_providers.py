@@ -1,12 +1,11 @@
 """Answers in their documented shapes, with numbers of our own, from a server on loopback."""
 
 import json
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from pytest_httpserver.httpserver import QueryMatcher
+from replayed_providers import NOTHING, Asked, entsoe_document, entsoe_series
 from small_providers import NAMES, seconds
 from werkzeug import Response
 
@@ -42,19 +41,6 @@ UNIT = {"unit": "EUR / MWh"}
 
 def json_answer(content):
     return Response(json.dumps(content), content_type="application/json")
-
-
-class Asked(QueryMatcher):
-    """Requests whose query holds a pattern."""
-
-    def __init__(self, pattern):
-        self.pattern = pattern
-
-    def match(self, request_query_string):
-        return bool(re.search(self.pattern, request_query_string.decode()))
-
-    def get_comparing_values(self, request_query_string):
-        return request_query_string, self.pattern
 
 
 # ---- Energy-Charts --------------------------------------------------------------------------
@@ -341,31 +327,6 @@ def test_open_meteo_in_another_unit_is_refused(httpserver, monkeypatch):
 # ---- ENTSO-E --------------------------------------------------------------------------------
 
 
-def entsoe_series(points, start, end, resolution="PT60M", sequence=None, value="price.amount"):
-    order = "classificationSequence_AttributeInstanceComponent.position"
-    return (
-        "<TimeSeries><curveType>A03</curveType>"
-        + (f"<{order}>{sequence}</{order}>" if sequence else "")
-        + f"<Period><timeInterval><start>{start}</start><end>{end}</end></timeInterval>"
-        f"<resolution>{resolution}</resolution>"
-        + "".join(
-            f"<Point><position>{position}</position><{value}>{number}</{value}></Point>"
-            for position, number in points
-        )
-        + "</Period></TimeSeries>"
-    )
-
-
-def entsoe_document(*parts):
-    name = "urn:iec62325.351:tc57wg16:451-3:publicationdocument:7:3"
-    root = "Publication_MarketDocument"
-    return f'<?xml version="1.0"?><{root} xmlns="{name}">{"".join(parts)}</{root}>'
-
-
-NOTHING = (
-    "<Acknowledgement_MarketDocument><Reason><code>999</code>"
-    "<text>No matching data found for Data item</text></Reason></Acknowledgement_MarketDocument>"
-)
 DAY = ("2025-03-29T23:00Z", "2025-03-30T22:00Z")  # 23 hours
 
 
