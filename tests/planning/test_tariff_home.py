@@ -9,6 +9,7 @@ import forecast_and_save
 import generation
 import optimization
 import pipeline
+from vpp.devices.plan_messages import plan_messages
 from vpp.planning.site_series import site_sources
 from vpp.runtime.config import load_config
 from vpp.runtime.errors import ConfigError
@@ -60,7 +61,12 @@ def test_a_home_with_a_contract_needs_no_market(home, capsys):
     assert summary["cost_eur"]["captured_share"] >= 0.8
     config = load_config(path)
     with db.session(config) as conn:
-        _, rows, _ = db.read_schedule(conn, kind="plan")
+        run, rows, _ = db.read_schedule(conn, kind="plan")
+        [message] = plan_messages(conn, run["run_id"])
+    # its battery follows the meter where the plan has no exchange with the grid
+    at_zero = (rows["grid_import_kw"] + rows["grid_export_kw"]) < 1e-6
+    assert [item["follow"] for item in message["intervals"]] == at_zero.tolist()
+    assert at_zero.any() and not at_zero.all()
     hour = rows.index.tz_convert(config.site.time_zone).hour
     day = (hour >= 7) & (hour < 20)
     assert set(rows["import_price_eur_per_mwh"][day]) == {DAY_EUR}

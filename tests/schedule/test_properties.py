@@ -436,6 +436,16 @@ def test_a_battery_that_follows_gives_and_stores_early_what_costs_the_same_later
     assert Following.of(sunny, plan).wanted_kw(0, -3.0) == pytest.approx([2.0])
 
 
+def test_where_no_plan_says_the_exchange_batteries_do_what_was_planned():
+    two = [ScheduledBattery(name, size, 5.0, 5.0) for name, size in (("a", 3.0), ("b", 1.0))]
+    problem = Problem(60, *np.full((3, 2), 1.0), batteries=tuple(two))
+    planned = np.array([[-3.0, -3.0], [-1.0, -1.0]])
+    followed = Following.at_zero(problem, planned, np.array([0.0, np.nan]))
+    # 6 kW are needed where 4 were planned: the 2 kW more come by capacity, 3 to 1
+    assert followed.wanted_kw(0, 6.0) == pytest.approx([-4.5, -1.5])
+    assert followed.wanted_kw(1, 6.0) == pytest.approx([-3.0, -1.0])
+
+
 def test_leaning_breaks_ties_alone():
     # The battery's 2 kWh serve either of two hours at one price: the first. A kWh bought at night
     # for the third hour is bought as late as it can be. Nothing seems to pay that does not.

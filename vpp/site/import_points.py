@@ -229,16 +229,21 @@ def without_codes(points: Points, column: Column, asked: Asked, rejects: Rejects
         code[start : start + PART] = np.isin(np.round(some, 6), _NINES)
     if not code.any() or code.all():
         return points
-    size = np.abs(points.values)
-    largest = float(size[~code].max())
-    far = code & (size > FAR * largest)
-    near = code & ~far & (size > largest)
+    largest, places = 0.0, np.flatnonzero(code)
+    for start in range(0, len(code), PART):  # in parts, so that large files fit
+        others = points.values[start : start + PART][~code[start : start + PART]]
+        largest = max(largest, float(np.abs(others).max(initial=0.0)))
+    size = np.abs(points.values[places])
+    far = size > FAR * largest
+    near = ~far & (size > largest)
     if near.sum() > 1:
-        place = int(np.flatnonzero(near)[0])
+        place = int(places[near][0])
         value = points.values[place]
         raise DataFileError(
             f"line {points.line(place)}, column {column.name}: {value:g} comes several times and "
             f"may stand for no value; say --missing {value:g}, or --missing none if it is one"
         )
-    rejects.add(points, np.flatnonzero(far), "a number that stands for no value (--missing)")
-    return points.only(~far)
+    rejects.add(points, places[far], "a number that stands for no value (--missing)")
+    keep = np.ones(len(code), bool)
+    keep[places[far]] = False
+    return points.only(keep)
