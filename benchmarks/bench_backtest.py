@@ -46,8 +46,8 @@ INSERT INTO market_prices
     SELECT time, source_id, value, date_trunc('day', time) - interval '11 hours', sent_at FROM made
     WHERE source_id LIKE 'market%%';
 INSERT INTO forecast_runs (run_id, source_id, model, issue_time, role)
-    SELECT source_id || '/' || n, source_id, 'random', %(start)s + n * interval '1 day' + interval '10 h',
-        'backtest'
+    SELECT source_id || '/' || n, source_id, 'random',
+        %(start)s + n * interval '1 day' + interval '10 h', 'backtest'
     FROM generate_series(0, %(hours)s / 24 - 1) AS n, unnest(%(sources)s) AS source_id;
 INSERT INTO forecasts
     SELECT run_id, time, v, v, v, v, v, v, v, v, false FROM (

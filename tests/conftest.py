@@ -156,6 +156,12 @@ def _leave_project_alone():
 
 
 @pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working folder that is not the checkout: reports go there."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def script():
     """Command line of a script of the project.
 

@@ -46,10 +46,7 @@ def check(summary: dict, config) -> dict[str, int]:
     return counts
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    """Reports go to the working folder, and that is not the checkout."""
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def test_twice_on_generated_data(config_file, tmp_path, capsys):

@@ -51,7 +51,7 @@ def providers(httpserver, monkeypatch):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_provider_leads_to_a_plan(config_file, providers, capsys, case):
+def test_each_provider_leads_to_a_plan(config_file, providers, elsewhere, capsys, case):
     asked, forecast = CASES[case]
     [(_, area), *_] = asked
     path = config_file(

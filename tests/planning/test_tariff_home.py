@@ -50,7 +50,7 @@ def home(config_file):
     return write
 
 
-def test_a_home_with_a_contract_needs_no_market(home, capsys):
+def test_a_home_with_a_contract_needs_no_market(home, elsewhere, capsys):
     path = home(**CONTRACT)
     data, told = path.parent / "data", path.parent / "summary.json"
     arguments = ["--config", str(path), "--data", str(data), "--json", str(told)]
