@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import sources
 from sources import SourceError, read_sources
 from vpp.runtime.config import load_config
+from vpp.runtime.files import DataFileError
 from vpp.site import import_checks, import_columns
 from vpp.site.csv_import import load_files
 from vpp.site.import_options import Asked
@@ -155,6 +156,47 @@ def test_days_of_23_and_25_hours(tmp_path, zone, day, count, step):
     pd.testing.assert_series_equal(
         again.values, found.values
     )  # newest first: the first 02:00 is winter time
+
+
+def in_periods(tmp_path, zone, start, rows, step_min):
+    """A file that counts the periods of local days from 1, and its times."""
+    times = pd.date_range(start, periods=rows, freq=f"{step_min}min", tz="UTC")
+    local = times.tz_convert(zone)
+    numbers = (times - local.normalize().tz_convert("UTC")) // pd.Timedelta(minutes=step_min) + 1
+    cells = zip(local.strftime("%Y-%m-%d"), numbers, range(rows), strict=True)
+    lines = ["date,period,load", *(f"{day},{number},{value}" for day, number, value in cells)]
+    return write(tmp_path, lines), times
+
+
+def test_periods_of_a_day_on_which_the_file_ends_are_no_hours_of_the_clock(tmp_path):
+    """24 of the 25 hours of a day: it cannot be told whether the numbers count on, so it is out."""
+    path, times = in_periods(tmp_path, "Europe/Berlin", "2025-10-25T20:00", 26, 60)
+    (found,) = load(path, column="date", zone="Europe/Berlin")
+    assert (found.values.index == times[:2]).all()
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "rows", "step_min", "is_told"),
+    [
+        ("Asia/Kolkata", "2025-10-26T00:30", 26, 5, False),  # 73 to 98: no half-hours, no quarters
+        ("Australia/Sydney", "2025-02-03T18:30", 26, 5, False),  # 67 to 92: no day of 23 hours
+        ("Europe/Berlin", "2025-02-03T23:00", 92, 5, False),  # 1 to 92: nor that
+        ("Europe/Berlin", "2025-02-03T08:00", 186, 5, True),  # to the end of a day, and on
+        ("Europe/Berlin", "2025-02-03T23:00", 96, 15, True),  # one day
+        ("Europe/Berlin", "2025-03-29T23:00", 92, 15, True),  # one of 23 hours
+        ("Europe/Berlin", "2025-10-25T22:00", 300, 5, True),  # one of 25
+    ],
+)
+def test_periods_tell_the_step_where_a_day_ends_with_them(
+    tmp_path, zone, start, rows, step_min, is_told
+):
+    path, times = in_periods(tmp_path, zone, start, rows, step_min)
+    if is_told:
+        (found,) = load(path, column="date", zone=zone)
+        assert found.step_min == step_min and (found.values.index == times).all()
+    else:
+        with pytest.raises(DataFileError, match=r"column period: its (highest|numbers)"):
+            load(path, column="date", zone=zone)
 
 
 def test_hours_that_cannot_be_told_or_do_not_exist_are_left_out_one_by_one(tmp_path):

@@ -161,6 +161,7 @@ def _add_slots(slot: Slots, numbers: np.ndarray, rows: Rows, zone: str) -> tuple
         for day, length in zip(days, lengths, strict=True)
         if length != usual
     }
+    slot.check_end(changed)
     through, unknown = slot.counted(changed)
     gone = there[np.isin(rows.local[there] // 86400, list(unknown))]
     there = np.setdiff1d(there, gone)

@@ -41,7 +41,9 @@ _TIME_NAME = re.compile(
 _SLOT = re.compile(
     r"(?:[A-Za-z]{1,8}[ _.]?)?(\d{1,3})(?:[.,]0)?([AaBb])?(?: ?[-–] ?\d{1,2}[AaBb]?)?"
 )
-COUNTS = {23: 60, 24: 60, 25: 60, 46: 30, 48: 30, 50: 30, 92: 15, 96: 15, 100: 15, 288: 5}
+USUAL = {24: 60, 48: 30, 96: 15, 288: 5}  # slots of a day -> minutes of a slot
+CHANGED = {23: 60, 25: 60, 46: 30, 50: 30, 92: 15, 100: 15, 276: 5, 300: 5}  # of one with a change
+COUNTS = USUAL | CHANGED
 SAMPLE = 400  # rows that tell what a column holds
 
 
@@ -292,6 +294,28 @@ class Slots:
             "96 or 288 periods of a day"
         )
 
+    def check_end(self, lengths: dict[int, int]) -> None:
+        """Refuse numbers that end inside the file's last day, where they tell no division of it.
+
+        Parameters
+        ----------
+        lengths : as of `counted`.
+
+        Raises
+        ------
+        DataFileError : 92 may be the end of 23 hours, or of the morning in steps of 5 minutes.
+        """
+        count = self.highest + (1 if self.lowest == 0 else 0)
+        days = [day for day, numbers in self.counts.items() if self.highest in numbers]
+        is_named = count not in COUNTS  # hours by the column's name
+        if is_named or count in USUAL or min(days) < max(self.counts):
+            return
+        if lengths.get(days[0]) != count:
+            raise DataFileError(
+                f"column {self.name}: its numbers end with {self.highest} inside the only day that "
+                "has it, so that nothing tells how long a slot is; import the whole day, or more"
+            )
+
     def counted(self, lengths: dict[int, int]) -> tuple[bool, set[int]]:
         """Tell whether slots are counted through from midnight, also when the clock changes.
 
@@ -332,7 +356,8 @@ class Slots:
             if max(numbers, default=0) > usual:
                 return True
             both = max(there.values(), default=0) > 1
-            return False if both or len(numbers) == usual else None
+            is_whole = len(numbers) == usual and day < max(self.counts)  # the file goes on after it
+            return False if both or is_whole else None
         if max(numbers, default=0) > length:
             return False
         return True if len(numbers) == length else None
