@@ -195,7 +195,7 @@ def draw(rows: list[dict], path: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--sources", type=int, nargs="+", default=[6, 60, 600])
     parser.add_argument("--days", type=int, default=60, help="of hourly data")
     parser.add_argument("--plot", metavar="FILE", help="also draw the seconds")

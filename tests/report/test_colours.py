@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpp.report.colours import DEMAND, SUPPLY, colour_of
-from vpp.report.page import TEMPLATE
+from vpp.report.page import COLOURS
 
 # Viénot, Brettel and Mollon (1999): what a dichromat sees, in linear RGB
 DICHROMATS = {
@@ -18,7 +18,7 @@ DICHROMATS = {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("eye", [None, *DICHROMATS])
 def test_stacked_colours_stay_apart(scheme, eye):
-    style = TEMPLATE.read_text(encoding="utf-8")
+    style = COLOURS.read_text(encoding="utf-8")
     light = dict(re.findall(r"--([\w-]+): (#\w{6})", style.split("@media")[0]))
     dark = light | dict(re.findall(r"--([\w-]+): (#\w{6})", style.split("@media")[1]))
     colours = light if scheme == "light" else dark

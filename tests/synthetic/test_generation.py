@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -378,7 +379,9 @@ def test_an_interrupt_leaves_the_folder_as_it_was(tmp_path):
         "--sites",
         "200",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # a shell's background jobs ignore SIGINT, and so would all that they start
+    listening = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
     deadline = time.monotonic() + 60
     while (
         not list(tmp_path.glob(".writing-*/solar.csv"))
