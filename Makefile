@@ -23,7 +23,7 @@ run: $(VENV)/run.done ## set up, then run the whole pipeline
 	$(BIN)/python pipeline.py
 
 test: $(VENV)/dev.done ## run the tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-kafka: $(VENV)/dev.done ## run the tests of the stream on Apache Kafka, fetched by Maven
 	$(BIN)/python tests/kafka_server.py --rounds $(ROUNDS)

@@ -21,6 +21,23 @@ from vpp.stream.topics import is_embedded
 
 PROJECT = Path(__file__).resolve().parent.parent
 CACHES = {".pytest_cache", ".hypothesis", ".ruff_cache", ".mypy_cache", "__pycache__"}
+SLOW = {  # files of a minute and more: they begin first, so that no worker waits for one at the end
+    "test_training.py",
+    "test_docs_examples.py",
+    "test_soak.py",
+    "test_pipeline.py",
+    "test_cluster.py",
+    "test_fetch_to_plan.py",
+    "test_tariff_home.py",
+    "test_operate.py",
+    "test_ledger.py",
+    "test_properties.py",
+    "test_silent_source.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in SLOW)
 
 
 def pytest_sessionstart(session):
