@@ -468,9 +468,15 @@ def test_no_file_and_binary_files(tmp_path, run):
     assert code == 1 and len(errors) == 1
 
 
+# nines alone, as 999.99, stand for no value where others are small
+PRICES = st.decimals(-500, 5000, places=2, allow_nan=False).filter(
+    lambda price: set(str(abs(price)).rstrip("0").replace(".", "")) != {"9"}
+)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
-    values=st.lists(st.decimals(-500, 5000, places=2, allow_nan=False), min_size=8, max_size=60),
+    values=st.lists(PRICES, min_size=8, max_size=60),
     comma=st.booleans(),
     step=st.sampled_from((5, 15, 30, 60)),
     zone=st.sampled_from(("UTC", "Europe/Brussels", "America/New_York")),
