@@ -73,19 +73,9 @@ trials = 3
 
 def server_seconds(state_dir: Path) -> float:
     """CPU time of the embedded servers so far [s], with all that they have started."""
-    total = 0.0
-    for process in psutil.process_iter():
-        try:
-            if str(state_dir) in " ".join(process.cmdline()) and "daemon" in process.name() + str(
-                process.cmdline()
-            ):
-                for one in (process, *process.children(recursive=True)):
-                    spent = one.cpu_times()
-                    total += spent.user + spent.system
-                    total += spent.children_user + spent.children_system
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return total
+    daemon = psutil.Process(int(embedded.find_places(state_dir).lock.read_text()))
+    spent = [one.cpu_times() for one in (daemon, *daemon.children(recursive=True))]
+    return sum(x.user + x.system + x.children_user + x.children_system for x in spent)
 
 
 def watch(process: psutil.Process, done: threading.Event, peak: list[float]) -> None:

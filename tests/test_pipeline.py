@@ -15,6 +15,7 @@ from vpp.planning import valuation
 from vpp.report import content
 from vpp.runtime.config import load_config
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 FAST = {"models": "arima", "trials": 1, "origins": 2, "jobs": 1}
 
 
@@ -44,9 +45,6 @@ def check(summary: dict, config) -> dict[str, int]:
     step = schedule.index[1] - schedule.index[0]
     assert len(schedule) * step.total_seconds() / 3600 == pipeline.HELD_BACK_H
     return counts
-
-
-pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def test_twice_on_generated_data(config_file, tmp_path, capsys):

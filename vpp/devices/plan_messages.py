@@ -17,7 +17,6 @@ from vpp.schedule.following import NO_POWER_KW
 from vpp.storage.rows import select_rows
 
 POWER_DIGITS, SOC_DIGITS = 6, 9
-
 ACCEPTED = ("optimal", "feasible")
 
 
