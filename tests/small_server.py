@@ -51,12 +51,15 @@ class Served(contextlib.AbstractContextManager):
                 time.sleep(0.05)
 
     def open(self, browser, width: int = 1400, dark: bool = False) -> None:
-        """The page in a browser, as the link with the token opens it, until all of it is there."""
+        """The page in a browser, as the link with the token opens it, until all of it is there.
+
+        A figure is drawn when the browser has laid it out, so two frames after all was read."""
         browser.run("window.isLeft = true")  # a late event of the page before is not the new one's
         browser.open(f"{self.url}/?token={self.token}", width, dark)
         browser.run(
             "new Promise((done) => { const look = () => document.loaded && !window.isLeft ? "
-            "document.loaded.then(done) : setTimeout(look, 20); look(); })"
+            "document.loaded.then(() => requestAnimationFrame(() => requestAnimationFrame(done))) "
+            ": setTimeout(look, 20); look(); })"
         )
 
     def __exit__(self, *_):
