@@ -7,6 +7,7 @@ to create databases), else embedded ones in a temporary folder, stopped and remo
 import os
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -81,13 +82,23 @@ def _execute(url: str, statement: str) -> list[tuple]:
         connection.close()
 
 
+@pytest.fixture(scope="session")
+def drop_later(servers):
+    """Function that drops a database beside the tests that follow: a drop waits for the disk."""
+    with ThreadPoolExecutor(1) as pool:
+        drops = []
+        yield lambda name: drops.append(pool.submit(drop_database, servers.database_url, name))
+        for drop in drops:
+            drop.result()
+
+
 @pytest.fixture
-def database_url(servers):
+def database_url(servers, drop_later):
     """URL of an empty database of this test's own."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     _execute(servers.database_url, f"CREATE DATABASE {name}")
     yield urlunsplit(urlsplit(servers.database_url)._replace(path=f"/{name}"))
-    drop_database(servers.database_url, name)
+    drop_later(name)
 
 
 @pytest.fixture(scope="session")
