@@ -43,17 +43,21 @@ def tree(module: str) -> ast.Module:
     return ast.parse(PATHS[module].read_text(encoding="utf-8"))
 
 
-def imported(module: str):
+@cache
+def imported(module: str) -> list[tuple[str, int]]:
     """Every name that a module imports, anywhere in it, and the line."""
+    found = []
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{module}, line {node.lineno}: relative import"
-            yield node.module, node.lineno
-            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+            found.append((node.module, node.lineno))
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
+    return found
 
 
+@cache
 def arrows() -> dict[str, dict[str, int]]:
     """Module -> the project's modules that it imports, and where."""
     return {
