@@ -101,14 +101,14 @@ def most_power(known: Known, times: pd.DatetimeIndex) -> np.ndarray:
     slots = int(DAY / known.step)
     best = np.zeros(slots)
     share = recent.to_numpy() / np.maximum(height, LOWEST_SIN)
-    np.maximum.at(best, slots_of(measured, known.step), share)
+    np.maximum.at(best, _slots(measured, known.step), share)
     reach = int(pd.Timedelta(hours=NEAR_H) / known.step)
     best = np.max([np.roll(best, shift) for shift in range(-reach, reach + 1)], axis=0)
     height = np.maximum(sin_elevation(times, known.step, *place), LOWEST_SIN)
-    return np.minimum(bound, MARGIN * best[slots_of(times, known.step)] * height)
+    return np.minimum(bound, MARGIN * best[_slots(times, known.step)] * height)
 
 
-def slots_of(times: pd.DatetimeIndex, step: pd.Timedelta) -> np.ndarray:
+def _slots(times: pd.DatetimeIndex, step: pd.Timedelta) -> np.ndarray:
     """Number of the interval of the day, by UTC [index]."""
     return (nanoseconds(times) % DAY.value) // step.value
 
