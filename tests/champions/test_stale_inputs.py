@@ -10,7 +10,7 @@ from small_world import END, LOAD, MARKET, crown, fill, load_data, make_store
 import db
 import forecast_and_save
 from sources import Source
-from vpp.champions import forecasts
+from vpp.champions import forecasts, registry
 from vpp.champions.requests import reason_of
 from vpp.forecast.backtest import ForecastError, fit_calibrated
 from vpp.forecast.known import known_at
@@ -136,14 +136,8 @@ def test_a_fault_of_one_source_leaves_the_others_be(world, monkeypatch, fault):
             db.upsert_sources(conn, [curtailed])
             conn.commit()
     elif fault == "tags":
-        real_read = forecasts.read_champion
-
-        def read(client, name):
-            if name == broken:
-                raise KeyError("parameters")
-            return real_read(client, name)
-
-        monkeypatch.setattr(forecasts, "read_champion", read)
+        client = registry.open_store(world)
+        client.delete_model_version_tag("vpp-market-1", "1", "parameters")
     else:
 
         def load(conn, config, source, start):

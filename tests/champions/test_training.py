@@ -1,5 +1,6 @@
 """Training of every source: champions registered, failures told, nothing known later used."""
 
+import json
 import subprocess
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from vpp.runtime.config import load_config
 from vpp.runtime.errors import ConfigError
 
 DAY = pd.Timedelta(days=1)
+SECOND = replace(LOAD, source_id="load-2", name="Mill")
 
 
 class Broken(DailyNaive):
@@ -97,49 +99,41 @@ def test_training_registers_a_champion_and_logs_what_led_to_it(quick_world, monk
 
 
 def test_training_again_changes_nothing_and_a_worse_challenger_leaves_the_alias(quick_world):
-    first = train_forecast.train(quick_world, models=["daily_naive"])
-    again = train_forecast.train(quick_world, models=["daily_naive"])
+    """A champion that stays is registered as fitted now, and the past is no reason to go back."""
+    client = registry.open_store(quick_world)
+    train_forecast.train(quick_world, END - 2 * DAY)
+    first = train_forecast.train(quick_world)
+    assert [row["note"] for row in first if row["champion"]] == ["champion stays: still the best"]
+    champion = registry.read_champion(client, "load-1")
+    assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "2", END)
+    again = train_forecast.train(quick_world)
     for row in (*first, *again):
         del row["seconds"], row["note"]
     assert first == again
     # the incumbent is compared with it, though not asked for
-    rows = train_forecast.train(quick_world, models=["mixed_naive"])
+    rows = train_forecast.train(quick_world, END - DAY, models=["mixed_naive"])
     assert [row["model"] for row in rows if row["champion"]] == ["daily_naive"]
-    client = registry.open_store(quick_world)
-    assert registry.read_champion(client, "load-1").version == "1"
-    assert len(client.search_model_versions("name='vpp-load-1'")) == 1
-
-
-def test_a_champion_that_stays_is_registered_as_fitted_now(quick_world):
-    client = registry.open_store(quick_world)
-    train_forecast.train(quick_world, END - 2 * DAY)
-    rows = train_forecast.train(quick_world)
-    assert [row["note"] for row in rows if row["champion"]] == ["champion stays: still the best"]
-    champion = registry.read_champion(client, "load-1")
-    assert (champion.model, champion.version, champion.trained_until) == ("daily_naive", "2", END)
-    train_forecast.train(quick_world, END - DAY)  # the past is no reason to go back
     assert registry.read_champion(client, "load-1") == champion
+    assert len(client.search_model_versions("name='vpp-load-1'")) == 2
 
 
-@pytest.mark.parametrize("change", ["file", "digest"])
-def test_a_champion_that_was_changed_in_the_store_is_registered_anew(
-    quick_world, change, monkeypatch
-):
+def test_a_champion_that_was_changed_in_the_store_is_registered_anew(quick_world, monkeypatch):
     """The same data, so that it would stay as it is otherwise."""
     monkeypatch.setattr(requests, "STAND_INS", ("seasonal_naive",))  # a quick one
-    train_forecast.train(quick_world)
-    if change == "file":
-        [file] = (quick_world.paths.state_dir / "mlartifacts").rglob("model.pkl")
-        file.write_bytes(b"another")
-    else:  # as of a champion that an earlier version has registered
-        with db.session(quick_world) as conn, conn.cursor() as cursor:
-            cursor.execute("DELETE FROM model_digests")
-    assert forecast_all(quick_world)[0]["role"] == "fallback"
-    train_forecast.train(quick_world)
-    champion = registry.read_champion(registry.open_store(quick_world), "load-1")
-    assert (champion.model, champion.version) == ("daily_naive", "2")
-    (row,) = forecast_all(quick_world)
-    assert (row["role"], row["version"], row["note"]) == ("champion", "2", "")
+    crown(quick_world, LOAD, "daily_naive")
+    for version in ("2", "3"):
+        if version == "2":
+            [file] = (quick_world.paths.state_dir / "mlartifacts").rglob("model.pkl")
+            file.write_bytes(b"another")
+        else:  # as of a champion that an earlier version has registered
+            with db.session(quick_world) as conn, conn.cursor() as cursor:
+                cursor.execute("DELETE FROM model_digests")
+        assert forecast_all(quick_world)[0]["role"] == "fallback"
+        train_forecast.train(quick_world)
+        champion = registry.read_champion(registry.open_store(quick_world), "load-1")
+        assert (champion.model, champion.version) == ("daily_naive", version)
+        (row,) = forecast_all(quick_world)
+        assert (row["role"], row["version"], row["note"]) == ("champion", version, "")
 
 
 def test_a_better_challenger_takes_the_alias(quick_world):
@@ -152,11 +146,11 @@ def test_a_better_challenger_takes_the_alias(quick_world):
 
 def test_nothing_known_after_the_issue_time_is_used(quick_world):
     issue_time = END - 3 * DAY
-    before = train_forecast.train(quick_world, issue_time, models=["arima", "daily_naive"])
+    before = train_forecast.train(quick_world, issue_time, models=["hourly_ridge", "daily_naive"])
     with db.session(quick_world) as conn:
         later = series(LOAD)[issue_time:]
         store(conn, LOAD, later * 3 + 100)
-    after = train_forecast.train(quick_world, issue_time, models=["arima", "daily_naive"])
+    after = train_forecast.train(quick_world, issue_time, models=["hourly_ridge", "daily_naive"])
     keys = ("model", "champion", "mae", "pinball", "coverage_80")
     assert [[row[key] for key in keys] for row in before] == [
         [row[key] for key in keys] for row in after
@@ -213,10 +207,21 @@ def test_origins_without_an_actual_value_are_skipped(gap):
     assert list(found.champion.frame["issue_time"].unique()) == left
 
 
-def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_trained(gap):
+def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_trained(
+    gap, script
+):
+    """By the script, in parallel, which says only what is asked."""
     origins = split_origins(START, END, 24, 4)
     config = gap(origins.tuning[0], origins.tuning[-1] + DAY)
-    rows = {row["source_id"]: row for row in train_forecast.train(config) if row["champion"]}
+    done = subprocess.run(
+        script("train_forecast.py", "--config", config.path, "--jobs", "2", "--json"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert all(" train_forecast: " in line for line in done.stderr.splitlines()), done.stderr
+    rows = {row["source_id"]: row for row in json.loads(done.stdout) if row["champion"]}
     assert (rows["load-1"]["model"], rows["load-1"]["mae"]) == ("seasonal_naive", None)
     assert rows["load-1"]["note"].startswith(
         "fallback: nothing measured after the tuning origins, 2025-01-"
@@ -237,51 +242,35 @@ def test_where_no_model_at_all_can_be_compared_seasonal_naive_is_the_fallback(
     assert rows[1]["note"].startswith("failed: singular matrix (in ")
 
 
-@pytest.mark.parametrize("where", ["train_source", "record"])
-def test_a_source_that_fails_is_said_in_one_line_and_the_others_are_registered(
-    gap, monkeypatch, capsys, where
+def test_sources_that_fail_are_said_in_one_line_and_the_others_are_registered(
+    gap, monkeypatch, capsys
 ):
+    """One fails as it is compared, one as it is recorded."""
     config = gap(END, END)
-    module, name = {"train_source": (contest, "compare_models"), "record": (logbook, "register")}[
-        where
-    ]
-    whole = getattr(module, name)
+    with db.session(config) as conn:
+        store(conn, SECOND, series(LOAD) * 2)
 
-    def fails(*arguments):
-        if LOAD.name in repr(arguments):
-            raise RuntimeError("disk full")
-        return whole(*arguments)
+    def broken_for(source, whole):
+        def fails(*arguments):
+            if source.name in repr(arguments):
+                raise RuntimeError("disk full")
+            return whole(*arguments)
 
-    monkeypatch.setattr(module, name, fails)
+        return fails
+
+    monkeypatch.setattr(contest, "compare_models", broken_for(LOAD, contest.compare_models))
+    monkeypatch.setattr(logbook, "register", broken_for(SECOND, logbook.register))
     assert train_forecast.main(["--config", str(config.path)]) == 1
     output = capsys.readouterr()
     assert "market-1" in output.out
     [line] = [
         line for line in output.err.splitlines() if "; the other sources (1) are trained" in line
     ]
-    assert "load-1: failed: disk full (in " in line
     client = registry.open_store(config)
-    assert registry.read_champion(client, "load-1") is None
+    for source in (LOAD, SECOND):
+        assert f"{source.source_id}: failed: disk full (in " in line
+        assert registry.read_champion(client, source.source_id) is None
     assert registry.read_champion(client, "market-1") is not None
-
-
-def test_the_script_trains_in_parallel_and_says_only_what_is_asked(
-    config_file, tmp_path_factory, script
-):
-    path = config_file(**{**QUICK, "training": QUICK["training"] | {"jobs": 2}})
-    config = load_config(path)
-    fill(config, LOAD, MARKET)
-    make_store(config, tmp_path_factory)
-    done = subprocess.run(
-        script("train_forecast.py", "--config", path),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert "load-1" in done.stdout
-    assert "market-1" in done.stdout
-    assert all(" train_forecast: " in line for line in done.stderr.splitlines()), done.stderr
 
 
 def test_what_cannot_be_trained_is_refused_in_one_line(quick_world, capsys):

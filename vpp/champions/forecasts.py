@@ -16,16 +16,9 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.kept import KeptChampions
+from vpp.champions.reading import read_champions
 from vpp.champions.recalibration import WINDOW_DAYS
-from vpp.champions.registry import (
-    Champion,
-    ModelStoreError,
-    load_champion,
-    open_store,
-    pool_name,
-    read_champion,
-    registered_among,
-)
+from vpp.champions.registry import Champion, load_champion
 from vpp.champions.requests import (
     Answer,
     Request,
@@ -46,7 +39,6 @@ from vpp.runtime import terminal
 from vpp.runtime.compute import computed
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
-from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY
@@ -231,39 +223,6 @@ def load(
         return load_source_data(conn, config, source)  # it may have been measured at other times
 
     return loaded(source, read)
-
-
-def read_champions(
-    config: Config, sources: Sequence[Source]
-) -> tuple[dict[str, Champion], dict[str, tuple[str, ...]]]:
-    """The champion of each source that has one; where it cannot be read, why.
-
-    That of a source whose kind has a model for all, made after its own, is the former.
-    """
-    names = [source.source_id for source in sources]
-    kinds = sorted({source.kind for source in sources} & set(POWER_KINDS))
-    found, trouble = dict[str, Champion](), dict[str, tuple[str, ...]]()
-    try:
-        client = open_store(config)
-        wanted = names if len(names) <= SHARD else registered_among(client, names)
-        pools = {kind: read_champion(client, pool_name(kind)) for kind in kinds}
-    except ModelStoreError as error:
-        return {}, dict.fromkeys(names, (in_words(error),))
-    for name in wanted:
-        try:
-            champion = read_champion(client, name)
-        except ModelStoreError as error:  # it does not answer: it would not for the others
-            return {}, dict.fromkeys(names, (in_words(error),))
-        except Exception as error:  # of this source's version in the store alone
-            trouble[name] = (f"its champion cannot be read: {reason_of(error)}",)
-            continue
-        if champion is not None:
-            found[name] = champion
-    for source in sources:
-        pool, own = pools.get(source.kind), found.get(source.source_id)
-        if pool and (own is None or own.trained_until < pool.trained_until):
-            found[source.source_id] = pool
-    return found, trouble
 
 
 def ask(

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection
 from vpp.forecast.calibration import calibrated, calibration_of, within_band
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
-from vpp.forecast.sun import dark
+from vpp.forecast.sun import dark, most_power
 from vpp.site.times import DAY
 from vpp.storage.issued import read_own_forecasts
 from vpp.storage.results import ForecastRun
@@ -49,6 +49,9 @@ def recalibrated(
         return frame
     quantiles = calibrated(frame, calibration, run.issue_time, times, source, zone)
     value = within_band(frame["value"].to_numpy(), quantiles)
+    if source.kind == "solar":
+        most = most_power(known_at(data, run.issue_time), times)
+        quantiles, value = np.minimum(quantiles, most[:, None]), np.minimum(value, most)
     columns = dict(zip(QUANTILE_COLUMNS, quantiles.T, strict=True))
     return frame.assign(value=np.where(frame["published"], frame["value"], value), **columns)
 

@@ -13,12 +13,14 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pandas as pd
 
@@ -66,6 +68,7 @@ class Champion:
     version : of the registered model.
     trained_until : issue time of its training [UTC].
     is_intact : false where its file is known not to be the one that was registered.
+    place : of its files in the store, where it is known.
     """
 
     source_id: str
@@ -74,6 +77,7 @@ class Champion:
     version: str
     trained_until: pd.Timestamp
     is_intact: bool = True
+    place: str = field(default="", repr=False, compare=False)
 
 
 def open_store(config: Config) -> "MlflowClient":
@@ -172,7 +176,22 @@ def read_champion(client: "MlflowClient", source_id: str) -> Champion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise ModelStoreError(f"MLflow, {name}: {in_words(error)}") from error
-    tags = version.tags
+    return champion_of(source_id, str(version.version), "", version.tags)
+
+
+def champion_of(
+    source_id: str, version: str, place: str, tags: Mapping[str, str]
+) -> Champion | None:
+    """The champion that a version of a registered model describes; None where this code does not
+    know its model.
+
+    Parameters
+    ----------
+    source_id : of the source.
+    version : its number.
+    place : of its files; empty where that is not known.
+    tags : of the version.
+    """
     if tags.get("model") not in MODELS:
         return None
     parameters = {
@@ -180,7 +199,7 @@ def read_champion(client: "MlflowClient", source_id: str) -> Champion | None:
         for key, value in json.loads(tags["parameters"]).items()
     }
     trained_until = pd.Timestamp(tags["trained_until"])
-    return Champion(source_id, tags["model"], parameters, str(version.version), trained_until)
+    return Champion(source_id, tags["model"], parameters, version, trained_until, place=place)
 
 
 def registered_among(client: "MlflowClient", source_ids: Sequence[str]) -> list[str]:
@@ -244,6 +263,9 @@ def load_champion(
 
 def read_file(champion: Champion) -> bytes:
     """The file of a champion, as the store has it; nothing of it is run."""
+    place = urlsplit(champion.place)
+    if place.scheme == "file" and not place.netloc:  # of this machine: MLflow's import takes long
+        return Path(url2pathname(place.path), "data", served.FILE).read_bytes()
     import mlflow
 
     name = registered_name(champion.source_id)

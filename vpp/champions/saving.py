@@ -15,6 +15,7 @@ from vpp.champions.requests import Answer
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.settings import Config
+from vpp.storage.issued import issued_among
 from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
 
 log = logging.getLogger("forecast_and_save")
@@ -121,7 +122,13 @@ def save_new(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFrame]])
     conn : connection to the database.
     runs : each with its frame [kW or EUR/MWh].
     """
-    save_forecasts(conn, [(run, frame) for run, frame in runs if is_new(conn, run, frame)])
+    there = issued_among(conn, [run for run, _ in runs])
+    new = [
+        (run, frame)
+        for run, frame in runs
+        if (run.source_id, run.issue_time) not in there or is_new(conn, run, frame)
+    ]
+    save_forecasts(conn, new)
 
 
 def warned(rows: list[dict]) -> list[dict]:

@@ -30,7 +30,9 @@ def prepare_storage(config: Config, conn: connection) -> str | Path:
         return config.paths.state_dir.resolve() / "optuna.journal"
     with conn.cursor() as cursor:  # one at a time makes the tables
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('optuna'))")
-        open_storage(config.database.url)
+        cursor.execute("SELECT to_regclass('version_info')")  # of Optuna: there before
+        if cursor.fetchone() == (None,):
+            open_storage(config.database.url)
     return config.database.url
 
 

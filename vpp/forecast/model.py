@@ -10,6 +10,7 @@ only when it is used.
     python -c "from vpp.forecast.model import ForecastModel; help(ForecastModel)"
 """
 
+from copy import copy
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from vpp.forecast.intraday import Intraday, intraday_of
 from vpp.forecast.known import Known
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
 from vpp.forecast.stale import inputs_of
-from vpp.forecast.sun import dark
+from vpp.forecast.sun import dark, under_the_sun
 from vpp.runtime.errors import VppError
 from vpp.site.sources import Source
 
@@ -83,8 +84,11 @@ class ForecastModel:
     reads_inputs = True
     # whether it can say nothing without a measured value; one that can has a band of its own
     needs_history = True
-    # a model that an earlier version has stored has none
+    # whether a solar plant's hours are those of the sun, not of a clock with summer time
+    by_sun = True
+    # a model that an earlier version has stored has neither
     intraday: Intraday | None = None
+    clock: str | None = None  # zone of the hours that it counts; None for the local one
     defaults: ClassVar[dict[str, Any]] = {}
     # fits for all sources of a kind, which a model of the name `global` takes in place of its own
     pools: tuple[Any, ...] = ()
@@ -119,7 +123,8 @@ class ForecastModel:
                 f"{self.name}: {known.source.source_id} has no measured values before "
                 f"{known.issue_time:%Y-%m-%dT%H:%MZ}"
             )
-        self._fit(known)
+        self.clock = "UTC" if known.source.kind == "solar" and self.by_sun else None
+        self._fit(self._by_clock(known))
         self.input_names = inputs_of(known) if self.reads_inputs else frozenset()
         self.trained_until = known.issue_time
         return self
@@ -151,7 +156,7 @@ class ForecastModel:
         price that was known; dark, whether it is a solar plant's night.
         """
         times = known.valid_times(steps)
-        frame = within_limits(self._forecast(known, times), known, times)
+        frame = within_limits(self._own(known, times), known, times)
         if self.calibration is not None:
             quantiles = calibrated(
                 frame, self.calibration, known.issue_time, times, known.source, known.zone
@@ -159,8 +164,21 @@ class ForecastModel:
             frame[list(QUANTILE_COLUMNS)] = quantiles
             frame["value"] = within_band(frame["value"].to_numpy(), quantiles)
         if self.intraday is not None and self.trained_until is not None:
-            frame = self.intraday.update(frame, known, self._forecast, self.trained_until)
+            frame = self.intraday.update(frame, known, self._own, self.trained_until)
+        if known.source.kind == "solar":
+            frame[list(COLUMNS)] = under_the_sun(frame[list(COLUMNS)].to_numpy(), known, times)
         return frame
+
+    def _own(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+        """`_forecast`, by the clock of the fit."""
+        return self._forecast(self._by_clock(known), times)
+
+    def _by_clock(self, known: Known) -> Known:
+        if self.clock is None:
+            return known
+        same = copy(known)  # with what it has looked up so far
+        same.__dict__["zone"] = self.clock
+        return same
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "pools"}

@@ -152,6 +152,15 @@ def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.Da
     By time: hour [h], weekday (0 is Monday), the season as sine and cosine, and as 0 or 1 whether
     it is a working day, a holiday, the day before or after one.
     """
+    columns = _calendar(
+        pd.DatetimeIndex(times).as_unit("ns").asi8.tobytes(), zone, holidays_country
+    )
+    return pd.DataFrame(columns, index=times)
+
+
+@lru_cache(maxsize=16)  # hundreds of sources, and the trials of a model, ask for the same times
+def _calendar(moments: bytes, zone: str, holidays_country: str) -> dict[str, np.ndarray]:
+    times = pd.DatetimeIndex(np.frombuffer(moments, np.int64), tz="UTC")
     local = times.tz_convert(zone)
     free = pd.DatetimeIndex([])
     if len(local):
@@ -159,19 +168,16 @@ def calendar(times: pd.DatetimeIndex, zone: str, holidays_country: str) -> pd.Da
     day = local_days(times, zone)
     holiday = day.isin(free)
     season = 2 * np.pi * (local.dayofyear.to_numpy() - 1) / 365.25
-    return pd.DataFrame(
-        {
-            "hour": local.hour.to_numpy() + local.minute.to_numpy() / 60,
-            "weekday": local.dayofweek.to_numpy(),
-            "season_sin": np.sin(season),
-            "season_cos": np.cos(season),
-            "working_day": ((local.dayofweek < 5) & ~holiday).astype(float),
-            "holiday": holiday.astype(float),
-            "day_before_holiday": (day + DAY).isin(free).astype(float),
-            "day_after_holiday": (day - DAY).isin(free).astype(float),
-        },
-        index=times,
-    )
+    return {
+        "hour": local.hour.to_numpy() + local.minute.to_numpy() / 60,
+        "weekday": local.dayofweek.to_numpy(),
+        "season_sin": np.sin(season),
+        "season_cos": np.cos(season),
+        "working_day": ((local.dayofweek < 5) & ~holiday).astype(float),
+        "holiday": holiday.astype(float),
+        "day_before_holiday": (day + DAY).isin(free).astype(float),
+        "day_after_holiday": (day - DAY).isin(free).astype(float),
+    }
 
 
 def next_local_day(issue_time: pd.Timestamp, zone: str) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -16,6 +16,7 @@ from psycopg2.extensions import connection
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
+from vpp.storage.results import ForecastRun
 from vpp.storage.rows import Moment, names_of, select_rows
 from vpp.storage.schema import QUANTILES
 
@@ -175,3 +176,19 @@ def count_runs(
         WHERE source_id = %s AND role = %s AND issue_time = ANY(%s)"""
     times = [at.to_pydatetime() for at in issue_times]
     return int(select_rows(conn, query, (source_id, role, times))[0]["number"])
+
+
+def issued_among(conn: connection, runs: Sequence[ForecastRun]) -> set[tuple[str, pd.Timestamp]]:
+    """Sources and issue times of some runs of which any forecast is stored.
+
+    Parameters
+    ----------
+    conn : the connection.
+    runs : which may be new.
+    """
+    query = """
+        SELECT DISTINCT source_id, issue_time FROM forecast_runs
+        WHERE source_id = ANY(%s) AND issue_time = ANY(%s)"""
+    times = list({run.issue_time.to_pydatetime() for run in runs})
+    rows = select_rows(conn, query, (list({run.source_id for run in runs}), times))
+    return {(row["source_id"], pd.Timestamp(row["issue_time"]).tz_convert("UTC")) for row in rows}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.day_kinds import day_flags, deviations
-from vpp.forecast.features import aligned, design
+from vpp.forecast.features import aligned, design_table
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, Trial
 from vpp.forecast.models.trees import LEVELS, relative, training_pairs
@@ -52,7 +52,7 @@ class LightGbm(ForecastModel):
         self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
     ) -> tuple[pd.DataFrame, np.ndarray]:
         """Features, and the level that targets are relative to."""
-        table, _ = design(known, origins, times)
+        table = design_table(known, origins, times)
         if known.source.kind == "load":
             off = deviations(known, origins, times)
             level = off.pop("typical").to_numpy()

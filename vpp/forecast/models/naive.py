@@ -21,6 +21,7 @@ class SeasonalNaive(ForecastModel):
 
     name = "seasonal_naive"
     reads_inputs = False
+    by_sun = False
     days = 7
 
     def _value(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:

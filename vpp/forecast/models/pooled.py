@@ -50,6 +50,7 @@ class Global(LightGbm):
     """
 
     name = "global"
+    by_sun = False  # a pool has learned rows of its own
     defaults: ClassVar[dict[str, Any]] = {
         "trees": 200,
         "learning_rate": 0.06,

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vpp.forecast.day_kinds import daily_pairs, day_flags, deviations, groups_of, weighted_quantiles
 from vpp.forecast.external import is_external
-from vpp.forecast.features import aligned, design
+from vpp.forecast.features import aligned, design_table
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError, Trial
 from vpp.forecast.models.trees import LEVELS
@@ -49,7 +49,7 @@ class HourlyRidge(ForecastModel):
         self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
     ) -> tuple[pd.DataFrame, np.ndarray]:
         """Features and the level that targets are relative to, transformed."""
-        table, _ = design(known, origins, times)
+        table = design_table(known, origins, times)
         if known.source.kind in PLANT_KINDS:
             return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
         rest = day_flags(times, known.zone, known.holidays_country)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.features import aligned, design, pseudo_origins
+from vpp.forecast.features import aligned, design_table, pseudo_origins
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError, Trial, with_band
 from vpp.forecast.quantiles import QUANTILES
@@ -109,7 +109,7 @@ class RandomForest(ForecastModel):
 
         given = self.parameters
         origins, times = training_pairs(self, known)
-        table, level = relative(design(known, origins, times)[0], known)
+        table, level = relative(design_table(known, origins, times), known)
         self.forest = RandomForestRegressor(
             n_estimators=given["trees"],
             max_features=given["max_features"],
@@ -125,7 +125,7 @@ class RandomForest(ForecastModel):
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         from scipy.stats import norm
 
-        table, _ = design(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+        table = design_table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
         table, level = relative(table, known)
         trees = self._trees(table)
         return with_band(trees.mean(axis=0) + level, norm.ppf(QUANTILES), trees.std(axis=0))
