@@ -13,7 +13,7 @@ import db
 import optimization
 from vpp.planning.outlooks import Outlook, last_week, made_at, windows
 from vpp.planning.past import read_past, roll_past
-from vpp.planning.plans import bent_lines, plan
+from vpp.planning.plans import bent_lines, plan, plan_problem
 from vpp.planning.previous import changes_in_words
 from vpp.planning.runs import by_battery
 from vpp.planning.site_series import (
@@ -27,7 +27,10 @@ from vpp.planning.site_state import battery_powers, peak_so_far, starting_batter
 from vpp.planning.valuation import value_plan
 from vpp.runtime.config import load_config
 from vpp.schedule.basis import basis_of
+from vpp.schedule.following import leaning
 from vpp.schedule.problem import Violation
+from vpp.schedule.rolling import Rolling
+from vpp.schedule.solver import solve
 from vpp.site.times import price_available_at
 
 BATTERY = {
@@ -429,6 +432,58 @@ def test_a_backtest_rolls_over_stored_forecasts(site, capsys):
         run, schedule, states = db.read_schedule(conn, kind="backtest")
     assert run["cost_eur"] == pytest.approx(rows["rolling plan"]["cost_eur"])
     assert len(schedule) == len(states) == 3 * 96
+
+
+def test_a_live_plan_leans_as_the_plans_of_a_backtest(site, monkeypatch):
+    # A battery of 6 MWh buys at night what three of its hours give: all hours cost the same, and
+    # later more is known.
+    _, config = site
+    tariff = replace(
+        config.tariff, import_eur_per_mwh="325 06:00-22:00; 100", export_eur_per_mwh="80"
+    )
+    [battery] = config.batteries
+    config = replace(
+        config,
+        tariff=tariff,
+        batteries=(replace(battery, capacity_kwh=6000.0, wear_eur_per_mwh=0.0),),
+        optimization=replace(config.optimization, horizon_h=24),
+    )
+    assert config.follow
+    with db.session(config) as conn:
+        for day in (14, 15):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+    plans, solving = [], Rolling.solve
+
+    def recorded(rolling, problem, step=None):
+        plans.append((problem, solving(rolling, problem, step)))
+        return plans[-1][1]
+
+    monkeypatch.setattr(Rolling, "solve", recorded)
+    roll_past(config, 2, every_h=24, horizon_h=24)
+    problem, found = plans[0]
+    run = plan(config, ISSUE)
+    assert (run["status"], run["bent_limits"]["plan"]) == ("optimal", 0)
+    with db.session(config) as conn:
+        states, exact = db.read_schedule(conn, run["run_id"])[2], plan_problem(conn, config, ISSUE)
+    np.testing.assert_allclose(
+        leaning(exact[2]).import_price_eur_per_mwh, problem.import_price_eur_per_mwh
+    )
+    for name in ("charge_kw", "discharge_kw"):
+        np.testing.assert_allclose(
+            by_battery(states, exact[2], name), getattr(found, name), atol=1e-3
+        )
+    # its money is that of the contract, and no plan costs less
+    cheapest = solve(exact[2])
+    assert run["objective_eur"] == pytest.approx(cheapest.objective_eur, abs=1e-6)
+    assert np.abs(cheapest.found.charge_kw - found.charge_kw).max() > 1, "there was nothing to lean"
+    # batteries that do what is planned have a plan that does not lean
+    no = replace(config, operation=replace(config.operation, follow="no"))
+    run = plan(no, ISSUE)
+    with db.session(config) as conn:
+        states = db.read_schedule(conn, run["run_id"])[2]
+    np.testing.assert_allclose(
+        by_battery(states, exact[2], "charge_kw"), cheapest.found.charge_kw, atol=1e-6
+    )
 
 
 def test_a_backtest_can_plan_whole_local_days_on_the_day_before(site, capsys):
