@@ -111,7 +111,7 @@ QUESTIONS = (
     Question("currency", "Currency", "EUR", lambda text: Tariff(currency=text), "label of money"),
 )  # fmt: skip
 PEAKS = Question("peaks", "", "", lambda text: Tariff(peaks_eur_per_kw=text),
-                 "prices of a month's peaks, such as 5 Mon-Fri 08:00-20:00; 48 15min year")  # fmt: skip
+                 "prices of peaks, such as 5 Mon-Fri 08:00-20:00; 48 15min year")  # fmt: skip
 OF_TARIFF = ("import-price", "export-price", "currency")
 
 
