@@ -13,6 +13,7 @@ from replayed_providers import (
     serve_pvgis,
     serve_smard,
 )
+from small_world import make_store
 
 import db
 import pipeline
@@ -51,7 +52,9 @@ def providers(httpserver, monkeypatch):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_provider_leads_to_a_plan(config_file, providers, elsewhere, capsys, case):
+def test_each_provider_leads_to_a_plan(
+    config_file, providers, elsewhere, tmp_path_factory, capsys, case
+):
     asked, forecast = CASES[case]
     [(_, area), *_] = asked
     path = config_file(
@@ -61,6 +64,8 @@ def test_each_provider_leads_to_a_plan(config_file, providers, elsewhere, capsys
         training={"models": "hourly_ridge", "trials": 1, "origins": 2, "jobs": 1},
         **{"battery:b": {"capacity_kwh": 20_000, "charge_kw": 10_000, "discharge_kw": 10_000}},
     )
+    config = load_config(path)
+    make_store(config, tmp_path_factory)
     first, last = (
         f"{WORLD.start + n * (WORLD.times[96] - WORLD.times[0]):%Y-%m-%d}"
         for n in (0, WORLD.days - 1)
@@ -70,7 +75,7 @@ def test_each_provider_leads_to_a_plan(config_file, providers, elsewhere, capsys
         words += ["--area", area] if area else []
         words += ["--option", "peak_kw=8"] if provider == "pvgis" else []
         assert sources.main(["--config", str(path), *words]) == 0, capsys.readouterr().err
-    config, told = load_config(path), path.parent / "summary.json"
+    told = path.parent / "summary.json"
     words = ["--data", str(config.paths.data_dir), "--json", str(told)]
     assert pipeline.main(["--config", str(path), *words]) == 0, capsys.readouterr().err
     summary = json.loads(told.read_text())

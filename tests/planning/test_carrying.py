@@ -9,9 +9,11 @@ from small_planning import ISSUE, store_forecasts, store_site
 import db
 from vpp.planning.carrying import read_starts, starts_in_words
 from vpp.planning.plans import plan
+from vpp.planning.site_series import actual_frame, site_sources
 from vpp.planning.site_state import peak_so_far, starting_batteries
 from vpp.runtime.config import load_config
 from vpp.storage.overrides import Override, record_override
+from vpp.storage.results import read_last_states
 
 HOUR, QUARTER = pd.Timedelta("1h"), pd.Timedelta("15min")
 BATTERY = {
@@ -104,6 +106,42 @@ def test_a_measured_state_counts_while_it_is_young_and_is_carried_forward_later(
     assert start.soc == pytest.approx(expected)
     [text] = starts_in_words([start.as_json()])
     assert text.startswith("starts from\nstore: ") and "simulated, from 2025-01-20T00:48Z" in text
+
+
+def test_a_battery_that_follows_the_meter_is_carried_as_it_does(config):
+    """Where the plan has no exchange with the grid it took what load and sun really left, hand to
+    hand; elsewhere what was planned. It is so for the ledger's states, and for the next plan."""
+    tariff = replace(config.tariff, import_eur_per_mwh="325", export_eur_per_mwh="80")
+    grid = replace(config.grid, peak_price_eur_per_kw=0.0)
+    config = replace(config, tariff=tariff, grid=grid)
+    at = ISSUE + 5 * HOUR
+    with db.session(config) as conn:
+        run = plan(config, ISSUE)
+        _, rows, states = db.read_schedule(conn, run["run_id"])
+        sources = [item for item in site_sources(conn, config) if item.kind != "market"]
+        span = rows.index[rows.index < at]
+        actual = actual_frame(conn, sources, span, 15)
+    energy, zero = 1000.0, 0
+    for time in span:
+        net_kw = actual["load_kw"][time] - actual["renewables_kw"][time]
+        planned_kw = states["charge_kw"][time] - states["discharge_kw"][time]
+        exchange = rows["grid_import_kw"][time] + rows["grid_export_kw"][time]
+        zero += exchange < 1e-6
+        wanted = -net_kw if exchange < 1e-6 else planned_kw
+        charge = min(max(wanted, 0), 1000, max(1900 - energy, 0) / 0.95 * 4)
+        discharge = min(max(-wanted, 0), 1000, max(energy - 100, 0) * 0.95 * 4)
+        energy += (charge * 0.95 - discharge / 0.95) / 4
+    assert 0 < zero < len(span)
+    [start] = start_of(config, at)
+    assert start.kind == "simulated" and start.soc == pytest.approx(energy / 2000, abs=1e-6)
+    run = plan(config, at)
+    assert run["basis"]["batteries"][0]["soc_initial"] == pytest.approx(energy / 2000, abs=1e-6)
+    with db.session(config) as conn:
+        kept = read_last_states(conn, ["store"], at)["store"]
+    assert kept[0] == at - QUARTER and kept[1] == pytest.approx(energy / 2000, abs=1e-6)
+    # the plan before said otherwise
+    [early] = start_of(config, ISSUE + HOUR)
+    assert abs(states["soc"][ISSUE + HOUR - QUARTER] - early.soc) > 1e-3
 
 
 def start_of(config, at):

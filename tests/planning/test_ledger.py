@@ -11,12 +11,14 @@ import db
 from vpp.planning import plans, valuation
 from vpp.planning.ledger import month_peaks_eur, read_ledger, summed, update_ledger
 from vpp.runtime.config import load_config
+from vpp.schedule.peaks import Peak, Window
 from vpp.storage import ledger as stored
 from vpp.storage.measurements import read_series, read_sources
 from vpp.storage.results import read_schedule
 from vpp.storage.rows import select_frame
 
 FEE, WEAR = 25.0, 5.0
+HOURLY = Peak(0.0, 60)
 HOUR = pd.Timedelta(hours=1)
 
 
@@ -243,17 +245,24 @@ def test_each_interval_adds_what_raises_the_peak_of_its_month():
     times = pd.date_range("2025-01-31T21:00Z", periods=8, freq="30min")
     imports = pd.Series([0.0, 20, 20, 40, 20, 20, 80, 0], times)
     hours, price = np.full(8, 0.5), np.full(8, 2.0)
-    added = month_peaks_eur(imports, hours, price, 60, "Europe/Brussels")
+    added = month_peaks_eur(imports, hours, price, HOURLY, "Europe/Brussels")
     # 21:00Z and 22:00Z are January in Brussels, 23:00Z and 00:00Z February
     assert added.tolist() == [0, 20, 0, 40, 0, 40, 0, 40]
-    assert month_peaks_eur(imports, hours, price * 0, 60, "UTC").tolist() == [0] * 8
+    assert month_peaks_eur(imports, hours, price * 0, HOURLY, "UTC").tolist() == [0] * 8
+    late = Peak(0.0, 60, window=Window(hours=(23, 0)))
+    added = month_peaks_eur(imports, hours, price, late, "Europe/Brussels")
+    assert added.tolist() == [0, 0, 0, 60, 0, 40, 0, 0]
+    # hours of Kolkata begin at half past; the first has no beginning, the last no end
+    added = month_peaks_eur(imports, hours, price, HOURLY, "Asia/Kolkata")
+    assert added.tolist() == [0, 0, 40, 0, 20, 0, 40, 0]
     # an hour that has only begun adds nothing yet
-    assert month_peaks_eur(imports[:7], hours[:7], price[:7], 60, "UTC")[6] == 0
+    assert month_peaks_eur(imports[:7], hours[:7], price[:7], HOURLY, "UTC")[6] == 0
 
 
 def test_a_peak_price_is_in_the_cost_of_the_month(config):
     priced = dataclasses.replace(config.grid, peak_price_eur_per_kw=3.0)
-    config = dataclasses.replace(config, grid=priced)
+    tariff = dataclasses.replace(config.tariff, peaks_eur_per_kw="2")
+    config = dataclasses.replace(config, grid=priced, tariff=tariff)
     plans.plan(config, ISSUE)
     with db.session(config) as conn:
         update_ledger(conn, config)
@@ -261,7 +270,7 @@ def test_a_peak_price_is_in_the_cost_of_the_month(config):
         month = read_ledger(conn, config.site, by="month").iloc[0]
     since = rows.index >= ISSUE  # the plan before had no such price
     rise = rows["grid_import_kw"][since].max() - rows["grid_import_kw"][~since].max()
-    assert month["peak_eur"] == pytest.approx(3 * max(0.0, rise), abs=1e-5)
+    assert month["peak_eur"] == pytest.approx((3 + 2) * max(0.0, rise), abs=1e-5)
     assert month["cost_eur"] == pytest.approx(
         month["energy_eur"] + month["wear_eur"] + month["peak_eur"], abs=1e-4
     )

@@ -13,9 +13,9 @@ import db
 import optimization
 from vpp.planning.outlooks import Outlook, last_week, made_at, windows
 from vpp.planning.past import read_past, roll_past
-from vpp.planning.plans import bent_lines, plan
+from vpp.planning.plans import bent_lines, plan, plan_problem
 from vpp.planning.previous import changes_in_words
-from vpp.planning.runs import by_battery
+from vpp.planning.runs import by_battery, stored_frame, stored_schedule
 from vpp.planning.site_series import (
     actual_frame,
     forecast_frame,
@@ -24,10 +24,18 @@ from vpp.planning.site_series import (
     site_sources,
 )
 from vpp.planning.site_state import battery_powers, peak_so_far, starting_batteries
+from vpp.planning.told import peaks_in_words
 from vpp.planning.valuation import value_plan
 from vpp.runtime.config import load_config
-from vpp.schedule.basis import basis_of
+from vpp.runtime.plant_settings import Tariff
+from vpp.schedule.basis import basis_of, peaks_of, read_basis
+from vpp.schedule.following import leaning
+from vpp.schedule.peaks import by_month
 from vpp.schedule.problem import Violation
+from vpp.schedule.replay import replay
+from vpp.schedule.rolling import Rolling
+from vpp.schedule.site import site_problem
+from vpp.schedule.solver import solve
 from vpp.site.times import price_available_at
 
 BATTERY = {
@@ -253,6 +261,117 @@ def test_the_peak_so_far_is_that_of_the_grid(site):
         assert peak_so_far(conn, config, ISSUE) == 0
 
 
+PEAKS = "6 Mon-Fri 06:00-09:00,17:00-20:00 30min; 36 15min year; 2 Nov-Jan; 9 Jul"
+
+
+def test_each_peak_of_a_tariff_is_planned_valued_and_back_tested(site, capsys):
+    # ISSUE is Monday 20 January; a second calculation bills what was done before and in the plan
+    path, config = site
+    tariff = replace(
+        config.tariff, import_eur_per_mwh="200", export_eur_per_mwh="90", peaks_eur_per_kw=PEAKS
+    )
+    config = replace(config, tariff=tariff, operation=replace(config.operation, follow="no"))
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("UPDATE load SET power_kw = 0.4 * power_kw WHERE time < %s", (ISSUE,))
+    run = plan(config, ISSUE)
+    with db.session(config) as conn:
+        sources = [item for item in site_sources(conn, config) if item.kind != "market"]
+        index = pd.date_range(START, ISSUE, freq="15min", inclusive="left")
+        before = actual_frame(conn, sources, index, 15)
+        schedule = db.read_schedule(conn, run["run_id"])[1]
+        known = actual_frame(conn, sources, schedule.index, 15)
+        states = db.read_schedule(conn, run["run_id"])[2]
+    done = (before["load_kw"] - before["renewables_kw"]).clip(lower=0)
+    planned = schedule["grid_import_kw"]
+
+    def bill(imports):  # [EUR]
+        local = imports.set_axis(imports.index.tz_convert("Europe/Brussels").tz_localize(None))
+        hour, day = local.index.hour, local.index.dayofweek
+        busy = (day < 5) & (((hour >= 6) & (hour < 9)) | ((hour >= 17) & (hour < 20)))
+        halves, hours = local[busy].resample("30min").mean(), local.resample("60min").mean()
+        return 6 * halves.max() + 36 / 12 * local.max() + 2 * hours.max()
+
+    whole = pd.concat([done, planned])
+    energy = (planned * 210 - schedule["grid_export_kw"] * 90).sum() / 4000
+    result_eur = energy + bill(whole) - bill(done)
+    problem = stored_problem(config, run, schedule)
+    assert replay(problem, stored(problem, schedule, states)).cost_eur == pytest.approx(result_eur)
+    # without the peaks the plan would pay more for them: each is kept
+    free = plan(replace(config, tariff=replace(tariff, peaks_eur_per_kw="")), ISSUE)
+    with db.session(config) as conn:
+        loose = db.read_schedule(conn, free["run_id"])[1]["grid_import_kw"]
+    assert bill(pd.concat([done, loose])) > bill(whole) + 1
+    plan(config, ISSUE)
+    optimization.main(["--config", str(path), "value", "--json"])
+    value = json.loads(capsys.readouterr().out)[0]
+    net = (known["load_kw"] - known["renewables_kw"]).clip(lower=0)
+    out = (known["renewables_kw"] - known["load_kw"]).clip(lower=0)
+    alone = (net * 210 - out * 90).sum() / 4000 + bill(pd.concat([done, net])) - bill(done)
+    assert value["no_battery"] == pytest.approx(alone)
+    assert value["perfect_foresight"] <= value["plan"] + 1e-6
+    # a backtest of the last two days: what it did is billed by the same second calculation
+    with db.session(config) as conn:
+        for day in (14, 15):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+    rows = {row["way"]: row for row in roll_past(config, 2, every_h=6, horizon_h=24)}
+    assert rows["no battery"]["cost_eur"] > rows["rolling plan"]["cost_eur"]
+    with db.session(config) as conn:
+        back, schedule, states = db.read_schedule(conn, kind="backtest")
+    imports = schedule["grid_import_kw"]
+    energy = (imports * 210 - schedule["grid_export_kw"] * 90).sum() / 4000
+    billed = energy + bill(pd.concat([done, imports])) - bill(done)
+    problem = stored_problem(config, back, schedule)
+    assert replay(problem, stored(problem, schedule, states)).cost_eur == pytest.approx(billed)
+    told = peaks_in_words(read_basis(run), db_schedule(config, run))[0].splitlines()
+    assert len(told) == 3 and all("January" in line for line in told)
+
+
+def db_schedule(config, run):
+    with db.session(config) as conn:
+        return db.read_schedule(conn, run["run_id"])[1]
+
+
+def stored_problem(config, run, schedule):
+    return site_problem(read_basis(run), schedule.index[0], stored_frame(schedule))
+
+
+def stored(problem, schedule, states):
+    return stored_schedule(problem, schedule, states, pd.DataFrame())
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("5 Mon-Fri 08:30-20:00", "not full"),
+        ("5 Mon-Fri 22:00-06:00", "across midnight"),
+        ("5 20min", "no length"),
+        ("5 15min 30min", "one of each"),
+        ("5 holidays", "not holidays"),
+        ("-5", "below 0"),
+        ("market", "no price"),
+        ("5; ;4", "empty"),
+    ],
+)
+def test_a_peak_that_is_none_is_refused_in_one_line(config_file, capsys, text, wrong):
+    path = config_file(tariff={"peaks_eur_per_kw": text})
+    assert optimization.main(["--config", str(path)]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "[tariff] peaks_eur_per_kw" in line and wrong in line and "such as 5 Mon-Fri" in line
+
+
+def test_each_month_has_peaks_of_its_own():
+    # the last two hours of March and the first of April, in Brussels
+    config = replace(Tariff(), peaks_eur_per_kw="5; 3 Apr; 2 Dec")
+    peaks = tuple(replace(peak, so_far_kw=4.0) for peak in peaks_of(config, 60))
+    march, *april = by_month(peaks[:2], [3, 3, 4])[:1], *by_month(peaks[:2], [3, 3, 4])[1:]
+    assert [(p.price_eur_per_kw, p.window.months, p.so_far_kw) for p in march] == [(5, (3,), 4.0)]
+    assert [(p.price_eur_per_kw, p.window.months, p.so_far_kw) for p in april] == [
+        (5, (4,), 0.0),
+        (3, (4,), 0.0),
+    ]
+    assert by_month(peaks[2:], [3, 4]) == ()
+
+
 def test_a_limit_that_bends_is_counted_and_costs_nothing(site, capsys, caplog):
     path, config = site
     tight = replace(config, grid=replace(config.grid, import_limit_kw=1500.0))
@@ -429,6 +548,58 @@ def test_a_backtest_rolls_over_stored_forecasts(site, capsys):
         run, schedule, states = db.read_schedule(conn, kind="backtest")
     assert run["cost_eur"] == pytest.approx(rows["rolling plan"]["cost_eur"])
     assert len(schedule) == len(states) == 3 * 96
+
+
+def test_a_live_plan_leans_as_the_plans_of_a_backtest(site, monkeypatch):
+    # A battery of 6 MWh buys at night what three of its hours give: all hours cost the same, and
+    # later more is known.
+    _, config = site
+    tariff = replace(
+        config.tariff, import_eur_per_mwh="325 06:00-22:00; 100", export_eur_per_mwh="80"
+    )
+    [battery] = config.batteries
+    config = replace(
+        config,
+        tariff=tariff,
+        batteries=(replace(battery, capacity_kwh=6000.0, wear_eur_per_mwh=0.0),),
+        optimization=replace(config.optimization, horizon_h=24),
+    )
+    assert config.follow
+    with db.session(config) as conn:
+        for day in (14, 15):
+            store_forecasts(conn, START + pd.Timedelta(days=day), "backtest")
+    plans, solving = [], Rolling.solve
+
+    def recorded(rolling, problem, step=None):
+        plans.append((problem, solving(rolling, problem, step)))
+        return plans[-1][1]
+
+    monkeypatch.setattr(Rolling, "solve", recorded)
+    roll_past(config, 2, every_h=24, horizon_h=24)
+    problem, found = plans[0]
+    run = plan(config, ISSUE)
+    assert (run["status"], run["bent_limits"]["plan"]) == ("optimal", 0)
+    with db.session(config) as conn:
+        states, exact = db.read_schedule(conn, run["run_id"])[2], plan_problem(conn, config, ISSUE)
+    np.testing.assert_allclose(
+        leaning(exact[2]).import_price_eur_per_mwh, problem.import_price_eur_per_mwh
+    )
+    for name in ("charge_kw", "discharge_kw"):
+        np.testing.assert_allclose(
+            by_battery(states, exact[2], name), getattr(found, name), atol=1e-3
+        )
+    # its money is that of the contract, and no plan costs less
+    cheapest = solve(exact[2])
+    assert run["objective_eur"] == pytest.approx(cheapest.objective_eur, abs=1e-6)
+    assert np.abs(cheapest.found.charge_kw - found.charge_kw).max() > 1, "there was nothing to lean"
+    # batteries that do what is planned have a plan that does not lean
+    no = replace(config, operation=replace(config.operation, follow="no"))
+    run = plan(no, ISSUE)
+    with db.session(config) as conn:
+        states = db.read_schedule(conn, run["run_id"])[2]
+    np.testing.assert_allclose(
+        by_battery(states, exact[2], "charge_kw"), cheapest.found.charge_kw, atol=1e-6
+    )
 
 
 def test_a_backtest_can_plan_whole_local_days_on_the_day_before(site, capsys):

@@ -1,8 +1,10 @@
 """A home that pays by a contract: no market, no model of its price, a plan worth having."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from small_world import make_store
 
 import db
 import forecast_and_save
@@ -24,12 +26,11 @@ CELLAR = {"capacity_kwh": 10, "charge_kw": 5, "discharge_kw": 5, "wear_eur_per_m
 
 @pytest.fixture
 def home(config_file):
-    """A data folder of a home without a market, and the function that writes its configuration."""
+    """The function that writes the configuration of a home."""
 
     def write(**tariff):
         return config_file(
             generation={
-                "days": 24,
                 "wind": 0,
                 "solar": 1,
                 "solar_capacity_kw": 8,
@@ -41,17 +42,24 @@ def home(config_file):
             **{"battery:cellar": CELLAR},
         )
 
-    config = load_config(write(**CONTRACT))
+    return write
+
+
+def make_data(path, days):
+    """Data without a market."""
+    config = load_config(path)
+    config = replace(config, generation=replace(config.generation, days=days))
     generation.generate_files(config, config.paths.data_dir)
     (config.paths.data_dir / "market.csv").unlink()
     listed = config.paths.data_dir / "sources.csv"
     lines = listed.read_text().splitlines(keepends=True)
     listed.write_text("".join(line for line in lines if ",market," not in line))
-    return write
 
 
-def test_a_home_with_a_contract_needs_no_market(home, elsewhere, capsys):
+def test_a_home_with_a_contract_needs_no_market(home, elsewhere, tmp_path_factory, capsys):
     path = home(**CONTRACT)
+    make_data(path, 24)
+    make_store(load_config(path), tmp_path_factory)
     data, told = path.parent / "data", path.parent / "summary.json"
     arguments = ["--config", str(path), "--data", str(data), "--json", str(told)]
     assert pipeline.main(arguments) == 0
@@ -96,6 +104,7 @@ def test_a_home_with_a_contract_needs_no_market(home, elsewhere, capsys):
 
 def test_a_price_of_the_market_needs_a_market(home, capsys):
     path = home(import_eur_per_mwh="325")  # what is fed in earns the market's price
+    make_data(path, 2)
     assert pipeline.main(["--config", str(path), "--data", str(path.parent / "data")]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if "[tariff]" in line]
     assert "export_eur_per_mwh" in line

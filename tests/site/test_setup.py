@@ -99,6 +99,10 @@ def test_a_tariff_goes_into_the_configuration(folder, capsys):
     assert (config.tariff.currency, config.grid.import_limit_kw) == ("AUD", 9)
     text = path.read_text()
     assert text.count("[tariff]") == 1
+    peaks = "5 Mon-Fri 08:00-20:00; 48 15min year"
+    assert sources.main([*add, "--peaks", peaks]) == 0
+    assert load_config(path, environment={}).tariff.peaks_eur_per_kw == peaks
+    path.write_text(text)
     assert "# mine" in text
     assert "# old" in text
     assert sources.main([*add, "--import-price", "cheap"]) == 2

@@ -10,6 +10,7 @@ is paid.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from vpp.planning.ledger_intervals import intervals
 from vpp.planning.ledger_plans import first_plan
 from vpp.runtime.settings import Config, Site
 from vpp.schedule.battery import energy_kwh
+from vpp.schedule.peaks import Peak
 from vpp.site.kinds import KINDS, SERIES_KINDS
 from vpp.site.times import DAY, day_start, from_local, local_days
 from vpp.storage import ledger as stored
@@ -28,6 +30,7 @@ from vpp.storage.measurements import read_sources
 PERIODS = ("interval", "day", "week", "month", "year")
 RECHECK = pd.Timedelta(hours=6)  # that an update computes again, with the rest of its local day
 RECHECK_DAILY = pd.Timedelta(days=35)  # that the first update of a local day computes again
+EPOCH, MINUTE = pd.Timestamp(0), pd.Timedelta(minutes=1)
 OVERLAP = pd.Timedelta(seconds=30)  # by which clocks and the sink may be late
 POWERS = (
     "load",
@@ -193,18 +196,26 @@ def with_sums(conn: connection, config: Config, rows: pd.DataFrame) -> pd.DataFr
     before = stored.read_newest(conn, config.site.site_id, month, rows.index[0])
     columns = ["grid_import_kw", "import_no_battery_kw", "step_min"]
     whole = pd.concat([before[columns], rows[columns]]) if len(before) else rows[columns]
-    price = rows["peak_price_eur_per_kw"].reindex(whole.index).fillna(0.0).to_numpy(float)
-    peak_min = max(config.grid.peak_interval_min, int(rows["step_min"].max()))
     hours = whole["step_min"].to_numpy(float) / 60
-    own, alone = (
-        month_peaks_eur(whole[name], hours, price, peak_min, zone)[len(before) :]
-        for name in columns[:2]
-    )
+    peak_min = max(config.grid.peak_interval_min, int(rows["step_min"].max()))
+    general = Peak(0.0, peak_min), rows["peak_price_eur_per_kw"]
+    tariffs = dict.fromkeys(peak for peaks in rows["peaks"] for peak in peaks)
+    priced = [(peak, rows["peaks"].map(_price_of(peak))) for peak in tariffs]
+    own, alone = np.zeros((2, len(rows)))
+    for peak, prices in (general, *priced):
+        price = prices.reindex(whole.index).fillna(0.0).to_numpy(float)
+        for total, name in zip((own, alone), columns, strict=False):
+            total += month_peaks_eur(whole[name], hours, price, peak, zone)[len(before) :]
     cost = rows["energy_eur"] + rows["wear_eur"] + own
     found = rows.assign(
         peak_eur=own, cost_eur=cost, cost_no_battery_eur=rows["no_battery_eur"] + alone
     )
     return found[list(stored.COLUMNS)]
+
+
+def _price_of(peak: Peak) -> Callable[[Sequence[Peak]], float]:
+    """Gives the price of one peak [EUR/kW] among those of a contract: twice where it has two."""
+    return lambda peaks: peak.price_eur_per_kw * sum(one == peak for one in peaks)
 
 
 def _changed(conn: connection, since: pd.Timestamp) -> pd.Timestamp | None:
@@ -218,7 +229,7 @@ def month_peaks_eur(
     imports_kw: pd.Series,
     hours: np.ndarray,
     price_eur_per_kw: np.ndarray,
-    peak_min: int,
+    peak: Peak,
     zone: str,
 ) -> np.ndarray:
     """By which each interval raises the peak charge of its local month.
@@ -228,8 +239,8 @@ def month_peaks_eur(
     imports_kw : mean imports by the start of the intervals [kW], from the start of a month on.
     hours : length of each interval [h].
     price_eur_per_kw : of the highest mean import of a month, one an interval.
-    peak_min : length of the clock intervals of that mean [min].
-    zone : of the months.
+    peak : says the clock intervals of that mean, and which of them count; not its price.
+    zone : of the months and the clock.
 
     Returns
     -------
@@ -239,10 +250,14 @@ def month_peaks_eur(
     if not price_eur_per_kw.any():
         return np.zeros(len(imports_kw))
     times = pd.DatetimeIndex(imports_kw.index)
-    block = times.floor(f"{peak_min}min")
+    peak_min, local = peak.interval_min, times.tz_convert(zone).tz_localize(None)
+    into = (local - local.normalize()) % pd.Timedelta(minutes=peak_min)
+    block, begins_min = times - into, np.asarray((local - into - EPOCH) // MINUTE)
     energy = pd.Series(imports_kw.to_numpy() * hours, times).groupby(block).sum()
     covered = pd.Series(hours, times).groupby(block).sum()
-    means = energy.where(covered >= peak_min / 60 - 1e-9, 0.0) / (peak_min / 60)
+    counts = pd.Series(peak.window.has(begins_min), times).groupby(block).first()
+    counts &= covered >= peak_min / 60 - 1e-9
+    means = energy.where(counts, 0.0) / (peak_min / 60)
     month = period_starts(pd.DatetimeIndex(means.index), zone, "month")
     highest = means.groupby(month).cummax()
     added = highest - highest.groupby(month).shift(fill_value=0.0)

@@ -72,7 +72,7 @@ def intervals(
     Returns
     -------
     The columns of `vpp.storage.ledger.COLUMNS` but those of peaks and sums, with
-    import_no_battery_kw and peak_price_eur_per_kw, by time [UTC].
+    import_no_battery_kw, peak_price_eur_per_kw and peaks, those of the tariff, by time [UTC].
     """
     plans = plans_in_force(conn, config, start, end)
     if plans.empty:
@@ -239,7 +239,7 @@ def _rows(
         },
         index=times,
     )
-    return rows.assign(batteries=_by_name(problem, done))
+    return rows.assign(batteries=_by_name(problem, done), peaks=[basis.peaks] * len(rows))
 
 
 def _fleet_soc(problem: Problem, done: Schedule) -> np.ndarray:

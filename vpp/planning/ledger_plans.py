@@ -18,7 +18,7 @@ from psycopg2.extensions import connection
 
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import Config
-from vpp.schedule.basis import PlanBasis, basis_json, basis_of, read_basis
+from vpp.schedule.basis import PlanBasis, basis_json, basis_of, peaks_of, read_basis
 from vpp.schedule.devices import ScheduledBattery
 from vpp.storage.rows import select_frame, select_rows
 
@@ -150,6 +150,7 @@ def read_bases(conn: connection, config: Config, run_ids: Sequence[str]) -> dict
             batteries=tuple(_plain(battery) for battery in basis.batteries),
             devices={},
             peak_so_far_kw=0.0,
+            peaks=peaks_of(basis.tariff, basis.step_min),
             terminal_price_eur_per_mwh=None,
         )
     return found

@@ -57,14 +57,26 @@ class Prepared:
     before: PlanBefore | None
     made_from: dict
 
+    def solved(self) -> Result:
+        """The plan's schedule, which leans where batteries follow the meter, as in a backtest.
 
-def solve_or_raise(problem: Problem, solver: str) -> Result:
+        Raises
+        ------
+        InfeasibleScheduleError : there is none; names the cause.
+        """
+        # a battery that someone has overridden does not follow the meter
+        lean = self.basis.follow and not self.made_from["overrides"]
+        return solve_or_raise(self.problem, self.config.optimization.solver, lean)
+
+
+def solve_or_raise(problem: Problem, solver: str, lean: bool = False) -> Result:
     """The cheapest schedule of a problem; warns of limits that bend.
 
     Parameters
     ----------
     problem : what is to be scheduled.
     solver : `highs` or `cbc`.
+    lean : as of `vpp.schedule.solver.solve`.
 
     Raises
     ------
@@ -72,7 +84,7 @@ def solve_or_raise(problem: Problem, solver: str) -> Result:
     """
     from vpp.schedule.solver import solve
 
-    result = solve(problem, solver)
+    result = solve(problem, solver, lean)
     if result.schedule is None:
         start = shown(problem.start)
         raise InfeasibleScheduleError(f"the plan from {start} is infeasible: {result.cause}")
@@ -198,7 +210,7 @@ def plan(
         logger.warning("%s has no [battery:NAME] section: planned without a battery", config.path)
     with session(config) as conn:
         made = prepare(conn, config, issue_time, forecaster, now)
-        return store(conn, made, solve_or_raise(made.problem, config.optimization.solver))
+        return store(conn, made, made.solved())
 
 
 def prepare(

@@ -19,7 +19,7 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.planning import plans
-from vpp.planning.plans import Forecaster, Prepared, prepare, solve_or_raise, store
+from vpp.planning.plans import Forecaster, Prepared, prepare, store
 from vpp.planning.site_configs import read_configs
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
@@ -180,7 +180,7 @@ def members(config: Config, configs: Mapping[str, Config]) -> set[str]:
 
 
 def _alone(conn: connection, made: Prepared) -> dict:
-    return store(conn, made, solve_or_raise(made.problem, made.config.optimization.solver))
+    return store(conn, made, made.solved())
 
 
 def coupling_of(config: Config, index: pd.DatetimeIndex, step_min: int) -> "Coupling":

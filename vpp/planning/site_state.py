@@ -17,9 +17,10 @@ from psycopg2.extensions import connection
 from vpp.planning.carrying import Start
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import BatteryParameters, Config
-from vpp.schedule.basis import PlanBasis, basis_of
+from vpp.schedule.basis import PlanBasis, basis_of, peaks_of
 from vpp.schedule.battery import energy_kwh
 from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.peaks import Peak, billed
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.times import day_start, month_start
 from vpp.storage.measurements import read_resampled
@@ -27,6 +28,7 @@ from vpp.storage.results import read_all_states, read_last_states
 
 # The shortest step of any series. A battery state of a longer one holds in each of its parts.
 STATE_STEP_MIN = 5
+EPOCH, MINUTE = pd.Timestamp(0), pd.Timedelta(minutes=1)
 AT_ONCE = 100  # batteries whose month is in memory at the same time
 
 
@@ -56,6 +58,7 @@ def site_basis(
     return replace(
         basis_of(config, step_min or plan_step_min(sources, config), batteries),
         peak_so_far_kw=peak_so_far(conn, config, at),
+        peaks=peaks_so_far(conn, config, at, step_min or plan_step_min(sources, config)),
         source_ids=tuple(source.source_id for source in sources),
     )
 
@@ -187,6 +190,42 @@ def peak_so_far(conn: connection, config: Config, issue_time: pd.Timestamp) -> f
     if not config.grid.peak_price_eur_per_kw:
         return 0.0
     month = month_start(issue_time, config.site.time_zone)
+    net = _net_kw(conn, config, month, issue_time)
+    means = net.resample(f"{config.grid.peak_interval_min}min", origin="epoch").mean()
+    return max(0.0, float(means.max())) if means.notna().any() else 0.0
+
+
+def peaks_so_far(
+    conn: connection, config: Config, at: pd.Timestamp, step_min: int
+) -> tuple[Peak, ...]:
+    """The peaks of the tariff at a time: those of the local month, and intervals that go on.
+
+    Parameters
+    ----------
+    conn : connection to the database.
+    config : the site, its batteries and its tariff.
+    at : start of a plan [UTC].
+    step_min : of the plan [min].
+    """
+    peaks, zone = peaks_of(config.tariff, step_min), config.site.time_zone
+    month = month_start(at, zone)
+    if not peaks or month >= at:
+        return peaks
+    imports = _net_kw(conn, config, month, at).clip(lower=0.0)
+    index = pd.DatetimeIndex(imports.index)
+    hourly = imports.groupby(index.floor("h")).transform("mean")  # in place of what is missing
+    imports_kw = imports.fillna(hourly).fillna(0.0).to_numpy(float)
+    utc_min, local_min = (
+        (times.tz_localize(None) - EPOCH) // MINUTE for times in (index, index.tz_convert(zone))
+    )
+    clock = np.asarray(local_min), np.asarray(local_min - utc_min), STATE_STEP_MIN
+    return tuple(billed(peak, *clock).state(imports_kw, STATE_STEP_MIN / 60) for peak in peaks)
+
+
+def _net_kw(
+    conn: connection, config: Config, month: pd.Timestamp, issue_time: pd.Timestamp
+) -> pd.Series:
+    """Imports less exports of the site, in steps of `STATE_STEP_MIN` [kW]; NaN where not known."""
     sources = [source for source in site_sources(conn, config) if source.kind != "market"]
     powers = read_resampled(conn, sources, month, issue_time, STATE_STEP_MIN)
     signs = [-1.0 if source.kind in PLANT_KINDS else 1.0 for source in sources]
@@ -198,5 +237,4 @@ def peak_so_far(conn: connection, config: Config, issue_time: pd.Timestamp) -> f
         charge, discharge = battery_powers(conn, some, month, issue_time, config.batteries)
         taken = pd.Series((charge - discharge).sum(axis=0), steps)
         net += taken.reindex(net.index, fill_value=0.0)
-    means = net.resample(f"{config.grid.peak_interval_min}min", origin="epoch").mean()
-    return max(0.0, float(means.max())) if means.notna().any() else 0.0
+    return net

@@ -3,20 +3,25 @@
 python optimization.py
 """
 
+from calendar import month_name
 from collections.abc import Mapping
+
+import pandas as pd
 
 from vpp.planning.carrying import starts_in_words
 from vpp.planning.flexible import device_lines
 from vpp.planning.plans import cost_rows, plan_rows
 from vpp.planning.portfolio import Planned
 from vpp.planning.previous import changes_in_words
+from vpp.planning.runs import stored_frame
 from vpp.planning.site_configs import newest_plans
 from vpp.planning.valuation import value_plan
 from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.words import printable
-from vpp.schedule.basis import read_basis
+from vpp.schedule.basis import PlanBasis, read_basis
+from vpp.schedule.site import site_problem
 from vpp.schedule.value import bent_in_words, captured_share
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.results import read_schedule
@@ -120,9 +125,41 @@ def print_plan(config: Config, run: Mapping, as_json: bool) -> None:
     for when, counts in bent.items():
         if any(counts.values()):
             print(f"at {when} values: {bent_in_words(counts)}")
-    told = [*starts_in_words(run["made_from"]["states"]), *changes_in_words(run["changes"])]
+    told = [
+        *peaks_in_words(basis, schedule),
+        *starts_in_words(run["made_from"]["states"]),
+        *changes_in_words(run["changes"]),
+    ]
     for text in [*told, *([note] if note else [])]:
         print(f"\n{text}")
+
+
+def peaks_in_words(basis: PlanBasis | None, schedule: pd.DataFrame) -> list[str]:
+    """The peaks of the tariff under a plan, as a text to print.
+
+    Parameters
+    ----------
+    basis : of the plan.
+    schedule : its rows of `schedules`.
+
+    Returns
+    -------
+    The text; nothing where the tariff has no peaks.
+    """
+    if basis is None or not basis.peaks:
+        return []
+    money = basis.tariff.currency
+    problem = site_problem(basis, schedule.index[0], stored_frame(schedule))
+    imports, lines = schedule["grid_import_kw"].to_numpy(float), list[str]()
+    for one in problem.peaks[-len(problem.grid.peaks) :] if problem.grid.peaks else ():
+        peak, excess = one.peak, one.excess_kw(imports, problem.hours)
+        highest = float(one.means_kw(imports, problem.hours).max(initial=0.0))
+        lines.append(
+            f"peak of {peak.interval_min} min at {peak.price_eur_per_kw:g} {money}/kW in"
+            f" {month_name[(peak.window.months or (0,))[0]]}: {peak.so_far_kw:,.1f} kW so far,"
+            f" {highest:,.1f} kW planned, which adds {excess * peak.price_eur_per_kw:,.2f} {money}"
+        )
+    return ["\n".join(lines)] if lines else []
 
 
 def print_values(config: Config, run_id: str | None, wanted: str | None, as_json: bool) -> None:

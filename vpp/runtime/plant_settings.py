@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from vpp.runtime.errors import FieldError
 from vpp.runtime.fields import Section, choice, number
+from vpp.runtime.peak_rules import GRAMMAR as PEAK_GRAMMAR
+from vpp.runtime.peak_rules import PeakRule, read_peaks
 from vpp.runtime.price_rules import GRAMMAR, PriceRule, read_rules
 
 MARKET = "market"  # the price of a tariff that follows the day-ahead market
@@ -51,6 +53,9 @@ class Tariff(Section):
     import_factor : multiplies import price and surcharge, such as 1.19 for a value-added tax.
     export_surcharge_eur_per_mwh : added to the export price; below 0: kept back.
     export_factor : multiplies export price and surcharge.
+    peaks_eur_per_kw : prices of the highest mean import of a month, all side by side: each with its
+        months, days, full hours and length of intervals; with year a twelfth of it counts, such as
+        5 Mon-Fri 08:00-20:00; 48 15min year. Empty: none.
     currency : label of all money; it changes no number.
     """
 
@@ -60,6 +65,7 @@ class Tariff(Section):
     import_factor: float = number(1.0, 0)
     export_surcharge_eur_per_mwh: float = 0.0
     export_factor: float = number(1.0, 0)
+    peaks_eur_per_kw: str = ""
     currency: str = "EUR"
 
     def __post_init__(self) -> None:
@@ -70,6 +76,11 @@ class Tariff(Section):
             except ValueError as error:
                 expected = f"{MARKET}, or {GRAMMAR}; {error}"
                 raise FieldError(key, getattr(self, key), expected) from None
+        try:
+            read_peaks(self.peaks_eur_per_kw)
+        except ValueError as error:
+            expected = f"{PEAK_GRAMMAR}; {error}"
+            raise FieldError("peaks_eur_per_kw", self.peaks_eur_per_kw, expected) from None
         if not re.fullmatch(r"\S{1,8}", self.currency):
             raise FieldError("currency", self.currency, "a label such as EUR, at most 8 characters")
 
@@ -77,6 +88,11 @@ class Tariff(Section):
         """The price rules of a key; None where it is the market's price."""
         text = getattr(self, key).strip()
         return None if text == MARKET else read_rules(text)
+
+    @property
+    def peaks(self) -> tuple[PeakRule, ...]:
+        """The prices of peaks."""
+        return read_peaks(self.peaks_eur_per_kw)
 
     @property
     def needs_market(self) -> bool:

@@ -22,13 +22,14 @@ from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.settings import Config, Grid, Optimization, Tariff
 from vpp.schedule.device import Device
 from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.peaks import Peak, Window
 from vpp.schedule.problem import Problem
 from vpp.schedule.problem_file import read_object
 from vpp.schedule.tariff import LocalTariff
 
 # of the stored object, which migrations/0004_plan_basis.sql describes; 2 brought the tariff, 3 how
-# batteries follow the plan
-VERSION = 3
+# batteries follow the plan, 4 several peaks
+VERSION = 4
 LIMITS = ("import_limit_kw", "export_limit_kw")  # may be infinite, which JSON has no number for
 
 
@@ -52,6 +53,7 @@ class PlanBasis:
     source_ids : the plants, loads and market of the site.
     tariff : what a MWh costs and earns.
     holidays_country : ISO code of the country whose public holidays the tariff counts.
+    peaks : prices of peaks of the tariff, as they are at the start.
     devices : flexible loads by the field of a problem, such as `vehicles`, as they are at the start
         and over the plan's intervals.
     follow : whether batteries follow the meter beside the plan.
@@ -69,6 +71,7 @@ class PlanBasis:
     holidays_country: str = ""
     devices: Mapping[str, tuple[Device, ...]] = field(default_factory=dict)
     follow: bool = False
+    peaks: tuple[Peak, ...] = ()
 
     @property
     def local_tariff(self) -> LocalTariff:
@@ -102,6 +105,12 @@ def basis_of(
             f" expected a multiple of the plan's step, {step_min} min"
         )
     grid = dataclasses.replace(config.grid, peak_interval_min=interval)
+    for rule in config.tariff.peaks:
+        if max(rule.interval_min, step_min) % step_min:
+            raise ConfigError(
+                f"{config.path}: [tariff] peaks_eur_per_kw = {config.tariff.peaks_eur_per_kw}:"
+                f" expected intervals of a multiple of the plan's step, {step_min} min"
+            )
     return PlanBasis(
         step_min,
         config.site.time_zone,
@@ -111,6 +120,25 @@ def basis_of(
         tariff=config.tariff,
         holidays_country=config.site.holidays_country,
         follow=config.follow,
+        peaks=peaks_of(config.tariff, step_min),
+    )
+
+
+def peaks_of(tariff: Tariff, step_min: int) -> tuple[Peak, ...]:
+    """The peaks of a tariff at the start of a month.
+
+    Parameters
+    ----------
+    tariff : states them.
+    step_min : of a plan; no interval of a peak is shorter [min].
+    """
+    return tuple(
+        Peak(
+            rule.price_eur_per_kw,
+            max(rule.interval_min, step_min),
+            window=Window(rule.months, rule.weekdays, rule.hours),
+        )
+        for rule in tariff.peaks
     )
 
 
@@ -162,6 +190,7 @@ def read_basis(run: Mapping[str, Any]) -> PlanBasis | None:
     values["tariff"] = Tariff(**values.get("tariff", {}))
     values["batteries"] = tuple(read_object(ScheduledBattery, raw) for raw in values["batteries"])
     values["source_ids"] = tuple(values["source_ids"])
+    values["peaks"] = tuple(read_object(Peak, item) for item in values.get("peaks", ()))
     kinds = typing.get_type_hints(Problem)
     values["devices"] = {
         kind: tuple(read_object(typing.get_args(kinds[kind])[0], item) for item in items)

@@ -31,12 +31,21 @@ def certificate_of(
     -------
     The certificate; its gap is a fraction of the larger of objective and bound, 1 at most.
     """
-    # of an objective and a bound of different signs the distance would be more than all
-    size = max(abs(objective), abs(bound), 1e-9)
-    gap = min(1.0, max(0.0, objective - bound) / size)
     binaries = model.binaries if model is not None else 0
-    kind = "milp" if binaries else "lp-exact"
-    return Certificate(kind, binaries, gap, bound, time.monotonic() - started, proven)
+    kind, seconds = "milp" if binaries else "lp-exact", time.monotonic() - started
+    return Certificate(kind, binaries, gap_of(objective, bound), bound, seconds, proven)
+
+
+def gap_of(objective: float, bound: float) -> float:
+    """The distance of an objective from its bound, as a fraction of the larger of both; 1 at most.
+
+    Parameters
+    ----------
+    objective : what a schedule costs [EUR].
+    bound : what no schedule can cost less than [EUR].
+    """
+    # of an objective and a bound of different signs the distance would be more than all
+    return min(1.0, max(0.0, objective - bound) / max(abs(objective), abs(bound), 1e-9))
 
 
 def loose_bound_eur(problem: Problem) -> float:

@@ -31,7 +31,8 @@ class Following:
     Parameters
     ----------
     planned_kw : powers of the batteries (battery, interval) [kW].
-    from_grid_kw : planned imports less exports [kW], one an interval.
+    from_grid_kw : planned imports less exports [kW], one an interval; NaN where planned powers hold
+        alone.
     share : of each battery in what differs from the plan; they sum to 1.
     early_kw : what may be given, and what stored, before its time (2, interval) [kW].
     """
@@ -62,7 +63,9 @@ class Following:
     def at_zero(
         cls, problem: Problem, planned_kw: np.ndarray, from_grid_kw: np.ndarray
     ) -> "Following":
-        """Follow planned powers by keeping the exchange with the grid at 0 alone.
+        """Follow planned powers by keeping the exchange with the grid at 0 where the plan does.
+
+        It is what a set-point tells a device (`follow`); elsewhere the device has powers alone.
 
         Parameters
         ----------
@@ -75,7 +78,8 @@ class Following:
         The plan to follow.
         """
         early = np.zeros((2, len(from_grid_kw)))
-        return cls(planned_kw, from_grid_kw, _shares(problem), early)
+        zero = np.where(np.abs(from_grid_kw) < NO_POWER_KW, 0.0, np.nan)
+        return cls(planned_kw, zero, _shares(problem), early)
 
     def wanted_kw(self, i: int, net_kw: float) -> np.ndarray:
         """The power wanted of each battery in an interval of the plan.

@@ -83,7 +83,7 @@ def cleanest(problem: Problem, caps: dict[str, float], solver: str = "highs") ->
         deviation_long_eur_per_mwh=None,
         co2_price_eur_per_t=1000.0,
         batteries=batteries,
-        grid=replace(problem.grid, peak_price_eur_per_kw=0.0),
+        grid=replace(problem.grid, peak_price_eur_per_kw=0.0, peaks=()),
     )
     return aims(problem, solve_model(clean, solver, explain=False, caps=caps).schedule)
 

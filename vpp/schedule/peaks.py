@@ -5,7 +5,7 @@ and hours only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,7 @@ class Window(Section):
 
 
 ALWAYS = Window()
+ALL_MONTHS = tuple(range(1, 13))
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,31 @@ class Peak(Section):
         "imported already in the interval that has begun before start", 0.0, low=0
     )
     window: Window = stated("local times at which it counts; default all", ALWAYS)
+
+
+def by_month(peaks: Sequence[Peak], months: Sequence[int]) -> tuple[Peak, ...]:
+    """Peaks of which each month is billed on its own.
+
+    Parameters
+    ----------
+    peaks : as they are at the start, in the first of these months.
+    months : numbers of the local months that a problem reaches into, in their order.
+
+    Returns
+    -------
+    A peak for each of them and each month in its window; only the first month has begun.
+    """
+    return tuple(
+        replace(
+            peak,
+            so_far_kw=peak.so_far_kw if month == months[0] else 0.0,
+            running_interval_kwh=peak.running_interval_kwh if month == months[0] else 0.0,
+            window=replace(peak.window, months=(month,)),
+        )
+        for peak in peaks
+        for month in dict.fromkeys(months)
+        if month in (peak.window.months or ALL_MONTHS)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +129,40 @@ class Billed:
             self.block[inside], grid_import_kw[inside] * step_hours, len(self.hours)
         )
         return (energy + self.before_kwh) / self.hours
+
+    def state(self, grid_import_kw: np.ndarray, step_hours: float) -> Peak:
+        """The peak after these intervals.
+
+        Parameters
+        ----------
+        grid_import_kw : imports [kW] of the first intervals, one each.
+        step_hours : length of an interval [h].
+
+        Returns
+        -------
+        The peak with the highest mean so far of complete clock intervals, and the energy of one
+        that goes on.
+        """
+        done = self.block[: len(grid_import_kw)]
+        if not len(done):
+            return self.peak
+        inside, last = done >= 0, int(done[-1])
+        count = np.bincount(done[inside], minlength=len(self.hours))
+        energy = np.bincount(done[inside], grid_import_kw[inside] * step_hours, len(self.hours))
+        energy = energy + self.before_kwh * (count > 0)
+        begun = last if last >= 0 and self._goes_on(last, len(done)) else -1
+        whole = (count > 0) & (np.arange(len(self.hours)) != begun)
+        highest = float((energy[whole] / self.hours[whole]).max(initial=0.0))
+        return replace(
+            self.peak,
+            so_far_kw=max(self.peak.so_far_kw, highest),
+            running_interval_kwh=float(energy[begun]) if begun >= 0 else 0.0,
+        )
+
+    def _goes_on(self, block: int, done: int) -> bool:
+        """Whether a clock interval goes on after so many intervals, or after the end."""
+        cut = self.hours[block] < self.peak.interval_min / 60 - 1e-9
+        return bool((self.block[done:] == block).any() or cut)
 
     def excess_kw(self, grid_import_kw: np.ndarray, step_hours: float) -> float:
         """The peak to pay for: the highest mean less `so_far_kw`.

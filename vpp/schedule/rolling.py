@@ -14,7 +14,7 @@ import numpy as np
 from vpp.runtime import terminal
 from vpp.schedule.bank import Bank
 from vpp.schedule.battery import energy_kwh
-from vpp.schedule.devices import ScheduledBattery
+from vpp.schedule.devices import GridConnection, ScheduledBattery
 from vpp.schedule.dispatch import carried, settle
 from vpp.schedule.following import Following, leaning
 from vpp.schedule.held_model import Held, shape
@@ -124,6 +124,8 @@ def roll(
             if problem.grid.peak_price_eur_per_kw:
                 grid = replace(problem.grid, peak_so_far_kw=done.peak_kw)
                 problem = replace(problem, grid=grid)
+            if problem.grid.peaks:
+                problem = replace(problem, grid=done.with_peaks(problem.grid))
             if rolling.calm and plan is not None:
                 problem = replace(problem, previous=moved_on(plan, problem, t - planned_at))
             if follow and not problem.scenarios:
@@ -195,6 +197,22 @@ class _Done:
         if self.actual.grid.peak_price_eur_per_kw:
             self.peak_kw = max(self.peak_kw, self._peak_since(first))
 
+    def with_peaks(self, grid: GridConnection) -> GridConnection:
+        """The connection of a window whose peaks know what was done before it."""
+        now = {}
+        for one in self.actual.peaks[-len(self.actual.grid.peaks) :]:
+            state = one.state(self._imports(slice(0, self.count)), self.actual.hours)
+            now[one.peak.price_eur_per_kw, one.peak.interval_min, one.peak.window] = state
+        fresh = [replace(peak, so_far_kw=0.0, running_interval_kwh=0.0) for peak in grid.peaks]
+        keys = [(peak.price_eur_per_kw, peak.interval_min, peak.window) for peak in fresh]
+        known = [now.get(key, peak) for key, peak in zip(keys, fresh, strict=True)]
+        return replace(grid, peaks=tuple(known))
+
+    def _imports(self, part: slice) -> np.ndarray:
+        """Net imports of what was done, at least 0 [kW]."""
+        moved = self.charge_kw[:, part].sum(axis=0) - self.discharge_kw[:, part].sum(axis=0)
+        return np.maximum(self.net_kw[part] + moved, 0.0)
+
     def _peak_since(self, first: int) -> float:
         """Highest mean import of the peak intervals from that of interval `first` on [kW].
 
@@ -203,8 +221,6 @@ class _Done:
         (whole,) = self.actual.peaks[:1]
         blocks = whole.block
         part = slice(int(np.searchsorted(blocks, blocks[first])), self.count)
-        net = self.net_kw[part] + self.charge_kw[:, part].sum(axis=0)
-        net = net - self.discharge_kw[:, part].sum(axis=0)
         block = blocks[part] - blocks[first]
-        means = np.bincount(block, np.maximum(net, 0.0)) / np.bincount(block)
+        means = np.bincount(block, self._imports(part)) / np.bincount(block)
         return float(means.max())

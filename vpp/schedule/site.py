@@ -16,6 +16,7 @@ import pandas as pd
 
 from vpp.schedule.basis import PlanBasis
 from vpp.schedule.devices import GridConnection
+from vpp.schedule.peaks import Peak, by_month
 from vpp.schedule.previous import NO_PLAN_BEFORE
 from vpp.schedule.problem import Problem
 
@@ -58,6 +59,7 @@ def site_problem(
             peak_price_eur_per_kw=grid.peak_price_eur_per_kw,
             peak_so_far_kw=basis.peak_so_far_kw,
             peak_interval_min=grid.peak_interval_min,
+            peaks=_peaks(basis, start, len(load)),
         ),
         time_limit_s=optimization.time_limit_s,
         gap=optimization.gap,
@@ -66,6 +68,14 @@ def site_problem(
         problem = replace(problem, **dict[str, Any](basis.devices))
     price_left = basis.terminal_price_eur_per_mwh
     return problem if price_left is None else with_terminal_value(problem, price_left)
+
+
+def _peaks(basis: PlanBasis, start: pd.Timestamp, count: int) -> tuple[Peak, ...]:
+    """The tariff's peaks, each month billed on its own."""
+    if not basis.peaks:
+        return ()
+    index = pd.date_range(start, periods=max(count, 1), freq=f"{basis.step_min}min")
+    return by_month(basis.peaks, index.tz_convert(basis.time_zone).month.tolist())
 
 
 def with_terminal_price(basis: PlanBasis, frame: pd.DataFrame) -> PlanBasis:

@@ -19,12 +19,13 @@ import numpy as np
 from vpp.schedule.backends import Outcome
 from vpp.schedule.battery import TOLERANCE
 from vpp.schedule.calm import MOST_VARIABLES, Calming
-from vpp.schedule.certificate import certificate_of, loose_bound_eur, priced_bound_eur
+from vpp.schedule.certificate import certificate_of, gap_of, loose_bound_eur, priced_bound_eur
 from vpp.schedule.dispatch import idle, self_consumption
 from vpp.schedule.draft import BOUNDS, GRID, INFINITE, MONEY_SCALE, Model
 from vpp.schedule.duals import marginal_values, unknown_values
 from vpp.schedule.exclusive import Intervals, merged, widened
 from vpp.schedule.fleet import FEWEST, Shared, expected_s, fleet_schedule
+from vpp.schedule.following import leaning
 from vpp.schedule.model import build
 from vpp.schedule.problem import Certificate, InfeasibleScheduleError, Problem, Result, Schedule
 from vpp.schedule.programme import garbage_kept
@@ -46,6 +47,7 @@ LEVELS: tuple[tuple[bool, tuple[str, ...]], ...] = (
 
 TAIL = 0.1  # of the time limit, for the check of a schedule and its reasons, and for
 CELL_S = 2e-6  # each interval of each battery [s]
+GAP_ROUNDING = 1e-9  # by which two solutions of one cost may differ, as a fraction
 HOPELESS = 1.0  # time limits that a solver is expected to take, beyond which it is not started
 
 
@@ -341,13 +343,15 @@ def _incumbent(search: _Search, found: _Attempt | None) -> Solution:
     return Solution("feasible", certificate, best, soft, *values)
 
 
-def solve(problem: Problem, solver: str = "highs") -> Result:
+def solve(problem: Problem, solver: str = "highs", lean: bool = False) -> Result:
     """The cheapest schedule, checked by `replay`.
 
     Parameters
     ----------
     problem : what is to be scheduled.
     solver : `highs` or `cbc`.
+    lean : whether, of what costs the same, the schedule is wanted that batteries follow best, as a
+        rolling plan of such batteries has it (`vpp.schedule.following.leaning`).
 
     Returns
     -------
@@ -361,6 +365,32 @@ def solve(problem: Problem, solver: str = "highs") -> Result:
     except InfeasibleScheduleError as error:
         unproven = Certificate("lp-exact", 0, None, None, 0.0)
         return Result("infeasible", unproven, cause=str(error))
+    return _explained(problem, _leant(problem, found, solver) if lean else found)
+
+
+def _leant(problem: Problem, found: Solution, solver: str) -> Solution:
+    """The solution with the schedule that leans; its certificate is that of the problem itself."""
+    left_s = problem.time_limit_s - found.certificate.seconds
+    if found.status != "optimal" or left_s <= 0:
+        return found
+    leant = solve_model(replace(leaning(problem), time_limit_s=left_s), solver, explain=False)
+    one, other = (replay(problem, each.schedule) for each in (found, leant))
+    if leant.status != "optimal" or rank(other)[:-1] > rank(one)[:-1]:
+        return found
+    certificate = found.certificate
+    assert certificate.bound_eur is not None  # of an optimum it is known
+    gap = gap_of(other.objective_eur, certificate.bound_eur)
+    seconds = certificate.seconds + leant.certificate.seconds
+    return replace(
+        found,
+        status="optimal" if gap <= problem.gap + GAP_ROUNDING else "feasible",
+        schedule=leant.schedule,
+        certificate=replace(certificate, gap=gap, seconds=seconds),
+    )
+
+
+def _explained(problem: Problem, found: Solution) -> Result:
+    """A solution with its money, the limits that bent, and its reasons."""
     checked = replay(problem, found.schedule)
     if checked.violations:
         worst = max(checked.violations, key=lambda violation: violation.amount)

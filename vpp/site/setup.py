@@ -106,15 +106,12 @@ QUESTIONS = (
         lambda text: Tariff(import_eur_per_mwh=text),
         "price from the grid: market, or prices by months, days and hours",
     ),
-    Question(
-        "export-price",
-        "Price of a MWh to the grid, such as 80; or market",
-        "market",
-        lambda text: Tariff(export_eur_per_mwh=text),
-        "price to the grid, likewise",
-    ),
+    Question("export-price", "Price of a MWh to the grid, such as 80; or market", "market",
+             lambda text: Tariff(export_eur_per_mwh=text), "price to the grid, likewise"),
     Question("currency", "Currency", "EUR", lambda text: Tariff(currency=text), "label of money"),
 )  # fmt: skip
+PEAKS = Question("peaks", "", "", lambda text: Tariff(peaks_eur_per_kw=text),
+                 "prices of peaks, such as 5 Mon-Fri 08:00-20:00; 48 15min year")  # fmt: skip
 OF_TARIFF = ("import-price", "export-price", "currency")
 
 
@@ -130,8 +127,8 @@ def add_init_options(command: argparse.ArgumentParser) -> None:
 
 def add_tariff_options(command: argparse.ArgumentParser) -> None:
     """Give the command `add` the options of a tariff."""
-    for item in QUESTIONS:
-        if item.flag in OF_TARIFF:
+    for item in (*QUESTIONS, PEAKS):
+        if item is PEAKS or item.flag in OF_TARIFF:
             about = f"of a tariff: {item.about}"
             command.add_argument(f"--{item.flag}", metavar="X", help=about)
 
@@ -252,6 +249,7 @@ def tariff_keys(answers: Mapping[str, str | None]) -> dict[str, str]:
     keys = {
         "import_eur_per_mwh": answers.get("import_price"),
         "export_eur_per_mwh": answers.get("export_price"),
+        "peaks_eur_per_kw": answers.get("peaks"),
         "currency": answers.get("currency"),
     }
     return {key: value for key, value in keys.items() if value is not None}
@@ -288,14 +286,16 @@ def add_tariff(args: argparse.Namespace, config: Config) -> None:
     ------
     ConfigError : a price is wrong, or none is said.
     """
-    items = [item for item in QUESTIONS if item.flag in OF_TARIFF]
+    items = [*(item for item in QUESTIONS if item.flag in OF_TARIFF), PEAKS]
     answers = {item.name: getattr(args, item.name) for item in items}
     for item in items:
         if answers[item.name] is not None:
             _checked(item, answers[item.name])
     keys = tariff_keys(answers)
     if not keys:
-        raise ConfigError('--kind tariff: say --import-price, such as "325 07:00-20:00; 210"')
+        raise ConfigError(
+            '--kind tariff: say --import-price or --peaks, such as "325 07:00-20:00; 210"'
+        )
     text = with_keys(config.path.read_text(encoding="utf-8-sig"), "tariff", keys)
     with replacing_file(config.path) as partial:
         partial.write_text(text, encoding="utf-8")
