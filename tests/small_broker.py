@@ -38,7 +38,7 @@ class Broker:
     It writes to its folder every second; a kill loses what came since.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *lines: str):
         self.program, self.folder, self.port = mosquitto(), folder, free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self.process = None
@@ -47,6 +47,7 @@ class Broker:
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {folder}/\nautosave_interval 1\n"
             "max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nuser root\n"
+            + "".join(f"{line}\n" for line in lines)
         )
 
     def start(self):
@@ -70,9 +71,9 @@ class Broker:
 
 
 @contextmanager
-def broker(folder: Path):
-    """A broker for a block."""
-    found = Broker(folder)
+def broker(folder: Path, *lines: str):
+    """A broker for a block, with more lines of its configuration."""
+    found = Broker(folder, *lines)
     try:
         yield found.start()
     finally:

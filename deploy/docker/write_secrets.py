@@ -44,6 +44,7 @@ def files(env: dict[str, str]) -> dict[str, str]:
         "kafka_jaas": f'KafkaServer {{ {login} required user_vpp="{kafka}"; }};\n',
         "mlflow_password": models,
         "mlflow_secret_key": env["VPP_MLFLOW_SECRET_KEY"],
+        "serve_token": env["VPP_SERVE_TOKEN"],
         "mlflow_uri": f"http://vpp:{models}@mlflow:5000",
     }
 

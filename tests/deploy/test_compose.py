@@ -24,12 +24,13 @@ import db
 import embedded
 from vpp.runtime import config
 from vpp.runtime.settings import EMBEDDED
+from vpp.serve.token import read_token
 from vpp.storage import schema
 
 ALWAYS = {"kafka", "timescaledb"}
-BY_PROFILE = {"observe": {"mlflow", "grafana"}, "app": {"mlflow", "sink", "planner"}}
+BY_PROFILE = {"observe": {"mlflow", "grafana"}, "app": {"mlflow", "sink", "planner", "serve"}}
 SOURCE = PROJECT / "deploy" / "grafana" / "provisioning" / "datasources" / "timescaledb.yaml"
-PORTS = {"kafka": 9092, "timescaledb": 5432, "mlflow": 5000, "grafana": 3000}
+PORTS = {"kafka": 9092, "timescaledb": 5432, "mlflow": 5000, "grafana": 3000, "serve": 8080}
 IMAGES_MADE = ("sink", "planner", "models")
 IMAGES = {
     "kafka": "apache/kafka",
@@ -126,7 +127,8 @@ def test_images_are_pinned_and_ports_are_on_loopback(services):
     )
     for name, port in PORTS.items():
         assert services[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    for name, target in (("sink", "sink"), ("planner", "planner"), ("mlflow", "models")):
+    of_image = {"sink": "sink", "planner": "planner", "serve": "planner", "mlflow": "models"}
+    for name, target in of_image.items():
         assert services[name]["build"]["target"] == target
         assert services[name]["image"] == f"localhost/vpp-{target}:latest"
     assert "ports" not in services["sink"] and "ports" not in services["planner"]
@@ -147,6 +149,7 @@ def test_containers_may_do_no_more_than_they_need(services):
         "mlflow": {"models"},
         "sink": {"stream", "database"},
         "planner": {"stream", "database", "models"},
+        "serve": {"database"},
     }
 
 
@@ -247,7 +250,7 @@ def test_kafka_is_reached_from_both_sides_with_six_partitions(services):
 def test_scripts_find_the_servers_through_variables_that_the_configuration_knows(
     services, folder, tmp_path, monkeypatch
 ):
-    for name in ("sink", "planner"):
+    for name in ("sink", "planner", "serve"):
         environment = services[name]["environment"]
         names = {variable.removesuffix("_FILE") for variable in environment}
         assert names <= config.ENVIRONMENT.keys()
@@ -278,6 +281,19 @@ def test_scripts_find_the_servers_through_variables_that_the_configuration_knows
     )
     address = services["mlflow"]["ports"][0].rpartition(":")[0]
     assert offered and offered[2] == f"http://vpp:${{VPP_MLFLOW_PASSWORD}}@{address}"
+
+
+def test_the_page_opens_with_the_token_of_its_file_on_loopback_alone(services, folder):
+    """As in its container, where the secret lies under /run/secrets."""
+    given = services["serve"]["environment"]
+    secret = folder / ".secrets" / Path(given["VPP_SERVE_TOKEN_FILE"]).name
+    environment = given | {"VPP_SERVE_TOKEN_FILE": str(secret)}
+    environment["VPP_DATABASE_URL_FILE"] = str(folder / ".secrets" / "database_url")
+    settings = config.load_config(PROJECT / "config.ini", environment)
+    assert read_token(settings) == read_env(folder / ".env")["VPP_SERVE_TOKEN"]
+    assert (settings.serve.host, settings.serve.port) == ("0.0.0.0", PORTS["serve"])
+    assert f":{settings.serve.port}/health" in services["serve"]["healthcheck"]["test"][-1]
+    assert services["serve"]["command"] == ["python", "serve.py"]
 
 
 def test_compose_reads_no_secret_from_the_environment():

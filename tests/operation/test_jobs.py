@@ -9,6 +9,7 @@ import pytest
 import db
 from vpp.operation.clock import Clock
 from vpp.operation.jobs import Job, Jobs
+from vpp.operation.plant import Plant
 from vpp.runtime.config import load_config
 from vpp.storage.jobs import read_jobs
 
@@ -105,3 +106,18 @@ def test_a_failing_job_stops_no_other_and_none_runs_beside_itself(config_file):
     assert found.loc["bad", "last_error"] in ("away",) or "wall" in found.loc["bad", "last_error"]
     assert pd.isna(found.loc["bad", "ok_at"])
     assert "called" not in found.index
+
+
+@pytest.mark.parametrize(
+    ("speed", "timing"),
+    [
+        (1.0, {"every_min": 60, "offset_s": 300.0}),
+        (100.0, {"every_min": 60, "offset_s": 18.0}),
+        (8760.0, {"every_s": 10.0}),
+    ],
+)
+def test_books_are_kept_each_period_but_on_a_fast_clock_no_faster_than_the_wall(
+    speed, timing, config_file
+):
+    plant = Plant(load_config(config_file()), Clock(START, speed))
+    assert plant._calmly(60) == timing

@@ -93,6 +93,8 @@ def forecast_all(
     check_issue_time(now, sources)
     backs = range(backfill_days * 24 // every_h, 0, -1) if backfill_days else (0,)
     times = tuple(now - back * pd.Timedelta(hours=every_h) for back in backs)
+    # a plant in operation shows no table, and need not know yesterday's errors
+    shown_day = now if kept is None else None
     names, kept = [item.source_id for item in sources], kept or KeptChampions()
     champions, trouble = kept.read(names, digests, lambda: read_champions(config, sources))
     task = Wanted(
@@ -103,7 +105,7 @@ def forecast_all(
     if len(sources) > SHARD or config.compute.engine != "local":
         rows = forecast_shards(task)
     else:
-        rows = save(config, answers_of(task, kept), now)
+        rows = save(config, answers_of(task, kept), shown_day)
     check_all_forecast([row for row in rows if row["source_id"] not in freshness.behind], now)
     return rows
 
@@ -313,14 +315,14 @@ def fit_all(requests: Sequence[Request], jobs: int) -> list[Answer]:
     return answers
 
 
-def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp) -> list[dict]:
+def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp | None) -> list[dict]:
     """Save all forecasts that are new in one transaction.
 
     Parameters
     ----------
     config : the configuration.
     answers : one a source.
-    issue_time : end of the day whose error is shown [UTC].
+    issue_time : end of the day whose error is shown [UTC]; None for no error.
 
     Returns
     -------

@@ -41,14 +41,16 @@ def is_new(conn: connection, run: ForecastRun, frame: pd.DataFrame) -> bool:
     return not (newest[1].index.equals(frame.index) and np.array_equal(stored, made))
 
 
-def summary_row(conn: connection, config: Config, found: Answer, issue_time: pd.Timestamp) -> dict:
+def summary_row(
+    conn: connection, config: Config, found: Answer, issue_time: pd.Timestamp | None
+) -> dict:
     """The row of a source in the table of `forecast_all`.
 
     Parameters
     ----------
     conn, config : connection to the database, and the configuration.
     found : the forecasts of the source.
-    issue_time : end of the day whose error is shown [UTC].
+    issue_time : end of the day whose error is shown [UTC]; None for no error.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def summary_row(conn: connection, config: Config, found: Answer, issue_time: pd.
     """
     source = found.request.data.source
     try:
-        error = day_error(conn, config, source, issue_time)
+        error = day_error(conn, config, source, issue_time) if issue_time is not None else None
     except ForecastError:  # which its note says
         error = None
     models = list(dict.fromkeys(run.model for run, _ in found.runs))

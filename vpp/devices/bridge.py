@@ -26,7 +26,7 @@ from psycopg2.extensions import connection
 from vpp.devices.incoming import Incoming, Received
 from vpp.devices.outgoing import Outgoing
 from vpp.devices.publish import CHANNEL, bridge_lock
-from vpp.devices.topics import QOS, new_client, site_topics
+from vpp.devices.topics import QOS, new_client, site_topics, why_silent
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
@@ -216,11 +216,12 @@ class Bridge:
 
     def _on_disconnect(self, client: Any, _: Any, __: Any, reason: Any, ___: Any) -> None:
         if not self.stop.is_set():
-            self._say(f"broker, trying again: {reason}")
+            cause = reason if self.generation else why_silent(self.config)
+            self._say(f"broker, trying again: {cause}")
 
     def _on_fail(self, client: Any, _: Any) -> None:
         address = self.config.mqtt.address
-        self._say(f"broker {address.host}:{address.port}, trying again: no answer")
+        self._say(f"broker {address.host}:{address.port}, trying again: {why_silent(self.config)}")
 
     def _on_message(self, _: Any, __: Any, message: mqtt.MQTTMessage) -> None:
         try:

@@ -5,6 +5,8 @@
 Everything is sent with QoS 1.
 """
 
+import socket
+import ssl
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from vpp.runtime.settings import Config
 QOS = 1
 KEEPALIVE_S = 10
 RECONNECT_S = (0.2, 5.0)  # pause before the first and, at most, any later attempt
+PROBE_S = 3.0  # to find out why a broker does not answer
 INFLIGHT = 1_000  # messages of ours that the broker has not acknowledged
 
 
@@ -76,7 +79,8 @@ def site_topics(config: Config) -> Topics:
 
     Raises
     ------
-    ConfigError : there is no broker, or a name cannot be part of a topic.
+    ConfigError : there is no broker, a file of its TLS cannot be used, or a name cannot be part of
+        a topic.
     """
     if not config.mqtt.url:
         raise ConfigError(
@@ -84,6 +88,8 @@ def site_topics(config: Config) -> Topics:
             "or in VPP_MQTT_URL"
         )
     check_names(config.site.site_id, (battery.battery_id for battery in config.batteries))
+    if config.mqtt.address.is_encrypted:
+        tls_context(config)
     return Topics(config.mqtt.base_topic.rstrip("/"), config.site.site_id)
 
 
@@ -112,6 +118,10 @@ def new_client(config: Config, client_id: str, is_kept: bool) -> mqtt.Client:
     client_id : its name there; empty: the broker chooses.
     is_kept : the broker keeps for it what comes while it is away, and each message is acknowledged
         by hand.
+
+    Raises
+    ------
+    ConfigError : a file of `[mqtt]` cannot be used.
     """
     address = config.mqtt.address
     client = mqtt.Client(
@@ -122,13 +132,80 @@ def new_client(config: Config, client_id: str, is_kept: bool) -> mqtt.Client:
         manual_ack=is_kept,
     )
     if address.is_encrypted:
-        client.tls_set()  # authorities of the system; SSL_CERT_FILE names others
+        client.tls_set_context(tls_context(config))
     if address.user is not None:
         client.username_pw_set(address.user, address.password)
     client.reconnect_delay_set(*RECONNECT_S)  # type: ignore[arg-type]
     client.max_inflight_messages_set(INFLIGHT)
     client.connect_async(address.host, address.port, keepalive=KEEPALIVE_S)
     return client
+
+
+def tls_context(config: Config) -> ssl.SSLContext:
+    """The authorities that a connection to the broker trusts, and our own certificate.
+
+    Parameters
+    ----------
+    config : names the files; without them the authorities are the system's, or those of the file
+        that SSL_CERT_FILE names.
+
+    Raises
+    ------
+    ConfigError : a file is missing, or is not what it should be.
+    """
+    context, known, key = ssl.create_default_context(), config.mqtt, "ssl_ca_location"
+    try:
+        if known.ssl_ca_location is not None:
+            context = ssl.create_default_context(cafile=known.ssl_ca_location)
+        key = "ssl_certificate_location"
+        if known.ssl_certificate_location is not None:
+            # a key behind a password would be asked for on the terminal
+            files = known.ssl_certificate_location, known.ssl_key_location
+            context.load_cert_chain(*files, password=lambda: "")
+        elif known.ssl_key_location is not None:
+            raise ConfigError(f"{config.path}: [mqtt] ssl_key_location: expected {key} beside it")
+    except OSError as error:  # ssl.SSLError is one, too
+        told = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        path = getattr(known, key)
+        expected = (
+            "a PEM file" if key == "ssl_ca_location" else "PEM files of a certificate and key"
+        )
+        raise ConfigError(
+            f"{config.path}: [mqtt] {key} = {path}: {told}; expected {expected} without a password"
+        ) from None
+    return context
+
+
+def why_silent(config: Config) -> str:
+    """Why the broker does not answer, for a line of the log; asks it once.
+
+    Parameters
+    ----------
+    config : names the broker.
+    """
+    address = config.mqtt.address
+    try:
+        with socket.create_connection((address.host, address.port), PROBE_S) as plain:
+            if address.is_encrypted:
+                context = tls_context(config)
+                with context.wrap_socket(plain, server_hostname=address.host) as own:
+                    own.settimeout(0.5)
+                    own.recv(1)  # in TLS 1.3 a certificate of ours is refused only now
+    except ssl.SSLCertVerificationError as error:
+        told = error.verify_message
+        return (
+            f"its certificate is not trusted: {told}; name its authority in [mqtt] ssl_ca_location"
+        )
+    except TimeoutError:
+        pass
+    except ssl.SSLError as error:
+        word = (error.reason or str(error)).replace("_", " ").lower()
+        return (
+            f"TLS fails: {word}; check [mqtt] ssl_certificate_location, and that the port has TLS"
+        )
+    except OSError:
+        pass
+    return "no answer"
 
 
 def publish_once(
@@ -162,7 +239,7 @@ def publish_once(
     where = f"MQTT broker {config.mqtt.address.host}:{config.mqtt.address.port}"
     try:
         if not connected.wait(wait_s) or told[0]:
-            raise MqttError(f"{where}: {told[0] or 'no answer'}; check [mqtt] url")
+            raise MqttError(f"{where}: {told[0] or why_silent(config)}; check [mqtt] url")
         sent = [client.publish(topic, value, QOS, retain) for topic, value in messages]
         for item in sent:
             item.wait_for_publish(wait_s)

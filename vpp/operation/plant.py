@@ -41,6 +41,7 @@ log = logging.getLogger("operate")
 LOOK_S = 2.0  # orders and measured states are looked for so often
 CALM_S = 50.0  # measured states ask for a plan no more often than that
 AGAIN_S = 30.0  # a plan that failed is tried again after so long
+BOOKS_S = 10.0  # what is past is booked no more often than that
 FETCH_S = 600.0  # the deadline of asking all providers
 TRAINING_S = 6 * 3600.0  # the deadline of training
 
@@ -68,6 +69,7 @@ class Plant:
         self.ingest = Ingest(self.config, self.stop, self.feed)
         self.every_min = self.config.operation.plan_every_min
         self.period_s = self.every_min * 60 / self.clock.speed
+        self.wait_s = min(self.period_s / 2, 300.0)  # a plan waits so long for its forecasts
         self.tick: pd.Timestamp | None = None  # the last one that was planned for
         self.asked = self.failed = False
         self.order, self.states = 0, dict[str, pd.Timestamp]()
@@ -79,7 +81,7 @@ class Plant:
     def start(self) -> None:
         """Begin all jobs."""
         operation, every = self.config.operation, self.every_min
-        wait_s = min(self.period_s / 2, 300.0)  # a plan waits so long for its forecasts
+        wait_s = self.wait_s
         ingest_s = 0.25 if self.clock.on_data else LOOK_S
         add = self.jobs.add
         add(Job("ingest", self._ingest, 60.0, every_s=ingest_s, is_told=False))
@@ -89,18 +91,26 @@ class Plant:
         add(Job("orders", self._look, 30.0, every_s=LOOK_S, is_told=False))
         for name, work in self._others().items():
             add(Job(name, work, 60.0, every_min=every, offset_s=wait_s, at_start=False))
+        add(Job("ledger", self._book, 60.0, **self._calmly(every), at_start=False))
         connect = self.config.connect
         if connect.follow and not self.clock.on_data:
             fetch_min = float(connect.follow_every_min)
             add(Job("fetch", lambda: fetch_followed(self.config), FETCH_S, every_min=fetch_min))
         if operation.value_every_min:
-            value_min = operation.value_every_min
-            add(Job("value", self._value, 600.0, every_min=value_min, at_start=False))
+            value_min = self._calmly(operation.value_every_min)
+            add(Job("value", self._value, 600.0, **value_min, at_start=False))
         if operation.retrain_every_h:
             retrain_min = operation.retrain_every_h * 60
             add(Job("retrain", self._retrain, TRAINING_S, every_min=retrain_min))
         self.ingest.start()
         self.jobs.start()
+
+    def _calmly(self, every_min: float) -> dict[str, Any]:
+        """The period of a job that books what is past: on a fast clock, of so long on the wall."""
+        is_fast = every_min * 60 / self.clock.speed < BOOKS_S
+        return (
+            {"every_s": BOOKS_S} if is_fast else {"every_min": every_min, "offset_s": self.wait_s}
+        )
 
     def end(self, patience_s: float) -> bool:
         """Begin nothing more, and wait for what runs.
@@ -204,18 +214,16 @@ class Plant:
             self.jobs.call("plan")
 
     def _others(self) -> dict[str, Callable[[], Any]]:
-        """The jobs that follow a plan: its set-points go out, the past is booked, alerts fire."""
-        config = self.config
+        """The jobs that follow a plan: its set-points go out, and alerts fire."""
+        return {"publish": self._publish, "alerts": self._alert}
 
-        def ledger() -> None:
-            with session(config) as conn:
-                update_ledger(conn, config)
+    def _book(self) -> None:
+        with session(self.config) as conn:
+            update_ledger(conn, self.config)
 
-        def alerts() -> None:
-            with session(config) as conn:
-                evaluate(conn, self.clock.now(), config, alert_channels(config))
-
-        return {"publish": self._publish, "ledger": ledger, "alerts": alerts}
+    def _alert(self) -> None:
+        with session(self.config) as conn:
+            evaluate(conn, self.clock.now(), self.config, alert_channels(self.config))
 
     def _publish(self) -> None:
         """Send the newest plan, once."""

@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "VPP_MLFLOW_TRACKING_URI": ("mlflow", "tracking_uri"),
     "VPP_ENTSOE_KEY": ("connect", "entsoe_key"),
     "VPP_MQTT_URL": ("mqtt", "url"),
+    "VPP_SERVE_HOST": ("serve", "host"),
     "VPP_SERVE_TOKEN": ("serve", "token"),
     "VPP_ALERTS_WEBHOOK_URL": ("alerts", "webhook_url"),
     "VPP_SMTP_PASSWORD": ("alerts", "smtp_password"),

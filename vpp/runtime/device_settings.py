@@ -4,6 +4,7 @@ python -c "from vpp.runtime.device_settings import Mqtt; print(Mqtt('mqtt://127.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vpp.runtime.errors import FieldError
@@ -39,11 +40,18 @@ class Mqtt(Section):
     url : mqtt://user:password@host:port, mqtts for TLS; empty: no MQTT.
     base_topic : stands before all topics of ours.
     discovery_prefix : where Home Assistant looks for new devices; empty: it is told of none.
+    ssl_ca_location : file of the authority that signed the broker's certificate; empty: those of
+        the system.
+    ssl_certificate_location : file of our own certificate, where the broker asks for one.
+    ssl_key_location : file of its key; empty: it is in the certificate's.
     """
 
     url: str = ""
     base_topic: str = "vpp"
     discovery_prefix: str = "homeassistant"
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,7 +17,7 @@ from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
 from vpp.storage.results import ForecastRun
-from vpp.storage.rows import Moment, names_of, select_rows
+from vpp.storage.rows import Moment, select_rows
 from vpp.storage.schema import QUANTILES
 
 COLUMNS = ("issue_time", "valid_time", "step_min", "sources", "load_kw", "renewables_kw", "price")
@@ -136,7 +136,10 @@ def read_own_forecasts(
     -------
     issue_time, valid_time [UTC]; value and quantiles [kW or EUR/MWh]; published.
     """
-    columns = names_of(("issue_time", "valid_time", "value", *QUANTILES, "published"))
+    numbers = sql.SQL(", ").join(
+        sql.SQL("coalesce({}::float8, 'NaN')").format(sql.Identifier(name))
+        for name in ("value", *QUANTILES)
+    )
     query = sql.SQL("""
         WITH run AS (
             SELECT DISTINCT ON (ceil(extract(epoch FROM %(now)s - issue_time) / 86400))
@@ -146,7 +149,8 @@ def read_own_forecasts(
                 AND issue_time < %(now)s AND issue_time >= %(since)s
             ORDER BY ceil(extract(epoch FROM %(now)s - issue_time) / 86400),
                 issue_time, created_at DESC)
-        SELECT {} FROM run JOIN forecasts USING (run_id) ORDER BY issue_time, valid_time""")
+        SELECT issue_time, valid_time, {}, published::int::float8
+        FROM run JOIN forecasts USING (run_id) ORDER BY issue_time, valid_time""")
     now = pd.Timestamp(issue_time)
     given = {
         "now": now.to_pydatetime(),
@@ -154,10 +158,12 @@ def read_own_forecasts(
         "source": source_id,
         "roles": list(roles),
     }
-    frame = pd.DataFrame(select_rows(conn, query.format(columns), given))
-    for name in ("issue_time", "valid_time") if len(frame) else ():
-        frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ns")
-    return frame
+    columns = ("issue_time", "valid_time", "value", *QUANTILES, "published")
+    found = copy_out(conn, query.format(numbers), given, columns)
+    times = {
+        name: pd.to_datetime(found[name], unit="us", utc=True).as_unit("ns") for name in columns[:2]
+    }
+    return pd.DataFrame(found | times | {"published": found["published"] != 0})
 
 
 def count_runs(
