@@ -239,8 +239,8 @@ def sum_data(conn: connection, config: Config, sources: Sequence[Source]) -> Sou
     """
     largest = max(sources, key=lambda item: item.capacity_kw or 0.0)
     data = load_source_data(conn, config, largest)
-    known = [item.capacity_kw for item in sources]
-    capacity = None if None in known else float(sum(known))
+    known = [item.capacity_kw for item in sources if item.capacity_kw is not None]
+    capacity = float(sum(known)) if len(known) == len(sources) else None
     return replace(data, source=replace(data.source, capacity_kw=capacity), revisions=None)
 
 
