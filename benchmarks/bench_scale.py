@@ -1,6 +1,10 @@
 """CPU time, memory and disk of every stage as sources and sites grow, with the exponent of growth.
 
     python benchmarks/bench_scale.py [--sources 6 60 600] [--days 60] [--plot docs/scale.png]
+    python benchmarks/bench_scale.py --sources 3000 --folder kept --last train
+
+`--folder` keeps data, servers' files and figures: a stage that has its figures there is not run
+again, so that a long run goes on where it was. `--last` ends after a stage.
 
 A site has three solar plants, a wind plant, two loads and a battery; all sites have one market. The
 scripts run as they stand, one after the other, on embedded servers in a temporary folder, with the
@@ -21,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -118,29 +123,49 @@ def data_end(config: Path) -> str:
     return f"{day}T00:00Z"
 
 
-def measure(count: int, days: int) -> list[dict]:
-    """All stages with so many sources, a row each."""
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config, state = write_config(folder, max(1, count // PER_SITE), days), folder / "state"
-        try:
-            embedded.ensure_running(state, wait_s=60)
-            then = ""
-            for stage, script, arguments in STAGES:
+def disk_mb(config: Path) -> float:
+    """Size of what is kept: data, tables, MLflow's store, report [MB]."""
+    places = [path for path in config.parent.rglob("*") if path.is_file()]
+    database = embedded.find_places(config.parent / "state").postgres
+    if database.is_dir() and config.parent not in database.parents:
+        places += [path for path in database.rglob("*") if path.is_file()]
+    size = 0
+    for path in places:
+        if "pg_wal" not in path.parts:
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+    return size / 1e6
+
+
+def measure(count: int, days: int, folder: Path, last: str) -> list[dict]:
+    """All stages with so many sources, a row each; those whose rows are kept are not run again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, state = folder / "rows.jsonl", folder / "state"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {row["stage"] for row in rows}
+    config = write_config(folder, max(1, count // PER_SITE), days)
+    try:
+        embedded.ensure_running(state, wait_s=60)
+        then = ""
+        for stage, script, arguments in STAGES:
+            if stage not in done:
                 if "{then}" in arguments:
                     then = then or data_end(config)
                 given = [each.format(folder=folder, then=then) for each in arguments]
-                served = server_seconds(state)
+                served, before = server_seconds(state), disk_mb(config)
                 spent, clock, peak = run(config, script, given)
                 row = {"stage": stage, "sources": count, "cpu_s": spent}
                 row |= {"servers_cpu_s": server_seconds(state) - served, "clock_s": clock}
-                rows.append(row | {"peak_mb": peak})
+                rows.append(row | {"peak_mb": peak, "disk_mb": disk_mb(config) - before})
+                with kept.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+            if stage == last:
+                break
+        if (folder / "report.html").exists():
             report = os.path.getsize(folder / "report.html") / 1e6
-            size = sum(path.stat().st_size for path in (folder / "data").iterdir()) / 1e6
-            print(f"{count:,} sources: report {report:.1f} MB, data {size:.0f} MB", flush=True)
-        finally:
-            embedded.stop(state, delete=True)
+            print(f"{count:,} sources: report {report:.1f} MB", flush=True)
+    finally:
+        embedded.stop(state)
     return [row for row in rows if row["stage"] in SHOWN]
 
 
@@ -189,8 +214,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sources", type=int, nargs="+", default=[6, 60, 600])
     parser.add_argument("--days", type=int, default=60, help="of hourly data")
     parser.add_argument("--plot", metavar="FILE", help="also draw the seconds")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep all, and go on there")
+    parser.add_argument("--last", choices=SHOWN, default=SHOWN[-1], help="stage to end after")
     args = parser.parse_args(argv)
-    rows = [row for count in args.sources for row in measure(count, args.days)]
+    rows = []
+    for count in args.sources:
+        if args.folder:
+            rows += measure(count, args.days, args.folder / str(count), args.last)
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            rows += measure(count, args.days, Path(name), args.last)
+            embedded.stop(Path(name) / "state", delete=True)
     shown = with_exponents(rows)
     print_rows(shown)
     if args.plot:

@@ -74,6 +74,12 @@ def fill(config, *sources: Source) -> None:
 
 
 def make_store(config, tmp_path_factory) -> None:
+    """An empty MLflow store in the state folder."""
+    config.paths.state_dir.mkdir(parents=True)
+    copy_store(config.paths.state_dir / "mlflow.db", tmp_path_factory)
+
+
+def copy_store(path, tmp_path_factory) -> None:
     """An empty MLflow store; its tables are made once for all tests, which takes seconds."""
     if not _template:
         folder = tmp_path_factory.mktemp("mlflow")
@@ -82,8 +88,7 @@ def make_store(config, tmp_path_factory) -> None:
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
         mlflow.MlflowClient().search_experiments()
         _template["path"] = folder / "mlflow.db"
-    config.paths.state_dir.mkdir(parents=True)
-    shutil.copy(_template["path"], config.paths.state_dir / "mlflow.db")
+    shutil.copy(_template["path"], path)
 
 
 def load_data(config, source: Source):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_contest import QUICK
-from small_world import LOAD, MARKET, fill
+from small_world import LOAD, MARKET, copy_store, fill
 
 import db
 import train_forecast
@@ -27,7 +27,7 @@ from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Compute
 
 ROOT = Path(__file__).resolve().parents[2]
-PLANTS = [LOAD, MARKET, *(replace(LOAD, source_id=f"load-{number}") for number in (2, 3))]
+PLANTS = [LOAD, MARKET, replace(LOAD, source_id="load-2")]
 
 
 @pytest.fixture
@@ -66,8 +66,9 @@ def cluster(tmp_path):
             process.wait()
 
 
-def world(config_file, folder, name):
-    """Four loads and a price, and an empty MLflow store that all processes reach."""
+def world(config_file, folder, name, tmp_path_factory):
+    """An empty MLflow store that all processes reach."""
+    copy_store(folder / f"{name}.db", tmp_path_factory)
     uri = f"sqlite:///{folder / name}.db"
     return load_config(config_file(**QUICK | {"mlflow": {"tracking_uri": uri}}))
 
@@ -93,16 +94,18 @@ def forecasts(config):
     return rows
 
 
-def test_a_cluster_gives_what_this_machine_gives(config_file, tmp_path, cluster, monkeypatch):
+def test_a_cluster_gives_what_this_machine_gives(
+    config_file, tmp_path, cluster, monkeypatch, tmp_path_factory
+):
     """Also where one of its workers dies."""
     address, workers = cluster
-    config = world(config_file, tmp_path, "local")
+    config = world(config_file, tmp_path, "local", tmp_path_factory)
     fill(config, *PLANTS)
     rows = train_forecast.train(config)
     forecast_all(config)
     alone, alone_versions, issued = *champions(config), forecasts(config)
 
-    config = world(config_file, tmp_path, "shared")
+    config = world(config_file, tmp_path, "shared", tmp_path_factory)
     config = replace(config, compute=Compute("dask", address))
     real, left = train_forecast.train.__globals__["say"], [workers[0]]
 

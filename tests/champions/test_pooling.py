@@ -23,6 +23,7 @@ from vpp.site.sources import Source
 
 DAY = pd.Timedelta(days=1)
 NOW = pd.Timestamp("2025-02-20T00:00Z")
+ALL_SUN = "all/solar"
 SMALL = {"trees": 20, "learning_rate": 0.1, "leaves": 15, "min_leaf": 40}
 
 
@@ -74,6 +75,13 @@ def test_the_largest_have_models_of_their_own_and_the_others_share_one(fleet):
     with db.session(fleet) as conn, conn.cursor() as cur:
         cur.execute("SELECT count(*), count(DISTINCT source_id) FROM forecast_runs")
         assert cur.fetchone() == (len(names), len(names))
+
+    # sums of sites and kinds agree with them
+    forecast_all(replace(fleet, forecast=replace(fleet.forecast, reconcile="bottom_up")))
+    with db.session(fleet) as conn:
+        made = {name: db.read_forecasts(conn, name, NOW)[1]["value"] for name in (*names, ALL_SUN)}
+    parts = [made[item.source_id] for item in sources if item.kind == "solar"]
+    pd.testing.assert_series_equal(made[ALL_SUN], sum(parts), rtol=1e-9)
 
     # a plant that came later is forecast by the model of its kind
     with db.session(fleet) as conn:

@@ -18,6 +18,7 @@ from vpp.champions.history import (
 from vpp.champions.kept import KeptChampions
 from vpp.champions.reading import read_champions
 from vpp.champions.recalibration import WINDOW_DAYS
+from vpp.champions.reconciling import with_sums
 from vpp.champions.registry import Champion, load_champion
 from vpp.champions.requests import (
     Answer,
@@ -167,7 +168,7 @@ def forecast_shards(task: Wanted) -> list[dict]:
             advance(len(told))
     if runs:
         with session(config) as conn:
-            save_new(conn, runs)
+            save_new(conn, with_sums(conn, config, task.sources, runs))
             prune_results(conn, config.database.results_retention_days)
     return warned([rows[source.source_id] for source in task.sources])
 
@@ -191,7 +192,7 @@ def forecast_shard(task: Wanted) -> tuple[list[tuple[ForecastRun, pd.DataFrame]]
     with session(task.config) as conn:
         runs = bands_corrected(conn, answers)
         rows = [summary_row(conn, task.config, each, task.now) for each in answers]
-        if task.config.compute.engine != "local":
+        if task.config.compute.engine != "local" and task.config.forecast.reconcile == "none":
             save_new(conn, runs)
             runs = []
     return runs, rows
@@ -329,6 +330,7 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp | N
     A row for each source, as of `forecast_all`.
     """
     with session(config) as conn:
-        save_new(conn, bands_corrected(conn, answers))
+        sources = [each.request.data.source for each in answers]
+        save_new(conn, with_sums(conn, config, sources, bands_corrected(conn, answers)))
         prune_results(conn, config.database.results_retention_days)
         return warned([summary_row(conn, config, each, issue_time) for each in answers])

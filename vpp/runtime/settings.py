@@ -213,6 +213,8 @@ class Forecast(Section):
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.
     price_publication_zone : the zone of that local time.
+    reconcile : forecasts of sites and of all plants of a kind as well: none; bottom_up, sums of the
+        sources' forecasts; mint, which forecasts the sums, too, and changes all by their errors.
     """
 
     horizon_h: int = number(48, 1, 24 * 14)
@@ -221,6 +223,7 @@ class Forecast(Section):
     measurement_delay_min: float = number(0.0, 0)
     price_publication: str = "13:00"
     price_publication_zone: str = "Europe/Brussels"
+    reconcile: str = choice("none", "none", "bottom_up", "mint")
 
     def __post_init__(self) -> None:
         super().__post_init__()
