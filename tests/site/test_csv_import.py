@@ -3,6 +3,7 @@
 Units, clocks, formats, what is reported, what is rejected, what is refused.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from vpp.runtime.config import load_config
 from vpp.runtime.files import DataFileError
 from vpp.site import import_checks, import_columns
 from vpp.site.csv_import import load_files
+from vpp.site.import_columns import ColumnError, check_unit, parse_column
 from vpp.site.import_options import Asked
 
 LIMITS = (-1000.0, 10_000.0)
@@ -65,6 +67,49 @@ def run(tmp_path, capsys):
         return code, streams.out, streams.err.strip().splitlines()
 
     return command
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "unit", "wrong"),
+    [
+        *(
+            ("market", name, "EUR/MWh", "ct/kWh")
+            for name in ("price_ct_kwh", "p_kwh", "c/kWh", "Cent pro kWh", "öre/kWh", "ct kWh")
+        ),
+        ("market", "price_eur_kwh", "EUR/MWh", "EUR/kWh"),
+        ("market", "price_eur_mwh", "ct/kWh", "EUR/MWh"),
+        ("market", "price_per_kwh", "EUR/MWh", "a price of a kWh"),
+        *(
+            ("load", name, unit, "no power")
+            for name, unit in (
+                ("load_kVA", "kW"),
+                ("Blindarbeit kvarh", "kWh"),
+                ("Reactive Energy", "kWh"),
+                ("Strom (A)", "kW"),
+                ("Verbrauch (m³)", "kWh"),
+            )
+        ),
+    ],
+)
+def test_a_name_that_says_another_quantity_is_refused(kind, name, unit, wrong):
+    column = parse_column(kind, f"{name}:{unit}:x", [name])
+    with pytest.raises(ColumnError, match=re.escape(wrong)):
+        check_unit(column, name, "its name")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "unit"),
+    [
+        ("market", "price_eur_per_mwh", "EUR/MWh"),
+        ("market", "group_mwh", "EUR/MWh"),
+        ("market", "price_ct_kwh", "ct/kWh"),
+        ("load", "Active power [kW]", "kW"),
+        ("load", "inactive kW", "kW"),
+        ("load", "variance kWh", "kWh"),
+    ],
+)
+def test_a_name_that_says_the_unit_or_none_is_taken(kind, name, unit):
+    assert check_unit(parse_column(kind, f"{name}:{unit}:x", [name]), name, "its name") == ""
 
 
 def test_units_of_power_energy_and_price(tmp_path):

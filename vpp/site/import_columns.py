@@ -30,13 +30,18 @@ SHOWN_POWER_UNITS = "W, kW, MW, GW, Wh, kWh, MWh, GWh"
 SHOWN_PRICE_UNITS = "EUR/MWh, EUR/kWh, ct/kWh"
 _OTHER_MONEY = re.compile(r"([a-z]{3})(/[mk]wh)")  # of another currency, such as aud/mwh
 _POWER_NAME = re.compile(r"(?<![a-z])([kmg]?wh?)(?![a-z]|/m)", re.IGNORECASE)
+_SMALL_MONEY = "ct|cents?|c|¢|p|pence|öre|øre|ore|oere|rp|rappen"
 _PRICE_NAME = re.compile(
-    r"(eur|€|ct|cents?|p|pence|\$|usd|aud|gbp|£|chf|sek|nok|dkk|pln|inr|₹|jpy|¥|cad|nzd|zar|brl)"
-    r"[ _]*(?:/|per)[ _]*([km])wh",
+    rf"((?<![a-z])(?:{_SMALL_MONEY}|eur|euro|usd|aud|gbp|chf|sek|nok|dkk|pln|inr|jpy|cad|nzd|zar|brl)"
+    r"|[€$£₹¥])(?:[ _]*(?:/|per|pro)[ _]*|[ _]+)([km])wh",
     re.IGNORECASE,
 )
+_A_PRICE_OF = re.compile(r"(?:/|(?<![a-z])(?:per|pro))[ _]*([km])wh", re.IGNORECASE)
 _NOT_POWER = re.compile(
-    r"(?<![a-z])(ghi|dni|dhi|gti|poa)(?![a-z])|irradian|radiation|w/m", re.IGNORECASE
+    r"(?<![a-z])(ghi|dni|dhi|gti|poa)(?![a-z])|irradian|radiation|w/m"
+    r"|(?<![a-z])([kmg]var?h?|varh)(?![a-z])|(?<!in)reactive|apparent|blind(arbeit|leist)|scheinleist"
+    r"|[\[(](m?a|k?v|hz|°c|m3|m³|l|bar)[\])]\s*$",
+    re.IGNORECASE,
 )
 UNIT_COLUMNS = {
     "unit", "units", "uom", "einheit", "eenheid", "måleenhed", "maleenhed", "enhet", "unité",
@@ -228,8 +233,7 @@ def unit_of_text(text: str, kind: str) -> str:
         found = _PRICE_NAME.search(text)
         if found is None:
             return ""
-        small = found[1].lower() in ("ct", "cent", "cents", "p", "pence")
-        if small:
+        if re.fullmatch(_SMALL_MONEY, found[1].lower()):
             return "ct/kwh" if found[2].lower() == "k" else ""
         return f"eur/{found[2].lower()}wh"
     words = text.replace("_", " ")
@@ -272,6 +276,12 @@ def check_unit(column: Column, text: str, where: str, scaled: bool = False) -> s
             f"column in {column.unit} (--unit-as-said if it is one)"
         )
     stated = unit_of_text(text, column.kind)
+    of = _A_PRICE_OF.search(text) if column.kind == "market" and not stated else None
+    if of and not column.unit.endswith(f"/{of[1].lower()}wh"):
+        raise ColumnError(
+            f"{column.option} {column.name}: {where} says {text!r}, a price of a {of[1]}Wh, but "
+            f"{column.unit} was said (--unit-as-said if yours is right)"
+        )
     if not stated or stated == column.unit:
         return ""
     shown = next(
