@@ -74,6 +74,24 @@ JUDGED = f"""
     WHERE actuals.time = valid_time AND NOT published
     AND role IN ('champion', 'fallback', 'backtest')
     AND source_id IN (SELECT source_id FROM sources WHERE kind = 'market' OR {SITES})"""
+# of the coverage of the band: title, group, its expression, and the order of groups
+LOCAL = "valid_time AT TIME ZONE sources.time_zone"
+SEASON = f"floor(extract(month FROM {LOCAL})::int % 12 / 3)::int"
+COVERED = (
+    (
+        "lead time",
+        "lead time",
+        "6 * floor(extract(epoch FROM valid_time - issue_time) / 21600)::int || ' h on'",
+        "floor(extract(epoch FROM valid_time - issue_time) / 21600)",
+    ),
+    ("local hour", "hour", f"to_char({LOCAL}, 'HH24')", f"to_char({LOCAL}, 'HH24')"),
+    (
+        "season",
+        "season",
+        f"(ARRAY['winter', 'spring', 'summer', 'autumn'])[1 + {SEASON}]",
+        SEASON,
+    ),
+)
 # the newest plan of each site and interval: its schedule, its run, and the length of its intervals
 PLANNED = f"""
     SELECT DISTINCT ON (site_id, time) rows.*, issue_time, step FROM ({PLANS}) AS plans
@@ -528,6 +546,21 @@ def forecasts() -> Dashboard:
         "chosen sources.",
         options={"xField": "lead time", "legend": {"showLegend": False}},
     )
+    for title, name, group, order in COVERED:
+        board.add(
+            f"Coverage by {title}",
+            "barchart",
+            8,
+            7,
+            f"""SELECT {group} AS "{name}", avg((actual BETWEEN q10 AND q90)::int) AS coverage
+                FROM ({JUDGED}) AS judged JOIN sources USING (source_id)
+                WHERE q90 > q10 GROUP BY {group}, {order} ORDER BY {order}""",
+            unit="percentunit",
+            limits={"min": 0, "max": 1},
+            description="Share of measured values between q10 and q90 of the chosen sources and "
+            "time, without the nights of solar plants; 80 % is right.",
+            options={"xField": name, "legend": {"showLegend": False}},
+        )
     board.add(
         "Forecast of $source",
         "timeseries",

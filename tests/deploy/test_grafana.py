@@ -257,6 +257,14 @@ def test_figures_are_those_worked_out_by_hand(query):
     # every actual lies in its band (solar: q10 = 132 <= 200 <= q90 = 308); |220 - 200| / (200 + 100
     # + 500 + 80) = 2.27 %
     assert float(ask("forecasts", "Coverage of the 80 % band")[0]["coverage"]) == 1.0
+    for title, name, groups in (
+        ("Coverage by lead time", "lead time", ["0 h on", "6 h on", "12 h on", "18 h on"]),
+        ("Coverage by local hour", "hour", [f"{hour:02d}" for hour in range(24)]),
+        ("Coverage by season", "season", ["spring"]),
+    ):
+        rows = ask("forecasts", title)
+        assert [row[name] for row in rows] == groups
+        assert {float(row["coverage"]) for row in rows} == {1.0}
     leads = ask("forecasts", "Error by lead time")
     assert [row["lead time"] for row in leads] == ["0–6 h", "6–12 h", "12–18 h", "18–24 h"]
     assert [row["error"] for row in leads] == pytest.approx([20 / 880] * 4)
