@@ -21,6 +21,7 @@ import pandas as pd
 
 from vpp.forecast.external import is_external
 from vpp.forecast.features import LAG_DAYS, first_known, same_hours, series_lookup
+from vpp.forecast.intraday import as_of
 from vpp.forecast.known import Known
 from vpp.forecast.lookups import nanoseconds
 from vpp.forecast.model import ForecastModel, ModelError, Trial, within_limits
@@ -29,6 +30,7 @@ from vpp.forecast.models.naive import SeasonalNaive
 from vpp.forecast.models.pools import Member, Pool, PoolRows, fit_pool
 from vpp.forecast.models.trees import training_pairs
 from vpp.forecast.quantiles import COLUMNS, FLAGS
+from vpp.forecast.sun import under_the_sun
 
 NUMBERS = ("tilt", "azimuth", "hub_height_m", "dc_ac_ratio")  # among a source's parameters
 
@@ -171,6 +173,11 @@ class Global(LightGbm):
         origins = pd.DatetimeIndex(np.repeat(issued, steps), tz="UTC")
         times = pd.DatetimeIndex(valid, tz="UTC")
         frame = within_limits(self.forecast_pairs(known, origins, times), known, times)
+        if known.source.kind == "solar":
+            for place, issue_time in enumerate(issue_times):
+                rows = slice(place * steps, (place + 1) * steps)
+                then, values = as_of(known, issue_time), frame[list(COLUMNS)].to_numpy()
+                frame.iloc[rows, : len(COLUMNS)] = under_the_sun(values[rows], then, times[rows])
         lags, _ = same_hours(
             series_lookup(known), origins, times, range(7, LAG_DAYS + 99, 7), known.zone
         )
