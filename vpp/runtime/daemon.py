@@ -5,6 +5,7 @@ It starts PostgreSQL again where that dies, and ends when its folder is removed.
     python embedded.py start
 """
 
+import ctypes
 import fcntl
 import os
 import select
@@ -14,7 +15,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from vpp.runtime.errors import VppError
@@ -22,11 +22,9 @@ from vpp.runtime.places import EmbeddedError, Places, find_places, is_file, last
 from vpp.runtime.postgres import prepare_postgres, socket_folder, start_postgres, wait_for_postgres
 from vpp.runtime.servers import Addresses, publish
 
-if TYPE_CHECKING:
-    from confluent_kafka import Producer
-
 FOLDER_CHECK_S = 2.0
 RESTARTS_MAX = 5  # in a row without an answer
+FIRST_JOIN_MS = 10  # that a group's first member waits for others
 
 
 def serve(state_dir: Path, lock: int) -> None:
@@ -89,18 +87,36 @@ def _end_daemon(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 
-def start_broker() -> tuple["Producer", str]:
-    """Start librdkafka's broker in this process.
+def start_broker() -> tuple[int, str]:
+    """Start librdkafka's broker in this process, by its C functions (rdkafka_mock.h).
+
+    confluent-kafka alone could start it too, but leaves a group's first member waiting for others
+    3 s, as a large cluster would; every bounded sink paid them.
 
     Returns
     -------
-    The client that hosts it, which has to be kept, and the broker's address.
-    """
-    from confluent_kafka import Producer
+    The handle of the client that hosts it, which lives as long as the process; the broker's
+    address.
 
-    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced:1"})
-    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
-    return host, f"{broker.host}:{broker.port}"
+    Raises
+    ------
+    EmbeddedError : it does not start.
+    """
+    from confluent_kafka import cimpl
+
+    library = ctypes.CDLL(cimpl.__file__)  # finds librdkafka's functions in what it links
+    for name in ("conf_new", "new", "handle_mock_cluster"):
+        getattr(library, f"rd_kafka_{name}").restype = ctypes.c_void_p
+    library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+    reason = ctypes.create_string_buffer(512)
+    settings = ctypes.c_void_p(library.rd_kafka_conf_new())
+    library.rd_kafka_conf_set(settings, b"test.mock.num.brokers", b"1", reason, len(reason))
+    host = library.rd_kafka_new(0, settings, reason, len(reason))  # 0: a producer
+    cluster = ctypes.c_void_p(library.rd_kafka_handle_mock_cluster(ctypes.c_void_p(host)))
+    if not cluster:
+        raise EmbeddedError(f"Kafka's embedded broker does not start: {reason.value.decode()}")
+    library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, FIRST_JOIN_MS)
+    return host, library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
 
 def _wait_for_end(server: subprocess.Popen, lock: int, places: Places) -> None:
