@@ -94,6 +94,7 @@ def test_what_devices_and_people_say_is_stored(make_site, ear):
         ear.wait(f"{BASE}/b/override", lambda told: told["reason"] == "storm")
         with db.session(config) as conn:
             assert read_overrides(conn, now)["b"].soc == 0.9
+        ear.forget()  # before the first order it was as it will be
         ear.say(f"{BASE}/b/override/set", b"auto")
         ear.wait(f"{BASE}/b/override", lambda told: told["name"] == "" and told["soc"] is None)
         with db.session(config) as conn:
