@@ -14,8 +14,10 @@ from small_world import END, LOAD, MARKET, crown, fill, make_store, series, stor
 import db
 import forecast_and_save
 import report
-from vpp.champions.past_errors import day_error
+from vpp.champions.past_errors import day_error, issued_coverage
+from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.report.content import read_content
+from vpp.report.coverage import coverage_table
 from vpp.runtime.config import load_config
 from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
@@ -115,3 +117,31 @@ def test_curtailed_hours_do_not_count(config):
         store(conn, source, changed)
         save(conn, LOAD, END - DAY, off=4.0)
         assert day_error(conn, config, source, END)["mae"] == pytest.approx(4.0)
+
+
+def test_the_page_says_how_often_bands_held(config):
+    """Bands of 20 kW: of the first day they hold but in the last six hours, of the second never."""
+    fill(config, LOAD)
+    with db.session(config) as conn:
+        assert issued_coverage(conn, config, LOAD, END).empty
+        for days in (3, 2):
+            issue = END - days * DAY
+            times = pd.date_range(issue, periods=48, freq="h", name="valid_time")
+            off = np.where(np.arange(48) < 18, 5.0, 15.0)
+            value = series(LOAD).reindex(times).fillna(300.0) + off
+            bands = {
+                name: value + 25 * (level - 0.5)
+                for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)
+            }
+            run = ForecastRun("load-1", "arima", "1", issue, issue, "champion")
+            frame = pd.DataFrame({"value": value, "published": False, **bands}, times)
+            db.save_forecasts(conn, [(run, frame)])
+        save(conn, LOAD, END - DAY, off=4.0)  # it has no band
+        found = issued_coverage(conn, config, LOAD, END).set_index(["by", "group"])
+    assert found.loc["lead", "rows"].to_list() == [48, 48]
+    assert found.loc["lead", "coverage_80"].to_list() == [0.75, 0.0]
+    assert found.loc[("season", "winter"), "coverage_80"] == pytest.approx(36 / 96)
+    assert found.loc["hour", "rows"].sum() == 96
+    page = coverage_table(read_content(config).views, {"load-1": "House"})
+    assert ">House<" in page and ">75%<" in page
+    assert ">Winter<" in page and ">Summer<" not in page

@@ -1,5 +1,5 @@
 """How far off the newest forecasts were: the one error of the last day that the script and the
-report show.
+report show, and how often the bands of the last weeks held.
 
 Power in kW, prices in EUR/MWh; times are UTC."""
 
@@ -9,13 +9,16 @@ from psycopg2.extensions import connection
 
 from vpp.champions.history import load_measured
 from vpp.forecast.known import known_at
+from vpp.forecast.scores import coverage_by
 from vpp.runtime.settings import Config
 from vpp.site.sources import Source
 from vpp.site.times import DAY, local_lag
+from vpp.storage.issued import read_own_forecasts
 from vpp.storage.results import read_forecasts
 
 ROLES = ("champion", "fallback", "backtest")
 NAIVE_DAYS = 7
+COVERAGE_DAYS = 60  # whose forecasts tell how often bands hold
 # A day before, the prices of a day are mostly published: their forecast is that of two days before.
 AGE_DAYS = {"market": 2}
 LEAST_SHARE = 0.5  # of the day that must be both forecast and measured
@@ -62,3 +65,30 @@ def day_error(conn: connection, config: Config, source: Source, end: pd.Timestam
         "end": end,
         "issue_time": run.issue_time,
     }
+
+
+def issued_coverage(
+    conn: connection, config: Config, source: Source, end: pd.Timestamp
+) -> pd.DataFrame:
+    """How often the 80 % band held, of the forecasts issued on the last `COVERAGE_DAYS` days.
+
+    Of each 24 h the oldest forecast of role champion, fallback or backtest counts.
+
+    Parameters
+    ----------
+    conn, config : connection to the database, and the configuration.
+    source : a solar, wind, load or market source.
+    end : end of the days [UTC].
+
+    Returns
+    -------
+    As of `coverage_by`; without a row where no forecast with a band was issued.
+    """
+    frame = read_own_forecasts(conn, source.source_id, end, COVERAGE_DAYS, ROLES)
+    frame = frame[frame["q10"].notna()]
+    if frame.empty:
+        return pd.DataFrame(columns=["by", "group", "rows", "coverage_80", "width_80"])
+    data = load_measured(conn, config, source, frame["valid_time"].min(), end)
+    actual = known_at(data, end).targets.reindex(pd.DatetimeIndex(frame["valid_time"])).to_numpy()
+    is_dark = (frame["q95"] == 0) & (source.kind == "solar")
+    return coverage_by(frame.assign(actual=actual, dark=is_dark), config.site.time_zone)

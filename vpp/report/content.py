@@ -15,10 +15,10 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.champions.leaderboard import read_leaderboard
-from vpp.champions.past_errors import day_error
+from vpp.champions.past_errors import day_error, issued_coverage
 from vpp.planning import valuation
 from vpp.report.figures.fan import HISTORY
-from vpp.report.views import Content, Money, SourceView
+from vpp.report.views import MOST_FANS, Content, Money, SourceView
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.schedule.basis import read_basis
@@ -139,9 +139,15 @@ def read_views(
     issue_time = content.run["issue_time"] if content.run else content.data_end
     if issue_time is None:
         return ()
-    return tuple(
-        read_view(conn, config, source, issue_time, content.data_end) for source in sources
-    )
+    views = [read_view(conn, config, source, issue_time, content.data_end) for source in sources]
+    if content.data_end is not None and len(views) <= MOST_FANS:
+        views = [
+            dataclasses.replace(
+                view, coverage=issued_coverage(conn, config, view.source, content.data_end)
+            )
+            for view in views
+        ]
+    return tuple(views)
 
 
 def read_view(

@@ -102,11 +102,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "")
     ----------
     head : of the columns; one that ends in "|" marks a column of numbers.
     rows : the cells.
-    kind : a CSS class; of "lines", a row becomes lines of text on a phone, of "slots" lines with
-        the names of their columns."""
+    kind : CSS classes; of "lines", a row becomes lines of text on a phone, of "slots" lines with
+        the names of their columns; "named" begins with a name, which may wrap."""
     kinds = [' class="number"' if name.endswith("|") else "" for name in head]
     labels = [""] * len(head)
-    if kind == "slots":
+    if "slots" in kind.split():
         labels = [f' data-label="{escape(name.rstrip("|"))}"' for name in head]
     cells = "".join(
         f"<th{css}>{escape(name.rstrip('|'))}</th>" for name, css in zip(head, kinds, strict=True)

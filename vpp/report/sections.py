@@ -12,6 +12,7 @@ import pandas as pd
 
 from vpp.report.actions import ACTION_HEAD, action_rows, battery_actions, next_day_in_words
 from vpp.report.colours import DEMAND, SUPPLY, colour_of
+from vpp.report.coverage import coverage_table
 from vpp.report.figures.bars import rows_figure, savings_figure
 from vpp.report.figures.cost import cost_figure
 from vpp.report.figures.dispatch import dispatch_figure
@@ -21,7 +22,7 @@ from vpp.report.flexible import with_flexible_loads
 from vpp.report.frames import fleet_soc, with_battery_power
 from vpp.report.markup import Section, card, key, missing, paragraph, table
 from vpp.report.slots import every_interval
-from vpp.report.views import Content, Money, SourceView
+from vpp.report.views import MOST_FANS, Content, Money, SourceView
 from vpp.report.words import (
     amount,
     clock,
@@ -34,7 +35,6 @@ from vpp.report.words import (
 )
 from vpp.site.times import DAY
 
-MOST_FANS = 12  # sources beyond these have a line in a table
 CENT = 0.005  # less money than this [EUR] rounds to nothing
 
 
@@ -177,6 +177,7 @@ def forecasts_section(content: Content) -> Section:
                 for view in others
             ],
         )
+    body += coverage_table(content.views, names)
     without = [names[view.source.source_id] for view in content.views if view.forecast is None]
     if without:
         listed = ", ".join(without[:MOST_FANS])

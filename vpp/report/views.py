@@ -15,6 +15,8 @@ from vpp.report.colours import WAYS
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.sources import Source
 
+MOST_FANS = 12  # sources beyond these have a line in a table
+
 
 @dataclass(frozen=True)
 class Money:
@@ -58,6 +60,8 @@ class SourceView:
     model, role, forecast : of the forecast; None where there is none.
     error : of the last 24 h with measurements, as `day_error` gives it.
     note : why it is not a champion's forecast with all inputs; empty where it is.
+    coverage : how often its 80 % band held, as `issued_coverage` gives it; None where it is not
+        shown.
     """
 
     source: Source
@@ -68,6 +72,7 @@ class SourceView:
     forecast: pd.DataFrame | None = None
     error: dict | None = None
     note: str = ""
+    coverage: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
