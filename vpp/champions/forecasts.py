@@ -11,13 +11,13 @@ from vpp.champions.backfill import backfilled
 from vpp.champions.contenders import silence
 from vpp.champions.history import (
     check_issue_time,
+    history_start,
     load_source_data,
     pick_sources,
     read_issue,
 )
 from vpp.champions.kept import KeptChampions
 from vpp.champions.reading import read_champions
-from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.champions.reconciling import with_sums
 from vpp.champions.registry import Champion, load_champion
 from vpp.champions.requests import (
@@ -42,7 +42,6 @@ from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
-from vpp.site.times import DAY
 from vpp.storage.claims import server_time
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests
@@ -51,7 +50,6 @@ from vpp.storage.retention import prune_results
 
 log = logging.getLogger("forecast_and_save")
 
-MORE_DAYS = 9  # of history than a model learns from: lags of the first values
 SHARD = 50  # sources that a worker forecasts at a time; fewer are forecast here
 
 
@@ -196,17 +194,6 @@ def forecast_shard(task: Wanted) -> tuple[list[tuple[ForecastRun, pd.DataFrame]]
             save_new(conn, runs)
             runs = []
     return runs, rows
-
-
-def history_start(config: Config, issue_time: pd.Timestamp) -> pd.Timestamp:
-    """Earlier values count in no forecast of an issue time.
-
-    Parameters
-    ----------
-    config : says how far back models learn.
-    issue_time : the first one [UTC].
-    """
-    return issue_time - (max(config.training.history_days, WINDOW_DAYS) + MORE_DAYS) * DAY
 
 
 def load(

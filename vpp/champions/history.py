@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.champions.surroundings import Surroundings, delay_of
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import SourceData
@@ -19,6 +20,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.terminal import utc_time
 from vpp.site.kinds import SERIES_KINDS
 from vpp.site.sources import Source
+from vpp.site.times import DAY
 from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.measurements import (
     read_available_at,
@@ -27,6 +29,8 @@ from vpp.storage.measurements import (
     read_series,
     read_sources,
 )
+
+MORE_DAYS = 9  # of history than a model learns from: lags of the first values
 
 
 def load_measured(
@@ -247,3 +251,14 @@ def check_issue_time(issue_time: pd.Timestamp, sources: Iterable[Source]) -> Non
                 f"--issue-time {issue_time:%Y-%m-%dT%H:%M:%SZ}: expected the start of an "
                 f"interval of {source.source_id}, one in {source.step_min} min"
             )
+
+
+def history_start(config: Config, issue_time: pd.Timestamp) -> pd.Timestamp:
+    """Earlier values count in no forecast of an issue time.
+
+    Parameters
+    ----------
+    config : says how far back models learn.
+    issue_time : the first one [UTC].
+    """
+    return issue_time - (max(config.training.history_days, WINDOW_DAYS) + MORE_DAYS) * DAY

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.champions.history import load_measured, load_source_data
+from vpp.champions.history import history_start, load_measured, load_source_data
+from vpp.champions.past_errors import ROLES
 from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.forecast.backtest import REFIT_DAYS, walk
 from vpp.forecast.known import SourceData, history_problem, known_at
@@ -31,16 +32,13 @@ from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
-from vpp.site.times import DAY
 from vpp.storage.issued import read_own_forecasts
 from vpp.storage.results import ForecastRun
 
 log = logging.getLogger("forecast_and_save")
 
 Run = tuple[ForecastRun, pd.DataFrame]
-ROLES = ("champion", "fallback", "backtest")
 ALL = "all"
-MORE_DAYS = 9  # of history than a model learns from: lags of the first values
 
 
 @dataclass(frozen=True)
@@ -162,8 +160,7 @@ def measured(
     source : a plant or load.
     issue_time : now [UTC].
     """
-    days = max(config.training.history_days, WINDOW_DAYS) + MORE_DAYS
-    data = load_measured(conn, config, source, issue_time - days * DAY, issue_time)
+    data = load_measured(conn, config, source, history_start(config, issue_time), issue_time)
     return known_at(data, issue_time).targets
 
 
