@@ -9,6 +9,8 @@ from small_world import END, LOAD, fill, series
 
 import db
 from vpp.champions.reconciling import with_sums
+from vpp.champions.saving import check_all_forecast, rows_without_sums
+from vpp.forecast.backtest import ForecastError
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from vpp.runtime.config import load_config
 from vpp.storage.results import ForecastRun
@@ -44,8 +46,9 @@ def test_sums_agree_and_bands_are_ordered(config_file, way):
     base = [run_of(source, END, 60.0) for source in LOADS]
     with db.session(config) as conn:
         db.save_forecasts(conn, past)
-        found = with_sums(conn, config, [*LOADS, FINE], [*base, run_of(FINE, END, 0.0)])
+        found, faults = with_sums(conn, config, [*LOADS, FINE], [*base, run_of(FINE, END, 0.0)])
     frames = {run.source_id: frame for run, frame in found}
+    assert not faults
     pd.testing.assert_frame_equal(frames["load-fine"], run_of(FINE, END, 0.0)[1])
     if way == "none":
         assert list(frames) == list(NAMES)
@@ -74,3 +77,16 @@ def test_sums_agree_and_bands_are_ordered(config_file, way):
         stored = db.read_forecasts(conn, "all/load", END)
     assert stored[0].model == way
     np.testing.assert_allclose(stored[1]["value"], frames["all/load"]["value"])
+
+
+def test_sums_that_fail_are_a_failure_and_the_forecasts_of_the_sources_stand(config_file):
+    config = load_config(config_file(forecast={"reconcile": "bottom_up"}))
+    fill(config, *LOADS)
+    base = [run_of(source, END, 0.0) for source in LOADS]
+    base[1] = (base[1][0], base[1][1].iloc[:12])  # as of a model that ends too early
+    with db.session(config) as conn:
+        found, faults = with_sums(conn, config, LOADS, base)
+    assert [run.source_id for run, _ in found] == [source.source_id for source in LOADS]
+    rows = [{"source_id": run.source_id, "runs": 1, "note": ""} for run, _ in found]
+    with pytest.raises(ForecastError, match=r"sums of load \(.+\); the other .+ are saved"):
+        check_all_forecast(rows + rows_without_sums(faults), END)

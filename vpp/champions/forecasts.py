@@ -29,7 +29,14 @@ from vpp.champions.requests import (
     reason_of,
     reason_to_refit,
 )
-from vpp.champions.saving import bands_corrected, check_all_forecast, save_new, summary_row, warned
+from vpp.champions.saving import (
+    bands_corrected,
+    check_all_forecast,
+    rows_without_sums,
+    save_new,
+    summary_row,
+    warned,
+)
 from vpp.champions.surroundings import Surroundings
 from vpp.champions.wanted import Wanted, loaded, new_request
 from vpp.forecast.known import Known, SourceData, history_problem, is_young, known_at
@@ -164,11 +171,13 @@ def forecast_shards(task: Wanted) -> list[dict]:
             runs += made
             rows |= {row["source_id"]: row for row in told}
             advance(len(told))
+    faults = dict[str, str]()
     if runs:
         with session(config) as conn:
-            save_new(conn, with_sums(conn, config, task.sources, runs))
+            runs, faults = with_sums(conn, config, task.sources, runs)
+            save_new(conn, runs)
             prune_results(conn, config.database.results_retention_days)
-    return warned([rows[source.source_id] for source in task.sources])
+    return warned([rows[source.source_id] for source in task.sources] + rows_without_sums(faults))
 
 
 def forecast_shard(task: Wanted) -> tuple[list[tuple[ForecastRun, pd.DataFrame]], list[dict]]:
@@ -314,10 +323,12 @@ def save(config: Config, answers: Sequence[Answer], issue_time: pd.Timestamp | N
 
     Returns
     -------
-    A row for each source, as of `forecast_all`.
+    A row for each source, as of `forecast_all`, and for each kind whose sums failed.
     """
     with session(config) as conn:
         sources = [each.request.data.source for each in answers]
-        save_new(conn, with_sums(conn, config, sources, bands_corrected(conn, answers)))
+        runs, faults = with_sums(conn, config, sources, bands_corrected(conn, answers))
+        save_new(conn, runs)
         prune_results(conn, config.database.results_retention_days)
-        return warned([summary_row(conn, config, each, issue_time) for each in answers])
+        rows = [summary_row(conn, config, each, issue_time) for each in answers]
+    return warned(rows + rows_without_sums(faults))

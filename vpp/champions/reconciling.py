@@ -70,7 +70,7 @@ class Parts:
 
 def with_sums(
     conn: connection, config: Config, sources: Sequence[Source], runs: Sequence[Run]
-) -> list[Run]:
+) -> tuple[list[Run], dict[str, str]]:
     """Forecasts of one issue time with those of their sums, which agree.
 
     Parameters
@@ -81,10 +81,11 @@ def with_sums(
 
     Returns
     -------
-    The runs, changed where `mint` is asked for, and those of the sums.
+    The runs, changed where `mint` is asked for, and those of the sums; by kind, why it has none.
     """
     if config.forecast.reconcile == "none":
-        return list(runs)
+        return list(runs), {}
+    faults = dict[str, str]()
     given = {run.source_id: (run, frame) for run, frame in runs}
     for kind in POWER_KINDS:
         parts = parts_of([item for item in sources if item.kind == kind], given)
@@ -93,10 +94,10 @@ def with_sums(
         try:
             found = agreed(conn, config, parts)
         except Exception as error:  # the forecasts of the sources stand
-            log.warning("no sums of %s forecasts: %s", kind, in_words(error))
+            faults[kind] = in_words(error)
             continue
         given |= {run.source_id: (run, frame) for run, frame in found}
-    return list(given.values())
+    return list(given.values()), faults
 
 
 def parts_of(sources: Sequence[Source], given: dict[str, Run]) -> Parts | None:

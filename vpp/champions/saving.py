@@ -3,7 +3,7 @@
 Power in kW, prices in EUR/MWh; times are UTC."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -74,6 +74,20 @@ def summary_row(
         "yesterday_mae": error and error["mae"],
         "note": "; ".join(found.notes),
     }
+
+
+def rows_without_sums(faults: Mapping[str, str]) -> list[dict]:
+    """Rows of the sums that could not be made, in the form of `summary_row`.
+
+    Parameters
+    ----------
+    faults : why, by kind of source.
+    """
+    nothing = dict.fromkeys(("version", "role", "issue_time", "yesterday_mae"))
+    return [
+        {"source_id": f"sums of {kind}", "model": "", **nothing, "runs": 0, "rows": 0, "note": why}
+        for kind, why in faults.items()
+    ]
 
 
 def check_all_forecast(rows: Sequence[dict], issue_time: pd.Timestamp) -> None:
