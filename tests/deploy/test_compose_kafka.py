@@ -19,7 +19,7 @@ from conftest import PROJECT
 from kafka_server import LIBS, free_ports
 
 sys.path.insert(0, str(PROJECT / "deploy" / "docker"))
-from write_secrets import files
+from write_secrets import files, read
 
 PASSWORD = "s3cret-of_the-tests"
 OF_THE_SCRIPTS = {"OPTS", "HEAP_OPTS"}  # not settings of the broker
@@ -43,14 +43,8 @@ def broker(tmp_path_factory):
         text = text.replace("/var/lib/kafka/data", str(folder / "data"))
         lines.append(f"{name.lower().replace('_', '.')}={text}\n")
     (folder / "server.properties").write_text("".join(lines))
-    env = dict.fromkeys(
-        ("POSTGRES_PASSWORD", "VPP_APP_PASSWORD", "VPP_READ_PASSWORD", "GRAFANA_ADMIN_PASSWORD"),
-        "x",
-    )
-    env |= dict.fromkeys(("VPP_MLFLOW_PASSWORD", "VPP_MLFLOW_SECRET_KEY"), "x")
-    (folder / "kafka_jaas").write_text(
-        files(env | {"VPP_KAFKA_SASL_PASSWORD": PASSWORD})["kafka_jaas"]
-    )
+    env = read(PROJECT / ".env.example") | {"VPP_KAFKA_SASL_PASSWORD": PASSWORD}
+    (folder / "kafka_jaas").write_text(files(env)["kafka_jaas"])
     assert "/run/secrets/kafka_jaas" in given["OPTS"]
     options = given["OPTS"].replace("/run/secrets", str(folder)).split()
     java = ["java", "-Xmx256m", *options, "-cp", f"{os.environ[LIBS]}/*"]
