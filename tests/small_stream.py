@@ -168,8 +168,13 @@ def running(*members, seconds=120):
         except BaseException as error:
             errors.append(error)
 
+    def stop():
+        errors.append(f"the sinks were not done within {seconds} s")
+        for member in members:
+            member.stop.set()
+
     threads = [threading.Thread(target=run, args=(member,)) for member in members]
-    late = threading.Timer(seconds, lambda: [member.stop.set() for member in members])
+    late = threading.Timer(seconds, stop)
     for thread in (*threads, late):
         thread.start()
     try:
