@@ -119,6 +119,22 @@ def test_the_peak_so_far_is_free_and_longer_peak_intervals_are_means():
     ].cost_eur == pytest.approx(30_000)
 
 
+@pytest.mark.parametrize(
+    ("start", "zone"), [("2025-01-01T00:30:00Z", "UTC"), ("2025-01-01T01:00:00Z", "Asia/Kolkata")]
+)
+def test_a_step_that_lies_in_two_hours_of_the_clock_counts_in_both(start, zone):
+    # from half past on: hours have 2000 / 2, (2000 + 6000) / 2, (6000 + 1000) / 2, and of the last
+    # one the half that is planned has 1000
+    grid, given = {"peak_price_eur_per_kw": 10}, {"start": start, "time_zone": zone}
+    _, result = scheduled([0] * 3, load_kw=[2000, 6000, 1000], grid=grid, **given)
+    assert result.cost_eur == pytest.approx(40_000)
+    assert ["peak" in reason for reason in result.reason] == [True, True, False]
+    # a day that begins one hour late
+    grid |= {"peak_interval_min": 1440}
+    _, result = scheduled([0], load_kw=[2400], grid=grid, **given | {"step_min": 1440})
+    assert result.cost_eur == pytest.approx(24_000)
+
+
 def test_export_above_import_price_does_not_make_money_out_of_nothing():
     # lossless battery, import at 50, export at 80: buy 6 MWh in two hours, sell 4 in the third;
     # never both in one hour

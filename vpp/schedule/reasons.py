@@ -145,9 +145,9 @@ def _at_peak(problem: Problem, imports: np.ndarray, least: float) -> list[float]
         means = one.means_kw(imports, problem.hours)
         peak = means.max(initial=0.0)
         if one.peak.price_eur_per_kw and peak > one.peak.so_far_kw + least:
-            here = (one.block >= 0) & (imports > least)
-            here[here] = means[one.block[here]] >= peak - least
-            found[here] = peak
+            places, blocks, _ = one.parts()
+            makes = (imports[places] > least) & (means[blocks] >= peak - least)
+            found[places[makes]] = peak
     return found.tolist()
 
 
