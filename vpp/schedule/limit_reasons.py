@@ -77,7 +77,7 @@ def _at_sides(problem: Problem, schedule: Schedule) -> Iterator[tuple[np.ndarray
 
 
 def clipped_kw(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
-    """What flows through inverters, and what of it exceeds their limits.
+    """Power through inverters, and the part of it that exceeds their limits.
 
     Parameters
     ----------
