@@ -200,13 +200,8 @@ def test_the_tail_takes_a_part_of_the_last_scenario():
         ),
         (
             {"common": "position", "scenarios": [{"probability": 1}]}
-            | {"grid": {"import_limit_kw": 5}},
-            "grid.export_limit_kw = .none.",
-        ),
-        (
-            {"common": "position", "scenarios": [{"probability": 1}]}
-            | {"grid": {"import_limit_kw": [5, None], "export_limit_kw": 5}},
-            r"grid.import_limit_kw\[1\]",
+            | {"position_price_eur_per_mwh": 10},
+            "grid.import_limit_kw",
         ),
         (
             {"position_kw": 0}

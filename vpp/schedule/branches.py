@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vpp.schedule.connection import most_kw
 from vpp.schedule.draft import EQ, GE, INFINITE, MONEY_SCALE, Model, term_of
 from vpp.schedule.exclusive import Intervals, Pair, without
 from vpp.schedule.model import build
@@ -104,7 +105,7 @@ def build_branches(problem: Problem, soft: bool, exclusive: Sequence[Intervals |
         at = None if some is None else {key: some[key] for key in some if key != "position"}
         part = build(own, soft, at)
         if problem.common == "position":
-            _choose_position(own, part, some)
+            _choose_position(own, part, some, _most_kw(problems))
         parts.append(part)
     branches = Branches(problem, problems, parts, model)
     for k, scenario in enumerate(problem.scenarios):
@@ -115,14 +116,30 @@ def build_branches(problem: Problem, soft: bool, exclusive: Sequence[Intervals |
     return branches
 
 
-def _choose_position(problem: Problem, part: Model, exclusive: Intervals | None) -> None:
+def _most_kw(problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
+    """The largest positions to be chosen: grid limits, or all that can flow in any scenario."""
+    flows = [most_kw(problem) for problem in problems]
+    limits = (problems[0].import_limit_kw, problems[0].export_limit_kw)
+    most = [np.max([flow[way] for flow in flows], axis=0) for way in (0, 1)]
+    imports, exports = (
+        np.where(np.isfinite(limit), limit, flow) for limit, flow in zip(limits, most, strict=True)
+    )
+    return imports, exports
+
+
+def _choose_position(
+    problem: Problem,
+    part: Model,
+    exclusive: Intervals | None,
+    most: tuple[np.ndarray, np.ndarray],
+) -> None:
     """Let a position be chosen.
 
     Where it would pay to buy and sell at once, binaries forbid it.
     """
     buy, sell = choice_prices(problem)
-    part.add(BUY, 0.0, problem.import_limit_kw, problem.hours * buy)
-    part.add(SELL, 0.0, problem.export_limit_kw, -problem.hours * sell)
+    part.add(BUY, 0.0, most[0], problem.hours * buy)
+    part.add(SELL, 0.0, most[1], -problem.hours * sell)
     rows = part.rows["deviate"]
     rows.terms += [term_of(len(rows), BUY, -1.0), term_of(len(rows), SELL, 1.0)]
     pays = np.flatnonzero(buy < sell)

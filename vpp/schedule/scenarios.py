@@ -72,20 +72,26 @@ def check_scenarios(problem: Any) -> None:
     if chosen and problem.position_kw is not None:
         expected = "none where common is position: it is chosen then"
         raise FieldError("position_kw", "(given)", expected)
+    branches = [branch(problem, k) for k in range(len(problem.scenarios))]
     if chosen:
-        _check_limits(problem)
-    for k in range(len(problem.scenarios)):
-        branch(problem, k)
+        _check_bounded(problem, branches)
 
 
-def _check_limits(problem: Any) -> None:
-    """Refuse a position to be chosen where no grid limit says how large it may be."""
-    for name in ("import_limit_kw", "export_limit_kw"):
-        limits = getattr(problem, name)
-        for t in np.flatnonzero(np.isinf(limits)).tolist():
-            place = f"[{t}]" if np.isfinite(limits).any() else ""
-            expected = "a limit where common is position: the position is chosen within it"
-            raise FieldError(f"grid.{name}{place}", "(none)", expected)
+def _check_bounded(problem: Any, branches: list) -> None:
+    """Refuse a position that pays the more the larger it is, where no limit ends it."""
+    prices = [choice_prices(one) for one in branches]
+    settled = [one.settlement for one in branches]
+    costs = {
+        "import": [buy - one.long for (buy, _), one in zip(prices, settled, strict=True)],
+        "export": [one.short - sell for (_, sell), one in zip(prices, settled, strict=True)],
+    }
+    for way, per_scenario in costs.items():
+        for t in np.flatnonzero(np.isinf(getattr(problem, f"{way}_limit_kw"))).tolist():
+            money = [float(cost[t]) for cost in per_scenario]
+            if weights_of(problem, money) @ money < -1e-9:
+                verb = "buying" if way == "import" else "selling"
+                expected = f"a limit, for {verb} ever more ahead pays in interval {t}"
+                raise FieldError(f"grid.{way}_limit_kw", "(none)", expected)
 
 
 def choice_prices(problem: Any) -> tuple[np.ndarray, np.ndarray]:
