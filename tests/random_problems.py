@@ -5,7 +5,6 @@ The same seed gives the same problem. Numbers have few digits, as people write t
 
 import datetime
 import random
-import zoneinfo
 
 STEPS = (5, 15, 15, 30, 60, 60, 60)
 ZONES = ("UTC", "Europe/Luxembourg", "Europe/Brussels", "America/New_York", "Australia/Adelaide")
@@ -17,10 +16,11 @@ DAYS = ("2025-01-15T16:00", "2025-06-30T20:00", "2024-12-31T21:00")
 class Maker:
     """Draws the parts of one problem."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, step_min: int | None = None):
         self.random = random.Random(seed)
         self.count = self.random.randint(3, 12)
-        self.step_min = self.random.choice(STEPS)
+        drawn = self.random.choice(STEPS)
+        self.step_min = step_min or drawn
         self.hours = self.step_min / 60
 
     def maybe(self, chance: float) -> bool:
@@ -58,7 +58,7 @@ class Maker:
         made = {
             "step_min": self.step_min,
             "start": begins.isoformat().replace("+00:00", "Z"),
-            "time_zone": self._zone(begins),
+            "time_zone": self.random.choice(ZONES),
             "import_price_eur_per_mwh": self.prices(),
             "gap": 1e-8,
             "curtailable": self.maybe(0.7),
@@ -75,12 +75,6 @@ class Maker:
         self.plan_before(made)
         self.money_beside(made)
         return made
-
-    def _zone(self, begins) -> str:
-        """A zone whose clock hours the steps do not straddle."""
-        zone = self.random.choice(ZONES)
-        offset = begins.astimezone(zoneinfo.ZoneInfo(zone)).utcoffset()
-        return zone if offset.seconds // 60 % self.step_min == 0 else "UTC"
 
     def _exports(self, imports: list) -> dict:
         kind = self.random.random()
@@ -101,7 +95,7 @@ class Maker:
                 grid[name] = self.limits(0, 9) if self.maybe(0.4) else self.number(1, 14)
         if self.maybe(0.15):
             grid |= {"peak_price_eur_per_kw": self.number(0.1, 3), "peak_so_far_kw": 1}
-        if self.maybe(0.3):
+        if self.maybe(0.3) and self.step_min <= 60:
             grid["peaks"] = [self.peak() for _ in range(self.random.randint(1, 2))]
         return grid
 
@@ -339,15 +333,16 @@ class Maker:
 DEVICES = {"batteries": 0.8, "vehicles": 0.25, "deferrable_loads": 0.25, "heat_stores": 0.25}
 
 
-def random_problem(seed: int) -> dict:
+def random_problem(seed: int, step_min: int | None = None) -> dict:
     """The problem of a seed.
 
     Parameters
     ----------
     seed : any whole number.
+    step_min : length of its intervals [min]; default drawn.
 
     Returns
     -------
     The content of a problem file.
     """
-    return Maker(seed).problem()
+    return Maker(seed, step_min).problem()

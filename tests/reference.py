@@ -196,10 +196,10 @@ def _peaks(side: Side) -> None:
     programme, problem, hours = side.programme, side.problem, side.hours
     for peak in devices.all_peaks(problem):
         above = programme.column()
-        for steps, ran_kwh, length_h in devices.peak_intervals(problem, peak, side.times):
+        for shares, ran_kwh, length_h in devices.peak_intervals(problem, peak, side.times):
             mean = Expression({None: ran_kwh / length_h - (peak.get("so_far_kw") or 0.0)})
-            for t in steps:
-                mean.plus(side.bought[t], hours / length_h)
+            for t, share in shares.items():
+                mean.plus(side.bought[t], share * hours / length_h)
             programme.most(mean, above)
         side.money.plus(above, peak["price_eur_per_kw"])
     imports = side.series(problem, "import_price_eur_per_mwh")

@@ -55,28 +55,30 @@ def all_peaks(problem: dict) -> list:
 
 
 def peak_intervals(problem: dict, peak: dict, times: list) -> list:
-    """(intervals, energy before the start [kWh], hours of its mean) of each peak interval."""
+    """(share of the energy of each interval, energy before the start [kWh], hours of its mean).
+
+    Minute by minute: an interval of the problem may lie in two clock intervals.
+    """
     step, length, window = problem["step_min"], peak["interval_min"], peak.get("window") or {}
-
-    def key(t):
-        minute = times[t].hour * 60 + times[t].minute
-        return times[t].date(), minute // length, times[t].utcoffset()
-
-    found = []
-    for _, group in itertools.groupby(range(len(times)), key):
-        steps = list(group)
-        first = times[steps[0]]
-        before = (first.hour * 60 + first.minute) % length
-        begins = first.replace(tzinfo=None) - datetime.timedelta(minutes=before)
+    zone, first = times[0].tzinfo, times[0].astimezone(datetime.UTC)
+    found: dict = {}
+    for minute in range(step * len(times)):
+        at = (first + datetime.timedelta(minutes=minute)).astimezone(zone)
+        into = (at.hour * 60 + at.minute) % length
+        begins = at.replace(tzinfo=None) - datetime.timedelta(minutes=into)
+        shares, _ = found.setdefault((begins, at.utcoffset()), ({}, into))
+        shares[minute // step] = shares.get(minute // step, 0.0) + 1 / step
+    intervals = []
+    for number, ((begins, _), (shares, before)) in enumerate(found.items()):
         parts = (begins.month, begins.isoweekday(), begins.hour)
         allowed = [window.get(name) for name in ("months", "weekdays", "hours")]
         if any(a is not None and part not in a for a, part in zip(allowed, parts, strict=True)):
             continue
-        ran = (peak.get("running_interval_kwh") or 0.0) if steps[0] == 0 and before else 0.0
-        found.append((steps, ran, (before + step * len(steps)) / 60))
-        if steps[-1] < len(times) - 1:
-            found[-1] = (steps, ran, length / 60)
-    return found
+        ran = (peak.get("running_interval_kwh") or 0.0) if not number and before else 0.0
+        inside = before + round(step * sum(shares.values()))
+        cut = number == len(found) - 1
+        intervals.append((shares, ran, min(inside, length) / 60 if cut else length / 60))
+    return intervals
 
 
 KINDS = ("batteries", "vehicles", "deferrable_loads", "heat_stores")

@@ -119,6 +119,22 @@ def test_the_peak_so_far_is_free_and_longer_peak_intervals_are_means():
     ].cost_eur == pytest.approx(30_000)
 
 
+@pytest.mark.parametrize(
+    ("start", "zone"), [("2025-01-01T00:30:00Z", "UTC"), ("2025-01-01T01:00:00Z", "Asia/Kolkata")]
+)
+def test_a_step_that_lies_in_two_hours_of_the_clock_counts_in_both(start, zone):
+    # from half past on: hours have 2000 / 2, (2000 + 6000) / 2, (6000 + 1000) / 2, and of the last
+    # one the half that is planned has 1000
+    grid, given = {"peak_price_eur_per_kw": 10}, {"start": start, "time_zone": zone}
+    _, result = scheduled([0] * 3, load_kw=[2000, 6000, 1000], grid=grid, **given)
+    assert result.cost_eur == pytest.approx(40_000)
+    assert ["peak" in reason for reason in result.reason] == [True, True, False]
+    # a day that begins one hour late
+    grid |= {"peak_interval_min": 1440}
+    _, result = scheduled([0], load_kw=[2400], grid=grid, **given | {"step_min": 1440})
+    assert result.cost_eur == pytest.approx(24_000)
+
+
 def test_export_above_import_price_does_not_make_money_out_of_nothing():
     # lossless battery, import at 50, export at 80: buy 6 MWh in two hours, sell 4 in the third;
     # never both in one hour
@@ -618,3 +634,60 @@ def test_a_front_tells_what_time_and_limits_have_done_to_it(caplog):
     )
     assert (soft["cost_eur"], soft["bent_limits"]) == (pytest.approx(10 + 180 + 10 + 90), 1)
     assert [soft[name] for name in BENT] == pytest.approx([0, 0, 4000])
+
+
+HYBRID = {"inverter_id": "i", "ac_kw": 2, "renewables_share": 1}
+WASHING = {"load_id": "w", "energy_kwh": 0.5, "power_kw": 1}
+SMALL = {"battery_id": "b", "capacity_kwh": 4, "charge_kw": 2, "discharge_kw": 2}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        # 5 kW of sun, 2 kW pass
+        (
+            {"renewables_kw": [5], "inverters": [HYBRID], "export_price_eur_per_mwh": 80},
+            "inverter i at its 2 kW; curtail: more than inverters pass",
+        ),
+        # they could pass, but exporting costs
+        (
+            {"renewables_kw": [5], "inverters": [HYBRID], "export_price_eur_per_mwh": -80},
+            "curtail: export price -80.00",
+        ),
+        # 0.3 kW are left below the limit for an hour
+        (
+            {"grid": {"import_limit_kw": 1.3}, "deferrable_loads": [WASHING]},
+            "w runs: 0.2 kWh do not fit into its window below a limit; import at its limit;"
+            " deferrable_loads[0].energy_kwh bent by 0.2 kWh",
+        ),
+        (
+            {"deferrable_loads": [WASHING | {"power_kw": 0.46}]},
+            "w runs: 0.04 kWh do not fit into its window;"
+            " deferrable_loads[0].energy_kwh bent by 0.04 kWh",
+        ),
+        ({"grid": {"peak_price_eur_per_kw": 1}}, "peak held at 1 kW"),
+        (
+            {"load_kw": [1.234], "grid": {"import_limit_kw": 1.2, "peak_price_eur_per_kw": 1}},
+            "peak held at 1.23 kW; grid.import_limit_kw bent by 0.034 kW",
+        ),
+        # a MWh would bring 150 later, or 100 now
+        (
+            {"batteries": [SMALL | {"terminal_value_eur_per_mwh": 150, "grid_charging": False}]},
+            "hold: no renewables left to charge from, 100.00 below stored value 150.00",
+        ),
+        (
+            {"batteries": [SMALL | {"soc_initial": 1, "grid_discharging": False}], "load_kw": [0]},
+            "hold: no consumption left to serve, 100.00 above stored value 0.00",
+        ),
+        (
+            {"batteries": [SMALL | {"soc_initial": 1}], "inverters": [HYBRID | {"ac_kw": 0}]},
+            "hold: a limit keeps it from discharging, 100.00 above stored value 0.00;"
+            " inverter i at its 0 kW",
+        ),
+    ],
+)
+def test_reasons_name_the_limit_that_holds_and_no_amount_as_0(more, expected):
+    raw = {"step_min": 60, "load_kw": [1], "import_price_eur_per_mwh": [100]} | more
+    if "batteries" in raw and "inverters" in raw:
+        raw["inverters"] = [raw["inverters"][0] | {"batteries": ["b"]}]
+    assert solve(parse_problem(raw)).reason == (expected,)

@@ -68,6 +68,12 @@ def test_the_product_finds_what_the_reference_finds(seed):
     assert faults(random_problem(seed)) == []
 
 
+# 95: a solver lost the schedule that it had just found, for the slack with which a class is held
+@pytest.mark.parametrize(("seed", "step_min"), [(95, 720), (3, 120), (7, 1440)])
+def test_long_steps(seed, step_min):
+    assert faults(random_problem(seed, step_min)) == []
+
+
 # --- what changes a problem in a known way -------------------------------------------------------
 
 MONEY = ("_eur_per_mwh", "_eur_per_kw", "_eur_per_t")

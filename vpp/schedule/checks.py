@@ -48,6 +48,20 @@ def rounding(*quantities: float | np.ndarray) -> float:
     return TOLERANCE * max([1.0, *map(_largest, quantities)])
 
 
+def in_figures(amount: float) -> str:
+    """An amount with so many figures that it is not 0.0 where it is small.
+
+    Parameters
+    ----------
+    amount : the amount, in any unit.
+
+    Returns
+    -------
+    One decimal from 1 on, else two figures.
+    """
+    return f"{amount:,.1f}" if abs(amount) >= 1 else f"{amount:.2g}"
+
+
 def _largest(quantity: float | np.ndarray) -> float:
     if isinstance(quantity, np.ndarray):
         return float(np.abs(quantity).max(initial=0.0))

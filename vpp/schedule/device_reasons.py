@@ -8,7 +8,7 @@ reads and writes nothing.
 
 import numpy as np
 
-from vpp.schedule.checks import Arrays, rounding
+from vpp.schedule.checks import Arrays, in_figures, rounding
 from vpp.schedule.deferrable import DeferrableLoad
 from vpp.schedule.heat import HeatStore
 from vpp.schedule.problem import Problem, Result
@@ -66,7 +66,8 @@ def _of_vehicle(vehicle: Vehicle, arrays: Arrays, bus: np.ndarray, hours: float)
                 source = "that it came with" if np.isnan(paid) else f"charged at {_price(paid)}"
                 texts[t] = f"{name} gives at {at}, energy {source}"
             elif charge[t] > least and missing > rounding(vehicle.capacity_kwh):
-                texts[t] = f"{name} charges: {missing:.1f} kWh will be missing when it leaves"
+                short = in_figures(missing)
+                texts[t] = f"{name} charges: {short} kWh will be missing when it leaves"
             elif charge[t] > least and cheapest == np.inf:
                 texts[t] = f"{name} charges: it needs all of its stay"
             elif charge[t] > least and bus[t] <= cheapest + LEAST_EUR_PER_MWH:
@@ -82,13 +83,14 @@ def _of_load(problem: Problem, load: DeferrableLoad, arrays: Arrays, bus: np.nda
     if not len(on):
         return texts
     costs = problem.hours / 1000 * bus
-    now, at_once = (
-        float(costs @ powers) for powers in (power, load.idle(problem.horizon)["power_kw"])
-    )
-    missing = load.wanted_kwh(problem.hours) - problem.hours * float(power.sum())
+    early, wanted = load.idle(problem.horizon)["power_kw"], load.wanted_kwh(problem.hours)
+    now, at_once = (float(costs @ powers) for powers in (power, early))
+    missing, never = (wanted - problem.hours * float(x.sum()) for x in (power, early))
     why = f"for {now:.2f}, {at_once:.2f} as early as possible"
-    if missing > rounding(load.wanted_kwh(problem.hours)):
-        why = f"{missing:.1f} kWh do not fit into its window"
+    if missing > rounding(wanted):
+        why = f"{in_figures(missing)} kWh do not fit into its window"
+        if missing > never + rounding(wanted):  # of an early run less would be missing
+            why += " below a limit"
     elif abs(at_once - now) < 0.005:
         why = f"for {now:.2f}, waiting brings nothing"
     for t in on.tolist():

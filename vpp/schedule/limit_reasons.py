@@ -76,17 +76,42 @@ def _at_sides(problem: Problem, schedule: Schedule) -> Iterator[tuple[np.ndarray
         yield np.flatnonzero(held), "discharges into consumption only, and serves all"
 
 
-def _at_inverters(problem: Problem, schedule: Schedule) -> Iterator[tuple[np.ndarray, str]]:
-    """Where an inverter passes all that it can."""
-    names = [battery.battery_id for battery in problem.batteries]
-    for inverter in problem.inverters:
-        slack = 10 * rounding(inverter.ac_kw)
-        through = inverter.renewables_share * problem.renewables_kw
+def clipped_kw(problem: Problem, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Power through inverters, and the part of it that exceeds their limits.
+
+    Parameters
+    ----------
+    problem : what is scheduled.
+    schedule : its schedule.
+
+    Returns
+    -------
+    Power before anything is clipped, and what must be clipped (inverter, interval) [kW].
+    """
+    through = np.zeros((len(problem.inverters), problem.intervals))
+    names = {battery.battery_id: b for b, battery in enumerate(problem.batteries)}
+    net = schedule.discharge_kw - schedule.charge_kw
+    for i, inverter in enumerate(problem.inverters):
+        through[i] = inverter.renewables_share * problem.renewables_kw
         for name in inverter.batteries:
-            b = names.index(name)
-            through = through + schedule.discharge_kw[b] - schedule.charge_kw[b]
+            through[i] += net[names[name]]
+    limits = np.array([[inverter.ac_kw] for inverter in problem.inverters]).reshape(-1, 1)
+    return through, np.maximum(through - limits, 0.0)
+
+
+def _at_inverters(problem: Problem, schedule: Schedule) -> Iterator[tuple[np.ndarray, str]]:
+    """Where an inverter passes all that it can, wherever more than must be is curtailed."""
+    through, clipped = clipped_kw(problem, schedule)
+    more = schedule.curtailed_kw - clipped.sum(axis=0)
+    for i, inverter in enumerate(problem.inverters):
+        slack = 10 * rounding(inverter.ac_kw)
+        behind = inverter.renewables_share * problem.renewables_kw
+        most = np.clip(more, 0.0, behind) + clipped[i]
+        held = (through[i] - most >= inverter.ac_kw - slack) | (
+            through[i] <= slack - inverter.ac_kw
+        )
         text = f"inverter {inverter.inverter_id} at its {inverter.ac_kw:g} kW"
-        yield np.flatnonzero(np.abs(through) >= inverter.ac_kw - slack), text
+        yield np.flatnonzero(held), text
 
 
 def _changes(problem: Problem, schedule: Schedule) -> Iterator[tuple[np.ndarray, str]]:

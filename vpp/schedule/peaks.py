@@ -102,15 +102,36 @@ class Billed:
     Parameters
     ----------
     peak : the price.
-    block : number of the clock interval that each interval lies in; -1 outside the window.
+    block : number of the clock interval that each interval begins in; -1 outside the window.
     hours : time that each clock interval's energy is spread over [h].
     before_kwh : imported in each clock interval before the start [kWh].
+    later : number of the clock interval that each interval ends in, where that is the next one.
+    share : part of each interval that lies in the clock interval in which it begins.
     """
 
     peak: Peak
     block: np.ndarray
     hours: np.ndarray
     before_kwh: np.ndarray
+    later: np.ndarray
+    share: np.ndarray
+
+    def parts(self, count: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The parts of intervals that lie in clock intervals of the window.
+
+        Parameters
+        ----------
+        count : of how many intervals from the first on; default all.
+
+        Returns
+        -------
+        Number of the interval, of the clock interval, and the share of the interval, of each.
+        """
+        firsts = np.flatnonzero(self.block[:count] >= 0)
+        lasts = np.flatnonzero((self.later[:count] >= 0) & (self.share[:count] < 1))
+        blocks = np.concatenate((self.block[firsts], self.later[lasts]))
+        shares = np.concatenate((self.share[firsts], 1.0 - self.share[lasts]))
+        return np.concatenate((firsts, lasts)), blocks, shares
 
     def means_kw(self, grid_import_kw: np.ndarray, step_hours: float) -> np.ndarray:
         """Mean import of each clock interval.
@@ -124,11 +145,9 @@ class Billed:
         -------
         The means [kW].
         """
-        inside = self.block >= 0
-        energy = np.bincount(
-            self.block[inside], grid_import_kw[inside] * step_hours, len(self.hours)
-        )
-        return (energy + self.before_kwh) / self.hours
+        places, blocks, shares = self.parts()
+        energies = grid_import_kw[places] * step_hours * shares
+        return (np.bincount(blocks, energies, len(self.hours)) + self.before_kwh) / self.hours
 
     def state(self, grid_import_kw: np.ndarray, step_hours: float) -> Peak:
         """The peak after these intervals.
@@ -143,14 +162,15 @@ class Billed:
         The peak with the highest mean so far of complete clock intervals, and the energy of one
         that goes on.
         """
-        done = self.block[: len(grid_import_kw)]
-        if not len(done):
+        done = len(grid_import_kw)
+        if not done:
             return self.peak
-        inside, last = done >= 0, int(done[-1])
-        count = np.bincount(done[inside], minlength=len(self.hours))
-        energy = np.bincount(done[inside], grid_import_kw[inside] * step_hours, len(self.hours))
-        energy = energy + self.before_kwh * (count > 0)
-        begun = last if last >= 0 and self._goes_on(last, len(done)) else -1
+        ends_in = self.later if self.share[done - 1] < 1 else self.block
+        last, (places, blocks, shares) = int(ends_in[done - 1]), self.parts(done)
+        count = np.bincount(blocks, minlength=len(self.hours))
+        energies = grid_import_kw[places] * step_hours * shares
+        energy = np.bincount(blocks, energies, len(self.hours)) + self.before_kwh * (count > 0)
+        begun = last if last >= 0 and self._goes_on(last, done) else -1
         whole = (count > 0) & (np.arange(len(self.hours)) != begun)
         highest = float((energy[whole] / self.hours[whole]).max(initial=0.0))
         return replace(
@@ -184,7 +204,8 @@ def billed(peak: Peak, local_min: np.ndarray, offset_min: np.ndarray, step_min: 
     """The clock intervals of a peak price over the intervals of a problem.
 
     An hour that comes twice is two. The mean of an interval that the end of the problem cuts is
-    that from its beginning to there.
+    that from its beginning to there. An interval of the problem that lies in two of them, as hours
+    of a market do where the local clock is half an hour off, counts in each by its share of time.
 
     Parameters
     ----------
@@ -199,20 +220,26 @@ def billed(peak: Peak, local_min: np.ndarray, offset_min: np.ndarray, step_min: 
     """
     length = peak.interval_min
     if not len(local_min):
-        return Billed(peak, np.zeros(0, dtype=int), np.zeros(0), np.zeros(0))
+        none = np.zeros(0, dtype=int)
+        return Billed(peak, none, np.zeros(0), np.zeros(0), none, np.zeros(0))
     # the day is divided from its midnight on, also where length does not divide it
     into, day = local_min % 1440 // length, local_min // 1440
     new = (np.diff(into, prepend=-1) != 0) | (np.diff(day, prepend=-1) != 0)
     new |= np.diff(offset_min, prepend=offset_min[:1]) != 0
-    firsts = np.flatnonzero(new)
-    begin = day[firsts] * 1440 + into[firsts] * length
-    hours = np.full(len(firsts), length / 60)
-    hours[-1] = (local_min[-1] + step_min - begin[-1]) / 60  # as far as the problem goes
-    before = np.zeros(len(firsts))
-    before[0] = peak.running_interval_kwh if local_min[0] > begin[0] else 0.0
-    kept = peak.window.has(begin)
-    numbers = np.where(kept, np.cumsum(kept) - 1, -1)
-    return Billed(peak, numbers[np.cumsum(new) - 1], hours[kept], before[kept])
+    begin = day * 1440 + into * length
+    until = np.minimum(begin + length, (day + 1) * 1440)
+    over = np.clip(local_min + step_min - until, 0, step_min)
+    begins, end = begin[new], local_min[-1] + step_min
+    if over[-1]:
+        begins = np.append(begins, until[-1])
+    hours = np.full(len(begins), length / 60)
+    hours[-1] = min(length, end - begins[-1]) / 60  # as far as the problem goes
+    before = np.zeros(len(begins))
+    before[0] = peak.running_interval_kwh if local_min[0] > begins[0] else 0.0
+    kept, block = peak.window.has(begins), np.cumsum(new) - 1
+    numbers = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)
+    share = 1.0 - over / step_min
+    return Billed(peak, numbers[block], hours[kept], before[kept], numbers[block + 1], share)
 
 
 def measure_peaks(peaks: Sequence[Billed], step_hours: float, model: Model) -> None:
@@ -225,10 +252,10 @@ def measure_peaks(peaks: Sequence[Billed], step_hours: float, model: Model) -> N
     model : a model with the connection's powers.
     """
     for i, one in enumerate(peaks):
-        inside, count = np.flatnonzero(one.block >= 0), len(one.hours)
-        name, blocks = f"peak_kw_{i}", one.block[inside]
+        (inside, blocks, shares), count = one.parts(), len(one.hours)
+        name = f"peak_kw_{i}"
         model.add(name, cost=MONEY_SCALE * one.peak.price_eur_per_kw, count=1)
-        share = step_hours / one.hours[blocks]
+        share = step_hours * shares / one.hours[blocks]
         every, peak = np.arange(count), np.zeros(count, dtype=int)
         imports = ("grid_import_kw", share, blocks, inside)
         right = one.peak.so_far_kw - one.before_kwh / one.hours

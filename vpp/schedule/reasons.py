@@ -11,10 +11,10 @@ nothing.
 
 import numpy as np
 
-from vpp.schedule.checks import rounding
+from vpp.schedule.checks import in_figures, rounding
 from vpp.schedule.device_reasons import device_reasons
 from vpp.schedule.devices import ScheduledBattery
-from vpp.schedule.limit_reasons import limit_reasons
+from vpp.schedule.limit_reasons import clipped_kw, limit_reasons
 from vpp.schedule.problem import Problem, Result, Schedule
 
 LEAST_EUR_PER_MWH = 0.005  # a difference of prices that two decimals do not show
@@ -111,9 +111,11 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
     at_peak = _at_peak(problem, imports, least)
     at_limit = (imports >= problem.import_limit_kw - least).tolist()
     curtails = (schedule.curtailed_kw > least).tolist()
+    clipped = clipped_kw(problem, schedule)[1].sum(axis=0)
+    clips = (schedule.curtailed_kw <= clipped + least).tolist()  # and nothing beside it
     bent: dict[int, list[str]] = {}
     for violation in result.violations:
-        text = f"{violation.field} bent by {violation.amount:,.1f} {violation.unit}"
+        text = f"{violation.field} bent by {in_figures(violation.amount)} {violation.unit}"
         bent.setdefault(violation.interval, []).append(text)
     said: list[list[str]] = [[] for _ in range(problem.intervals)]
     if problem.batteries:
@@ -126,9 +128,11 @@ def reasons(problem: Problem, result: Result) -> tuple[str, ...]:
             said[t].append(text)
     for t, parts in enumerate(said):
         if curtails[t]:
-            parts.append(_curtailing(problem, result, t, least))
+            why = "more than inverters pass"
+            parts.append(f"curtail: {why}" if clips[t] else _curtailing(problem, result, t, least))
         if not np.isnan(at_peak[t]):
-            parts.append(f"peak held at {at_peak[t]:,.0f} kW")
+            peak = f"{at_peak[t]:,.0f}" if at_peak[t] >= 100 else f"{at_peak[t]:.3g}"
+            parts.append(f"peak held at {peak} kW")
         elif at_limit[t]:
             parts.append("import at its limit")
         parts += bent.get(t, ())
@@ -145,9 +149,9 @@ def _at_peak(problem: Problem, imports: np.ndarray, least: float) -> list[float]
         means = one.means_kw(imports, problem.hours)
         peak = means.max(initial=0.0)
         if one.peak.price_eur_per_kw and peak > one.peak.so_far_kw + least:
-            here = (one.block >= 0) & (imports > least)
-            here[here] = means[one.block[here]] >= peak - least
-            found[here] = peak
+            places, blocks, _ = one.parts()
+            makes = (imports[places] > least) & (means[blocks] >= peak - least)
+            found[places[makes]] = peak
     return found.tolist()
 
 
@@ -282,6 +286,9 @@ def _holding(at: dict, battery: ScheduledBattery) -> str:
         return f"the day's cycles bring more at another time, {_spends(at, battery)}"
     if at["full"] and bus + gain < battery.eta_charge * at["after"]:
         return "full"
+    kept = _kept_still(at, battery)
+    if kept:
+        return kept
     if at["next"] > 0 and at["stores"] <= bus + gain < at["value"]:
         return f"losses of charging exceed the spread, {_against(bus, at['value'])}"
     if at["next"] > 0 and at["bought_later"] <= bus + gain:
@@ -305,6 +312,22 @@ def _holding(at: dict, battery: ScheduledBattery) -> str:
         losses = "losses and wear" if battery.wear_eur_per_mwh else "losses"
         return f"{losses} exceed the spread, {_stores(at, battery)}"
     return "empty"
+
+
+def _kept_still(at: dict, battery: ScheduledBattery) -> str:
+    """The limit that keeps a battery still where a movement would pay; empty where none would."""
+    gain, charges, gives = LEAST_EUR_PER_MWH, not at["full"], not at["empty"]
+    if charges and np.any(battery.charge_kw) and at["bus"] + gain < at["stores"]:
+        limit = "a limit keeps it from charging"
+        if not battery.grid_charging:
+            limit = "no renewables left to charge from"
+        return f"{limit}, {_stores(at, battery)}"
+    if gives and np.any(battery.discharge_kw) and at["bus"] > at["spends"] + gain:
+        limit = "a limit keeps it from discharging"
+        if not battery.grid_discharging:
+            limit = "no consumption left to serve"
+        return f"{limit}, {_spends(at, battery)}"
+    return ""
 
 
 def _stores(at: dict, battery: ScheduledBattery) -> str:

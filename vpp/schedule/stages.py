@@ -9,7 +9,7 @@ which buys nothing; a mixed-integer one by a constraint. Pure: reads and writes 
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ CLASS_SLACK, CLASS_SHARE = 1e-7, 1e-9
 # Of the slack of one class the next makes up to 100 times as much, and must not have to keep it:
 # choices of binaries would serve the rounding. The linear programme of the choices takes it back.
 SLACK = {GRID: 1e-9, BOUNDS: 1e-8, TARGETS: 1e-6}
+# Times that slack, tried where a mixed-integer solver loses the solution that it has just found.
+WIDER, WIDEST = (10.0, 100.0), 1e-5
 # Binaries up to which a search goes on until nothing of the same money is calmer; beyond, it ends
 # once nothing is cheaper, and looks for calm once, with these weights of throughput, change and how
 # early everything is.
@@ -78,13 +80,24 @@ class Stages:
         -------
         The optimum; `limit` where time ran out before, also with values of an earlier objective.
         """
-        return self._in_order(not self.model.binaries, 0.0)
+        outcome = self._in_order(not self.model.binaries, 0.0)
+        for wider in WIDER if self.model.binaries else ():
+            if outcome.status != "infeasible" or outcome.values is None:
+                break
+            self.run.uncap(0)
+            outcome = self._in_order(False, 0.0, wider)
+        lost = outcome.status == "infeasible" and outcome.values is not None
+        return _unproven(replace(outcome, status="limit")) if lost else outcome
 
-    def _in_order(self, linear: bool, least_s: float) -> Outcome:
-        """The least money with which the least bends; each solve has `least_s` at least."""
+    def _in_order(self, linear: bool, least_s: float, wider: float = 1.0) -> Outcome:
+        """The least money with which the least bends; each solve has `least_s` at least.
+
+        Where a solver finds nothing that keeps to what it has just found, the answer is infeasible
+        with those values. Classes are held with `wider` times their slack.
+        """
         weighed = {bends: self.model.weights(bends) for bends in CLASSES}
         weighed = {bends: weights for bends, weights in weighed.items() if weights.any()}
-        self.least = []
+        self.least, outcome = [], Outcome("infeasible")
         if weighed and linear:
             objective = self._all_at_once(weighed)
             outcome = self.run.minimise(objective, max(self.left_s(), least_s), CLASS_GAP)
@@ -95,13 +108,16 @@ class Stages:
                 self.run.forbid(np.flatnonzero(weights))  # nothing is the least there is
                 self.least.append(0.0)
                 continue
+            known = outcome
             outcome = self.run.minimise(weights, max(self.left_s(), least_s), CLASS_GAP)
             if outcome.status != "optimal":
-                return _unproven(outcome)
+                return _unproven(_with(outcome, known))
             self.least.append(float(weights @ outcome.found))
-            self._hold(outcome, weights, SLACK[bends], CLASS_SHARE)
+            slack = min(SLACK[bends] * wider, WIDEST)
+            self._hold(outcome, weights, slack, CLASS_SHARE)
         cost = self.model.matrices.cost
-        return self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+        found = self.run.minimise(cost, max(self.left_s(), least_s), self.problem.gap)
+        return _with(found, outcome)
 
     def _all_at_once(self, weighed: dict[str, np.ndarray]) -> np.ndarray:
         """Money with a price for what bends, each class dearer than the next.
@@ -144,7 +160,8 @@ class Stages:
         Its least money.
         """
         self.run.choose(values)
-        return self._in_order(True, self._at_least(least_s))
+        outcome = self._in_order(True, self._at_least(least_s))
+        return Outcome("infeasible") if outcome.status == "infeasible" else outcome
 
     def settle(self, values: np.ndarray, broken: Intervals) -> None:
         """Keep conditions where they are broken, without binaries.
@@ -236,6 +253,11 @@ def _a_little_above(cost: np.ndarray, values: np.ndarray, slack: float, share: f
     """The number that an objective has reached, and room for rounding."""
     least = float(cost @ values)
     return least + slack + share * abs(least)
+
+
+def _with(outcome: Outcome, known: Outcome) -> Outcome:
+    """The answer; where there is none, with the values that the solver had before."""
+    return outcome if outcome.status != "infeasible" else replace(outcome, values=known.values)
 
 
 def _unproven(outcome: Outcome) -> Outcome:
