@@ -10,6 +10,7 @@ source is not current.
     python optimization.py value                # the newest plan at actual values
     python optimization.py backtest --days 30   # a rolling horizon over the past
     python optimization.py export --csv         # a stored plan for other programs
+    python optimization.py position --csv positions.csv    # what was bought or sold day-ahead
     python optimization.py pareto               # cost, CO2 and battery cycles against each other
     python optimization.py solve --input problem.json --output result.json    # without a database
 
@@ -27,6 +28,7 @@ from psycopg2.extensions import connection
 from forecast_and_save import forecast_all
 from vpp.planning import plans
 from vpp.planning.exports import export_plan
+from vpp.planning.ledger_positions import record_positions
 from vpp.planning.past import roll_past
 from vpp.planning.plans import cost_rows, plan_rows
 from vpp.planning.portfolio import SiteFaultError, plan_sites
@@ -89,6 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True, metavar="FILE", help="result")
     value = commands.add_parser("value", help="what a stored plan costs at actual values")
     value.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
+    sold = commands.add_parser("position", help="store what was bought or sold day-ahead")
+    about = "time and position_kw [kW] by step, below 0 where it was sold"
+    sold.add_argument("--csv", type=Path, required=True, metavar="FILE", help=about)
     rows = commands.add_parser("export", help="a stored plan as CSV, or as JSON with --json")
     rows.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     rows.add_argument("--csv", action="store_true", help="CSV, which is the default")
@@ -162,6 +167,12 @@ def run_plan(args: argparse.Namespace, config: Config) -> None:
     SiteFaultError.raise_of(planned.faults)
 
 
+def run_position(args: argparse.Namespace, config: Config) -> None:
+    """Store what was bought or sold day-ahead."""
+    with session(config) as conn:
+        print_rows([record_positions(conn, config, args.csv)], as_json=args.json)
+
+
 def run_value(args: argparse.Namespace, config: Config) -> None:
     """Value stored plans and print what they cost."""
     print_values(config, args.run_id, args.site, args.json)
@@ -211,7 +222,13 @@ def run_pareto(args: argparse.Namespace, config: Config) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
-    commands = {None: run_plan, "backtest": run_backtest, "pareto": run_pareto, "solve": run_solve}
+    commands = {
+        "position": run_position,
+        None: run_plan,
+        "backtest": run_backtest,
+        "pareto": run_pareto,
+        "solve": run_solve,
+    }
     (commands | {"value": run_value, "export": run_export})[args.command](args, config)
     if args.command is None:
         check_current(config, args.issue_time)

@@ -11,14 +11,20 @@ from small_report import ISSUE, fill, store
 import db
 from vpp.planning import plans, valuation
 from vpp.planning.ledger import month_peaks_eur, read_ledger, summed, update_ledger
+from vpp.planning.ledger_positions import read_position_file, record_positions
+from vpp.report.statement import write_statement
 from vpp.runtime.config import load_config
+from vpp.runtime.files import DataFileError
 from vpp.schedule.peaks import Peak, Window
+from vpp.serve.history import read_history
+from vpp.site.sources import Source
 from vpp.storage import ledger as stored
-from vpp.storage.measurements import read_series, read_sources
+from vpp.storage.measurements import read_series, read_sources, upsert_sources
 from vpp.storage.results import read_schedule
 from vpp.storage.rows import select_frame
 
 FEE, WEAR = 25.0, 5.0
+ZONE = "Europe/Brussels"
 HOURLY = Peak(0.0, 60)
 HOUR = pd.Timedelta(hours=1)
 
@@ -285,3 +291,77 @@ def test_without_a_plan_there_is_no_ledger_and_no_error(config_file):
         assert read_ledger(conn, config.site, by="month").empty
         with pytest.raises(ValueError, match="expected one of interval, day"):
             read_ledger(conn, config.site, by="decade")
+
+
+def imbalance_prices(conn, config, index):
+    """A market of deviations by half hours, which ends before the positions do."""
+    source = Source("imbalance", "market", "Imbalance", "site-1", None, 30, 49.6, 6.1, ZONE, {})
+    upsert_sources(conn, [source])
+    prices = pd.Series(60 + 40 * np.sin(np.arange(2 * len(index) - 4)), name="imbalance")
+    prices.index = pd.date_range(index[0], periods=len(prices), freq="30min", name="time")
+    store(conn, source, prices)
+    return prices.resample("h").mean()
+
+
+def test_a_position_settles_at_the_day_ahead_price_and_its_deviation_at_its_own(config, tmp_path):
+    """Against a calculation by hand; without a position, and corrected, in the same days."""
+    config = dataclasses.replace(
+        config, site=dataclasses.replace(config.site, deviation_prices="imbalance")
+    )
+    with db.session(config) as conn:
+        update_ledger(conn, config)
+        before = read_ledger(conn, config.site)
+        index = before.index
+        prices = imbalance_prices(conn, config, index)
+        sold = pd.Series(-300.0, index[5:]).where(np.arange(len(index) - 5) % 7 > 2, 250.0)
+        halves = sold.resample("30min").ffill()
+        path = tmp_path / "positions.csv"
+        texts = halves.index.strftime("%Y-%m-%dT%H:%M:%SZ")
+        pd.DataFrame({"time": texts, "position_kw": halves.to_numpy()}).to_csv(path, index=False)
+        assert record_positions(conn, config, path)["changed"] == len(halves)
+        assert record_positions(conn, config, path)["changed"] == 0
+        update_ledger(conn, config)
+        rows = read_ledger(conn, config.site)
+        # the newest intervals wait for the price of their deviations, in their version before
+        held = rows["position_kw"].notna()
+        assert held.sum() == len(index) - 5 - 2 and not held[:5].any()
+        own = rows[held]
+        _, _, day_ahead = actual_of(conn)
+        position = sold[own.index] * day_ahead[own.index] / 1000
+        taken = own["grid_import_kw"] - own["grid_export_kw"] - sold[own.index]
+        deviation = taken * prices[own.index] / 1000
+        wear = own["batteries"].map(lambda row: row["first"]["discharge_kw"]) * WEAR / 1000
+        fees = own["grid_import_kw"] * FEE / 1000
+        np.testing.assert_allclose(own["position_eur"], position, atol=1e-5)
+        np.testing.assert_allclose(own["deviation_eur"], deviation, atol=1e-5)
+        np.testing.assert_allclose(own["cost_eur"], position + deviation + fees + wear, atol=1e-5)
+        pd.testing.assert_series_equal(rows["cost_eur"][~held], before["cost_eur"][~held])
+        by_hand = (position + deviation + fees + wear).sum() + before["cost_eur"][~held].sum()
+        day = index[30].tz_convert(config.site.time_zone).date()
+        month = read_history(conn, config, "month", day)["total"]
+        assert month["cost_eur"] == pytest.approx(by_hand, abs=0.005)
+        assert month["position_eur"] == pytest.approx(position.sum(), abs=0.005)
+    csv = tmp_path / "month.csv"
+    page, _ = write_statement(config, "month", day, tmp_path / "month.html", csv)
+    table = pd.read_csv(csv)
+    assert table["cost_eur"].sum() == pytest.approx(by_hand, abs=0.005)
+    assert table["deviation_eur"].sum() == pytest.approx(deviation.sum(), abs=0.005)
+    assert "Deviation from it" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("time,power\n", "column position_kw is missing"),
+        ("time,position_kw\n2025-03-01T00:00Z,1\n", "has 1 rows"),
+        ("time,position_kw\n2025-03-01T00:00,1\n2025-03-01T01:00,1\n", "line 2: time"),
+        ("time,position_kw\n2025-03-01T00:00Z,1\n2025-03-01T01:00Z,nan\n", "line 3: position_kw"),
+        ("time,position_kw\n2025-03-01T01:00Z,1\n2025-03-01T00:00Z,1\n", "line 3: time"),
+        ("time,position_kw\n2025-03-01T00:07Z,1\n2025-03-01T01:07Z,1\n", "begins on the clock"),
+    ],
+)
+def test_a_file_of_positions_that_cannot_be_meant_is_refused(text, told, tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_text(text)
+    with pytest.raises(DataFileError, match=told):
+        read_position_file(path)

@@ -5,7 +5,7 @@ import pytest
 from small_storage import START
 
 from vpp.runtime.errors import FieldError
-from vpp.storage.jobs import read_clock, read_jobs, record_clock, record_job
+from vpp.storage.jobs import read_clock, read_data_clock, read_jobs, record_clock, record_job
 from vpp.storage.overrides import Override, newest_override, read_overrides, record_override
 
 LATER = START + pd.Timedelta("2h")
@@ -75,7 +75,12 @@ def test_the_clock_on_data_runs_on_and_ends_with_its_operation(conn):
     assert abs(read_clock(conn, "s") - server) < pd.Timedelta("1min")
     record_clock(conn, "s", "here", server, 1.0)
     assert abs(read_clock(conn, "s") - server) < pd.Timedelta("1min")
+    record_clock(conn, "s", "here", server - pd.Timedelta("1d"), 1.0)  # a replay in real time
+    assert read_clock(conn, "s") < server - pd.Timedelta("23h")
     record_clock(conn, "s", "here", START, 3600.0)
+    assert read_data_clock(conn, "s", died=True) >= START
+    record_clock(conn, "s", "", START, 3600.0)
+    assert read_data_clock(conn, "s", died=True) is None  # it ended in order
     assert START < read_clock(conn, "s") < START + pd.Timedelta("20h")  # within 20 s
     assert read_clock(conn, "t") > server - pd.Timedelta("1min")
     with conn.cursor() as cur:

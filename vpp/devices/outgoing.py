@@ -6,7 +6,7 @@ All of it is retained. A message that has not changed is not sent again, but for
 are sent at each new step and each connection.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,11 +61,8 @@ class Outgoing:
         """
         run = newest_plan(conn, self.topics.site_id)
         if run is not None and (self.run is None or _made(run) != _made(self.run)):
+            self._send_plans(plan_messages(conn, run["run_id"]), now)
             self.run = run
-            known = set(self.names)
-            found = plan_messages(conn, run["run_id"])
-            self.plans = [plan for plan in found if plan["battery_id"] in known]
-            self._send_plans(now)
         orders = read_overrides(conn, now)
         for name in self.names:
             self._send(self.topics.of(name, "override"), _order(orders.get(name)))
@@ -81,9 +78,13 @@ class Outgoing:
         if self.next_step is not None and now >= self.next_step:
             self._send_points(now)
 
-    def _send_plans(self, now: datetime) -> None:
-        """Each battery's plan, and its set-point after it."""
-        for plan in self.plans:
+    def _send_plans(self, plans: Iterable[dict[str, Any]], now: datetime) -> None:
+        """Each battery's plan, and its set-point after it, as soon as the plan is read."""
+        known, self.plans = set(self.names), []
+        for plan in plans:
+            if plan["battery_id"] not in known:
+                continue
+            self.plans.append(plan)
             self.publish(self.topics.of(plan["battery_id"], "plan"), _encoded(plan))
             self._send_point(plan, now)
         self.next_step = next_change(self.plans, now)

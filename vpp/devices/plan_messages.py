@@ -6,7 +6,7 @@ Powers are at the AC terminals [kW], both >= 0; `soc` is at the end of an interv
 are UTC. Equal neighbours are not merged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -45,7 +45,7 @@ def newest_plan(conn: connection, site_id: str) -> dict | None:
     return rows[0] if rows else None
 
 
-def plan_messages(conn: connection, run_id: str) -> list[dict[str, Any]]:
+def plan_messages(conn: connection, run_id: str) -> Iterator[dict[str, Any]]:
     """A plan as messages of `schedule-topic`, one for each battery, by their names.
 
     Parameters
@@ -53,8 +53,8 @@ def plan_messages(conn: connection, run_id: str) -> list[dict[str, Any]]:
     conn : the connection.
     run_id : the plan.
 
-    Returns
-    -------
+    Yields
+    ------
     battery_id, site_id, plan_id, issue_time and intervals, each with valid_from, valid_until,
     charge_kw, discharge_kw [kW] and soc [fraction]; none for a plan that was not accepted. Where
     batteries follow the meter also follow: whether they keep the exchange with the grid at 0.
@@ -66,7 +66,7 @@ def plan_messages(conn: connection, run_id: str) -> list[dict[str, Any]]:
         FROM schedule_runs WHERE run_id = %s AND status = ANY(%s)"""
     runs = select_rows(conn, query, (run_id, list(ACCEPTED)))
     if not runs:
-        return []
+        return
     query = """
         SELECT battery_id, array_agg(time ORDER BY time) AS times,
             array_agg(coalesce(charge_kw, 0) ORDER BY time) AS charge_kw,
@@ -78,10 +78,8 @@ def plan_messages(conn: connection, run_id: str) -> list[dict[str, Any]]:
         GROUP BY battery_id ORDER BY battery_id"""
     (run,) = runs
     head = {"site_id": run["site_id"], "plan_id": run_id, "issue_time": iso(run["issue_time"])}
-    return [
-        {"battery_id": row["battery_id"], **head, "intervals": _intervals(row, run)}
-        for row in select_rows(conn, query, (NO_POWER_KW, run_id))
-    ]
+    for row in select_rows(conn, query, (NO_POWER_KW, run_id)):
+        yield {"battery_id": row["battery_id"], **head, "intervals": _intervals(row, run)}
 
 
 def _intervals(row: dict, run: dict) -> list[dict[str, Any]]:

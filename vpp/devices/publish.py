@@ -54,7 +54,11 @@ def publish_plan(conn: connection, config: Config, run_id: str | None) -> dict[s
     ------
     PublishError : a way failed, after all were tried; each is told.
     """
-    messages = plan_messages(conn, run_id) if run_id else []
+    if run_id and config.mqtt.url:  # the bridge begins while the other ways are prepared
+        with conn.cursor() as cur:
+            cur.execute("SELECT pg_notify(%s, %s)", (CHANNEL, config.site.site_id))
+        conn.commit()
+    messages = list(plan_messages(conn, run_id)) if run_id else []
     if not messages:
         return {}
     now = read_clock(conn, config.site.site_id).to_pydatetime()
@@ -109,10 +113,7 @@ def encoded(message: object) -> bytes:
 def _to_mqtt(
     conn: connection, config: Config, messages: Sequence[dict[str, Any]], now: datetime
 ) -> int:
-    """Tell the bridge of a plan, or publish it where none runs."""
-    with conn.cursor() as cur:
-        cur.execute("SELECT pg_notify(%s, %s)", (CHANNEL, config.site.site_id))
-    conn.commit()
+    """Publish a plan where no bridge runs, which has been told of it."""
     if is_bridged(conn, config.site.site_id):
         return len(messages)
     topics, found = site_topics(config), []

@@ -8,6 +8,7 @@ import threading
 
 import pandas as pd
 
+from vpp.operation.sent_before import leave_out_sent
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.site.kinds import KINDS
@@ -34,6 +35,7 @@ class Ingest:
 
     def __init__(self, config: Config, stop: threading.Event, feed: Feed | None) -> None:
         self.config, self.stop, self.feed = config, stop, feed
+        self.is_unsure = True  # rows may have been sent, such as by a process that has died
         self.changed: int | None = None  # newest change of the folder that was sent [ns]
         self.thread = threading.Thread(target=self._store, name="sink", daemon=True)
 
@@ -78,7 +80,11 @@ class Ingest:
         VppError : the broker does not take it, or a file cannot be read.
         """
         if self.feed is not None:
+            if self.is_unsure:
+                leave_out_sent(self.config, self.feed, now)
+            self.is_unsure = True
             self.feed.send(now, self.stop.is_set)
+            self.is_unsure = False
             return
         files = self.config.paths.data_dir.glob("*.csv")
         changed = max((path.stat().st_mtime_ns for path in files), default=None)

@@ -23,6 +23,7 @@ from vpp.champions.registry import open_store
 from vpp.operation.clock import Clock
 from vpp.operation.leader import Leadership
 from vpp.operation.plant import Plant
+from vpp.operation.sent_before import leave_out_sent
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -30,8 +31,8 @@ from vpp.runtime.words import in_words
 from vpp.site.kinds import SERIES_KINDS
 from vpp.storage.connection import kept_connections, session
 from vpp.storage.errors import DatabaseError
-from vpp.storage.jobs import read_clock, record_clock
-from vpp.storage.measurements import count_measurements, read_keys, read_sources
+from vpp.storage.jobs import read_data_clock, record_clock
+from vpp.storage.measurements import count_measurements, read_sources
 from vpp.stream.data_set import register_sources
 from vpp.stream.feed import Feed
 from vpp.stream.sink import Sink, run_sink
@@ -43,7 +44,6 @@ BEAT_S = 1.0
 STANDBY_S = 3.0  # a standby asks so often
 END_S = 3.5  # what runs has so long to end
 END_MOST_S = 4.5  # from a signal to the end of the process
-AHEAD = pd.Timedelta(days=7)  # prices and forecasts are of times so far ahead of the clock
 
 
 def operate(
@@ -106,13 +106,10 @@ def _lead(plant: Plant, leadership: Leadership, stop: threading.Event) -> bool:
     plant.start()
     try:
         while not stop.is_set() and leadership.take():
-            site_id, clock = plant.config.site.site_id, plant.clock
-            with suppress(DatabaseError, psycopg2.Error):
-                conn = leadership.conn
-                assert conn is not None
-                record_clock(conn, site_id, leadership.name, clock.now(), clock.speed)
+            _beat(plant, leadership, leadership.name)
             plant.jobs.look()
             stop.wait(BEAT_S)
+        _beat(plant, leadership, "")
         if not stop.is_set():
             log.error("the database does not answer: this process leads no more")
     finally:
@@ -120,6 +117,14 @@ def _lead(plant: Plant, leadership: Leadership, stop: threading.Event) -> bool:
     while not ended and not stop.is_set():  # no two plans of one process beside each other
         ended = plant.end(END_S)
     return ended
+
+
+def _beat(plant: Plant, leadership: Leadership, name: str) -> None:
+    """Record who leads, and the plant's clock."""
+    clock, conn = plant.clock, leadership.conn
+    if conn is not None:
+        with suppress(DatabaseError, psycopg2.Error):
+            record_clock(conn, plant.config.site.site_id, name, clock.now(), clock.speed)
 
 
 def _warm_up(config: Config) -> None:
@@ -154,16 +159,11 @@ def _clock(
     """The plant's clock; one on data begins when what it has behind it is stored."""
     if feed is None:
         return Clock()
-    if takes_over:
-        with session(config) as conn:
-            now = read_clock(conn, config.site.site_id)
-        if now < feed.data_end() + pd.Timedelta(days=366):  # not the clock on the wall
-            with session(config) as conn:
-                span = (pd.Timestamp(0, tz="UTC"), now + AHEAD)
-                stored = {kind: read_keys(conn, kind, *span) for kind in feed.kinds}
-            feed.leave_out(now, stored)  # sent again they would undo corrections
-            log.info("the clock goes on at %s", shown(now))
-            return Clock(now, speed)
+    with session(config) as conn:
+        now = read_data_clock(conn, config.site.site_id, died=not takes_over)
+    if now is not None:
+        log.info("the clock goes on at %s", shown(now))
+        return Clock(now, speed)
     start = begin or feed.data_end() - HELD_BACK
     with session(config) as conn:
         counts = count_measurements(conn)
@@ -174,6 +174,7 @@ def _clock(
         sink, sent = Sink(config, until_drained=True), list[int]()
 
         def send() -> None:
+            leave_out_sent(config, feed, start)
             sent.append(feed.send(start, lambda: stop.is_set() or sink.stop.is_set()))
 
         run_sink(sink, send)

@@ -169,7 +169,7 @@ def update_ledger(conn: connection, config: Config, since: pd.Timestamp | None =
         zone = config.site.time_zone
         is_new_day = day_start(data_end, zone) > day_start(last, zone)
         earliest = [last - (RECHECK_DAILY if is_new_day else RECHECK)]
-        changed = _changed(conn, recorded - OVERLAP)
+        changed = _changed(conn, config.site.site_id, recorded - OVERLAP)
         earliest += [time for time in (since, changed) if time is not None]
         start = max(begin, day_start(min(earliest), zone))
     rows = intervals(conn, config, start, data_end)
@@ -218,11 +218,12 @@ def _price_of(peak: Peak) -> Callable[[Sequence[Peak]], float]:
     return lambda peaks: peak.price_eur_per_kw * sum(one == peak for one in peaks)
 
 
-def _changed(conn: connection, since: pd.Timestamp) -> pd.Timestamp | None:
+def _changed(conn: connection, site_id: str, since: pd.Timestamp) -> pd.Timestamp | None:
     """The first interval of which a value was sent after a time."""
     sources = [source for source in read_sources(conn) if source.kind in SERIES_KINDS]
     tables = dict.fromkeys(KINDS[source.kind].table for source in sources)
-    return stored.first_changed(conn, list(tables), [s.source_id for s in sources], since)
+    ids = [source.source_id for source in sources]
+    return stored.first_changed(conn, site_id, list(tables), ids, since)
 
 
 def month_peaks_eur(

@@ -23,6 +23,12 @@ from vpp.planning.ledger_plans import (
     plans_in_force,
     read_bases,
 )
+from vpp.planning.ledger_positions import (
+    is_known,
+    position_columns,
+    settled,
+    with_positions,
+)
 from vpp.planning.site_series import actual_frame
 from vpp.runtime.settings import Config
 from vpp.schedule.bank import Bank
@@ -84,6 +90,7 @@ def intervals(
     }
     planned, states = planned_batteries(conn, plans), _read_states(conn, names, start, end)
     sources = {source.source_id: source for source in read_sources(conn)}
+    plans = with_positions(conn, config, plans, sources)
     soc = _soc_before(conn, config.site.site_id, start)
     used: dict[str, float] = {}  # cycles of the local day so far
     found, day = [], None
@@ -94,7 +101,9 @@ def intervals(
         actual = _actual(conn, basis, times, sources)
         basis = replace(basis, batteries=_at(basis, soc, used))
         powers = {name: frame.loc[times] for name, frame in planned.items()}
-        found.append(_rows(basis, part, actual, powers, _on_parts(states, basis, times)))
+        done = _on_parts(states, basis, times)
+        by_source = bool(config.site.deviation_prices)
+        found.append(_rows(basis, part, actual, powers, done, by_source))
         for battery in basis.batteries:
             own = found[-1]["batteries"].map(lambda row, name=battery.battery_id: row[name])
             soc[battery.battery_id] = own.iloc[-1]["soc"]
@@ -191,13 +200,16 @@ def _rows(
     actual: pd.DataFrame,
     planned: Mapping[str, pd.DataFrame],
     states: States,
+    by_source: bool,
 ) -> pd.DataFrame:
-    """The rows of one part."""
+    """The rows of one part; deviations have prices of a source of their own, or the tariff's."""
     times, device_kw = pd.DatetimeIndex(plans.index), plans["device_kw"].to_numpy(float)
     # what is not known yet only carries the batteries on: its rows are left out
     thought = plans.rename(columns={"market_price_eur_per_mwh": "price_eur_per_mwh"})
     filled = actual.fillna(thought[actual.columns].astype(float)).fillna(0.0)
-    problem = site_problem(basis, times[0], filled.assign(load_kw=filled["load_kw"] + device_kw))
+    tariff = site_problem(basis, times[0], filled.assign(load_kw=filled["load_kw"] + device_kw))
+    fee = basis.grid.import_fee_eur_per_mwh
+    problem = settled(tariff, plans, filled["price_eur_per_mwh"], fee, by_source)
     charge, discharge, soc = _carried(problem, planned, states)
     done, alone = settle(problem, charge, discharge), without_battery(problem)
     done = replace(done, soc=soc)
@@ -223,15 +235,15 @@ def _rows(
             "grid_import_kw": done.grid_import_kw,
             "grid_export_kw": done.grid_export_kw,
             "soc": _fleet_soc(problem, done),
-            "import_price_eur_per_mwh": problem.import_price_eur_per_mwh,
-            "export_price_eur_per_mwh": problem.export_price_eur_per_mwh,
-            "position_kw": np.nan,
+            "import_price_eur_per_mwh": tariff.import_price_eur_per_mwh,
+            "export_price_eur_per_mwh": tariff.export_price_eur_per_mwh,
+            **position_columns(problem, plans, done),
             "planned_charge_kw": np.where(has_plan, plan_kw[0], np.nan),
             "planned_discharge_kw": np.where(has_plan, plan_kw[1], np.nan),
             "planned_import_kw": plans["grid_import_kw"],
             "planned_export_kw": plans["grid_export_kw"],
             "planned_cost_eur": _planned_eur(basis, plans, planned),
-            "energy_eur": np.where(actual.notna().all(axis=1), energy, np.nan),
+            "energy_eur": np.where(is_known(actual, plans, by_source), energy, np.nan),
             "wear_eur": interval_costs_eur(problem, done) - energy,
             "no_battery_eur": interval_costs_eur(alone, nothing),
             "import_no_battery_kw": nothing.grid_import_kw,
@@ -323,6 +335,7 @@ def _planned_eur(
     price = price.fillna(plans["import_price_eur_per_mwh"].astype(float) - fee)
     values = plans[names].astype(float).assign(price_eur_per_mwh=price)
     problem = site_problem(basis, plans.index[0], values.fillna(0.0))
+    problem = settled(problem, plans, price.fillna(0.0), fee, by_source=False)
     costs = problem.settlement.energy_eur(
         values["grid_import_kw"].to_numpy(), values["grid_export_kw"].to_numpy()
     )

@@ -188,11 +188,11 @@ def _plain(battery: ScheduledBattery) -> ScheduledBattery:
 def parts(
     plans: pd.DataFrame, bases: Mapping[str, PlanBasis], today: PlanBasis, zone: str
 ) -> Iterator[tuple[PlanBasis, pd.DataFrame]]:
-    """The intervals cut into neighbours of one local day, length and basis.
+    """The intervals cut into neighbours of one local day, length and basis, with a position or not.
 
     Parameters
     ----------
-    plans : as `plans_in_force` gives them.
+    plans : as `plans_in_force` gives them, with position_kw.
     bases : of each plan; an interval without one has that of the plan before.
     today : of all where there is none.
     zone : of the local days.
@@ -207,7 +207,14 @@ def parts(
     step = pd.to_timedelta(plans["step_min"], unit="min")
     day = pd.Series(pd.DatetimeIndex(plans.index).tz_convert(zone).date, plans.index)
     follows = (pd.Series(plans.index, plans.index) + step).shift() == plans.index
-    new = (key != key.shift()) | (step != step.shift()) | (day != day.shift()) | ~follows
+    has_position = plans["position_kw"].notna()
+    new = (
+        (key != key.shift())
+        | (has_position != has_position.shift())
+        | (step != step.shift())
+        | (day != day.shift())
+        | ~follows
+    )
     for _, part in plans.groupby(new.cumsum()):
         basis = bases.get(run_id[part.index[0]], today)
         yield replace(basis, step_min=int(part["step_min"].iloc[0])), part

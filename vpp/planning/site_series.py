@@ -82,6 +82,8 @@ def choose_market(config: Config, markets: Sequence[Source]) -> Source:
     ------
     ConfigError : the named one is not there, or none is named and several are of the area.
     """
+    deviating = config.site.deviation_prices
+    markets = [market for market in markets if market.source_id != deviating] or markets
     by_name = {market.source_id: market for market in markets}
     if config.site.market:
         check_known(f"{config.path}: [site] market", config.site.market, by_name)

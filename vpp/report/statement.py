@@ -237,10 +237,7 @@ def totals_section(statement: Statement) -> Section:
     ):
         if total[name] == total[name]:
             cards.append(card(name.replace("_", "-").capitalize(), f"{total[name]:.0%}", label))
-    parts = [(name, total[f"{name}_eur"]) for name in ("energy", "wear", "peak")]
-    money = [
-        (name.capitalize(), money_text(value)) for name, value in parts if value or name == "energy"
-    ]
+    money = [(name, money_text(value)) for name, value in money_parts(statement)]
     money.append(("Sum", money_text(total["cost_eur"])))
     names = {
         "load": "Load",
@@ -259,6 +256,18 @@ def totals_section(statement: Statement) -> Section:
     both = table(("Money", "Cost|"), money) + table(("Energy", "Sum|"), listed)
     body += f'<div class="two">{both}</div>'
     return Section("totals", "The sums", body)
+
+
+def money_parts(statement: Statement) -> list[tuple[str, float]]:
+    """The parts of the cost; of energy with a position what each of the two settlements costs."""
+    total = statement.total
+    energy, wear, peak = (total[f"{name}_eur"] for name in ("energy", "wear", "peak"))
+    parts = [("Energy", energy)]
+    if statement.rows["position_kw"].notna().any():
+        both = total["position_eur"], total["deviation_eur"]
+        parts = [("Position", both[0]), ("Deviation from it", both[1])]
+        parts.append(("Other energy and fees", energy - sum(both)))
+    return parts + [(name, value) for name, value in (("Wear", wear), ("Peak", peak)) if value]
 
 
 def known(statement: Statement) -> str:

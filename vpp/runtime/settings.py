@@ -146,6 +146,8 @@ class Site(Section):
     holidays_country : ISO code of the country whose public holidays count; empty: no holidays.
     price_area : bidding zone of a new market source.
     market : source_id of the price that the site pays; empty: the only market of price_area.
+    deviation_prices : source_id of the price of deviations from a day-ahead position; empty: the
+        tariff's.
     """
 
     site_id: str = "site-1"
@@ -156,6 +158,7 @@ class Site(Section):
     holidays_country: str = "LU"
     price_area: str = "DE-LU"
     market: str = ""
+    deviation_prices: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -159,6 +159,7 @@ export function historyPart(found) {
   const cards = [card("Cost", money(total.cost_eur), `without battery ${money(total.cost_no_battery_eur)}`, "plan"), card("Saved", money(total.saved_eur), "beside no battery"),
     card("Self-consumption", share(total.self_consumption), "of sun and wind is used here"), card("Self-sufficiency", share(total.self_sufficiency), "of the use is made here"),
     card("Cycles", fixed(total.cycles, 2), `${energy(total.discharge_kwh)} discharged`), card("Captured share", share(total.captured_share), "of what perfect foresight saves")];
+  if (total.position_eur || total.deviation_eur) cards.push(card("Position", money(total.position_eur), `deviation from it ${money(total.deviation_eur)}`));
   const energies = [["Load", total.load_kwh + (total.device_kwh ?? 0)], ["Sun and wind", total.renewables_kwh], ["Curtailed", total.curtailed_kwh], ["Import", total.grid_import_kwh], ["Export", total.grid_export_kwh], ["Charged", total.charge_kwh], ["Discharged", total.discharge_kwh]];
   const list = h("dl", {}, energies.map(([name, kwh]) => [h("dt", {}, name), h("dd", {}, energy(kwh))]));
   const isDay = period === "day", hours = (row) => isDay ? row.step_min / 60 : 1, of = (row, name) => isDay ? row[`${name}_kw`] * hours(row) : row[`${name}_kwh`];

@@ -63,7 +63,7 @@ def record_clock(
     ----------
     conn : the connection; its transaction is committed.
     site_id : the site.
-    leader : the process that leads, as a person can find it.
+    leader : the process that leads, as a person can find it; empty where it ended in order.
     clock_time : of the plant's clock, with a zone.
     speed : how many seconds it goes on in a second.
 
@@ -82,23 +82,44 @@ def record_clock(
         conn.commit()
 
 
-def read_clock(conn: connection, site_id: str, alive_s: float = 60.0) -> pd.Timestamp:
+def read_clock(conn: connection, site_id: str) -> pd.Timestamp:
     """The time of the plant's clock.
 
     Parameters
     ----------
     conn : the connection.
     site_id : the site.
-    alive_s : a clock that was not seen for so long [s] does not count.
 
     Returns
     -------
     The time [UTC]: that of the clock on data that runs, else the server's.
     """
+    now = read_data_clock(conn, site_id)
+    if now is None:
+        now = select_rows(conn, "SELECT clock_timestamp() AS now")[0]["now"]
+    return pd.Timestamp(now).tz_convert("UTC")
+
+
+def read_data_clock(
+    conn: connection, site_id: str, died: bool = False, alive_s: float = 60.0
+) -> pd.Timestamp | None:
+    """The time of the clock on data that runs.
+
+    Parameters
+    ----------
+    conn : the connection.
+    site_id : the site.
+    died : only where its process has not ended in order.
+    alive_s : a clock that was not seen for so long [s] does not count.
+
+    Returns
+    -------
+    The time [UTC]; None where there is no such clock.
+    """
     query = """
-        SELECT coalesce(max(clock_time + (clock_timestamp() - beat_at) * speed),
-            clock_timestamp()) AS now
-        FROM operations WHERE site_id = %s AND speed <> 1
+        SELECT max(clock_time + (clock_timestamp() - beat_at) * speed) AS now
+        FROM operations WHERE site_id = %s AND (leader <> '' OR NOT %s)
+            AND (speed <> 1 OR abs(extract(epoch FROM clock_time - beat_at)) > 60)
             AND beat_at > clock_timestamp() - make_interval(secs => %s)"""
-    rows = select_rows(conn, query, (site_id, alive_s))
-    return pd.Timestamp(rows[0]["now"]).tz_convert("UTC")
+    now = select_rows(conn, query, (site_id, died, alive_s))[0]["now"]
+    return None if now is None else pd.Timestamp(now).tz_convert("UTC")

@@ -19,6 +19,8 @@ from vpp.storage.rows import Moment, select_frame, select_rows, upsert_rows
 KEYS = ("site_id", "time", "version")
 MONEY = (
     "planned_cost_eur",
+    "position_eur",
+    "deviation_eur",
     "energy_eur",
     "wear_eur",
     "peak_eur",
@@ -39,6 +41,7 @@ NUMBERS = (
     "import_price_eur_per_mwh",
     "export_price_eur_per_mwh",
     "position_kw",
+    "deviation_price_eur_per_mwh",
     "planned_charge_kw",
     "planned_discharge_kw",
     "planned_import_kw",
@@ -147,21 +150,24 @@ def read_ends(
 
 
 def first_changed(
-    conn: connection, tables: Sequence[str], source_ids: Sequence[str], since: Moment
+    conn: connection, site_id: str, tables: Sequence[str], source_ids: Sequence[str], since: Moment
 ) -> pd.Timestamp | None:
-    """The time of the first value or measured state that was sent after a time [UTC]; None: none.
+    """The time of the first value, measured state or position sent after a time; None: none [UTC].
 
     Parameters
     ----------
     conn : the connection.
+    site_id : the grid connection.
     tables : of measurements.
     source_ids : those that count.
     since : with a zone.
     """
     parts = [f"SELECT time FROM {table} WHERE source_id = ANY(%(ids)s)" for table in tables]
     parts.append("SELECT time FROM battery_states WHERE kind = 'measured'")
+    parts.append("SELECT time FROM positions WHERE site_id = %(site_id)s")
     union = " UNION ALL ".join(f"({part} AND sent_at > %(since)s)" for part in parts)
     values = {"ids": list(source_ids), "since": pd.Timestamp(since).to_pydatetime()}
+    values["site_id"] = site_id
     first = select_rows(conn, f"SELECT min(time) AS first FROM ({union}) AS sent", values)[0][
         "first"
     ]

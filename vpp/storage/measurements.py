@@ -344,7 +344,9 @@ def read_resampled(
     return frame.rename_axis("time")
 
 
-def read_keys(conn: connection, kind: str, start: Moment, end: Moment) -> set[tuple[str, int]]:
+def read_keys(
+    conn: connection, kind: str, start: Moment, end: Moment
+) -> set[tuple[str | int, ...]]:
     """The rows of a kind that there are in a span.
 
     Parameters
@@ -355,18 +357,19 @@ def read_keys(conn: connection, kind: str, start: Moment, end: Moment) -> set[tu
 
     Returns
     -------
-    source_id and time of each, the latter in microseconds since 1970.
+    source_id and times of each, the latter in microseconds since 1970.
     """
     import pandas as pd
 
-    time = KINDS[kind].times[0]
+    names = [sql.Identifier(name) for name in KINDS[kind].times]
+    at = [sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(name) for name in names]
     query = sql.SQL("""
-        SELECT DISTINCT source_id, (extract(epoch FROM {time}) * 1000000)::bigint AS at
-        FROM {table} WHERE {time} >= %s AND {time} < %s""").format(
-        time=sql.Identifier(time), table=sql.Identifier(KINDS[kind].table)
+        SELECT source_id, {at} FROM {table} WHERE {time} >= %s AND {time} < %s""").format(
+        at=sql.SQL(", ").join(at), time=names[0], table=sql.Identifier(KINDS[kind].table)
     )
-    times = tuple(pd.Timestamp(moment).to_pydatetime() for moment in (start, end))
-    return {(row["source_id"], row["at"]) for row in select_rows(conn, query, times)}
+    with conn.cursor() as cur:
+        cur.execute(query, [pd.Timestamp(moment).to_pydatetime() for moment in (start, end)])
+        return set(cur.fetchall())
 
 
 def count_measurements(conn: connection) -> dict[str, int]:

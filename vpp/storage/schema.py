@@ -52,6 +52,7 @@ TABLES = (
     "overrides",
     "jobs",
     "operations",
+    "positions",
     "ledger",
     "alerts",
     "alert_messages",

@@ -27,6 +27,12 @@ from vpp.stream.topics import ensure_topics, has_little_room
 CHUNK_ROWS = 5000
 
 
+def _as_times(texts: object) -> pd.DatetimeIndex:
+    """Times as written [UTC, ns]; NaT for what cannot be read."""
+    times = pd.to_datetime(pd.Series(list(texts)), utc=True, errors="coerce", format="ISO8601")  # type: ignore[call-overload]
+    return pd.DatetimeIndex(times).as_unit("ns")
+
+
 class Feed:
     """The messages of the data folder in the order in which they are known.
 
@@ -65,8 +71,7 @@ class Feed:
 
     def _due(self, kind: str, texts: object, keys: object) -> np.ndarray:
         """When each row is known [ns]; one without a time that can be read at once."""
-        times = pd.to_datetime(pd.Series(list(texts)), utc=True, errors="coerce", format="ISO8601")  # type: ignore[call-overload]
-        index, names = pd.DatetimeIndex(times).as_unit("ns"), list(keys)  # type: ignore[call-overload]
+        index, names = _as_times(texts), list(keys)  # type: ignore[call-overload]
         steps = np.array([self.steps.get(name, 60) for name in names]) * 60_000_000_000
         found = index.asi8
         known = ~np.asarray(index.isna())
@@ -102,6 +107,10 @@ class Feed:
         end = min(end for end in self.ends.values() if end >= limit)
         return pd.Timestamp(end, tz="UTC").floor(f"{max(self.steps.values())}min")
 
+    def next_due(self) -> pd.Timestamp:
+        """When the next row is known [UTC]; the last one, once all are sent."""
+        return pd.Timestamp(self.due[min(self.place, len(self.due) - 1)], tz="UTC")
+
     def skip(self, until: pd.Timestamp) -> None:
         """Leave out the rows that were known before a time.
 
@@ -112,27 +121,30 @@ class Feed:
         self.place = int(np.searchsorted(self.due, until.value, side="right"))
 
     def leave_out(
-        self, until: pd.Timestamp, stored: Mapping[str, Container[tuple[str, int]]]
+        self,
+        until: pd.Timestamp,
+        stored: Mapping[str, Container[tuple[str | int, ...]]],
+        waiting: Mapping[str, Container[tuple[str, bytes]]],
     ) -> None:
-        """Leave out the rows up to a time that are stored, whatever their values are.
+        """Leave out the rows up to a time that were sent before.
 
         Parameters
         ----------
         until : the time [UTC].
-        stored : kind -> source_id and time of each row that the database has, the latter in
-            microseconds since 1970; of forecasts the issue time.
+        stored : kind -> source_id and times of each row that the database has, whatever its
+            values are; times in microseconds since 1970.
+        waiting : kind -> key and value of each message that waits in Kafka.
         """
         end = int(np.searchsorted(self.due, until.value, side="right"))
-        for place in range(self.place, end):
-            number, key, value = self.rows[place]
-            kind = self.kinds[number]
-            try:
-                text = msgspec.json.decode(value, type=dict)[KINDS[kind].times[0]]
-                at = pd.Timestamp(text).value // 1000
-            except (msgspec.MsgspecError, ValueError, KeyError):
-                continue
-            if (key, at) in stored[kind]:
-                self.left_out.add(place)
+        for number, kind in enumerate(self.kinds):
+            places = [place for place in range(self.place, end) if self.rows[place][0] == number]
+            rows = [self.rows[place][1:] for place in places]
+            decoded = [msgspec.json.decode(value) for _, value in rows]
+            texts = [[item[name] for item in decoded] for name in KINDS[kind].times]
+            times = [(_as_times(column).asi8 // 1000).tolist() for column in texts]
+            for place, row, *at in zip(places, rows, *times, strict=True):
+                if row in waiting[kind] or (row[0], *at) in stored[kind]:
+                    self.left_out.add(place)
 
     def send(self, until: pd.Timestamp, stop: Callable[[], bool] = lambda: False) -> int:
         """Send the rows that are known by a time, and were not sent yet.
