@@ -9,15 +9,14 @@ Synthetic rows go as the clock passes them through Kafka and the sink of `pipeli
 the database. Of two such processes one leads. A simulated device does what the newest plan says for
 each step, and its state comes back as measured. Meanwhile a random process is killed with -9 and
 begun again, values come late or corrected, some of them while they wait in Kafka and the leader is
-killed, and a load is silent for hours. Then must hold: no plan
-missing for more than 2 periods, each step obeyed once and by a plan made before its end, each plan
-from a state that was there, all rows in the database with their newest values, and both processes
-ended by SIGTERM with 0. The ledger must equal a recomputation from rows and measured states to
-0.01 EUR. `--twice` replays it without the faults first, and the savings with them must be 0.97 of
-those without. Models are trained every `--train-h` hours. Memory is the last tenth over the second
-tenth, of each process that leads at least half as long as the one that leads longest. Runs on
-embedded servers of its own in a temporary folder; exit 1 if something does not hold. The device
-reads the plan from the database.
+killed, and a load is silent for hours. Then must hold: no plan missing for more than 2 periods,
+each step obeyed by a plan made before its end, each plan from a state that was there, all rows in
+the database with their newest values, and both processes ended by SIGTERM with 0. The ledger must
+equal a recomputation from rows and measured states to 0.01 EUR. `--twice` replays it without the
+faults first, and the savings with them must be 0.97 of those without. Models are trained every
+`--train-h` hours. Memory is the last tenth over the second tenth, of each process that leads at
+least half as long as the one that leads longest. Runs on embedded servers of its own in a temporary
+folder; exit 1 if something does not hold. The device reads the plan from the database.
 
 With `--folder` all is kept there, and the same command goes on where it was stopped or killed.
 `--minutes` stops after so long on the wall, and checks what was replayed until then.
