@@ -25,7 +25,7 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.storage.connection import session
-from vpp.storage.freshness import data_end
+from vpp.storage.freshness import data_end, read_freshness
 from vpp.storage.results import run_id, save_schedule
 
 if TYPE_CHECKING:
@@ -116,9 +116,11 @@ def plan_sites(
         if issue_time is None:
             issue_time = data_end(conn, config.forecast.stale_after_h)
         issue_time = issue_time.tz_convert("UTC")
-        once, faults, prepared = _Once(forecaster, config), dict[str, str](), dict[str, Prepared]()
+        freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time, now)
+        often = (issue_time, _Once(forecaster, config), now, freshness)
+        faults, prepared = dict[str, str](), dict[str, Prepared]()
         for name, own in configs.items():
-            made = attempted(conn, faults, name, partial(prepare, conn, own, issue_time, once, now))
+            made = attempted(conn, faults, name, partial(prepare, conn, own, *often))
             if made is not None:
                 prepared[name] = made
         together = members(config, configs) & prepared.keys() if wanted in (None, "all") else set()
