@@ -39,15 +39,21 @@ PORTFOLIO = "portfolio"  # kind, and site_id, of the run of all sites together
 
 
 class SiteFaultError(VppError):
-    """Sites that have no plan; all others have theirs."""
+    """Sites that have no plan, or could not be rolled; all others have theirs."""
 
     @classmethod
-    def raise_of(cls, faults: Mapping[str, str]) -> None:
-        """Complain of sites without a plan, once everything else is done; of none do nothing."""
+    def raise_of(cls, faults: Mapping[str, str], lacking: str = "no plan") -> None:
+        """Complain of sites that lack something, once all else is done; of none do nothing.
+
+        Parameters
+        ----------
+        faults : cause by site.
+        lacking : words for what they lack.
+        """
         if faults:
             told = "; ".join(f"{name}: {cause}" for name, cause in list(faults.items())[:8])
             more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
-            raise cls(f"no plan of {told}{more}; all else is done and saved")
+            raise cls(f"{lacking} of {told}{more}; all else is done and saved")
 
 
 @dataclass(frozen=True, eq=False)
