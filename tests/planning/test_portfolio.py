@@ -11,6 +11,7 @@ from small_planning import ISSUE, a_source, series, store_forecasts, store_site
 
 import db
 import optimization
+from vpp.planning.alert_rules import plan_late, soc_off_plan
 from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.site_configs import read_configs
 from vpp.planning.valuation import value_plan
@@ -192,6 +193,31 @@ def test_a_person_asks_for_one_site_a_group_or_all(wanted, names):
         return
     with pytest.raises(ConfigError, match=names):
         chosen(["a", "ab", "b"], wanted)
+
+
+def test_alerts_look_at_the_plan_of_each_site(sites):
+    config = load_config(sites)
+    config = dataclasses.replace(
+        config, alerts=dataclasses.replace(config.alerts, plan_late_min=60, soc_off_plan=0.1)
+    )
+    later = ISSUE + pd.Timedelta(minutes=90)
+    plan_sites(config, ISSUE)
+    with db.session(config) as conn:
+        late = plan_late(conn, later, config)
+        assert [one.subject for one in late] == ["north-1", "north-2", "site-1"]
+        assert late[1].message.startswith("north-2: the newest plan was issued")
+        planned = select_rows(
+            conn,
+            "SELECT soc FROM battery_states WHERE battery_id = 'north-2-b1' AND time = %s",
+            (ISSUE,),
+        )
+        away = 0.0 if planned[0]["soc"] > 0.5 else 1.0
+        state = {"battery_id": "north-2-b1", "kind": "measured", "soc": away, "time": ISSUE}
+        db.save_battery_states(conn, pd.DataFrame([state]))
+        conn.commit()
+        off = soc_off_plan(conn, later, config)
+        assert [one.subject for one in off] == ["north-2-b1"]
+        assert off[0].message.startswith("north-2: north-2-b1: SOC is")
 
 
 def test_a_site_reads_nothing_of_the_sources_of_others(sites, monkeypatch):

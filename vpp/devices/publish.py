@@ -9,6 +9,7 @@ none runs for the site, the plan and its set-points are published from here.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from psycopg2.extensions import connection
 
 from vpp.devices.plan_messages import plan_messages, set_point
-from vpp.devices.topics import publish_once, site_topics
+from vpp.devices.topics import check_names, publish_once, site_topics
 from vpp.planning.alert_channels import Channel, Message, json_of
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
@@ -109,13 +110,15 @@ def encoded(message: object) -> bytes:
 def _to_mqtt(
     conn: connection, config: Config, messages: Sequence[dict[str, Any]], now: datetime
 ) -> int:
-    """Tell the bridge of a plan, or publish it where none runs."""
+    """Tell the bridge of the plan's site, or publish it where none runs."""
+    site_id = messages[0]["site_id"]
     with conn.cursor() as cur:
-        cur.execute("SELECT pg_notify(%s, %s)", (CHANNEL, config.site.site_id))
+        cur.execute("SELECT pg_notify(%s, %s)", (CHANNEL, site_id))
     conn.commit()
-    if is_bridged(conn, config.site.site_id):
+    if is_bridged(conn, site_id):
         return len(messages)
-    topics, found = site_topics(config), []
+    check_names(site_id, (message["battery_id"] for message in messages))
+    topics, found = replace(site_topics(config), site_id=site_id), []
     for message in messages:
         found.append((topics.of(message["battery_id"], "plan"), encoded(message)))
         if (point := set_point(message, now)) is not None:
