@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from vpp.champions.history import check_issue_time, load_source_data, pick_sources
+from vpp.champions.walking import Walk, walked
 from vpp.forecast.backtest import (
     CALIBRATION_DAYS,
     REFIT_DAYS,
@@ -130,7 +131,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         raise ConfigError(f"backtest: --from {args.first} is after --to {args.last}")
     if not args.refit_days > 0:
         raise ConfigError(f"--refit-days {args.refit_days:g}: expected more than 0")
-    factory = _factory(args, config)
+    check_known("model", args.model, MODELS)
     if args.output:
         check_writable(args.output, "--output")
     with session(config) as conn:
@@ -144,12 +145,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     history_days = config.training.history_days
     everything, steps = _origins(args, config, data, end)
     warm_up, origins = with_history(data, everything, history_days)
-    raw, everything = [], [*warm_up, *origins]
-    with terminal.progress("backtest", len(everything)) as advance:
-        for rows in walk(factory, data, everything, steps, args.refit_days, history_days):
-            raw.append(rows)
-            advance(1.0)
-    frame = rolling_calibration(pd.concat(raw, ignore_index=True), data)
+    rules = Walk(args.model, args.horizon_h, steps, args.refit_days)
+    frame = rolling_calibration(walked(config, data, [*warm_up, *origins], rules), data)
     frame = frame[frame["issue_time"] >= origins[0]]
     if args.output:
         with replacing_file(args.output, "--output") as partial:

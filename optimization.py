@@ -29,7 +29,7 @@ from forecast_and_save import forecast_all
 from vpp.planning import plans
 from vpp.planning.exports import export_plan
 from vpp.planning.ledger_positions import record_positions
-from vpp.planning.past import roll_past
+from vpp.planning.past_tasks import Rolls, config_of_one, roll_sites
 from vpp.planning.plans import cost_rows, plan_rows
 from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.settlements import settle_past
@@ -72,11 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--issue-time", type=terminal.utc_time, metavar="TIME", help=about)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_site_option(parser, dest="site")
-    parser.read_by = {"--issue-time": ("pareto",), "--site": ("value", "export")}
+    parser.read_by = {"--issue-time": ("pareto",), "--site": ("value", "export", "backtest")}
     title = "commands (default: plan)"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title=title)
     about = "rolling horizon over the past, with stored forecasts"
-    add_backtest_options(commands.add_parser("backtest", help=about))
+    past = commands.add_parser("backtest", help=about)
+    add_backtest_options(past)
     about = "the front of cost, CO2 and battery cycles, as table, CSV and picture"
     aims, whole = commands.add_parser("pareto", help=about), terminal.whole
     about = "problem file (default: what would be planned)"
@@ -97,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("export", help="a stored plan as CSV, or as JSON with --json")
     rows.add_argument("--run-id", metavar="ID", help="plan (default: the newest)")
     rows.add_argument("--csv", action="store_true", help="CSV, which is the default")
-    for command in (value, rows):
+    for command in (value, rows, past):
         add_site_option(command, argparse.SUPPRESS, "site")
     rows.add_argument("--output", type=Path, metavar="FILE", help="file (default: stdout)")
     return parser
@@ -183,14 +184,17 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     check_settlement(args)
     money = f"{config.tariff.currency} at actual values"
     if args.settlement == "two":
+        config = config_of_one(config, args.site)
         rows = settle_past(config, args.days, args.deviation_prices, args.step_min)
         print_rows(rows, f"two settlements, {args.days} local days, {money}", args.json)
         return
     horizon_h = args.horizon_h or 36
     often = (args.days, args.every_h or 1, horizon_h, args.step_min)
-    rows = roll_past(config, *often, args.without_day, args.issue_local, args.scenarios or 0)
+    rolls = Rolls(*often, args.issue_local, args.scenarios or 0, args.without_day)
+    rows, faults = roll_sites(config, rolls, args.site)
     span = f"{args.days} days, {horizon_h} h ahead"
     print_rows(rows, f"rolling horizon, {span}, {money}", args.json)
+    SiteFaultError.raise_of(faults, "no backtest")
 
 
 def run_pareto(args: argparse.Namespace, config: Config) -> None:

@@ -8,10 +8,11 @@ again, so that a long run goes on where it was. `--last` ends after a stage.
 
 A site has three solar plants, a wind plant, two loads and a battery; all sites have one market. The
 scripts run as they stand, one after the other, on embedded servers in a temporary folder, with the
-model `global` for all plants and loads. A stage's CPU seconds are those of its processes and, while
-it runs, of the two servers; its memory is that of its largest process, or of all where it has
-several. The exponent says by which power of the number of sources the seconds grew since the row
-before: 1 is in proportion, and less where a constant part remains.
+model `global` for all plants and loads, trained as of two days before the end of the data. A
+stage's CPU seconds are those of its processes and, while it runs, of the two servers; its memory is
+that of its largest process, or of all where it has several. The exponent says by which power of the
+number of sources the seconds grew since the row before: 1 is in proportion, and less where a
+constant part remains.
 """
 
 import argparse
@@ -41,7 +42,7 @@ PER_SITE = 6
 STAGES = (
     ("generate", "generation.py", ()),
     ("stream", "communication.py", ()),
-    ("train", "train_forecast.py", ()),
+    ("train", "train_forecast.py", ("--issue-time", "{then}")),
     ("forecast", "forecast_and_save.py", ()),
     ("plan", "optimization.py", ()),
     ("past", "forecast_and_save.py", ("--issue-time", "{then}")),

@@ -176,6 +176,15 @@ def test_a_plan_is_published_also_where_no_bridge_runs(make_site, ear):
     assert ear.wait(f"{BASE}/a/setpoint")["plan_id"] == "p1"
     retained = json.dumps(ear.wait(f"{BASE}/b/plan"))
     assert "p1" in retained
+    save_plan(config, "far")  # the plan of another site goes to that site's topics
+    with db.session(config) as conn:
+        with conn.cursor() as cursor:
+            cursor.execute("UPDATE schedule_runs SET site_id = 'north' WHERE run_id = 'far'")
+        assert publish_plan(conn, config, "far") == {"kafka": 2, "mqtt": 2}
+    north = f"{BASE.rpartition('/')[0]}/north"
+    assert ear.wait(f"{north}/a/setpoint")["plan_id"] == "far"
+    assert ear.wait(f"{north}/b/plan")["site_id"] == "north"
+    assert ear.last(f"{BASE}/a/setpoint")["plan_id"] == "p1"
 
 
 def test_an_alert_is_told_as_it_fires_and_as_it_resolves(make_site, ear):

@@ -12,9 +12,10 @@ from small_planning import DAYS, ISSUE, KINDS, START, store, store_forecasts, st
 import db
 import optimization
 from vpp.planning.outlooks import Outlook, last_week, made_at, windows
-from vpp.planning.past import read_past, roll_past
+from vpp.planning.past import read_past
 from vpp.planning.plans import bent_lines, plan, plan_problem
 from vpp.planning.previous import changes_in_words
+from vpp.planning.rolling_past import roll_past
 from vpp.planning.runs import by_battery, stored_frame, stored_schedule
 from vpp.planning.site_series import (
     actual_frame,

@@ -11,8 +11,10 @@ from small_planning import ISSUE, a_source, series, store_forecasts, store_site
 
 import db
 import optimization
+from vpp.planning.alert_rules import plan_late, soc_off_plan
 from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.site_configs import read_configs
+from vpp.planning.valuation import value_plan
 from vpp.report.sites import write_site_report
 from vpp.runtime.config import load_config
 from vpp.runtime.errors import ConfigError
@@ -22,6 +24,7 @@ from vpp.serve.plan import read_plan
 from vpp.serve.sites import read_of_site, read_sites
 from vpp.site.fleet_files import FleetBattery, GridSite
 from vpp.site.selection import chosen
+from vpp.storage import freshness, measurements, results
 from vpp.storage.results import read_schedule
 from vpp.storage.rows import select_rows
 from vpp.storage.schema import QUANTILES
@@ -190,6 +193,67 @@ def test_a_person_asks_for_one_site_a_group_or_all(wanted, names):
         return
     with pytest.raises(ConfigError, match=names):
         chosen(["a", "ab", "b"], wanted)
+
+
+def test_alerts_look_at_the_plan_of_each_site(sites):
+    config = load_config(sites)
+    config = dataclasses.replace(
+        config, alerts=dataclasses.replace(config.alerts, plan_late_min=60, soc_off_plan=0.1)
+    )
+    later = ISSUE + pd.Timedelta(minutes=90)
+    plan_sites(config, ISSUE)
+    with db.session(config) as conn:
+        late = plan_late(conn, later, config)
+        assert [one.subject for one in late] == ["north-1", "north-2", "site-1"]
+        assert late[1].message.startswith("north-2: the newest plan was issued")
+        planned = select_rows(
+            conn,
+            "SELECT soc FROM battery_states WHERE battery_id = 'north-2-b1' AND time = %s",
+            (ISSUE,),
+        )
+        away = 0.0 if planned[0]["soc"] > 0.5 else 1.0
+        state = {"battery_id": "north-2-b1", "kind": "measured", "soc": away, "time": ISSUE}
+        db.save_battery_states(conn, pd.DataFrame([state]))
+        conn.commit()
+        off = soc_off_plan(conn, later, config)
+        assert [one.subject for one in off] == ["north-2-b1"]
+        assert off[0].message.startswith("north-2: north-2-b1: SOC is")
+
+
+def test_a_site_reads_nothing_of_the_sources_of_others(sites, monkeypatch):
+    """So the time of all sites grows with their number, not with its square."""
+    config, read = load_config(sites), []
+
+    def counting(reader):
+        def counted(*arguments, **more):
+            found = reader(*arguments, **more)
+            read.append(len(found))
+            return found
+
+        return counted
+
+    for module in (measurements, freshness, results):
+        monkeypatch.setattr(module, "select_rows", counting(module.select_rows))
+
+    def rows_of(wanted):
+        read.clear()
+        runs = plan_sites(config, ISSUE, wanted=wanted).runs
+        planned = sum(read)
+        read.clear()
+        value_plan(config, next(run["run_id"] for run in runs if run["site_id"] == "site-1"))
+        return planned, sum(read)
+
+    both, alone = rows_of("north-*,site-1"), rows_of("site-1")
+    with db.session(config) as conn, conn.cursor() as cur:
+        more = [dataclasses.replace(a_source(f"far-{n}", "load"), site_id="far") for n in range(9)]
+        db.upsert_sources(conn, more)
+        cur.execute("""INSERT INTO load SELECT time, source_id, power_kw, sent_at FROM (
+            SELECT time, power_kw, sent_at FROM load WHERE source_id = 'load-1') AS one,
+            (SELECT source_id FROM sources WHERE site_id = 'far') AS others""")
+        conn.commit()
+    then_both, then_alone = rows_of("north-*,site-1"), rows_of("site-1")
+    assert then_both[0] - then_alone[0] == both[0] - alone[0] > 0
+    assert then_alone[1] == alone[1] > 0
 
 
 def test_without_sites_one_connection_takes_all(config_file):

@@ -8,7 +8,6 @@ from vpp.champions.contenders import NAIVE, silence
 from vpp.champions.history import load_source_data
 from vpp.champions.requests import Answer, Choice, Request, choose, finite
 from vpp.champions.saving import save_new, summary_row, warned
-from vpp.champions.sharing import Outcome, shared_out
 from vpp.champions.studies import data_hash
 from vpp.champions.wanted import Wanted, loaded, new_request
 from vpp.forecast.backtest import CALIBRATION_DAYS, REFIT_DAYS, rolling_calibration, walk
@@ -22,6 +21,7 @@ from vpp.storage.connection import session
 from vpp.storage.issued import count_runs
 from vpp.storage.results import ForecastRun
 from vpp.storage.retention import prune_results
+from vpp.storage.sharing import Outcome, shared_out
 
 
 def backfilled(task: Wanted) -> list[dict]:

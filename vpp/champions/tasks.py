@@ -19,7 +19,6 @@ from vpp.champions.contenders import Contest
 from vpp.champions.history import load_source_data
 from vpp.champions.leaderboard import leaderboard
 from vpp.champions.mixing import models_of
-from vpp.champions.sharing import Outcome, Steps
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.pools import Pool
@@ -28,6 +27,7 @@ from vpp.site.sources import Source
 from vpp.storage.claims import claimed
 from vpp.storage.connection import session
 from vpp.storage.digests import read_digests, save_digest
+from vpp.storage.sharing import Outcome, Steps
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

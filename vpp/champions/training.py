@@ -13,7 +13,6 @@ from vpp.champions.history import check_issue_time, pick_sources, read_issue
 from vpp.champions.leaderboard import not_trained
 from vpp.champions.logbook import code_version
 from vpp.champions.pooling import is_pooled, train_kind
-from vpp.champions.sharing import shared_out
 from vpp.champions.studies import prepare_storage
 from vpp.champions.tasks import TrainTask, cut, keep_digest, train_task
 from vpp.forecast.models.catalogue import MODELS
@@ -25,6 +24,7 @@ from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.claims import server_time
 from vpp.storage.connection import session
+from vpp.storage.sharing import shared_out
 
 __all__ = ["cut", "keep_digest", "settings", "train"]
 

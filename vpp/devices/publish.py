@@ -9,6 +9,7 @@ none runs for the site, the plan and its set-points are published from here.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from psycopg2.extensions import connection
 
 from vpp.devices.plan_messages import plan_messages, set_point
-from vpp.devices.topics import publish_once, site_topics
+from vpp.devices.topics import check_names, publish_once, site_topics
 from vpp.planning.alert_channels import Channel, Message, json_of
 from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
@@ -56,7 +57,8 @@ def publish_plan(conn: connection, config: Config, run_id: str | None) -> dict[s
     """
     if run_id and config.mqtt.url:  # the bridge begins while the other ways are prepared
         with conn.cursor() as cur:
-            cur.execute("SELECT pg_notify(%s, %s)", (CHANNEL, config.site.site_id))
+            of_site = "SELECT pg_notify(%s, site_id) FROM schedule_runs WHERE run_id = %s"
+            cur.execute(of_site, (CHANNEL, run_id))
         conn.commit()
     messages = list(plan_messages(conn, run_id)) if run_id else []
     if not messages:
@@ -114,9 +116,11 @@ def _to_mqtt(
     conn: connection, config: Config, messages: Sequence[dict[str, Any]], now: datetime
 ) -> int:
     """Publish a plan where no bridge runs, which has been told of it."""
-    if is_bridged(conn, config.site.site_id):
+    site_id = messages[0]["site_id"]
+    if is_bridged(conn, site_id):
         return len(messages)
-    topics, found = site_topics(config), []
+    check_names(site_id, (message["battery_id"] for message in messages))
+    topics, found = replace(site_topics(config), site_id=site_id), []
     for message in messages:
         found.append((topics.of(message["battery_id"], "plan"), encoded(message)))
         if (point := set_point(message, now)) is not None:

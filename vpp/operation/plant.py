@@ -19,7 +19,7 @@ import pandas as pd
 from vpp.champions.forecasts import forecast_all
 from vpp.champions.kept import KeptChampions
 from vpp.connect.following import fetch_followed
-from vpp.devices.publish import alert_channels, publish_plan
+from vpp.devices.publish import PublishError, alert_channels, publish_plan
 from vpp.operation.clock import Clock
 from vpp.operation.ingest import Ingest
 from vpp.operation.jobs import Job, Jobs
@@ -28,6 +28,7 @@ from vpp.operation.retrain import retrain_aside
 from vpp.planning.alerts import evaluate
 from vpp.planning.ledger import update_ledger
 from vpp.planning.portfolio import plan_sites
+from vpp.planning.site_configs import newest_plans
 from vpp.planning.site_series import plan_step_min, site_sources
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -76,7 +77,7 @@ class Plant:
         self.planned_at = -CALM_S  # monotonic [s]
         self.first_training = True
         self.champions = KeptChampions()
-        self.published: str | None = None  # the plan whose set-points are out
+        self.published: dict[str, str] = {}  # by site the plan whose set-points are out
 
     def start(self) -> None:
         """Begin all jobs."""
@@ -226,16 +227,19 @@ class Plant:
             evaluate(conn, self.clock.now(), self.config, alert_channels(self.config))
 
     def _publish(self) -> None:
-        """Send the newest plan, once."""
-        query = """
-            SELECT run_id FROM schedule_runs WHERE kind = 'plan' AND site_id = %s
-            ORDER BY created_at DESC LIMIT 1"""
+        """Send the newest plan of each site, once; one that fails stops no other."""
+        faults = []
         with session(self.config) as conn:
-            rows = select_rows(conn, query, (self.config.site.site_id,))
-            run_id = rows[0]["run_id"] if rows else None
-            if run_id not in (None, self.published):
-                publish_plan(conn, self.config, run_id)
-                self.published = run_id
+            for site_id, run_id in newest_plans(conn, self.config, "all").items():
+                if self.published.get(site_id) == run_id:
+                    continue
+                try:
+                    publish_plan(conn, self.config, run_id)
+                    self.published[site_id] = run_id
+                except PublishError as error:
+                    faults.append(str(error))
+        if faults:
+            raise PublishError("; ".join(faults))
 
     def _value(self) -> None:
         value_next(self.config, self.clock.now())

@@ -27,6 +27,7 @@ from vpp.storage.alert_evidence import (
 )
 from vpp.storage.freshness import newest_ends, read_freshness
 from vpp.storage.measurements import read_sources
+from vpp.storage.sites import read_sites
 
 HOUR, MINUTE = pd.Timedelta(hours=1), pd.Timedelta(minutes=1)
 BAND = 0.8  # of outcomes lie between q10 and q90 of an honest forecast
@@ -111,15 +112,23 @@ def plan_late(conn: connection, now: pd.Timestamp, config: Config) -> list[Findi
     now : the time [UTC].
     config : the limit.
     """
-    plan = newest_plan(conn, config.site.site_id, now)
-    if plan is None:
-        return []
-    age_min = (now - plan["issue_time"]) / MINUTE
-    if age_min <= config.alerts.plan_late_min:
-        return []
-    message = f"the newest plan was issued {shown(plan['issue_time'])}, {age_min:.0f} min ago"
-    todo = "run python optimization.py and read what it says; look whether python pipeline.py runs"
-    return [Finding(config.site.site_id, age_min, message, todo)]
+    found = []
+    for site_id, where in _sites(conn, config):
+        plan = newest_plan(conn, site_id, now)
+        age_min = 0.0 if plan is None else (now - plan["issue_time"]) / MINUTE
+        if plan is None or age_min <= config.alerts.plan_late_min:
+            continue
+        issued = shown(plan["issue_time"])
+        message = f"{where}the newest plan was issued {issued}, {age_min:.0f} min ago"
+        todo = "run python optimization.py and read what it says; look whether python pipeline.py"
+        found.append(Finding(site_id, age_min, message, f"{todo} runs"))
+    return found
+
+
+def _sites(conn: connection, config: Config) -> list[tuple[str, str]]:
+    """Each site, and the words that name it in a message: none where it is the only one."""
+    names = [site.site_id for site in read_sites(conn)]
+    return [(name, f"{name}: ") for name in names] or [(config.site.site_id, "")]
 
 
 def limits_bent(conn: connection, now: pd.Timestamp, config: Config) -> list[Finding]:
@@ -131,15 +140,19 @@ def limits_bent(conn: connection, now: pd.Timestamp, config: Config) -> list[Fin
     now : the time [UTC].
     config : the limit.
     """
-    plan = newest_plan(conn, config.site.site_id, now)
-    if plan is None:
-        return []
-    count, first, reason = intervals_bent(conn, plan["run_id"], now)
-    if first is None or count < config.alerts.limits_bent:
-        return []
-    message = f"the plan bends a limit in {count} intervals, first {shown(first)}: {reason}"
-    todo = "lower the load then, or check the limits of [grid] and of the batteries"
-    return [Finding(config.site.site_id, count, message, todo)]
+    found = []
+    for site_id, where in _sites(conn, config):
+        plan = newest_plan(conn, site_id, now)
+        if plan is None:
+            continue
+        count, first, reason = intervals_bent(conn, plan["run_id"], now)
+        if first is None or count < config.alerts.limits_bent:
+            continue
+        at = f"{count} intervals, first {shown(first)}: {reason}"
+        message = f"{where}the plan bends a limit in {at}"
+        todo = "lower the load then, or check the limits of [grid] and of the batteries"
+        found.append(Finding(site_id, count, message, todo))
+    return found
 
 
 def soc_off_plan(conn: connection, now: pd.Timestamp, config: Config) -> list[Finding]:
@@ -151,8 +164,9 @@ def soc_off_plan(conn: connection, now: pd.Timestamp, config: Config) -> list[Fi
     now : the time [UTC].
     config : the limit.
     """
-    found = []
-    for state in states_beside_plan(conn, config.site.site_id, now):
+    found, sites = [], _sites(conn, config)
+    at = [(one, where) for name, where in sites for one in states_beside_plan(conn, name, now)]
+    for state, where in at:
         low, high = sorted((state["planned_before"], state["planned"]))
         off = max(low - state["soc"], state["soc"] - high, 0.0)
         if off > config.alerts.soc_off_plan:
@@ -160,8 +174,8 @@ def soc_off_plan(conn: connection, now: pd.Timestamp, config: Config) -> list[Fi
                 Finding(
                     state["battery_id"],
                     off,
-                    f"{state['battery_id']}: SOC is {state['soc']:.0%} at {shown(state['time'])},"
-                    f" the plan has {state['planned']:.0%}",
+                    f"{where}{state['battery_id']}: SOC is {state['soc']:.0%} at"
+                    f" {shown(state['time'])}, the plan has {state['planned']:.0%}",
                     "look whether the battery obeys its set-points, and whether an override of its"
                     " own is on; the next plan starts from the measured state",
                 )

@@ -18,7 +18,7 @@ from vpp.planning.flexible import Span, site_devices
 from vpp.planning.orders import overrides_json, with_overrides
 from vpp.planning.previous import PlanBefore, changes, close_to, read_plan_before
 from vpp.planning.runs import run_key, run_row, schedule_frames, valued_plan
-from vpp.planning.site_series import forecast_frame, not_current, without_forecast
+from vpp.planning.site_series import forecast_frame, without_forecast
 from vpp.planning.site_state import site_basis
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
@@ -26,7 +26,7 @@ from vpp.schedule.basis import PlanBasis
 from vpp.schedule.problem import InfeasibleScheduleError, Problem, Result, Violation
 from vpp.schedule.site import site_problem, with_terminal_price
 from vpp.storage.connection import DataGapError, session
-from vpp.storage.freshness import data_end
+from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.overrides import read_overrides
 from vpp.storage.results import save_battery_states, save_schedule, upsert_batteries
 from vpp.storage.sites import keep_fleet_totals, save_site_of
@@ -129,6 +129,7 @@ def plan_problem(
     forecaster: Forecaster | None = None,
     starts: Starts | None = None,
     now: pd.Timestamp | None = None,
+    freshness: Freshness | None = None,
 ) -> tuple[PlanBasis, pd.DataFrame, Problem]:
     """The problem that `plan` solves.
 
@@ -140,6 +141,7 @@ def plan_problem(
     forecaster : makes forecasts that are missing; without one they are refused.
     starts : states from which the batteries start; default those that are known.
     now : as of `plan`.
+    freshness : as of `forecast_frame`.
 
     Returns
     -------
@@ -150,12 +152,12 @@ def plan_problem(
     DataGapError : a source has no forecast for the issue time.
     """
     issue_time = _issue_time(conn, config, issue_time)
-    found = forecast_frame(conn, config, issue_time, now is not None)
+    found = forecast_frame(conn, config, issue_time, now is not None, freshness)
     if found is None and forecaster is not None:
         logger.info("no forecasts for issue time %s: making them first", shown(issue_time))
         conn.commit()
         forecaster(config, issue_time)
-        found = forecast_frame(conn, config, issue_time)
+        found = forecast_frame(conn, config, issue_time, freshness=freshness)
     if found is None:
         names = ", ".join(without_forecast(conn, config, issue_time)[:3]) or "a source"
         raise DataGapError(
@@ -219,6 +221,7 @@ def prepare(
     issue_time: pd.Timestamp | None,
     forecaster: Forecaster | None = None,
     now: pd.Timestamp | None = None,
+    freshness: Freshness | None = None,
 ) -> Prepared:
     """All that a plan needs before it is solved; simulated states on the way are saved.
 
@@ -226,19 +229,23 @@ def prepare(
     ----------
     conn : connection to the database.
     config, issue_time, forecaster, now : as of `plan`.
+    freshness : of all sources as of the issue time and `now`, if it is known.
 
     Raises
     ------
     VppError : no data, or no forecast.
     """
     issue_time = _issue_time(conn, config, issue_time)
+    freshness = freshness or read_freshness(conn, config.forecast.stale_after_h, issue_time, now)
     starts = read_starts(conn, config, issue_time, now)
     if len(starts.simulated):
         save_battery_states(conn, starts.simulated)  # the day's cycles and the peak need them
-    basis, frame, problem = plan_problem(conn, config, issue_time, forecaster, starts, now)
+    basis, frame, problem = plan_problem(
+        conn, config, issue_time, forecaster, starts, now, freshness
+    )
     orders = read_overrides(conn, now or issue_time)
     problem = with_overrides(problem, orders, now or issue_time)
-    behind = not_current(conn, config, issue_time, now)
+    behind = dict(freshness.behind)
     if config.portfolio_step_min is not None:
         behind = {name: why for name, why in behind.items() if name in basis.source_ids}
     made_from = {

@@ -25,7 +25,7 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.storage.connection import session
-from vpp.storage.freshness import data_end
+from vpp.storage.freshness import data_end, read_freshness
 from vpp.storage.results import run_id, save_schedule
 
 if TYPE_CHECKING:
@@ -39,15 +39,21 @@ PORTFOLIO = "portfolio"  # kind, and site_id, of the run of all sites together
 
 
 class SiteFaultError(VppError):
-    """Sites that have no plan; all others have theirs."""
+    """Sites that have no plan, or could not be rolled; all others have theirs."""
 
     @classmethod
-    def raise_of(cls, faults: Mapping[str, str]) -> None:
-        """Complain of sites without a plan, once everything else is done; of none do nothing."""
+    def raise_of(cls, faults: Mapping[str, str], lacking: str = "no plan") -> None:
+        """Complain of sites that lack something, once all else is done; of none do nothing.
+
+        Parameters
+        ----------
+        faults : cause by site.
+        lacking : words for what they lack.
+        """
         if faults:
             told = "; ".join(f"{name}: {cause}" for name, cause in list(faults.items())[:8])
             more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
-            raise cls(f"no plan of {told}{more}; all else is done and saved")
+            raise cls(f"{lacking} of {told}{more}; all else is done and saved")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +122,11 @@ def plan_sites(
         if issue_time is None:
             issue_time = data_end(conn, config.forecast.stale_after_h)
         issue_time = issue_time.tz_convert("UTC")
-        once, faults, prepared = _Once(forecaster, config), dict[str, str](), dict[str, Prepared]()
+        freshness = read_freshness(conn, config.forecast.stale_after_h, issue_time, now)
+        often = (issue_time, _Once(forecaster, config), now, freshness)
+        faults, prepared = dict[str, str](), dict[str, Prepared]()
         for name, own in configs.items():
-            made = attempted(conn, faults, name, partial(prepare, conn, own, issue_time, once, now))
+            made = attempted(conn, faults, name, partial(prepare, conn, own, *often))
             if made is not None:
                 prepared[name] = made
         together = members(config, configs) & prepared.keys() if wanted in (None, "all") else set()

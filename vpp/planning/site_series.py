@@ -23,7 +23,7 @@ from vpp.schedule.basis import PlanBasis
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.connection import DataGapError
-from vpp.storage.freshness import newest_ends, read_freshness
+from vpp.storage.freshness import Freshness, newest_ends, read_freshness
 from vpp.storage.measurements import read_series, read_sources
 from vpp.storage.results import read_forecast_runs, read_forecasts
 
@@ -42,17 +42,17 @@ def site_sources(conn: connection, config: Config) -> list[Source]:
     DataGapError : there are no plants and loads.
     ConfigError : there is no market that the tariff needs, or more than one that may be meant.
     """
-    measured, registered = newest_ends(conn), read_sources(conn)
+    several = config.portfolio_step_min is not None
+    registered = _registered(conn, config)
+    measured = newest_ends(conn, None, [source.source_id for source in registered])
     known = [
         source
         for source in registered
         if source.source_id in measured or len(read_forecast_runs(conn, source.source_id))
     ]
-    known = known or registered
+    if not known and not (several and newest_ends(conn)):
+        known = registered
     sources = [source for source in known if source.kind in (*PLANT_KINDS, "load")]
-    several = config.portfolio_step_min is not None
-    if several:
-        sources = [source for source in sources if source.site_id == config.site.site_id]
     if (sources or several) and not config.tariff.needs_market:
         return sources
     markets = [source for source in known if source.kind == "market"]
@@ -68,6 +68,15 @@ def site_sources(conn: connection, config: Config) -> list[Source]:
             " generation.py)"
         )
     return [*sources, choose_market(config, markets)]
+
+
+def _registered(conn: connection, config: Config) -> list[Source]:
+    """All sources; of a site that is one of several its own and the markets, so that the plans of
+    all sites read each source as often as that of one."""
+    if config.portfolio_step_min is None:
+        return read_sources(conn)
+    own = read_sources(conn, site_id=config.site.site_id)
+    return [*(source for source in own if source.kind != "market"), *read_sources(conn, "market")]
 
 
 def choose_market(config: Config, markets: Sequence[Source]) -> Source:
@@ -106,7 +115,8 @@ def basis_sources(conn: connection, basis: PlanBasis) -> list[Source]:
     ------
     DataGapError : one of them is registered no more.
     """
-    registered = {source.source_id: source for source in read_sources(conn)}
+    own = read_sources(conn, source_ids=basis.source_ids)
+    registered = {source.source_id: source for source in own}
     gone = [name for name in basis.source_ids if name not in registered]
     if gone:
         raise DataGapError(
@@ -185,7 +195,11 @@ def site_frame(series: Sequence[tuple[str, pd.Series]], index: pd.DatetimeIndex)
 
 
 def forecast_frame(
-    conn: connection, config: Config, issue_time: pd.Timestamp, or_before: bool = False
+    conn: connection,
+    config: Config,
+    issue_time: pd.Timestamp,
+    or_before: bool = False,
+    freshness: Freshness | None = None,
 ) -> tuple[pd.DataFrame, int] | None:
     """Forecasts of the site from the issue time on.
 
@@ -195,6 +209,7 @@ def forecast_frame(
     config : names the price area, and says how far to plan.
     issue_time : the time [UTC] that the forecasts were made for, start of the first interval.
     or_before : where a source has none for that time, take its last one before.
+    freshness : of all sources, if it is known; as of the issue time.
 
     Returns
     -------
@@ -208,13 +223,9 @@ def forecast_frame(
     """
     sources = site_sources(conn, config)
     step = plan_step_min(sources, config)
-    found = []
-    for source in sources:
-        forecast = read_forecasts(conn, source.source_id, issue_time, or_before=or_before)
-        if forecast is not None:
-            found.append((source, forecast[1]["value"]))
-        elif source.kind == "market" or not _is_left_out(conn, config, source, issue_time):
-            return None
+    found = _forecasts(conn, config, sources, issue_time, or_before, freshness)
+    if found is None:
+        return None
     intervals = config.optimization.horizon_h * 60 // step
     index = pd.date_range(issue_time, periods=intervals, freq=f"{step}min", name="time")
     series = [
@@ -242,6 +253,30 @@ def forecast_frame(
     return frame[:count], step
 
 
+def _forecasts(
+    conn: connection,
+    config: Config,
+    sources: Sequence[Source],
+    issue_time: pd.Timestamp,
+    or_before: bool,
+    freshness: Freshness | None,
+) -> list[tuple[Source, pd.Series]] | None:
+    """The forecast values of each source; None where one that is current has none."""
+    found = []
+    for source in sources:
+        forecast = read_forecasts(conn, source.source_id, issue_time, or_before=or_before)
+        if forecast is not None:
+            found.append((source, forecast[1]["value"]))
+            continue
+        if source.kind == "market":
+            return None
+        freshness = freshness or read_freshness(conn, config.forecast.stale_after_h, issue_time)
+        if source.source_id not in set(freshness.behind) - freshness.by_clock:
+            return None
+        logger.warning("%s has no forecast and is left out of the plan", source.source_id)
+    return found
+
+
 def without_forecast(conn: connection, config: Config, issue_time: pd.Timestamp) -> list[str]:
     """The sources of the site that have no forecast for an issue time [UTC], by their names."""
     return [
@@ -249,36 +284,6 @@ def without_forecast(conn: connection, config: Config, issue_time: pd.Timestamp)
         for source in site_sources(conn, config)
         if read_forecasts(conn, source.source_id, issue_time) is None
     ]
-
-
-def _is_left_out(
-    conn: connection, config: Config, source: Source, issue_time: pd.Timestamp
-) -> bool:
-    """Whether a plan does without a source's forecast: it is not current; a warning says so."""
-    behind = read_freshness(conn, config.forecast.stale_after_h, issue_time).behind
-    if source.source_id not in behind:
-        return False
-    logger.warning("%s has no forecast and is left out of the plan", source.source_id)
-    return True
-
-
-def not_current(
-    conn: connection, config: Config, issue_time: pd.Timestamp, now: pd.Timestamp | None = None
-) -> dict[str, str]:
-    """The sources that are not current when a plan is made.
-
-    Parameters
-    ----------
-    conn : connection to the database.
-    config : says how far a source may be behind.
-    issue_time : of the plan [UTC].
-    now : time of the clock of a plant in operation [UTC], which no source may be too far behind.
-
-    Returns
-    -------
-    source_id -> why.
-    """
-    return dict(read_freshness(conn, config.forecast.stale_after_h, issue_time, now).behind)
 
 
 def actual_frame(

@@ -43,11 +43,13 @@ class Freshness:
         nothing is measured.
     behind : source_id -> why it is not current.
     empty : those of them that have no measurement at all.
+    by_clock : those of them that are behind the clock, and not behind their siblings.
     """
 
     data_end: pd.Timestamp | None
     behind: Mapping[str, str] = field(default_factory=dict)
     empty: frozenset[str] = frozenset()
+    by_clock: frozenset[str] = frozenset()
 
 
 def read_freshness(
@@ -81,16 +83,18 @@ def read_freshness(
     if not ends:
         return Freshness(None)
     most = pd.Timedelta(hours=stale_after_h)
-    behind = {}
+    behind, by_clock = {}, set()
     for source in sources:
         end = newest.get(source.source_id)
         if end is None or end < max(ends) - most:
             behind[source.source_id] = _why(source.source_id, end, max(ends))
         elif clock is not None and end < pd.Timestamp(clock) - most:
             behind[source.source_id] = _why(source.source_id, end, pd.Timestamp(clock), "the clock")
+            by_clock.add(source.source_id)
     step_min = max(source.step_min for source in sources)
     end = min(end for end in ends if end >= max(ends) - most).floor(f"{step_min}min")
-    return Freshness(end, behind, frozenset(behind) - frozenset(newest))
+    empty = frozenset(behind) - frozenset(newest)
+    return Freshness(end, behind, empty, frozenset(by_clock))
 
 
 def stale_feeds(
@@ -127,14 +131,18 @@ def stale_feeds(
     return found
 
 
-def newest_ends(conn: connection, at: Moment | None = None) -> dict[str, pd.Timestamp]:
+def newest_ends(
+    conn: connection, at: Moment | None = None, source_ids: Iterable[str] | None = None
+) -> dict[str, pd.Timestamp]:
     """The end of the newest interval of each source that has one [UTC].
 
     Parameters
     ----------
     conn : the connection.
     at : intervals that end later do not count; None for all.
+    source_ids : only these; None for all.
     """
+    wanted = None if source_ids is None else list(source_ids)
     ends: dict[str, pd.Timestamp] = {}
     for table in dict.fromkeys(KINDS[kind].table for kind in SERIES_KINDS):
         query = sql.SQL("""
@@ -146,10 +154,13 @@ def newest_ends(conn: connection, at: Moment | None = None) -> dict[str, pd.Time
                     OR time <= %(at)s::timestamptz - make_interval(mins => step_min))
                 ORDER BY time DESC LIMIT 1
             ) AS latest
-            WHERE kind = ANY(%(kinds)s)""").format(table=sql.Identifier(table))
+            WHERE kind = ANY(%(kinds)s)
+                AND (%(names)s::text[] IS NULL OR source_id = ANY(%(names)s))""")
         kinds = [kind for kind in SERIES_KINDS if KINDS[kind].table == table]
         moment = None if at is None else pd.Timestamp(at).to_pydatetime()
-        for row in select_rows(conn, query, {"at": moment, "kinds": kinds}):
+        of_table = query.format(table=sql.Identifier(table))
+        values = {"at": moment, "kinds": kinds, "names": wanted}
+        for row in select_rows(conn, of_table, values):
             ends[row["source_id"]] = pd.Timestamp(row["newest"]).tz_convert("UTC")
     return ends
 

@@ -156,11 +156,27 @@ def delete_source(conn: connection, source_id: str) -> int:
     return rows
 
 
-def read_sources(conn: connection, kind: str | None = None) -> list[Source]:
-    """The registered sources in the order of their names; only those of a kind if given."""
+def read_sources(
+    conn: connection,
+    kind: str | None = None,
+    site_id: str | None = None,
+    source_ids: Iterable[str] | None = None,
+) -> list[Source]:
+    """The registered sources in the order of their names.
+
+    Parameters
+    ----------
+    conn : the connection.
+    kind, site_id, source_ids : only those of this kind, at this site, of these names; None for all.
+    """
     names = [item.name for item in dataclasses.fields(Source)]
-    query = sql.SQL("SELECT {} FROM sources WHERE %s IS NULL OR kind = %s ORDER BY source_id")
-    return [Source(**row) for row in select_rows(conn, query.format(names_of(names)), (kind, kind))]
+    query = sql.SQL("""
+        SELECT {} FROM sources WHERE (%(kind)s IS NULL OR kind = %(kind)s)
+            AND (%(site)s IS NULL OR site_id = %(site)s)
+            AND (%(ids)s::text[] IS NULL OR source_id = ANY(%(ids)s)) ORDER BY source_id""")
+    ids = None if source_ids is None else list(source_ids)
+    wanted = {"kind": kind, "site": site_id, "ids": ids}
+    return [Source(**row) for row in select_rows(conn, query.format(names_of(names)), wanted)]
 
 
 def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:

@@ -369,6 +369,8 @@ def check_run(conn: connection, run_id: str) -> None:
     ------
     ConfigError : it is not; the nearest are given.
     """
+    if select_rows(conn, "SELECT 1 FROM schedule_runs WHERE run_id = %s", (run_id,)):
+        return
     rows = select_rows(conn, "SELECT run_id FROM schedule_runs ORDER BY created_at DESC")
     check_known("run", run_id, [row["run_id"] for row in rows])
 
