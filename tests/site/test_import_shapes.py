@@ -1,5 +1,6 @@
 """Files in the shapes of real exports come in right, or are refused with the option that helps."""
 
+import export_clocks  # noqa: F401  # it adds cases
 import pandas as pd
 import pytest
 from export_shapes import CASES, Case, imported

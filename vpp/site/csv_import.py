@@ -47,6 +47,7 @@ from vpp.site.import_points import (
 from vpp.site.import_rows import Rows, Tables
 from vpp.site.import_rules import IssueRule, issue_rule
 from vpp.site.import_series import make_series
+from vpp.site.import_times import says_order
 from vpp.site.sources import SourceError
 from vpp.site.tables import Table, find_tables, likely_header, without_header
 from vpp.site.time_columns import SAMPLE, TimeColumns, choose
@@ -215,7 +216,7 @@ def _read(
     time = _time_columns(tables[0], sample, asked, columns, rule.column)
     reading = Tables(tables, columns, time, asked)
     reading.survey()
-    if not asked.time_format:
+    if not asked.time_format or says_order(asked.time_format):
         reading.times.check()
     zone, zone_why = zone_of(tables[0], time, asked, reading)
     if zone is None and (reading.times.unzoned or reading.slot):
@@ -260,7 +261,11 @@ def _all_series(
     issued = None
     if rule.column and not rule.is_lead:
         issued, rows.part = read_issues(reading, rule.column, asked, zone)
-    lost = turn_rows(reading, rows, zone, notes)
+    by_user = asked.why.get("stamp", "said") == "said"
+    stamp = asked.stamp if by_user or reading.slot is None else ""
+    lost = turn_rows(reading, rows, zone, stamp, notes)
+    if reading.slot is not None:  # its numbers are starts now
+        asked = replace(asked, stamp="start")
     if rule.is_lead:
         lead = rows.values.pop()
         reading.columns = reading.columns[:-1]

@@ -16,7 +16,7 @@ from vpp.runtime.files import DataFileError
 from vpp.site.import_columns import UNIT_COLUMNS, Column, check_unit
 from vpp.site.import_options import Asked
 from vpp.site.import_rows import Tables
-from vpp.site.import_times import TimeStyle
+from vpp.site.import_times import TimeStyle, says_order
 from vpp.site.numbers import decimal_mark, unit_in_cells
 from vpp.site.profiles import PROFILES
 from vpp.site.tables import Table
@@ -128,6 +128,9 @@ def style_of(asked: Asked, reading: Tables, zone: str | None) -> tuple[TimeStyle
     """
     midnight = reading.times.midnight
     bare = bool(reading.slot) or not midnight["00"]
+    if asked.time_format and says_order(asked.time_format):
+        day_first = reading.times.is_said(asked.time_format)
+        return TimeStyle(day_first, bare_midnight=bare), asked.time_format
     if asked.time_format:
         return TimeStyle(form=asked.time_format), asked.time_format
     clock = zone if zone and not zone.startswith(("+", "-")) else None

@@ -14,12 +14,13 @@ import numpy as np
 
 from vpp.runtime.errors import one_of
 from vpp.runtime.files import DataFileError
+from vpp.site.day_slots import Slots
 from vpp.site.import_columns import Column
 from vpp.site.import_options import Asked
-from vpp.site.import_times import TimeStyle, TimeSurvey, read_cells
+from vpp.site.import_times import TimeStyle, TimeSurvey, read_cells, says_order
 from vpp.site.numbers import Survey, parse
 from vpp.site.tables import Table
-from vpp.site.time_columns import Slots, TimeColumns
+from vpp.site.time_columns import TimeColumns
 from vpp.site.time_shapes import INVALID, NO_OFFSET
 
 ROWS_MAX = 60_000_000
@@ -86,8 +87,7 @@ class Tables:
         self.tables, self.columns, self.time, self.asked = tables, columns, time, asked
         self.slot = Slots(time.slot) if time.slot else None
         where = list(asked.where)
-        slot = [time.slot] if time.slot else []
-        names = [*time.names, *slot, *where, *(column.name for column in columns)]
+        names = [*time.all_names, *where, *(column.name for column in columns)]
         self.names = list(dict.fromkeys(names))
         self.times = TimeSurvey()
         self.numbers = {column.name: Survey(column.name) for column in columns}
@@ -103,7 +103,8 @@ class Tables:
         ------
         DataFileError : there is no row, or too many.
         """
-        form = TimeStyle(form=self.asked.time_format or None)
+        said = self.asked.time_format or None
+        form = TimeStyle(form=None if says_order(said) else said)
         for number, table in enumerate(self.tables):
             for lines, columns in table.parts(self.names):
                 cells = dict(zip(self.names, columns, strict=True))
@@ -116,16 +117,14 @@ class Tables:
                         f"{table.label}: more than {ROWS_MAX:,} rows; import it in parts"
                     )
                 texts = self._texts(cells)
-                is_time = self._see_times(texts, lines, cells, form)
+                is_time = self._see_times(texts, lines, form)
                 for column in self.columns:
                     self._see_numbers(column.name, cells[column.name], lines, is_time)
                 self._keep((number, lines, cells, None))
         if not self.rows:
             self._refuse_empty()
 
-    def _see_times(
-        self, texts: list[str], lines: np.ndarray, cells: dict[str, list[str]], form: TimeStyle
-    ) -> np.ndarray:
+    def _see_times(self, texts: list[str], lines: np.ndarray, form: TimeStyle) -> np.ndarray:
         if form.form is not None:
             local, offsets, _ = read_cells(texts, form)
             is_time = local != INVALID
@@ -138,10 +137,6 @@ class Tables:
                 self.times.first = int(lines[0]), texts[0]
         else:
             is_time = self.times.see(texts, lines)
-        if self.slot is not None:
-            local, _, _ = read_cells(texts, TimeStyle(True, form.form, bare_midnight=True))
-            days = np.where(local == INVALID, INVALID, local // 86400)
-            self.slot.see(days, cells[self.slot.name])
         return is_time
 
     def _see_numbers(
@@ -248,7 +243,9 @@ class Tables:
         texts = self._texts(cells)
         local, offsets, folds = read_cells(texts, style)
         if self.slot is not None and rows.slots is not None:
-            rows.slots[places], folds = self.slot.read(cells[self.slot.name])
+            slots = self.time.slots(cells)
+            self.slot.see(np.where(local == INVALID, INVALID, local // 86400), slots)
+            rows.slots[places], folds = self.slot.read(slots)
             local[rows.slots[places] == INVALID] = INVALID
         rows.local[places], rows.offsets[places], rows.lines[places] = local, offsets, lines
         if (folds >= 0).any() and rows.folds is None:
@@ -285,7 +282,7 @@ class Tables:
             if any(values) and len(rows.first) < PREVIEW:
                 text = texts[place]
                 if self.slot is not None:
-                    text = f"{text} {cells[self.slot.name][place]}"
+                    text = f"{text} {self.time.slots(cells)[place]}"
                 rows.first.append((start + int(place), int(lines[place]), text, values))
 
     def _numbers(
