@@ -50,7 +50,7 @@ from vpp.site.import_series import make_series
 from vpp.site.import_times import says_order
 from vpp.site.sources import SourceError
 from vpp.site.tables import Table, find_tables, likely_header, without_header
-from vpp.site.time_columns import SAMPLE, TimeColumns, choose
+from vpp.site.time_columns import SAMPLE, TimeColumns, choose, kind_of
 from vpp.site.time_shapes import INVALID
 
 WRONG_MAX = 0.05  # of the cells: with more that are no numbers the file is refused
@@ -299,7 +299,13 @@ def _time_columns(
         return choose(names, sample, times, {issued, *(column.name for column in columns)})
     clock = names[-2]
     if not times:
-        times = choose(list(names[:-2]), [row[:-2] for row in sample], (), set()).names
+        others = list(names[:-2])
+        days = [
+            n for place, n in enumerate(others) if kind_of([r[place] for r in sample]) == "date"
+        ]
+        times = tuple(days)
+        if len(days) != 1:
+            times = choose(others, [row[:-2] for row in sample], (), set()).names
     if table.matrix.numbered:
         return TimeColumns(tuple(times), clock)
     return TimeColumns((*times, clock))

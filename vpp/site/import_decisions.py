@@ -13,7 +13,13 @@ from dataclasses import replace
 import pandas as pd
 
 from vpp.runtime.files import DataFileError
-from vpp.site.import_columns import UNIT_COLUMNS, Column, check_unit
+from vpp.site.import_columns import (
+    ENERGY_UNITS,
+    POWER_UNITS,
+    UNIT_COLUMNS,
+    Column,
+    check_unit,
+)
 from vpp.site.import_options import Asked
 from vpp.site.import_rows import Tables
 from vpp.site.import_times import TimeStyle, says_order
@@ -201,7 +207,13 @@ def unit_notes(
     notes = []
     for column in columns:
         place = table.names.index(column.name)
-        in_cells, line = unit_in_cells(reading.numbers[column.name])
+        survey = reading.numbers[column.name]
+        of_kind = ENERGY_UNITS if column.is_energy else POWER_UNITS
+        known = of_kind if column.unit in of_kind else {}
+        sizes = {unit: factor / column.factor for unit, factor in known.items()}
+        in_cells, line = unit_in_cells(survey, sizes)
+        if survey.sizes:
+            notes.append(f"{column.name}: cells have the units {', '.join(survey.sizes)}")
         said = [(column.name, "its name")] if not table.matrix else []
         said += [(in_cells, f"its cell in line {line}")] if in_cells else []
         said += [

@@ -15,7 +15,7 @@ import numpy as np
 from vpp.runtime.errors import one_of
 from vpp.runtime.files import DataFileError
 from vpp.site.day_slots import Slots
-from vpp.site.import_columns import Column
+from vpp.site.import_columns import UNIT_COLUMNS, Column
 from vpp.site.import_options import Asked
 from vpp.site.import_times import TimeStyle, TimeSurvey, read_cells, says_order
 from vpp.site.numbers import Survey, parse
@@ -28,6 +28,7 @@ KEPT_ROWS = 100_000  # of a small import, whose text is not read twice
 _NUMERIC = re.compile(r"[-+]?\d[\d.,']*")
 NOTED = 200_000  # cells that cannot be used and are listed
 PREVIEW = 3
+MOST_APART = 0.9  # of the pairs of rows of one time differ in the column that tells them apart
 
 Part = tuple[int, np.ndarray, dict[str, list[str]], np.ndarray | None]
 
@@ -87,7 +88,12 @@ class Tables:
         self.tables, self.columns, self.time, self.asked = tables, columns, time, asked
         self.slot = Slots(time.slot) if time.slot else None
         where = list(asked.where)
-        names = [*time.all_names, *where, *(column.name for column in columns)]
+        # a column of units beside the numbers may say that some rows are of another quantity
+        used = {*time.all_names, *(column.name for column in columns)}
+        self.units = [name for name in tables[0].names if name.lower() in UNIT_COLUMNS - used]
+        self.units = [name for name in self.units if all(name in t.names for t in tables)]
+        self.stated: dict[tuple[str, str], int] = {}
+        names = [*time.all_names, *self.units, *where, *(column.name for column in columns)]
         self.names = list(dict.fromkeys(names))
         self.times = TimeSurvey()
         self.numbers = {column.name: Survey(column.name) for column in columns}
@@ -118,11 +124,33 @@ class Tables:
                     )
                 texts = self._texts(cells)
                 is_time = self._see_times(texts, lines, form)
+                self._see_units(cells, lines, is_time)
                 for column in self.columns:
                     self._see_numbers(column.name, cells[column.name], lines, is_time)
                 self._keep((number, lines, cells, None))
         if not self.rows:
             self._refuse_empty()
+        self._check_units()
+
+    def _see_units(
+        self, cells: dict[str, list[str]], lines: np.ndarray, is_time: np.ndarray
+    ) -> None:
+        for name in self.units:
+            there = np.flatnonzero(is_time)
+            some = [cells[name][place] for place in there]
+            for unit in set(some) - {""}:
+                self.stated.setdefault((name, unit), int(lines[there[some.index(unit)]]))
+
+    def _check_units(self) -> None:
+        """Refuse rows of several units, such as kWh and therms."""
+        for name in self.units:
+            found = {unit: line for (column, unit), line in self.stated.items() if column == name}
+            if len({unit.lower() for unit in found}) > 1:
+                (one, _), (two, line) = sorted(found.items(), key=lambda item: item[1])[:2]
+                raise DataFileError(
+                    f"line {line}: column {name} says {two}, and {one} before; expected one unit: "
+                    f'say --where "{name}={one}", or of another column'
+                )
 
     def _see_times(self, texts: list[str], lines: np.ndarray, form: TimeStyle) -> np.ndarray:
         if form.form is not None:
@@ -374,7 +402,9 @@ class Tables:
         for place, name in enumerate(self.tables[0].names):
             found = [cells[row][place] for pair in pairs for row in pair]
             distinct = list(dict.fromkeys(found))
-            differs = all(cells[one][place] != cells[two][place] for one, two in pairs)
+            apart = sum(cells[one][place] != cells[two][place] for one, two in pairs)
+            # in an hour that comes twice on the clock, rows of one area may stand for another's
+            differs = apart >= MOST_APART * len(pairs)
             few = len(distinct) <= max(2, min(20, len(found) // 4))
             if name not in self.names and differs and few:
                 return name, distinct

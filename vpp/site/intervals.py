@@ -281,17 +281,25 @@ def holds(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]:
     return times + np.where(late, np.minimum(distances, HOLD_MIN_S), distances), int(late.sum())
 
 
-def rises(readings: np.ndarray) -> bool:
-    """Tell whether values look like a register: they rise and (almost) never fall.
+def rises(readings: np.ndarray, times: np.ndarray) -> bool:
+    """Tell whether values look like a register: they rise and fall at most once a day.
 
     Parameters
     ----------
     readings : in the order of time.
+    times : seconds.
     """
     if len(readings) < 24:
         return False
     steps = np.diff(readings[:PART])
-    return bool((steps < 0).mean() <= 0.025 and (steps > 0).mean() >= 0.25)
+    days = (times[: len(steps)][-1] - times[0]) // DAY_S
+    falls = int((steps < 0).sum())
+    if (steps > 0).mean() < 0.25:
+        return False
+    # hours of a counter that begins each day at 0 fall in one of 24
+    return bool(
+        falls <= 0.025 * len(steps) or (days >= 2 and falls <= min(days + 1, len(steps) / 20))
+    )
 
 
 def register(
