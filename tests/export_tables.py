@@ -129,3 +129,46 @@ def names_that_tell_the_format():
         ),
         Case("pandas.csv", index, ["--tz", "UTC", "--load", "load:kW:l"], {"l": s}),
     ]
+
+
+@shape
+def another_table_below():
+    s = series("2025-01-13T00:00", 48, 60)
+    lines = [f"{t:%Y-%m-%d %H:%M},{v}" for t, v in s.items()]
+    ask = ["--tz", "UTC", "--load", "kw:kW:l"]
+    two = {
+        name: "\n".join(["t,kw", *lines[:24], "", f"t,{name}", *lines[24:], ""])
+        for name in ("kw", "kvar")
+    }
+    groups = "timestamp,Overview,Overview\nEurope/Berlin,PV,Consumption\n,W,W\n"
+    groups += "".join(f"{line},{n}\n" for n, line in enumerate(lines))
+    named = ["--time-column", "timestamp", *ask[:2], "--load", "PV:W:l"]
+    by_number = ["--time-column", "1", *ask[:2], "--load", "2:W:l"]
+    above = "Einheit,kWh\n\n" + table("t,v", lines)
+    return [
+        Case("months.csv", two["kw"], ask, {"l": s}),
+        Case("quantities.csv", two["kvar"], ask, None, "line 27: another table begins"),
+        Case("names_in_lines.csv", groups, named, None, "--time-column 1 --load 2:W:l"),
+        Case("by_number.csv", groups, by_number, {"l": s / 1000}),
+        Case("unit_above.csv", above, [*ask[:3], "v:kW:l"], None, "--load v:kWh"),
+    ]
+
+
+@shape
+def a_few_hours_among_quarters():
+    """Hours before quarters are told by their energies; among quarters nothing tells."""
+    few, quarters = series("2025-01-06T16:00", 8, 60, 0.2, 3), series("2025-01-07", 96, 15, 0.2, 3)
+    after = series("2025-01-08T06:00", 96, 15, 0.2, 3)
+    inside = series("2025-01-08T00:00", 6, 60, 0.2, 3)
+
+    def rows(values: pd.Series, share: float) -> list[str]:
+        return [f"{t:%Y-%m-%d %H:%M},{v * share:.6f}" for t, v in values.items()]
+
+    parts = few.repeat(4).set_axis(pd.date_range(few.index[0], periods=32, freq="15min"))
+    first = table("t,kwh", rows(few, 1) + rows(quarters, 0.25))
+    among = table("t,kwh", rows(quarters, 0.25) + rows(inside, 1) + rows(after, 0.25))
+    ask = ["--tz", "UTC", "--load", "kwh:kWh:l"]
+    return [
+        Case("hours_first.csv", first, ask, {"l": pd.concat([parts, quarters])}),
+        Case("hours_among.csv", among, ask, {"l": pd.concat([quarters, after])}),
+    ]

@@ -49,7 +49,7 @@ from vpp.site.import_rules import IssueRule, issue_rule
 from vpp.site.import_series import make_series
 from vpp.site.import_times import says_order
 from vpp.site.sources import SourceError
-from vpp.site.tables import Table, find_tables, likely_header, without_header
+from vpp.site.tables import Table, find_tables, likely_header, place_of, without_header
 from vpp.site.time_columns import SAMPLE, TimeColumns, choose, kind_of
 from vpp.site.time_shapes import INVALID
 
@@ -184,6 +184,7 @@ def _refuse(content: Content, asked: Asked) -> None:
         raise DataFileError(
             f"{content.label}: is empty; expected a line of column names and lines of data"
         )
+    _refuse_apart(content, asked)
     for name in asked.time_columns:
         if name not in names:
             raise DataFileError(
@@ -195,6 +196,22 @@ def _refuse(content: Content, asked: Asked) -> None:
         f"{content.label}: no line names all columns that were asked for; "
         f"{one_of(asked.wanted[0][1].partition(':')[0], names)}"
     )
+
+
+def _refuse_apart(content: Content, asked: Asked) -> None:
+    """Say the numbers of columns whose names stand in several lines."""
+    wanted = [text.partition(":")[0] for _, text in asked.wanted if ":" in text]
+    names = {*asked.time_columns, *wanted}
+    places = {name: found for name in names if (found := place_of(content, name))}
+    lines = {line for line, _ in places.values()}
+    if len(places) == len(names) and len(lines) > 1 and len(wanted) == len(asked.wanted):
+        times = ",".join(str(places[name][1]) for name in asked.time_columns) or "1"
+        kind, text = asked.wanted[0]
+        number, unit = places[wanted[0]][1], text.partition(":")[2]
+        raise DataFileError(
+            f"{content.label}: the names of its columns stand in several lines; say their numbers, "
+            f"such as --time-column {times} --{kind.replace('market', 'price')} {number}:{unit}"
+        )
 
 
 def _read(

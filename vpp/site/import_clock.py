@@ -30,7 +30,7 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
 
     Raises
     ------
-    DataFileError : many lines have no time.
+    DataFileError : many lines have no time, or another table begins among them.
     """
     ends = [*rows.starts[1:], len(rows.local)]
     edges = []
@@ -43,6 +43,13 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
     if all(first == last for first, last in edges) and not (rows.local != INVALID).any():
         line, text = reading.times.first or (0, "")
         raise DataFileError(f"line {line}: {text!r} is no time of the given form")
+    for row, line, name, cell in rows.heads:
+        first, last = edges[int(np.searchsorted(rows.starts, row, side="right")) - 1]
+        if first < row < last:
+            raise DataFileError(
+                f"line {line}: another table begins, which has {cell!r} where {name!r} stands; "
+                "expected one table; import that part as a file of its own"
+            )
     inside: list[tuple[int, str]] = []
     outside: list[tuple[int, str]] = []
     table = np.searchsorted(rows.starts, [row for row, _, _ in rows.no_time], side="right") - 1

@@ -18,7 +18,7 @@ from vpp.site.day_slots import Slots
 from vpp.site.import_columns import UNIT_COLUMNS, Column
 from vpp.site.import_options import Asked
 from vpp.site.import_times import TimeStyle, TimeSurvey, read_cells, says_order
-from vpp.site.numbers import Survey, parse
+from vpp.site.numbers import MISSING, Survey, parse
 from vpp.site.tables import Table
 from vpp.site.time_columns import TimeColumns
 from vpp.site.time_shapes import INVALID, NO_OFFSET
@@ -51,6 +51,7 @@ class Rows:
     no_time : table, line, text and whether it is among the data, of each line without a time.
     notes : how many lines without a time there are.
     untimed : how many of those have digits where the time stands, and a number.
+    heads : row, line, name and cell of each line that has other names where the numbers stand.
     starts : first row of each table.
     first : place, line, text of the time and cells of the first rows.
     """
@@ -67,6 +68,7 @@ class Rows:
     no_time: list[tuple[int, int, str]] = field(default_factory=list)
     notes: int = 0
     untimed: int = 0
+    heads: list[tuple[int, int, str, str]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     first: list[tuple[int, int, str, list[str]]] = field(default_factory=list)
 
@@ -289,12 +291,22 @@ class Tables:
                 beside = [cells[column.name][place] for column in self.columns]
                 is_data = re.search(r"\d", texts[place]) and any(map(_NUMERIC.fullmatch, beside))
                 rows.untimed += bool(is_data)
+                self._note_head(rows, start + int(place), int(lines[place]), texts[place], beside)
                 if len(rows.no_time) < NOTED:
                     rows.no_time.append((start + int(place), int(lines[place]), texts[place]))
         if len(rows.first) < PREVIEW:
             self._note_first(rows, start, lines, texts, cells, is_time)
         for column, numbers in enumerate(rows.values):
             numbers[places] = self._numbers(rows, column, start, cells, is_time, marks)
+
+    def _note_head(self, rows: Rows, row: int, line: int, text: str, beside: Sequence[str]) -> None:
+        """Note a line that looks like the names of another table's columns."""
+        for column, cell in zip(self.columns, beside, strict=True):
+            is_word = re.search(r"[^\W\d]{2}", cell) and not _NUMERIC.match(cell)
+            if is_word and cell != column.name and cell.lower() not in MISSING:
+                if not re.search(r"\d", text) and len(rows.heads) < NOTED:
+                    rows.heads.append((row, line, column.name, cell))
+                return
 
     def _note_first(
         self,

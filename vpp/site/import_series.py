@@ -176,8 +176,17 @@ def _gridded(
             rejects.add(points, np.array([place]), reason)
         sizes, rows = ends - starts, rows[np.searchsorted(points.utc, starts)]
     elif step is not None:
-        sizes, told = intervals.lengths(points.utc, step, asked.stamp == "end")
+        ends = asked.stamp == "end"
+        energies = points.values if column.is_energy else None
+        sizes, doubt, told = intervals.lengths(points.utc, step, ends, energies)
         notes += told
+        if doubt.any():
+            reason = f"it may be the energy of {step // 60} min or of the time between these rows"
+            rejects.add(points, np.flatnonzero(doubt), reason)
+            notes.append(f"{int(doubt.sum())} rows left out: {reason}")
+            sizes = sizes if len(sizes) == 1 else sizes[~doubt]
+            points = points.only(~doubt)
+            rows, values = points.rows, points.values
         starts = points.utc - sizes if asked.stamp == "end" else points.utc
     else:
         starts, sizes, values, rows = _now_and_then(points, broken, column, asked, notes)

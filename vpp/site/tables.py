@@ -18,6 +18,7 @@ from vpp.site.containers import Content, Rows, RowSource, row_sources
 from vpp.site.matrices import Matrix, find_matrix, melt, melted_names
 from vpp.site.time_columns import kind_of
 
+UNIT_WORDS = {"unit", "units", "einheit", "eenheid", "unité", "unidad", "unità", "måleenhed"}
 HEADER_ROWS = 200  # a header stands above this line
 SEEN = 30  # rows that tell whether a table is a matrix
 _MIDNIGHT = re.compile(r"(?<!\d)(?:00?:00(?::00)?|12:00(?::00)? ?AM)(?![:\d])", re.IGNORECASE)
@@ -266,7 +267,19 @@ def table_of(
             raise DataFileError(f"{source.label}: column {name!r} comes twice; rename one")
     if matrix is not None:
         names = melted_names(names, matrix)
-    return Table(source.label, tuple(names), line, source.delimiter, source.rows, matrix)
+    unit = _unit_above(source, line)
+    return Table(source.label, tuple(names), line, source.delimiter, source.rows, matrix, unit=unit)
+
+
+def _unit_above(source: RowSource, line: int) -> str:
+    """The unit that a line above the header states, such as `Einheit;kWh`; else nothing."""
+    for number, row in _first_rows(source):
+        if number >= line:
+            break
+        there = [cell for cell in row if cell]
+        if len(there) == 2 and there[0].rstrip(":").lower() in UNIT_WORDS:
+            return there[1]
+    return ""
 
 
 def _number_of(place: int, names: Sequence[str]) -> str:
@@ -293,6 +306,25 @@ def _has_clock(
             kind = ""
         found.add(kind)
     return "date" not in found and bool(found & {"stamp", "count"})
+
+
+def place_of(content: Content, name: str) -> tuple[int, int] | None:
+    """Find the line, and the number from 1 of the column, that has a name among the first lines.
+
+    Parameters
+    ----------
+    content : in which no line names all columns.
+    name : of one; None comes back where no line has it.
+    """
+    for sources in row_sources(content):
+        try:
+            for source in sources:
+                for line, row in _first_rows(source):
+                    if name in row and len(row) > 1:
+                        return line, row.index(name) + 1
+        except UnicodeError:
+            continue
+    return None
 
 
 def likely_header(content: Content) -> tuple[int, list[str]]:

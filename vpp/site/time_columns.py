@@ -18,8 +18,8 @@ from vpp.site.day_slots import SLOT
 from vpp.site.time_shapes import TO_SHAPE, recipe_of
 
 END_WORDS = {
-    "end", "ende", "ends", "ending", "bis", "to", "tot", "till", "until", "fin", "hasta", "slut",
-    "til", "stop", "finish", "loppu", "koniec", "he", "he.",
+    "end", "ende", "ends", "ending", "bis", "to", "tot", "until", "fin", "hasta", "slut",
+    "til", "till", "stop", "finish", "loppu", "koniec", "konec", "fim", "he", "he.",
 }  # fmt: skip
 _PARTS = {
     "month": ("month", "monat", "mes", "mois", "maand", "mo", "mm"),
