@@ -160,3 +160,21 @@ def hours_that_count_from_one_with_a_stamp():
         Case("he_end.csv", hours, ask, {"l": s}),
         Case("period_end.csv", hours.replace("Hour Ending", "Period"), ask, None, "leave it out"),
     ]
+
+
+@shape
+def clocks_in_names():
+    s = series("2025-01-13T05:00", 40, 60)
+    winter = [f"{t:%d.%m.%Y %H:%M};{v}" for t, v in on_clock(s, "Etc/GMT-1")]
+    ask = ["--load", "kW:kW:l"]
+    gmt, mez, both = (
+        table(f"{name};kW", winter) for name in ("Time (GMT+1)", "Zeit (MEZ)", "MTU (CET/CEST)")
+    )
+    return [
+        Case("gmt1.csv", gmt, ask, {"l": s}),
+        Case("gmt1_berlin.csv", gmt, [*ask, "--tz", "Europe/Berlin"], {"l": s}),
+        Case("gmt1_utc.csv", gmt, [*ask, "--tz", "UTC"], None, "say --tz +01:00"),
+        Case("mez_berlin.csv", mez, [*ask, "--tz", "Europe/Berlin"], {"l": s}),
+        Case("mez_utc.csv", mez, [*ask, "--tz", "UTC"], None, "--tz Europe/Brussels"),
+        Case("cet_athens.csv", both, [*ask, "--tz", "Europe/Athens"], None, "--tz Europe/Brussels"),
+    ]

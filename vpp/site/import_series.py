@@ -176,9 +176,9 @@ def _gridded(
             rejects.add(points, np.array([place]), reason)
         sizes, rows = ends - starts, rows[np.searchsorted(points.utc, starts)]
     elif step is not None:
-        ends = asked.stamp == "end"
+        at_end = asked.stamp == "end"
         energies = points.values if column.is_energy else None
-        sizes, doubt, told = intervals.lengths(points.utc, step, ends, energies)
+        sizes, doubt, told = intervals.lengths(points.utc, step, at_end, energies)
         notes += told
         if doubt.any():
             reason = f"it may be the energy of {step // 60} min or of the time between these rows"
