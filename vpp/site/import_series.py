@@ -163,10 +163,8 @@ def _gridded(
     cumulative = asked.cumulative and column.unit in ENERGY_UNITS
     if column.is_energy and asked.cumulative is None and intervals.rises(points.values, points.utc):
         raise DataFileError(
-            f"column {column.name}: its values ({points.values[0]:g} to "
-            f"{points.values[-1]:g}) rise, "
-            "and fall once a day at most, as a register's do; say --cumulative, or --cumulative no "
-            "if they are energies of intervals"
+            f"column {column.name}: its values rise, and fall once a day at most, as a register's "
+            "do; say --cumulative, or --cumulative no if they are energies of intervals"
         )
     rows, values = points.rows, points.values
     sizes: np.ndarray
@@ -176,9 +174,8 @@ def _gridded(
             rejects.add(points, np.array([place]), reason)
         sizes, rows = ends - starts, rows[np.searchsorted(points.utc, starts)]
     elif step is not None:
-        at_end = asked.stamp == "end"
         energies = points.values if column.is_energy else None
-        sizes, doubt, told = intervals.lengths(points.utc, step, at_end, energies)
+        sizes, doubt, told = intervals.lengths(points.utc, step, asked.stamp == "end", energies)
         notes += told
         if doubt.any():
             reason = f"it may be the energy of {step // 60} min or of the time between these rows"

@@ -273,19 +273,14 @@ def table_of(
 
 def _unit_above(source: RowSource, line: int) -> str:
     """The unit that a line above the header states, such as `Einheit;kWh`; else nothing."""
-    for number, row in _first_rows(source):
-        if number >= line:
-            break
-        there = [cell for cell in row if cell]
-        if len(there) == 2 and there[0].rstrip(":").lower() in UNIT_WORDS:
-            return there[1]
-    return ""
+    above = [[cell for cell in row if cell] for n, row in _first_rows(source) if n < line]
+    units = [row[1] for row in above if len(row) == 2 and row[0].rstrip(":").lower() in UNIT_WORDS]
+    return units[0] if units else ""
 
 
 def _number_of(place: int, names: Sequence[str]) -> str:
     """The number of a column without a name, from 1; nothing where another is called so."""
-    number = str(place + 1)
-    return "" if number in names else number
+    return "" if str(place + 1) in names else str(place + 1)
 
 
 def _has_clock(
@@ -302,9 +297,7 @@ def _has_clock(
         kind = kind_of(cells)
         if kind == "stamp" and all(map(_MIDNIGHT.search, filter(None, cells))):
             kind = "date"
-        if kind == "count" and not times:
-            kind = ""
-        found.add(kind)
+        found.add("" if kind == "count" and not times else kind)
     return "date" not in found and bool(found & {"stamp", "count"})
 
 
