@@ -1,5 +1,7 @@
 """Files in the shapes of real exports come in right, or are refused with the option that helps."""
 
+import export_clocks  # noqa: F401  # they add cases
+import export_tables  # noqa: F401
 import pandas as pd
 import pytest
 from export_shapes import CASES, Case, imported

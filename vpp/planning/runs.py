@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.planning.device_rows import device_rows, stored_devices
+from vpp.runtime.plant_settings import Tariff
 from vpp.runtime.settings import Config
 from vpp.schedule.basis import PlanBasis, basis_json
 from vpp.schedule.dispatch import self_consumption
@@ -159,6 +160,8 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp, *inputs: object
     `run_id`, which the other columns and the configuration give, `site_id`, `issue_time`, `kind`.
     """
     flexible = filter(None, (config.vehicles, config.deferrable_loads, config.heat_stores))
+    # runs of before there was a tariff keep their names
+    tariff = () if config.tariff == Tariff() else (config.tariff,)
     name = run_id(
         kind,
         config.site.site_id,
@@ -168,6 +171,7 @@ def run_key(config: Config, kind: str, issue_time: pd.Timestamp, *inputs: object
         config.optimization,
         config.batteries,
         *flexible,
+        *tariff,
         *inputs,
     )
     return {"run_id": name, "site_id": config.site.site_id, "issue_time": issue_time, "kind": kind}

@@ -47,9 +47,10 @@ from vpp.site.import_points import (
 from vpp.site.import_rows import Rows, Tables
 from vpp.site.import_rules import IssueRule, issue_rule
 from vpp.site.import_series import make_series
+from vpp.site.import_times import says_order
 from vpp.site.sources import SourceError
-from vpp.site.tables import Table, find_tables, likely_header, without_header
-from vpp.site.time_columns import SAMPLE, TimeColumns, choose
+from vpp.site.tables import Table, find_tables, likely_header, place_of, without_header
+from vpp.site.time_columns import SAMPLE, TimeColumns, choose, kind_of
 from vpp.site.time_shapes import INVALID
 
 WRONG_MAX = 0.05  # of the cells: with more that are no numbers the file is refused
@@ -183,6 +184,7 @@ def _refuse(content: Content, asked: Asked) -> None:
         raise DataFileError(
             f"{content.label}: is empty; expected a line of column names and lines of data"
         )
+    _refuse_apart(content, asked)
     for name in asked.time_columns:
         if name not in names:
             raise DataFileError(
@@ -194,6 +196,22 @@ def _refuse(content: Content, asked: Asked) -> None:
         f"{content.label}: no line names all columns that were asked for; "
         f"{one_of(asked.wanted[0][1].partition(':')[0], names)}"
     )
+
+
+def _refuse_apart(content: Content, asked: Asked) -> None:
+    """Say the numbers of columns whose names stand in several lines."""
+    wanted = [text.partition(":")[0] for _, text in asked.wanted if ":" in text]
+    names = {*asked.time_columns, *wanted}
+    places = {name: found for name in names if (found := place_of(content, name))}
+    lines = {line for line, _ in places.values()}
+    if len(places) == len(names) and len(lines) > 1 and len(wanted) == len(asked.wanted):
+        times = ",".join(str(places[name][1]) for name in asked.time_columns) or "1"
+        kind, text = asked.wanted[0]
+        number, unit = places[wanted[0]][1], text.partition(":")[2]
+        raise DataFileError(
+            f"{content.label}: the names of its columns stand in several lines; say their numbers, "
+            f"such as --time-column {times} --{kind.replace('market', 'price')} {number}:{unit}"
+        )
 
 
 def _read(
@@ -215,7 +233,7 @@ def _read(
     time = _time_columns(tables[0], sample, asked, columns, rule.column)
     reading = Tables(tables, columns, time, asked)
     reading.survey()
-    if not asked.time_format:
+    if not asked.time_format or says_order(asked.time_format):
         reading.times.check()
     zone, zone_why = zone_of(tables[0], time, asked, reading)
     if zone is None and (reading.times.unzoned or reading.slot):
@@ -260,7 +278,11 @@ def _all_series(
     issued = None
     if rule.column and not rule.is_lead:
         issued, rows.part = read_issues(reading, rule.column, asked, zone)
-    lost = turn_rows(reading, rows, zone, notes)
+    by_user = asked.why.get("stamp", "said") == "said"
+    stamp = asked.stamp if by_user or reading.slot is None else ""
+    lost = turn_rows(reading, rows, zone, stamp, notes)
+    if reading.slot is not None:  # its numbers are starts now
+        asked = replace(asked, stamp="start")
     if rule.is_lead:
         lead = rows.values.pop()
         reading.columns = reading.columns[:-1]
@@ -294,7 +316,13 @@ def _time_columns(
         return choose(names, sample, times, {issued, *(column.name for column in columns)})
     clock = names[-2]
     if not times:
-        times = choose(list(names[:-2]), [row[:-2] for row in sample], (), set()).names
+        others = list(names[:-2])
+        days = [
+            n for place, n in enumerate(others) if kind_of([r[place] for r in sample]) == "date"
+        ]
+        times = tuple(days)
+        if len(days) != 1:
+            times = choose(others, [row[:-2] for row in sample], (), set()).names
     if table.matrix.numbered:
         return TimeColumns(tuple(times), clock)
     return TimeColumns((*times, clock))

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from vpp.runtime.files import DataFileError
+from vpp.site.day_slots import Slots
 from vpp.site.import_rows import NOTED, Rows, Tables
-from vpp.site.local_clock import to_utc, winter_clock
-from vpp.site.time_columns import Slots
-from vpp.site.time_shapes import INVALID
+from vpp.site.local_clock import fixed_offset, to_utc, winter_clock
+from vpp.site.time_shapes import INVALID, NO_OFFSET
 
 NO_TIME_MAX = 0.05  # of the lines: with more without a time the file is refused
 BESIDE_MAX = 20  # lines before and after the data of a table that may be notes
@@ -30,7 +30,7 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
 
     Raises
     ------
-    DataFileError : many lines have no time.
+    DataFileError : many lines have no time, or another table begins among them.
     """
     ends = [*rows.starts[1:], len(rows.local)]
     edges = []
@@ -43,6 +43,13 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
     if all(first == last for first, last in edges) and not (rows.local != INVALID).any():
         line, text = reading.times.first or (0, "")
         raise DataFileError(f"line {line}: {text!r} is no time of the given form")
+    for row, line, name, cell in rows.heads:
+        first, last = edges[int(np.searchsorted(rows.starts, row, side="right")) - 1]
+        if first < row < last:
+            raise DataFileError(
+                f"line {line}: another table begins, which has {cell!r} where {name!r} stands; "
+                "expected one table; import that part as a file of its own"
+            )
     inside: list[tuple[int, str]] = []
     outside: list[tuple[int, str]] = []
     table = np.searchsorted(rows.starts, [row for row, _, _ in rows.no_time], side="right") - 1
@@ -63,7 +70,9 @@ def lines_without_time(reading: Tables, rows: Rows, notes: list[str]) -> list[tu
     return [(line, "", text, "", "no time of the file's format") for line, text in inside]
 
 
-def turn_rows(reading: Tables, rows: Rows, zone: str | None, notes: list[str]) -> list[tuple]:
+def turn_rows(
+    reading: Tables, rows: Rows, zone: str | None, stamp: str, notes: list[str]
+) -> list[tuple]:
     """Turn local times into UTC, and give the rejects of those that cannot be.
 
     Parameters
@@ -71,11 +80,12 @@ def turn_rows(reading: Tables, rows: Rows, zone: str | None, notes: list[str]) -
     reading : of the tables.
     rows : of it; their times are changed.
     zone : of the clock of times without an offset.
+    stamp : `start`, `middle` or `end`.
     notes : gets how many rows were left out.
     """
     rejects: list[tuple] = []
     if reading.slot is not None and rows.slots is not None and zone is not None:
-        gone, day = _add_slots(reading.slot, rows.slots, rows, zone)
+        gone, day = _add_slots(reading.slot, rows, zone, stamp)
         if len(gone):
             reason = (
                 f"the clock changes on {np.datetime64(day, 'D')}, and {reading.slot.name} does not "
@@ -85,7 +95,13 @@ def turn_rows(reading: Tables, rows: Rows, zone: str | None, notes: list[str]) -
             rows.local[gone] = INVALID
             notes.append(f"{len(gone)} rows left out: {reason}")
     before = rows.local.copy() if len(rows.local) <= COPIED else rows.local
+    later = start_to_end(rows, zone) if stamp == "end" and zone and rows.slots is None else 0
+    if later:
+        notes.append("on days on which the clock changes an end is named by its start")
+        rows.local[rows.local != INVALID] -= later
     turned = to_utc(rows.local, rows.offsets, rows.folds, zone, rows.part)
+    if later:
+        rows.local[rows.local != INVALID] += later
     for places, reason in (
         (turned.skipped, f"does not exist in {zone}: the clock goes forward"),
         (turned.alone, f"comes twice on the clock of {zone} but once in the file"),
@@ -101,6 +117,44 @@ def turn_rows(reading: Tables, rows: Rows, zone: str | None, notes: list[str]) -
                 f"meter that stays on winter time has --tz {winter_clock(zone, year)}"
             )
     return rejects
+
+
+def start_to_end(rows: Rows, zone: str) -> int:
+    """Tell how far ends of intervals are from the local times that the clock had; 0 where not [s].
+
+    On the day of 25 hours some call the ends 1, 2, 2, 3, as hours that begin at 0, 1, 1, 2; for
+    others they are what the clock shows: 1, 1, 2, 3. The reading counts that loses fewer rows.
+
+    Parameters
+    ----------
+    rows : with local times.
+    zone : of their clock.
+    """
+    naive = np.flatnonzero((rows.local != INVALID) & (rows.offsets == NO_OFFSET))
+    if fixed_offset(zone) is not None or not len(naive):
+        return 0
+    days = np.unique(rows.local[naive] // DAY_S)
+    clock = pd.DatetimeIndex((days * DAY_S).astype("M8[s]"))
+    first = np.ones(len(days), bool)
+    start, end = (
+        when.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+        for when in (clock, clock + pd.Timedelta(days=1))
+    )
+    changed = days[np.asarray((end - start).total_seconds()) != DAY_S]
+    near = naive[np.isin(rows.local[naive] // DAY_S, changed)]
+    steps = np.diff(np.unique(rows.local[near]))
+    if not len(steps):
+        return 0
+    step = int(np.median(steps))
+
+    def lost(later: int) -> int:
+        folds = rows.folds[near] if rows.folds is not None else None
+        part = rows.part[near] if rows.part is not None else None
+        turned = to_utc(rows.local[near] - later, rows.offsets[near], folds, zone, part)
+        there = turned.utc[turned.utc != INVALID]
+        return len(near) - len(there) + len(there) - len(np.unique(there))
+
+    return step if lost(step) < lost(0) else 0
 
 
 def midnights_of_the_day_before(rows: Rows) -> bool:
@@ -139,7 +193,7 @@ def _reject(
         rejects.append((int(rows.lines[place]), "", text, "", reason))
 
 
-def _add_slots(slot: Slots, numbers: np.ndarray, rows: Rows, zone: str) -> tuple[np.ndarray, int]:
+def _add_slots(slot: Slots, rows: Rows, zone: str, stamp: str) -> tuple[np.ndarray, int]:
     """Complete the times of days whose slots are counted; the rows that cannot be told, and a day.
 
     Slots that count on when the clock changes are put after midnight in UTC; others are local
@@ -155,7 +209,7 @@ def _add_slots(slot: Slots, numbers: np.ndarray, rows: Rows, zone: str) -> tuple
         for when in (clock, clock + pd.Timedelta(days=1))
     )
     lengths = ((nights - midnights).total_seconds().to_numpy() // step).astype(int)
-    usual, base = 86400 // step, 0 if slot.lowest == 0 else 1
+    usual, base = 86400 // step, slot.base(stamp)
     changed = {
         int(day // 86400): int(length)
         for day, length in zip(days, lengths, strict=True)
@@ -165,7 +219,7 @@ def _add_slots(slot: Slots, numbers: np.ndarray, rows: Rows, zone: str) -> tuple
     through, unknown = slot.counted(changed)
     gone = there[np.isin(rows.local[there] // 86400, list(unknown))]
     there = np.setdiff1d(there, gone)
-    number = numbers[there] - base
+    number = rows.slots[there] - base  # type: ignore[index]
     length = np.full(len(there), usual)
     if through:
         place = np.searchsorted(days, rows.local[there])

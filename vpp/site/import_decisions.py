@@ -13,10 +13,17 @@ from dataclasses import replace
 import pandas as pd
 
 from vpp.runtime.files import DataFileError
-from vpp.site.import_columns import UNIT_COLUMNS, Column, check_unit
+from vpp.site.import_columns import (
+    ENERGY_UNITS,
+    POWER_UNITS,
+    UNIT_COLUMNS,
+    Column,
+    check_unit,
+)
 from vpp.site.import_options import Asked
 from vpp.site.import_rows import Tables
-from vpp.site.import_times import TimeStyle
+from vpp.site.import_times import TimeStyle, says_order
+from vpp.site.local_clock import fixed_offset
 from vpp.site.numbers import decimal_mark, unit_in_cells
 from vpp.site.profiles import PROFILES
 from vpp.site.tables import Table
@@ -28,6 +35,8 @@ ZONES_IN_NAMES = {
     r"(?<![a-z])gmt(?![+-]?\d)": "UTC",
     "cet/cest": "Europe/Brussels",
 }
+_AHEAD = re.compile(r"(?:utc|gmt)([+-])(\d{1,2})(?::?([0-5]\d))?(?!\d)")  # UTC+1, GMT+05:30
+_CENTRAL = re.compile(r"(?<![a-z])(?:cet|cest|mez|mesz)(?![a-z])")
 
 
 def zone_of(
@@ -54,14 +63,12 @@ def zone_of(
         return table.zone, "the format of the file"
     name = " ".join(time.names).lower().replace(" ", "")
     in_name = next((zone for word, zone in ZONES_IN_NAMES.items() if re.search(word, name)), None)
+    ahead = _AHEAD.search(name)
+    if ahead:
+        in_name = f"{ahead[1]}{int(ahead[2]):02}:{ahead[3] or '00'}"
     why = asked.why.get("zone", "")
-    if asked.zone and in_name == "UTC" and why == "said" and reading.times.unzoned:
-        hours = pd.Timestamp("2025-07-01").tz_localize(asked.zone) if "/" in asked.zone else None
-        if hours is not None and hours.utcoffset():
-            raise DataFileError(
-                f"column {time.names[0]}: its name says UTC, but --tz {asked.zone} was said; say "
-                "--tz UTC"
-            )
+    if asked.zone and why == "said" and reading.times.unzoned:
+        _check_zone(asked.zone, in_name, name, time.names[0])
     zone = asked.zone or in_name
     unknown = reading.times.names
     if unknown and zone is None:
@@ -70,6 +77,35 @@ def zone_of(
     if unknown and zone is not None:
         _check_names(unknown, zone)
     return zone, "said" if why == "said" else why or "the column's name"
+
+
+def _check_zone(said: str, in_name: str | None, name: str, column: str) -> None:
+    """Refuse a clock that is never that of the column's name."""
+    if in_name is None:
+        if not _CENTRAL.search(name) or _clocks_of(said) & {60, 120}:
+            return
+        in_name = "Europe/Brussels, or Etc/GMT-1 where the clock never changes"
+        stated = "CET"
+    else:
+        if in_name == "UTC" and _clocks_of(said) == {0}:
+            return
+        ours, theirs = _clocks_of(said), _clocks_of(in_name)
+        both_change = len(ours) == len(theirs) == 2
+        if in_name != "UTC" and (ours == theirs or (ours & theirs and not both_change)):
+            return
+        stated = in_name
+    raise DataFileError(
+        f"column {column}: its name says {stated}, but --tz {said} was said; say --tz {in_name}"
+    )
+
+
+def _clocks_of(zone: str) -> set[int]:
+    """How far a zone is ahead of UTC in winter and in summer [min]."""
+    fixed = fixed_offset(zone)
+    if fixed is not None:
+        return {fixed}
+    days = [pd.Timestamp(day).tz_localize(zone) for day in ("2025-01-01", "2025-07-01")]
+    return {round(day.utcoffset().total_seconds() / 60) for day in days}
 
 
 def _check_names(names: dict[str, int], zone: str) -> None:
@@ -128,6 +164,9 @@ def style_of(asked: Asked, reading: Tables, zone: str | None) -> tuple[TimeStyle
     """
     midnight = reading.times.midnight
     bare = bool(reading.slot) or not midnight["00"]
+    if asked.time_format and says_order(asked.time_format):
+        day_first = reading.times.is_said(asked.time_format)
+        return TimeStyle(day_first, bare_midnight=bare), asked.time_format
     if asked.time_format:
         return TimeStyle(form=asked.time_format), asked.time_format
     clock = zone if zone and not zone.startswith(("+", "-")) else None
@@ -198,7 +237,13 @@ def unit_notes(
     notes = []
     for column in columns:
         place = table.names.index(column.name)
-        in_cells, line = unit_in_cells(reading.numbers[column.name])
+        survey = reading.numbers[column.name]
+        of_kind = ENERGY_UNITS if column.is_energy else POWER_UNITS
+        known = of_kind if column.unit in of_kind else {}
+        sizes = {unit: factor / column.factor for unit, factor in known.items()}
+        in_cells, line = unit_in_cells(survey, sizes)
+        if survey.sizes:
+            notes.append(f"{column.name}: cells have the units {', '.join(survey.sizes)}")
         said = [(column.name, "its name")] if not table.matrix else []
         said += [(in_cells, f"its cell in line {line}")] if in_cells else []
         said += [

@@ -15,6 +15,7 @@ from vpp.site.import_checks import Series, remarks, report_row
 from vpp.site.sources import Source
 
 DAYLIGHT = 0.4  # mean length of the hands of a clock at the hours of power: less has no noon
+DARK = 0.01  # of the energy of a PV plant while the sun is down: more is a wrong clock, too
 NOON_OFF_H = 2.5  # between the middle of PV power and the sun's noon: more is a wrong clock
 
 
@@ -71,7 +72,7 @@ def capacity_note(source: Source, series: Series) -> str:
 
 
 def noon_note(source: Source, series: Series) -> str:
-    """Say when the middle of PV power is far from the sun's noon: the clock is a wrong one.
+    """Say when PV power is far from the sun's noon, or comes at night: the clock is a wrong one.
 
     Parameters
     ----------
@@ -89,10 +90,24 @@ def noon_note(source: Source, series: Series) -> str:
     turn = np.exp(2j * np.pi * hours / 24)
     centre = (turn * weight).sum() / weight.sum()
     middle = float(np.angle(centre) / (2 * np.pi) * 24) % 24
-    if abs(middle - 12) <= NOON_OFF_H or abs(centre) < DAYLIGHT:
+    dark = weight[_is_night(times, hours, source.latitude)].sum() / weight.sum()
+    off = abs(middle - 12) > NOON_OFF_H and abs(centre) >= DAYLIGHT
+    if not off and dark <= DARK:
         return ""
+    night = f", and {dark:.0%} of it come while the sun is down" if dark > DARK else ""
     return (
         f"{source.source_id}: the middle of its power is at {middle:.1f} h of the sun's day, whose "
-        f"noon is 12: check --tz, --stamp and the place ({source.latitude:g}, "
+        f"noon is 12{night}: check --tz, --stamp and the place ({source.latitude:g}, "
         f"{source.longitude:g})"
     )
+
+
+def _is_night(times: pd.DatetimeIndex, hours: np.ndarray, latitude: float | None) -> np.ndarray:
+    """When the sun is more than 6 degrees below the horizon, to a degree or two."""
+    if latitude is None:
+        return np.zeros(len(times), bool)
+    season = 2 * np.pi * (times.dayofyear.to_numpy() + 10) / 365.25
+    tilt, place = np.radians(-23.44 * np.cos(season)), np.radians(latitude)
+    height = np.sin(place) * np.sin(tilt)
+    height = height + np.cos(place) * np.cos(tilt) * np.cos(np.pi * (hours - 12) / 12)
+    return np.asarray(height < np.sin(np.radians(-6.0)))

@@ -14,12 +14,13 @@ import numpy as np
 
 from vpp.runtime.errors import one_of
 from vpp.runtime.files import DataFileError
-from vpp.site.import_columns import Column
+from vpp.site.day_slots import Slots
+from vpp.site.import_columns import UNIT_COLUMNS, Column
 from vpp.site.import_options import Asked
-from vpp.site.import_times import TimeStyle, TimeSurvey, read_cells
-from vpp.site.numbers import Survey, parse
+from vpp.site.import_times import TimeStyle, TimeSurvey, read_cells, says_order
+from vpp.site.numbers import MISSING, Survey, parse
 from vpp.site.tables import Table
-from vpp.site.time_columns import Slots, TimeColumns
+from vpp.site.time_columns import TimeColumns
 from vpp.site.time_shapes import INVALID, NO_OFFSET
 
 ROWS_MAX = 60_000_000
@@ -27,6 +28,7 @@ KEPT_ROWS = 100_000  # of a small import, whose text is not read twice
 _NUMERIC = re.compile(r"[-+]?\d[\d.,']*")
 NOTED = 200_000  # cells that cannot be used and are listed
 PREVIEW = 3
+MOST_APART = 0.9  # of the pairs of rows of one time differ in the column that tells them apart
 
 Part = tuple[int, np.ndarray, dict[str, list[str]], np.ndarray | None]
 
@@ -49,6 +51,7 @@ class Rows:
     no_time : table, line, text and whether it is among the data, of each line without a time.
     notes : how many lines without a time there are.
     untimed : how many of those have digits where the time stands, and a number.
+    heads : row, line, name and cell of each line that has other names where the numbers stand.
     starts : first row of each table.
     first : place, line, text of the time and cells of the first rows.
     """
@@ -65,6 +68,7 @@ class Rows:
     no_time: list[tuple[int, int, str]] = field(default_factory=list)
     notes: int = 0
     untimed: int = 0
+    heads: list[tuple[int, int, str, str]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     first: list[tuple[int, int, str, list[str]]] = field(default_factory=list)
 
@@ -86,8 +90,12 @@ class Tables:
         self.tables, self.columns, self.time, self.asked = tables, columns, time, asked
         self.slot = Slots(time.slot) if time.slot else None
         where = list(asked.where)
-        slot = [time.slot] if time.slot else []
-        names = [*time.names, *slot, *where, *(column.name for column in columns)]
+        # a column of units beside the numbers may say that some rows are of another quantity
+        used = {*time.all_names, *(column.name for column in columns)}
+        self.units = [name for name in tables[0].names if name.lower() in UNIT_COLUMNS - used]
+        self.units = [name for name in self.units if all(name in t.names for t in tables)]
+        self.stated: dict[tuple[str, str], int] = {}
+        names = [*time.all_names, *self.units, *where, *(column.name for column in columns)]
         self.names = list(dict.fromkeys(names))
         self.times = TimeSurvey()
         self.numbers = {column.name: Survey(column.name) for column in columns}
@@ -103,7 +111,8 @@ class Tables:
         ------
         DataFileError : there is no row, or too many.
         """
-        form = TimeStyle(form=self.asked.time_format or None)
+        said = self.asked.time_format or None
+        form = TimeStyle(form=None if says_order(said) else said)
         for number, table in enumerate(self.tables):
             for lines, columns in table.parts(self.names):
                 cells = dict(zip(self.names, columns, strict=True))
@@ -116,16 +125,36 @@ class Tables:
                         f"{table.label}: more than {ROWS_MAX:,} rows; import it in parts"
                     )
                 texts = self._texts(cells)
-                is_time = self._see_times(texts, lines, cells, form)
+                is_time = self._see_times(texts, lines, form)
+                self._see_units(cells, lines, is_time)
                 for column in self.columns:
                     self._see_numbers(column.name, cells[column.name], lines, is_time)
                 self._keep((number, lines, cells, None))
         if not self.rows:
             self._refuse_empty()
+        self._check_units()
 
-    def _see_times(
-        self, texts: list[str], lines: np.ndarray, cells: dict[str, list[str]], form: TimeStyle
-    ) -> np.ndarray:
+    def _see_units(
+        self, cells: dict[str, list[str]], lines: np.ndarray, is_time: np.ndarray
+    ) -> None:
+        for name in self.units:
+            there = np.flatnonzero(is_time)
+            some = [cells[name][place] for place in there]
+            for unit in set(some) - {""}:
+                self.stated.setdefault((name, unit), int(lines[there[some.index(unit)]]))
+
+    def _check_units(self) -> None:
+        """Refuse rows of several units, such as kWh and therms."""
+        for name in self.units:
+            found = {unit: line for (column, unit), line in self.stated.items() if column == name}
+            if len({unit.lower() for unit in found}) > 1:
+                (one, _), (two, line) = sorted(found.items(), key=lambda item: item[1])[:2]
+                raise DataFileError(
+                    f"line {line}: column {name} says {two}, and {one} before; expected one unit: "
+                    f'say --where "{name}={one}", or of another column'
+                )
+
+    def _see_times(self, texts: list[str], lines: np.ndarray, form: TimeStyle) -> np.ndarray:
         if form.form is not None:
             local, offsets, _ = read_cells(texts, form)
             is_time = local != INVALID
@@ -138,10 +167,6 @@ class Tables:
                 self.times.first = int(lines[0]), texts[0]
         else:
             is_time = self.times.see(texts, lines)
-        if self.slot is not None:
-            local, _, _ = read_cells(texts, TimeStyle(True, form.form, bare_midnight=True))
-            days = np.where(local == INVALID, INVALID, local // 86400)
-            self.slot.see(days, cells[self.slot.name])
         return is_time
 
     def _see_numbers(
@@ -248,7 +273,9 @@ class Tables:
         texts = self._texts(cells)
         local, offsets, folds = read_cells(texts, style)
         if self.slot is not None and rows.slots is not None:
-            rows.slots[places], folds = self.slot.read(cells[self.slot.name])
+            slots = self.time.slots(cells)
+            self.slot.see(np.where(local == INVALID, INVALID, local // 86400), slots)
+            rows.slots[places], folds = self.slot.read(slots)
             local[rows.slots[places] == INVALID] = INVALID
         rows.local[places], rows.offsets[places], rows.lines[places] = local, offsets, lines
         if (folds >= 0).any() and rows.folds is None:
@@ -264,12 +291,22 @@ class Tables:
                 beside = [cells[column.name][place] for column in self.columns]
                 is_data = re.search(r"\d", texts[place]) and any(map(_NUMERIC.fullmatch, beside))
                 rows.untimed += bool(is_data)
+                self._note_head(rows, start + int(place), int(lines[place]), texts[place], beside)
                 if len(rows.no_time) < NOTED:
                     rows.no_time.append((start + int(place), int(lines[place]), texts[place]))
         if len(rows.first) < PREVIEW:
             self._note_first(rows, start, lines, texts, cells, is_time)
         for column, numbers in enumerate(rows.values):
             numbers[places] = self._numbers(rows, column, start, cells, is_time, marks)
+
+    def _note_head(self, rows: Rows, row: int, line: int, text: str, beside: Sequence[str]) -> None:
+        """Note a line that looks like the names of another table's columns."""
+        for column, cell in zip(self.columns, beside, strict=True):
+            is_word = re.search(r"[^\W\d]{2}", cell) and not _NUMERIC.match(cell)
+            if is_word and cell != column.name and cell.lower() not in MISSING:
+                if not re.search(r"\d", text) and len(rows.heads) < NOTED:
+                    rows.heads.append((row, line, column.name, cell))
+                return
 
     def _note_first(
         self,
@@ -285,7 +322,7 @@ class Tables:
             if any(values) and len(rows.first) < PREVIEW:
                 text = texts[place]
                 if self.slot is not None:
-                    text = f"{text} {cells[self.slot.name][place]}"
+                    text = f"{text} {self.time.slots(cells)[place]}"
                 rows.first.append((start + int(place), int(lines[place]), text, values))
 
     def _numbers(
@@ -377,7 +414,9 @@ class Tables:
         for place, name in enumerate(self.tables[0].names):
             found = [cells[row][place] for pair in pairs for row in pair]
             distinct = list(dict.fromkeys(found))
-            differs = all(cells[one][place] != cells[two][place] for one, two in pairs)
+            apart = sum(cells[one][place] != cells[two][place] for one, two in pairs)
+            # in an hour that comes twice on the clock, rows of one area may stand for another's
+            differs = apart >= MOST_APART * len(pairs)
             few = len(distinct) <= max(2, min(20, len(found) // 4))
             if name not in self.names and differs and few:
                 return name, distinct

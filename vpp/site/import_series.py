@@ -5,7 +5,8 @@
 Nothing is dropped in silence: a cell that cannot be used is a reject with its line and reason.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,13 @@ import pandas as pd
 from vpp.runtime.files import DataFileError
 from vpp.site import intervals
 from vpp.site.import_checks import Series, flat_lines, outliers
-from vpp.site.import_columns import ENERGY_UNITS, PRICE_UNITS, Column
+from vpp.site.import_columns import (
+    ENERGY_UNITS,
+    PRICE_UNITS,
+    Column,
+    ColumnError,
+    check_unit,
+)
 from vpp.site.import_options import Asked
 from vpp.site.import_points import Points, Rejects, rising, sorted_points
 from vpp.site.import_rows import Rows
@@ -154,11 +161,10 @@ def _gridded(
         points = _on_grid(points, step, column, asked, notes, rejects)
         _check_stamp(points, step, asked, column)
     cumulative = asked.cumulative and column.unit in ENERGY_UNITS
-    if column.is_energy and asked.cumulative is None and intervals.rises(points.values):
+    if column.is_energy and asked.cumulative is None and intervals.rises(points.values, points.utc):
         raise DataFileError(
-            f"column {column.name}: its values never fall ({points.values[0]:g} to "
-            f"{points.values[-1]:g}), as a register's do; say --cumulative, or --cumulative no if "
-            "they are energies of intervals"
+            f"column {column.name}: its values rise, and fall once a day at most, as a register's "
+            "do; say --cumulative, or --cumulative no if they are energies of intervals"
         )
     rows, values = points.rows, points.values
     sizes: np.ndarray
@@ -168,8 +174,16 @@ def _gridded(
             rejects.add(points, np.array([place]), reason)
         sizes, rows = ends - starts, rows[np.searchsorted(points.utc, starts)]
     elif step is not None:
-        sizes, told = intervals.lengths(points.utc, step, asked.stamp == "end")
+        energies = points.values if column.is_energy else None
+        sizes, doubt, told = intervals.lengths(points.utc, step, asked.stamp == "end", energies)
         notes += told
+        if doubt.any():
+            reason = f"it may be the energy of {step // 60} min or of the time between these rows"
+            rejects.add(points, np.flatnonzero(doubt), reason)
+            notes.append(f"{int(doubt.sum())} rows left out: {reason}")
+            sizes = sizes if len(sizes) == 1 else sizes[~doubt]
+            points = points.only(~doubt)
+            rows, values = points.rows, points.values
         starts = points.utc - sizes if asked.stamp == "end" else points.utc
     else:
         starts, sizes, values, rows = _now_and_then(points, broken, column, asked, notes)
@@ -320,12 +334,15 @@ def _other_unit(column: Column, values: pd.Series, low: float, high: float) -> s
     if column.kind not in POWER_KINDS and column.kind != "market":
         return f"check the unit {column.unit}"
     if column.kind == "market":
-        for unit, factor in PRICE_UNITS.items():
+        for unit, factor in PRICE_UNITS.items() if column.currency == "EUR" else ():
             there = values / column.factor * factor
             if unit != column.unit and ((there >= low) & (there <= high)).mean() > 0.99:
                 shown = {"eur/mwh": "EUR/MWh", "eur/kwh": "EUR/kWh", "ct/kwh": "ct/kWh"}[unit]
-                return f"all would fit as {shown}: say {column.option} {column.name}:{shown}"
-        return "check the column and its unit"
+                with suppress(ColumnError):  # the name may state the unit that was said
+                    check_unit(replace(column, unit=unit), column.name, "its name")
+                    return f"all would fit as {shown}: say {column.option} {column.name}:{shown}"
+        most = "[kafka] price_min_eur_per_mwh and price_max_eur_per_mwh"
+        return f"check the column and its unit; {most} of the configuration bound what is possible"
     if (values < 0).mean() > IMPOSSIBLE_MAX:
         kind = "--load" if column.kind in PLANT_KINDS else "--solar"
         return f"values below zero are no {column.kind}; is it {kind}, or another column?"

@@ -7,6 +7,7 @@ that follow one another in one reading only, or by the hour that comes twice whe
 back. A file that fits both readings is refused.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ FORMS = (
     "202501311315, seconds since 1970, days of Excel"
 )
 DAY_FIRST, MONTH_FIRST = "%d{0}%m{0}{1} %H:%M", "%m{0}%d{0}{1} %H:%M"
+_ORDER = re.compile(r"%([dm])([-/])%(?!\1)[dm]\2%([yY])(?: %H:%M)?")
 SAMPLE = 5000  # stamps that are kept to find the hour that comes twice
 
 
@@ -217,6 +219,26 @@ class TimeSurvey:
             f"--time-format '{MONTH_FIRST.format(self.mark, year)}'"
         )
 
+    def is_said(self, form: str) -> bool:
+        """Tell whether `--time-format` says that the day comes before the month.
+
+        Parameters
+        ----------
+        form : of which `says_order` holds.
+
+        Raises
+        ------
+        DataFileError : the file has other dates.
+        """
+        said = _ORDER.fullmatch(form)
+        name = "a" if said and said[1] == "m" else "b"  # the month's, which is at most 12
+        wrong = self.swaps.get(name)
+        if said is None or said[2] != self.mark or {"y": 2, "Y": 4}[said[3]] != self.year_digits:
+            wrong = next(iter(self.families.values()), self.first or (0, ""))
+        if wrong:
+            raise DataFileError(f"line {wrong[0]}: {wrong[1]!r} is no time of the given form")
+        return name == "b"
+
     def _check_year_last(self) -> None:
         """Refuse dates such as 25-01-07, whose year may stand first."""
         firsts, lasts = self.outer["a"], self.outer["y"]
@@ -274,6 +296,16 @@ class TimeStyle:
     day_first: bool = True
     form: str | None = None
     bare_midnight: bool = False
+
+
+def says_order(form: str | None) -> bool:
+    """Tell whether a `--time-format` only says which of day and month comes first.
+
+    Parameters
+    ----------
+    form : such as `%d/%m/%Y %H:%M`; the time of day may stand in another column or another form.
+    """
+    return form is not None and _ORDER.fullmatch(form) is not None
 
 
 def by_shape(cells: Sequence[str]) -> list[tuple[str, np.ndarray]]:

@@ -135,7 +135,9 @@ def to_grid(
     return found, off, notes
 
 
-def lengths(times: np.ndarray, step: int, backwards: bool) -> tuple[np.ndarray, list[str]]:
+def lengths(
+    times: np.ndarray, step: int, backwards: bool, energies: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Find the length of each row's interval; more than one where the step changes in the file.
 
     Parameters
@@ -143,16 +145,23 @@ def lengths(times: np.ndarray, step: int, backwards: bool) -> tuple[np.ndarray, 
     times : sorted seconds.
     step : the usual one [s].
     backwards : whether stamps are ends, so that the length is the distance to the row before.
+    energies : of the rows, whose interval matters.
 
     Returns
     -------
-    Lengths, or the one length [s], and what is told.
+    Lengths, or the one length [s]; which rows may be energies of the usual step or of the longer
+    distance between them; and what is told.
     """
     edges, heads = _runs(times, backwards)
     sizes = np.diff(edges)
     good = (sizes >= RUN) & (HOUR_S % np.maximum(heads, 1) == 0) & (heads >= 60)
+    doubt = np.zeros(len(times), bool)
+    if energies is not None:
+        flow = np.abs(energies[::-1] if backwards else energies)
+        _judge_short_runs(edges, heads, step, flow, good, doubt)
+        doubt = doubt[::-1] if backwards else doubt
     if len(np.unique(heads[good])) < 2:
-        return np.array([step]), []
+        return np.array([step]), doubt, []
     known = np.repeat(np.where(good, heads, 0), sizes)
     known = np.append(known, 0)
     places = np.where(known > 0, np.arange(len(known)), -1)
@@ -164,7 +173,34 @@ def lengths(times: np.ndarray, step: int, backwards: bool) -> tuple[np.ndarray, 
     turns = np.flatnonzero(np.diff(found)) + 1
     words = [f"{found[0] // 60} min"]
     words += [f"{found[turn] // 60} min from {time_of(times[turn])}" for turn in turns[:3]]
-    return found, [f"the step changes: {', '.join(words)}"]
+    return found, doubt, [f"the step changes: {', '.join(words)}"]
+
+
+def _judge_short_runs(
+    edges: np.ndarray,
+    heads: np.ndarray,
+    step: int,
+    flow: np.ndarray,
+    good: np.ndarray,
+    doubt: np.ndarray,
+) -> None:
+    """Mark a few rows that stand further apart: quarters with holes, or hours among quarters.
+
+    Where their energies are no larger than those beside them they are of the usual step. Else, at
+    an end of the file, the step changes there; inside it nothing tells.
+    """
+    sizes = np.diff(edges)
+    longer = (heads > step) & (heads % step == 0) & (HOUR_S % np.maximum(heads, 1) == 0)
+    for place in np.flatnonzero(longer & (sizes >= 2) & (sizes < RUN)):
+        start, end = int(edges[place]), int(edges[place + 1])
+        beside = np.append(flow[max(0, start - RUN) : start], flow[end : end + RUN])
+        here, usual = float(np.median(flow[start:end])), float(np.median(beside))
+        if here <= usual * (heads[place] / step) ** (1 / 3):
+            continue
+        if sizes[place] >= 3 and (start == 0 or end == len(flow) - 1):
+            good[place] = True
+        else:
+            doubt[start:end] = True
 
 
 def _runs(times: np.ndarray, backwards: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -281,17 +317,25 @@ def holds(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]:
     return times + np.where(late, np.minimum(distances, HOLD_MIN_S), distances), int(late.sum())
 
 
-def rises(readings: np.ndarray) -> bool:
-    """Tell whether values look like a register: they rise and (almost) never fall.
+def rises(readings: np.ndarray, times: np.ndarray) -> bool:
+    """Tell whether values look like a register: they rise and fall at most once a day.
 
     Parameters
     ----------
     readings : in the order of time.
+    times : seconds.
     """
     if len(readings) < 24:
         return False
     steps = np.diff(readings[:PART])
-    return bool((steps < 0).mean() <= 0.025 and (steps > 0).mean() >= 0.25)
+    days = (times[: len(steps)][-1] - times[0]) // DAY_S
+    falls = int((steps < 0).sum())
+    if (steps > 0).mean() < 0.25:
+        return False
+    # hours of a counter that begins each day at 0 fall in one of 24
+    return bool(
+        falls <= 0.025 * len(steps) or (days >= 2 and falls <= min(days + 1, len(steps) / 20))
+    )
 
 
 def register(

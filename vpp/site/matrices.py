@@ -4,20 +4,24 @@
         --price "00:00-00:15:EUR/MWh:nl"
 
 The columns may be named by start (`00:00`), end (`0:30` to `0:00`), interval (`00:00-00:15`) or
-number (1 to 24, `H1`, `Q96`). Any one of them names the matrix, and so does `*`.
+number (1 to 24, `H1`, `TP50`, `Hour 3B`, `Hour 1 Q1`). Any one of them names the matrix, and so
+does `*`. Where each row has a time of day, such columns are series of their own, as of 24 meters.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vpp.site.numbers import MISSING
+
 _CLOCK = re.compile(
     r"(\d{1,2})[:.h](\d\d)(?::00)?(?: ?[-–] ?(\d{1,2})[:.h](\d\d))?(?: ?([AaPp])\.?[Mm]\.?)?"
 )
-_NUMBER = re.compile(
-    r"(?:hour|stunde|hora|h|q|v|sp|p|period|hr|he|interval|int|kwh|value|t)?[ _.-]?0*(\d{1,3})",
-    re.IGNORECASE,
-)
+_COMPACT = re.compile(r"(\d\d)(\d\d)()()()")  # 0000, 0030, … 2330
+# a word, the number, and which of an hour that comes twice: H1, TP50, Hour 3A, Hour 3B
+_NUMBER = re.compile(r"([^\W\d]{0,12})[ _.-]?0*(\d{1,3})([AaBb])?")
+_QUARTER = re.compile(r"([^\W\d]{0,12})[ _.-]?0*(\d{1,2})([AaBb])?[ _.-]?[Qq]([1-4])")
 LEAST = 23  # columns that make a matrix
 
 
@@ -53,28 +57,43 @@ def find_matrix(names: Sequence[str]) -> Matrix | None:
     ]
     if len(clocks) >= LEAST:
         return _clocks(clocks)
-    numbers = [
-        (place, int(match[1]))
-        for place, name in enumerate(names)
-        if (match := _NUMBER.fullmatch(name))
+    clocks = [
+        (place, match) for place, name in enumerate(names) if (match := _COMPACT.fullmatch(name))
     ]
-    longest = _run(numbers)
-    steps = {23: 60, 24: 60, 25: 60, 48: 30, 50: 30, 96: 15, 100: 15, 288: 5}
-    if len(longest) not in steps:
+    if len(clocks) >= LEAST and (compact := _clocks(clocks)) and len(compact.labels) > 23:
+        minutes = [int(label[:2]) * 60 + int(label[3:]) for label in compact.labels]
+        steps = {after - before for before, after in itertools.pairwise(minutes)}
+        return compact if steps == {compact.step_min} else None
+    longest = _run([(place, *number) for place, name in enumerate(names) if (number := _of(name))])
+    count = len({number for _, _, number, _ in longest})
+    steps_min = {23: 60, 24: 60, 25: 60, 48: 30, 50: 30, 96: 15, 100: 15, 288: 5}
+    if count not in steps_min:
         return None
-    places = tuple(place for place, _ in longest)
-    return Matrix(places, tuple(str(n) for _, n in longest), True, False, steps[len(longest)])
+    places = tuple(place for place, _, _, _ in longest)
+    labels = tuple(f"{number}{fold}" for _, _, number, fold in longest)
+    return Matrix(places, labels, True, False, steps_min[count])
 
 
-def _run(numbers: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The first run 1, 2, 3 … or 0, 1, 2 … of columns side by side."""
-    for start, (_, first) in enumerate(numbers):
+def _of(name: str) -> tuple[str, int, str] | None:
+    """Word, number and letter of a column that counts intervals."""
+    if match := _QUARTER.fullmatch(name):
+        return match[1].lower(), (int(match[2]) - 1) * 4 + int(match[4]), (match[3] or "").upper()
+    match = _NUMBER.fullmatch(name)
+    return (match[1].lower(), int(match[2]), (match[3] or "").upper()) if match else None
+
+
+def _run(numbers: list[tuple[int, str, int, str]]) -> list[tuple[int, str, int, str]]:
+    """The first run 1, 2, 3 … or 0, 1, 2 … of columns of one word; quarters come again with B."""
+    for start, (_, word, first, _) in enumerate(numbers):
         if first not in (0, 1):
             continue
         run = [numbers[start]]
-        for item in numbers[start + 1 :]:
-            if item == (run[-1][0] + 1, run[-1][1] + 1):
-                run.append(item)
+        for place, other, number, fold in numbers[start + 1 :]:
+            before = run[-1]
+            again = number <= before[2] and fold == "B" and before[3]
+            if place != before[0] + 1 or other != word or not (number == before[2] + 1 or again):
+                break
+            run.append((place, other, number, fold))
         if len(run) >= LEAST:
             return run
     return []
@@ -122,8 +141,11 @@ def melt(
             continue
         kept = [row[place] if place < len(row) else "" for place in others]
         for place, label in zip(matrix.places, matrix.labels, strict=True):
-            found.append([*kept, label, row[place] if place < len(row) else ""])
-            places.append(line)
+            cell = row[place] if place < len(row) else ""
+            # 23 values tell whether the numbers count on when the clock changes
+            if cell.strip().lower() not in MISSING:
+                found.append([*kept, label, cell])
+                places.append(line)
     return found, places
 
 

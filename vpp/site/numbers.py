@@ -9,7 +9,7 @@ mark is which is decided over all cells of the file; where both readings fit, no
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,6 +113,7 @@ class Survey:
     examples : line and cell of the first of each.
     forms : how each can be read.
     below_one : marks that stand behind a leading zero, as in 0.125.
+    sizes : unit beside the numbers -> factor, where there are several.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Survey:
     examples: dict[str, tuple[int, str]] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
     below_one: set[str] = field(default_factory=set)
+    sizes: dict[str, float] = field(default_factory=dict)
 
     def see(self, cells: Sequence[str], lines: Sequence[int] | np.ndarray) -> None:
         """Look at a part of the column.
@@ -220,12 +222,14 @@ def decimal_mark(survey: Survey, others: Iterable[Survey], delimiter: str) -> tu
     )
 
 
-def unit_in_cells(survey: Survey) -> tuple[str, int]:
+def unit_in_cells(survey: Survey, sizes: Mapping[str, float]) -> tuple[str, int]:
     """Find the unit or currency that stands beside the numbers of a column.
 
     Parameters
     ----------
-    survey : of the column.
+    survey : of the column; where cells have units of several sizes, as `850 W` and `1.2 kW`, it
+        takes over what each is to be multiplied by.
+    sizes : unit in small letters -> its factor to the unit that was said.
 
     Returns
     -------
@@ -233,13 +237,17 @@ def unit_in_cells(survey: Survey) -> tuple[str, int]:
 
     Raises
     ------
-    DataFileError : there are two.
+    DataFileError : there are two of which one is no other's multiple.
     """
     units: dict[str, int] = {}
     for shape, form in survey.forms.items():
         if form.unit:
             line = survey.examples[shape][0]
             units[form.unit] = min(units.get(form.unit, line), line)
+    bare = any(form.decimals and not form.unit for form in survey.forms.values())
+    if len(units) > 1 and set(units) <= set(sizes) and not bare:
+        survey.sizes = {unit: sizes[unit] for unit in units}
+        return "", 0
     if len(units) > 1:
         (one, first), (two, second) = list(units.items())[:2]
         raise DataFileError(
@@ -280,6 +288,9 @@ def parse(cells: Sequence[str], survey: Survey, decimal: str) -> tuple[np.ndarra
     ]
     numbers[good] = pd.to_numeric(np.array(texts, dtype=object), errors="coerce")
     wrong[good] = ~np.isfinite(numbers[good])
+    if survey.sizes:
+        factors = {shape: survey.sizes.get(survey.forms[shape].unit, 1.0) for shape in readings}
+        numbers *= np.array([factors[shape] for shape in shapes])
     for place, shape in enumerate(shapes):
         if not readings[shape]:
             wrong[place] = cells[place].strip().lower() not in MISSING

@@ -68,7 +68,7 @@ PROFILES = {
     ),
     "aemo": Profile(
         "AEMO NEM tables: stamps are ends, market time without summer time",
-        known_by=("SETTLEMENTDATE", "REGIONID"),
+        known_by=("SETTLEMENTDATE",),
         time_column="SETTLEMENTDATE",
         zone="Etc/GMT-10",
         stamp="end",
@@ -137,6 +137,13 @@ PROFILES = {
         known_by=("HourUTC", "HourDK"),
         time_column="HourUTC",
         zone="UTC",
+    ),
+    "eloverblik": Profile(
+        "Eloverblik: consumption of a meter",
+        known_by=("Fra_dato", "Til_dato"),
+        time_column="Fra_dato",
+        zone="Europe/Copenhagen",
+        decimal=",",
     ),
     "influxdb": Profile(
         "InfluxDB: annotated CSV", known_by=("_time", "_value"), time_column="_time"

@@ -16,8 +16,12 @@ import numpy as np
 from vpp.runtime.files import DataFileError
 from vpp.site.containers import Content, Rows, RowSource, row_sources
 from vpp.site.matrices import Matrix, find_matrix, melt, melted_names
+from vpp.site.time_columns import kind_of
 
+UNIT_WORDS = {"unit", "units", "einheit", "eenheid", "unité", "unidad", "unità", "måleenhed"}
 HEADER_ROWS = 200  # a header stands above this line
+SEEN = 30  # rows that tell whether a table is a matrix
+_MIDNIGHT = re.compile(r"(?<!\d)(?:00?:00(?::00)?|12:00(?::00)? ?AM)(?![:\d])", re.IGNORECASE)
 _NUMERIC = re.compile(r"[-+]?\d+(?:[.,]\d+)*")
 
 
@@ -121,7 +125,8 @@ def has_columns(names: Sequence[str], times: Sequence[str], wanted: Sequence[str
     if is_data(names):
         return False
     there = {name for name in names if name}
-    return all(name in there for name in times) and all(
+    unnamed = {_number_of(place, names) for place, name in enumerate(names) if not name}
+    return all(name in there | unnamed for name in times) and all(
         any(text.startswith(name + ":") for name in there)
         or (text.startswith("*:") and find_matrix(names) is not None)
         for text in wanted
@@ -209,7 +214,7 @@ def find_tables(content: Content, times: Sequence[str], wanted: Sequence[str]) -
 def _in_source(source: RowSource, times: Sequence[str], wanted: Sequence[str]) -> list[Table]:
     for line, names in _first_rows(source):
         if has_columns(names, times, wanted):
-            return [table_of(source, line, names, wanted)]
+            return [table_of(source, line, names, wanted, times)]
     return []
 
 
@@ -222,7 +227,9 @@ def _first_rows(source: RowSource) -> Iterator[tuple[int, list[str]]]:
             yield line, [cell.strip().lstrip("#").strip() for cell in row]
 
 
-def table_of(source: RowSource, line: int, names: list[str], wanted: Sequence[str]) -> Table:
+def table_of(
+    source: RowSource, line: int, names: list[str], wanted: Sequence[str], times: Sequence[str]
+) -> Table:
     """Make the table below a header.
 
     Parameters
@@ -231,6 +238,7 @@ def table_of(source: RowSource, line: int, names: list[str], wanted: Sequence[st
     line : of the header.
     names : in it.
     wanted : COLUMN:UNIT… of the columns that are read.
+    times : names of the time columns; nothing where they are to be found.
 
     Raises
     ------
@@ -238,7 +246,11 @@ def table_of(source: RowSource, line: int, names: list[str], wanted: Sequence[st
     """
     while names and not names[-1]:
         names = names[:-1]
+    # pandas writes its index without a name
+    names = [name or _number_of(place, names) for place, name in enumerate(names)]
     matrix = find_matrix(names)
+    if matrix is not None and _has_clock(source, line, names, matrix, times):
+        matrix = None
     if matrix is not None:
         inside = [names[place] for place in matrix.places]
         asked = [text for text in wanted if any(text.startswith(name + ":") for name in inside)]
@@ -255,7 +267,57 @@ def table_of(source: RowSource, line: int, names: list[str], wanted: Sequence[st
             raise DataFileError(f"{source.label}: column {name!r} comes twice; rename one")
     if matrix is not None:
         names = melted_names(names, matrix)
-    return Table(source.label, tuple(names), line, source.delimiter, source.rows, matrix)
+    unit = _unit_above(source, line)
+    return Table(source.label, tuple(names), line, source.delimiter, source.rows, matrix, unit=unit)
+
+
+def _unit_above(source: RowSource, line: int) -> str:
+    """The unit that a line above the header states, such as `Einheit;kWh`; else nothing."""
+    above = [[cell for cell in row if cell] for n, row in _first_rows(source) if n < line]
+    units = [row[1] for row in above if len(row) == 2 and row[0].rstrip(":").lower() in UNIT_WORDS]
+    return units[0] if units else ""
+
+
+def _number_of(place: int, names: Sequence[str]) -> str:
+    """The number of a column without a name, from 1; nothing where another is called so."""
+    return "" if str(place + 1) in names else str(place + 1)
+
+
+def _has_clock(
+    source: RowSource, line: int, names: list[str], matrix: Matrix, times: Sequence[str]
+) -> bool:
+    """Tell whether each row has a time of day, so that columns are no intervals of its day."""
+    inside = set(matrix.places)
+    rows = [row for number, row in _first_rows(source) if number > line][:SEEN]
+    found = set()
+    for place, name in enumerate(names):
+        if place in inside or (times and name not in times):
+            continue
+        cells = [row[place] for row in rows if place < len(row)]
+        kind = kind_of(cells)
+        if kind == "stamp" and all(map(_MIDNIGHT.search, filter(None, cells))):
+            kind = "date"
+        found.add("" if kind == "count" and not times else kind)
+    return "date" not in found and bool(found & {"stamp", "count"})
+
+
+def place_of(content: Content, name: str) -> tuple[int, int] | None:
+    """Find the line, and the number from 1 of the column, that has a name among the first lines.
+
+    Parameters
+    ----------
+    content : in which no line names all columns.
+    name : of one; None comes back where no line has it.
+    """
+    for sources in row_sources(content):
+        try:
+            for source in sources:
+                for line, row in _first_rows(source):
+                    if name in row and len(row) > 1:
+                        return line, row.index(name) + 1
+        except UnicodeError:
+            continue
+    return None
 
 
 def likely_header(content: Content) -> tuple[int, list[str]]:

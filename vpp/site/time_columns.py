@@ -9,19 +9,17 @@ stand in four columns.
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from vpp.runtime.errors import one_of
 from vpp.runtime.files import DataFileError
-from vpp.site.time_shapes import INVALID, TO_SHAPE, recipe_of
+from vpp.site.day_slots import SLOT
+from vpp.site.time_shapes import TO_SHAPE, recipe_of
 
 END_WORDS = {
-    "end", "ende", "ends", "ending", "bis", "to", "tot", "till", "until", "fin", "hasta", "slut",
-    "til", "stop", "finish", "loppu", "koniec", "he", "he.",
+    "end", "ende", "ends", "ending", "bis", "to", "tot", "until", "fin", "hasta", "slut",
+    "til", "till", "stop", "finish", "loppu", "koniec", "konec", "fim", "he", "he.",
 }  # fmt: skip
 _PARTS = {
     "month": ("month", "monat", "mes", "mois", "maand", "mo", "mm"),
@@ -33,17 +31,13 @@ _YEARS = ("year", "jahr", "año", "ano", "annee", "année", "jaar", "yyyy", "yr"
 _YEAR = re.compile(r"(19|20)\d\d")
 _SLOT_NAME = re.compile(
     r"\b(hours?|stunden?|hora|heures?|uur|ora|time|zeit|periods?|periodo|période|interval|block|"
-    r"slot|sp|he|hh|hr|quarter|viertelstunde|mtu|timme|time.?code|tijd|h)\b|時刻"
+    r"slot|sp|he|hh|hr|quarter|viertelstunde|mtu|timme|time.?code|tijd|h|min|minutes?|hhmm|clock|"
+    r"uhrzeit|tid|godz(?:ina)?)\b|時刻"
 )
+_HOUR_NAME = re.compile(r"\b(hours?|stunden?|hora|heures?|uur|ora|hh|hr|he|timme|h)\b")
 _TIME_NAME = re.compile(
     r"time|date|datum|zeit|unix|epoch|utc|stamp|hora|fecha|tijd|heure|tid|ts$|日時", re.IGNORECASE
 )
-_SLOT = re.compile(
-    r"(?:[A-Za-z]{1,8}[ _.]?)?(\d{1,3})(?:[.,]0)?([AaBb])?(?: ?[-–] ?\d{1,2}[AaBb]?)?"
-)
-USUAL = {24: 60, 48: 30, 96: 15, 288: 5}  # slots of a day -> minutes of a slot
-CHANGED = {23: 60, 25: 60, 46: 30, 50: 30, 92: 15, 100: 15, 276: 5, 300: 5}  # of one with a change
-COUNTS = USUAL | CHANGED
 SAMPLE = 400  # rows that tell what a column holds
 
 
@@ -56,16 +50,53 @@ class TimeColumns:
     names : those whose texts make the stamp, in their order.
     slot : the one whose number counts the slots of a day, else None.
     parts : whether `names` are year, month, day and perhaps hour and minute.
+    within : the column that counts from 1 the parts of the hour that `slot` counts, else None.
+    per_hour : how many of these an hour has.
+    first_hour : number of the hour after midnight.
+    clock : how the time of day stands in the columns after the date: `hhmm` for 0, 15 and 2345,
+        `hour,minute` for two columns; empty for one of a usual form.
     """
 
     names: tuple[str, ...]
     slot: str | None = None
     parts: bool = False
+    within: str | None = None
+    per_hour: int = 1
+    first_hour: int = 1
+    clock: str = ""
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (*self.names, *filter(None, (self.slot, self.within)))
 
     @property
     def shown(self) -> str:
         """Names as `--time-column` takes them."""
-        return ",".join((*self.names, *([self.slot] if self.slot else [])))
+        return ",".join(self.all_names)
+
+    def slots(self, columns: Mapping[str, list[str]]) -> list[str]:
+        """Give the slot of each row.
+
+        Parameters
+        ----------
+        columns : cells by name.
+        """
+        hours = columns[self.slot or ""]
+        if self.within is None:
+            return hours
+        return [
+            self._slot_of(hour, part)
+            for hour, part in zip(hours, columns[self.within], strict=True)
+        ]
+
+    def _slot_of(self, hour: str, part: str) -> str:
+        """The slot of the day of a part of an hour; nothing where one of both is none."""
+        found, place = SLOT.fullmatch(hour), SLOT.fullmatch(part)
+        before = int(found[1]) - self.first_hour if found else -1
+        if found is None or place is None or before < 0:
+            return ""
+        return f"{before * self.per_hour + int(place[1])}{found[2] or ''}"
 
     def texts(self, columns: Sequence[Sequence[str]]) -> list[str]:
         """Write the stamp of each row in one text.
@@ -76,6 +107,13 @@ class TimeColumns:
         """
         if len(columns) == 1:
             return list(columns[0])
+        if self.clock == "hhmm":
+            *dates, clocks = columns
+            columns = [*dates, [cell and cell.zfill(4) for cell in clocks]]
+        elif self.clock:
+            *dates, hours, minutes = columns
+            both = zip(hours, minutes, strict=True)
+            columns = [*dates, [f"{h:0>2}:{m:0>2}" if h and m else "" for h, m in both]]
         if not self.parts:
             return [" ".join(cells) if all(cells) else "" for cells in zip(*columns, strict=True)]
         date = [f"{y}-{m:0>2}-{d:0>2}" for y, m, d in zip(*columns[:3], strict=True)]
@@ -84,6 +122,11 @@ class TimeColumns:
         hours = columns[3]
         minutes = columns[4] if len(columns) > 4 else ["0"] * len(hours)
         return [f"{d} {h:0>2}:{m:0>2}" for d, h, m in zip(date, hours, minutes, strict=True)]
+
+
+def _words(name: str) -> str:
+    """The words of a name such as TradingPeriod, TRADING_PERIOD or trading.period."""
+    return re.sub(r"[_\-.]", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", name)).lower()
 
 
 def says_end(name: str) -> bool:
@@ -106,7 +149,7 @@ def kind_of(cells: Sequence[str]) -> str:
     for cell in there:
         recipe = recipe_of(cell.translate(TO_SHAPE))
         if recipe is None:
-            counts["slot" if _SLOT.fullmatch(cell) else ""] += 1
+            counts["slot" if SLOT.fullmatch(cell) else ""] += 1
         elif recipe.family in ("epoch", "serial"):
             counts["count"] += 1
         elif not recipe.dated:  # 21.14 is rather a number than a time of day
@@ -143,11 +186,17 @@ def choose(
         years = asked[0].lower() in _YEARS or (
             len(asked) > 2 and _are_years(columns.get(asked[0], []))
         )
+        if years:
+            return _of_parts(asked, columns)
+        if len(asked) == 2 and _is_hhmm(columns.get(asked[1], [])):
+            return TimeColumns(tuple(asked), clock="hhmm")
         if len(slot) == 1 and len(asked) == 2:
             return TimeColumns(tuple(name for name in asked if name not in slot), slot[0])
-        return TimeColumns(tuple(asked), parts=years)
+        if len(slot) == 2 and len(asked) == 3:
+            return _hour_and_part(asked, columns)
+        return TimeColumns(tuple(asked))
     if asked and asked[0].lower() in _YEARS:
-        return TimeColumns((asked[0], *_parts(names)), parts=True)
+        return _of_parts((asked[0], *_parts(names)), columns)
     if not asked:
         asked = [_guess(kinds)]
     kind = kinds.get(asked[0], "")
@@ -170,6 +219,38 @@ def choose(
 def _are_years(cells: Sequence[str]) -> bool:
     """Whether cells are years, but for a line or two that may stand below them."""
     return sum(bool(_YEAR.fullmatch(cell)) for cell in cells) > max(0, len(cells) - 3)
+
+
+def _numbers(cells: Sequence[str]) -> set[int]:
+    return {int(cell) for cell in cells if cell.isdecimal()}
+
+
+def _is_hhmm(cells: Sequence[str]) -> bool:
+    """Whether cells are times of day such as 0, 15, 130 and 2345."""
+    there = [cell for cell in cells if cell]
+    numbers = _numbers([cell for cell in there if len(cell) <= 4])
+    few = sum(cell.isdecimal() for cell in there) < 0.9 * len(there)
+    if not numbers or few or max(map(len, filter(str.isdecimal, there))) > 4:
+        return False
+    return 100 <= max(numbers) <= 2400 and all(number % 100 < 60 for number in numbers)
+
+
+def _of_parts(names: Sequence[str], columns: Mapping[str, list[str]]) -> TimeColumns:
+    """Year, month and day, and perhaps an hour, a minute, or a period that is counted from 1."""
+    counted = _numbers(columns.get(names[3], [])) if len(names) == 4 else set()
+    if counted and min(counted) == 1 and max(counted) >= 23:
+        return TimeColumns(tuple(names[:3]), names[3], parts=True)
+    return TimeColumns(tuple(names), parts=True)
+
+
+def _hour_and_part(names: Sequence[str], columns: Mapping[str, list[str]]) -> TimeColumns:
+    """A date, an hour, and its minute or the number of a part of it."""
+    date, hour, part = names
+    numbers = _numbers(columns[part])
+    if not numbers or 0 in numbers or max(numbers) > 12:
+        return TimeColumns((date, hour, part), clock="hour,minute")
+    first = 0 if 0 in _numbers(columns[hour]) else 1
+    return TimeColumns((date,), hour, within=part, per_hour=max(numbers), first_hour=first)
 
 
 def _guess(kinds: dict[str, str]) -> str:
@@ -210,154 +291,22 @@ def _with_clock(date: str, kinds: dict[str, str], columns: dict[str, list[str]])
     starts = [name for name in clocks if not says_end(name)] or clocks
     if len(starts) == 1:
         return TimeColumns((date, starts[0]))
-    slots = [
-        name
-        for name in dict.fromkeys(after)
-        if kinds[name] == "slot" and _SLOT_NAME.search(re.sub(r"[_\-.]", " ", name).lower())
-    ]
+    named = [name for name in dict.fromkeys(after) if _SLOT_NAME.search(_words(name))]
+    slots = [name for name in named if kinds[name] == "slot"]
+    compact = [name for name in named if kinds[name] in ("slot", "") and _is_hhmm(columns[name])]
+    if not starts and compact:
+        starts = [name for name in compact if not says_end(name)] or compact
+        if len(starts) == 1:
+            return TimeColumns((date, starts[0]), clock="hhmm")
     if not starts and len(slots) == 1:
         return TimeColumns((date,), slots[0])
+    hours = [name for name in slots if _HOUR_NAME.search(_words(name))]
+    if not starts and len(slots) == 2 and len(hours) == 1:
+        part = next(name for name in slots if name not in hours)
+        return _hour_and_part((date, *hours, part), columns)
     if starts or slots:
         raise DataFileError(
             f"column {date} has dates, and columns {', '.join(starts or slots)} times of day; say "
             f"which one with --time-column {date},COLUMN"
         )
     return TimeColumns((date,))
-
-
-@dataclass
-class Slots:
-    """Numbers that count the slots of a day, and what they mean.
-
-    Parameters
-    ----------
-    name : of the column.
-    lowest, highest : number.
-    counts : day -> how often each number comes.
-    """
-
-    name: str
-    lowest: int = 10**6
-    highest: int = 0
-    counts: dict[int, Counter] = field(default_factory=dict)
-
-    def read(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Read numbers and letters of slots.
-
-        Parameters
-        ----------
-        cells : such as 1, 2A, H24.
-
-        Returns
-        -------
-        Number of each (`INVALID`: none), and which of an hour that comes twice it is (-1: unsaid).
-        """
-        known: dict[str, tuple[int, int]] = {}
-        for cell in set(cells):
-            match = _SLOT.fullmatch(cell)
-            fold = -1 if match is None or not match[2] else "ab".index(match[2].lower())
-            known[cell] = (INVALID, -1) if match is None else (int(match[1]), fold)
-        pairs = np.array([known[cell] for cell in cells], np.int64).reshape(-1, 2)
-        return pairs[:, 0], pairs[:, 1].astype(np.int8)
-
-    def see(self, days: np.ndarray, cells: Sequence[str]) -> None:
-        """Look at a part of the column.
-
-        Parameters
-        ----------
-        days : since 1970 (`INVALID`: none).
-        cells : of the column.
-        """
-        numbers, _ = self.read(cells)
-        there = (days != INVALID) & (numbers != INVALID)
-        if there.any():
-            self.lowest = min(self.lowest, int(numbers[there].min()))
-            self.highest = max(self.highest, int(numbers[there].max()))
-            pairs = zip(days[there].tolist(), numbers[there].tolist(), strict=True)
-            for (day, number), count in Counter(pairs).items():
-                self.counts.setdefault(day, Counter())[number] += count
-
-    def step_min(self) -> int:
-        """Find how long a slot is [min].
-
-        Raises
-        ------
-        DataFileError : the highest number is that of no known division of a day.
-        """
-        count = self.highest + (1 if self.lowest == 0 else 0)
-        if count in COUNTS:
-            return COUNTS[count]
-        if count <= 25 and re.search(r"(?i)hour|stund|hora|heure|uur|\bhe\b|\bhr?\b", self.name):
-            return 60
-        raise DataFileError(
-            f"column {self.name}: its highest number is {self.highest}; expected 24 hours, or 48, "
-            "96 or 288 periods of a day"
-        )
-
-    def check_end(self, lengths: dict[int, int]) -> None:
-        """Refuse numbers that end inside the file's last day, where they tell no division of it.
-
-        Parameters
-        ----------
-        lengths : as of `counted`.
-
-        Raises
-        ------
-        DataFileError : 92 may be the end of 23 hours, or of the morning in steps of 5 minutes.
-        """
-        count = self.highest + (1 if self.lowest == 0 else 0)
-        days = [day for day, numbers in self.counts.items() if self.highest in numbers]
-        is_named = count not in COUNTS  # hours by the column's name
-        if is_named or count in USUAL or min(days) < max(self.counts):
-            return
-        if lengths.get(days[0]) != count:
-            raise DataFileError(
-                f"column {self.name}: its numbers end with {self.highest} inside the only day that "
-                "has it, so that nothing tells how long a slot is; import the whole day, or more"
-            )
-
-    def counted(self, lengths: dict[int, int]) -> tuple[bool, set[int]]:
-        """Tell whether slots are counted through from midnight, also when the clock changes.
-
-        Else a slot is a time on the clock.
-
-        Parameters
-        ----------
-        lengths : day -> how many slots long it is, of the days on which the clock changes.
-
-        Returns
-        -------
-        The answer, and the days of which it cannot be told.
-
-        Raises
-        ------
-        DataFileError : one day says so, another the opposite.
-        """
-        says: dict[bool, list[int]] = {True: [], False: []}
-        unknown = set()
-        for day, length in lengths.items():
-            answer = self._counted_on(day, length)
-            if answer is None:
-                unknown.add(day)
-            else:
-                says[answer].append(day)
-        if says[True] and says[False]:
-            raise DataFileError(
-                f"column {self.name}: on {np.datetime64(says[True][0], 'D')} its numbers count on "
-                f"when the clock changes, on {np.datetime64(says[False][0], 'D')} they do not"
-            )
-        return bool(says[True]), set() if any(says.values()) else unknown
-
-    def _counted_on(self, day: int, length: int) -> bool | None:
-        there = self.counts.get(day, Counter())
-        usual, base = 24 * 60 // self.step_min(), 0 if self.lowest == 0 else 1
-        numbers = {number - base + 1 for number in there}
-        if length > usual:
-            if max(numbers, default=0) > usual:
-                return True
-            both = max(there.values(), default=0) > 1
-            is_whole = len(numbers) == usual and day < max(self.counts)  # the file goes on after it
-            return False if both or is_whole else None
-        if max(numbers, default=0) > length:
-            return False
-        return True if len(numbers) == length else None

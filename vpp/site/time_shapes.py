@@ -8,7 +8,7 @@ understood once (`recipe_of`) and all cells of it are read at once (`read_shape`
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -62,16 +62,19 @@ _DATES = (  # family, pattern; a and b are day and month in an order that is to 
     ("month name", rf"(?P<y>0000)[-/ ](?P<mon>{_MONTH})\.?[-/ ](?P<d>00?)"),
 )
 _CLOCKS = (
-    r"(?P<H>00?)(?P<fold>[ab])?[:.h](?P<M>00)(?:[:.](?P<S>00)(?:[.,]0{1,9})?)?(?P<fold2>[ab])?"
-    r"(?:\s?(?P<ap>[ap])\.?\s?m\.?)?(?:\s?(?:uhr|h))?",
+    r"(?P<H>00?)(?P<fold>[ab])?[:.h](?P<M>00)(?:[:.](?P<S>00)(?:[.,]0{1,9})?)?"
+    r"(?P<fold2>[abx*])?(?:\s?(?P<ap>[ap])\.?\s?m\.?)?(?:\s?(?:uhr|h|dst))?",
     r"(?P<H>00?)\s?(?P<ap>[ap])\.?m\.?",
-    r"(?P<H>00?)(?P<fold>[ab])",
+    r"(?P<H>00?)(?P<fold>[abx*])",
 )
+# the first or the second of an hour that comes twice: 2A and 2B, or 2 and 2*, or 2 and 2X
+FOLDS = {"a": 0, "b": 1, "x": 1, "*": 1}
 _COMPACT = r"(?P<H>00)(?P<M>00)(?P<S>00)?"
 _ZONE = (
     r"(?:\s?(?P<z>z)|\s?\(?(?P<zn>[a-z]{2,5})\)?|\s?(?:utc|gmt)?(?P<sg>[+\-−])(?P<oh>00?)"
     r"(?::?(?P<om>00))?(?:\s?[(\[]?[a-z]+(?:/[a-z_]+)?[)\]]?)?)?(?:\[[a-z]+/[a-z_]+\])?"
 )
+_BLANKS = str.maketrans("\xa0\u2009\u202f", "   ")
 _RANGES = (" - ", " – ", " — ", " -- ", " bis ", " to ", " until ", "/", "-", "–")
 
 
@@ -123,9 +126,14 @@ def recipe_of(shape: str) -> Recipe | None:
     ----------
     shape : the text with all digits as 0, without blanks around it.
     """
-    text = shape.lower()
+    text = shape.lower().translate(_BLANKS)
     if len(text) > 80 or "0" not in text:
         return None
+    if text.startswith("'"):  # Excel, keep this as text
+        found = recipe_of(text[1:])
+        if found is None or found.family in ("epoch", "serial"):
+            return None
+        return replace(found, spans={key: (a + 1, b + 1) for key, (a, b) in found.spans.items()})
     if re.fullmatch(r"0{10}(?:[.,]0+)?|0{13}(?:[.,]0+)?|0{16}|0{19}", text):
         return Recipe("epoch", {"n": (0, len(text))})
     if re.fullmatch(r"0{5}(?:[.,]0+)?", text):
@@ -198,7 +206,7 @@ def _stamp(text: str) -> Recipe | None:
             timed,
             month=MONTHS[groups["mon"]] if groups.get("mon") else None,
             half=groups.get("ap"),
-            fold=None if not fold else "ab".index(fold),
+            fold=FOLDS.get(fold or ""),
             offset_min=offset,
             zone_name=zone_name,
             mark=groups.get("s") or "",
