@@ -43,6 +43,7 @@ STAGES = (
     ("stream", "communication.py", ()),
     ("train", "train_forecast.py", ()),
     ("forecast", "forecast_and_save.py", ()),
+    ("forecast again", "forecast_and_save.py", ()),
     ("plan", "optimization.py", ()),
     ("past", "forecast_and_save.py", ("--issue-time", "{then}")),
     ("plan then", "optimization.py", ("--issue-time", "{then}")),
@@ -51,7 +52,18 @@ STAGES = (
     ("status", "communication.py", ("status",)),
     ("tables", "db.py", ()),
 )
-SHOWN = ("generate", "stream", "train", "forecast", "plan", "value", "report", "status", "tables")
+SHOWN = (
+    "generate",
+    "stream",
+    "train",
+    "forecast",
+    "forecast again",
+    "plan",
+    "value",
+    "report",
+    "status",
+    "tables",
+)
 
 
 def write_config(folder: Path, sites: int, days: int) -> Path:

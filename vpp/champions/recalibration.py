@@ -25,8 +25,7 @@ def recalibrated(
 ) -> pd.DataFrame:
     """A forecast with bands corrected by what is known of the errors of those issued before it.
 
-    Few days correct little (`Calibration`), and fewer than `FEWEST_DAYS` nothing. A later forecast
-    does not matter, so that asking again gives the same.
+    A later forecast does not matter, so that asking again gives the same.
 
     Parameters
     ----------
@@ -36,21 +35,35 @@ def recalibrated(
     """
     if run.role not in ROLES:
         return frame
-    past = with_actual(
-        read_own_forecasts(conn, run.source_id, run.issue_time, WINDOW_DAYS, ROLES),
-        data,
-        run.issue_time,
-    )
+    past = read_own_forecasts(conn, run.source_id, run.issue_time, WINDOW_DAYS, ROLES)
+    return corrected(frame, data, run.issue_time, past)
+
+
+def corrected(
+    frame: pd.DataFrame, data: SourceData, issue_time: pd.Timestamp, past: pd.DataFrame
+) -> pd.DataFrame:
+    """A forecast with bands corrected by the errors of those issued on the days before it.
+
+    Few days correct little (`Calibration`), and fewer than `FEWEST_DAYS` nothing.
+
+    Parameters
+    ----------
+    frame : the forecast, as its model made it [kW or EUR/MWh].
+    data : of the source.
+    issue_time : of the forecast [UTC].
+    past : of `read_own_forecasts`.
+    """
+    past = with_actual(past, data, issue_time)
     if past["issue_time"].nunique() < FEWEST_DAYS:
         return frame
     source, zone, times = data.source, data.zone, pd.DatetimeIndex(frame.index)
     calibration = calibration_of(past, source, zone)
     if calibration is None:
         return frame
-    quantiles = calibrated(frame, calibration, run.issue_time, times, source, zone)
+    quantiles = calibrated(frame, calibration, issue_time, times, source, zone)
     value = within_band(frame["value"].to_numpy(), quantiles)
     if source.kind == "solar":
-        most = most_power(known_at(data, run.issue_time), times)
+        most = most_power(known_at(data, issue_time), times)
         quantiles, value = np.minimum(quantiles, most[:, None]), np.minimum(value, most)
     columns = dict(zip(QUANTILE_COLUMNS, quantiles.T, strict=True))
     return frame.assign(value=np.where(frame["published"], frame["value"], value), **columns)
