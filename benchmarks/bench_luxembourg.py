@@ -48,7 +48,7 @@ from forecasting import backtest, day_ahead_origins, rolling_calibration, scores
 from sources import Source
 from vpp.champions.contenders import Contest
 from vpp.champions.contest import train_source
-from vpp.champions.recalibration import corrected
+from vpp.champions.recalibration import BAND_DAYS, corrected
 from vpp.champions.registry import Champion
 from vpp.champions.tasks import cut
 from vpp.forecast.features import seasonal_naive
@@ -159,7 +159,7 @@ def trained(data, origins, past, champion, history_days):
         known = known_at(data, issue_time, training.history_days)
         frame = decision.fitted.predict(known, STEPS)
         if frames:
-            frame = corrected(frame, data, issue_time, pd.concat(frames))
+            frame = corrected(frame, data, issue_time, recent(frames, issue_time))
         naive = seasonal_naive(known, pd.DatetimeIndex(frame.index))
         frame["naive"] = np.where(frame["published"], frame["value"], naive)
         frame["actual"] = data.series.reindex(frame.index).to_numpy()
@@ -168,6 +168,12 @@ def trained(data, origins, past, champion, history_days):
     version = str(1 + int(champion.version)) if champion else "1"
     new = Champion(data.source.source_id, winner.model, winner.parameters, version, now)
     return pd.concat(frames[past is not None :], ignore_index=True), new
+
+
+def recent(frames, now):
+    """The forecasts that correct the bands of one issued now."""
+    past = pd.concat(frames)
+    return past[past["issue_time"] >= now - pd.Timedelta(days=BAND_DAYS)]
 
 
 def local_days(frame, column="valid_time"):

@@ -39,7 +39,7 @@ from generation import generate_files
 from vpp.champions.contenders import Contender, Contest
 from vpp.champions.contest import decide
 from vpp.champions.mixing import combine
-from vpp.champions.recalibration import corrected
+from vpp.champions.recalibration import BAND_DAYS, corrected
 from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS
 from vpp.forecast.calibration import calibrated, calibration_of, within_band
 from vpp.forecast.models.catalogue import MODELS
@@ -140,7 +140,7 @@ def as_issued(frame, now, end, before, data):
         value = within_band(rows["value"].to_numpy(), bands)
         rows = rows.assign(value=value, **dict(zip(QUANTILE_COLUMNS, bands.T, strict=True)))
         if before or made:
-            rows = corrected(rows, data, issue_time, pd.concat([*before, *made]))
+            rows = corrected(rows, data, issue_time, pd.concat([*before, *made][-BAND_DAYS:]))
         made.append(rows.reset_index())
     return made
 
