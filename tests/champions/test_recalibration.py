@@ -84,7 +84,7 @@ def test_the_levels_move_by_the_share_of_values_that_missed():
     levels = np.array(QUANTILES)
     expected = levels + ADAPTATION * (levels - 0.5)
     np.testing.assert_allclose(adapted_levels(past), np.clip(expected, *LEVEL_LIMITS))
-    often = pd.concat(past.assign(issue_time=END + day * DAY) for day in range(20))
+    often = pd.concat(past.assign(issue_time=END + day * DAY) for day in range(40))
     moved = adapted_levels(often.assign(actual=-1.0)) - levels  # all lie below, day after day
     expected = np.maximum(levels - MOST_ADAPTED, LEVEL_LIMITS[0]) - levels
     np.testing.assert_allclose(moved, expected)
