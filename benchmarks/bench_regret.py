@@ -5,10 +5,12 @@
 
 Forecasts Luxembourg 2024 (load, price) and a synthetic year (solar, wind) on every day at 11:00,
 48 h ahead, with every model of `[training] models`, refitted every 28 days. Once a week it chooses
-as `train_forecast.py` does: by the mean absolute error on the origins of the newest 56 days, as far
-as they are known, the combination with the weights of that day among the models (its parameters
-stay the defaults: they are not tuned). Regret is the error of the choice on the next 28 days over
-that of the model that turns out best on them.
+as `train_forecast.py` does, by its code: by the mean absolute error on the origins of the newest 56
+days, as far as they are known, the combination with the weights of that day among the models, and
+against the champion that there is (parameters stay the defaults: they are not tuned). Regret is the
+error of the choice on the next 28 days over that of the model that turns out best on them. The
+second table has the local days that follow an issue, forecast by the choice of their week, with
+its bands as they are issued, and by each model; its columns are those of bench_luxembourg.py.
 
 With --folder it goes on where it was stopped: it keeps 28 days of each model there."""
 
@@ -29,14 +31,19 @@ os.environ |= {
 
 import bench_synthetic
 import pandas as pd
-from bench_luxembourg import FILE, ZONE, read_sources
+from bench_luxembourg import FILE, ZONE, local_days, read_sources, row_of
 from pieces import commits, kept
 
-from forecasting import backtest, day_ahead_origins
+from forecasting import backtest, day_ahead_origins, rolling_calibration
 from generation import generate_files
 from vpp.champions.contenders import Contender, Contest
+from vpp.champions.contest import decide
 from vpp.champions.mixing import combine
+from vpp.champions.recalibration import BAND_DAYS, corrected
+from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS
+from vpp.forecast.calibration import calibrated, calibration_of, within_band
 from vpp.forecast.models.catalogue import MODELS
+from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.runtime.config import load_config
 from vpp.runtime.settings import Generation, Training
 from vpp.runtime.tables import print_rows
@@ -80,7 +87,9 @@ def tasks_of(args, source, model):
 
 
 def decisions(frames, data):
-    """Of each week the chosen model, its error, and the best in hindsight."""
+    """Of each week the chosen model, its error, and the best in hindsight; and the rows of each
+    model and of the choice, of the local days that follow an issue.
+    """
     members = [
         Contender(name, {}, raw=frame) for name, frame in frames.items() if "naive" not in name
     ]
@@ -88,24 +97,58 @@ def decisions(frames, data):
         data, frames[members[0].model]["issue_time"].max(), STEPS, Training(), "", None
     )
     every = frames | {"combination": combine(contest, members)[1]}
-    if data.source.kind == "market":  # a published price is nobody's merit
-        every = {name: frame[~frame["published"]] for name, frame in every.items()}
+    raw = every
+    every = {name: rolling_calibration(frame, data) for name, frame in raw.items()}
     origins = pd.DatetimeIndex(every["combination"]["issue_time"].unique()).sort_values()
-    rows = []
-    for now in origins[DAYS_CHOOSING:-DAYS_AHEAD:7]:
-        past, ahead = {}, {}
+    rows, parts, incumbent = [], [], None
+    starts = list(origins[DAYS_CHOOSING:-DAYS_AHEAD:7])
+    for now, end in zip(starts, [*starts[1:], origins[-1] + DAY], strict=True):
+        contenders, ahead = [], {}
         for name, frame in every.items():
-            error = (frame["actual"] - frame["value"]).abs()
+            error = (frame["actual"] - frame["value"]).abs()[~frame["published"]]
             issued = frame["issue_time"]
-            known = (issued >= now - DAYS_CHOOSING * DAY) & (frame["valid_time"] < now)
-            past[name] = error[known].mean()
+            known = (issued >= now - DAYS_CHOOSING * DAY) & (issued < now)
+            past = frame[known & (frame["valid_time"] < now)]
+            contenders.append(Contender(name, {}, past, contest.score(past)))
             ahead[name] = error[(issued >= now) & (issued < now + DAYS_AHEAD * DAY)].mean()
-        chosen, best = min(past, key=past.get), min(ahead, key=ahead.get)
-        rows.append(
-            {"now": now, "chosen": chosen, "best": best, "regret": ahead[chosen] / ahead[best]}
-        )
+        by_name = {each.model: each for each in contenders}
+        incumbent = decide(contest, contenders, by_name.get(incumbent)).champion.model
+        best = min(ahead, key=ahead.get)
+        rows.append({"now": now, "chosen": incumbent, "best": best})
+        rows[-1]["regret"] = ahead[incumbent] / ahead[best]
         rows[-1] |= {f"always {name}": ahead[name] / ahead[best] for name in every}
-    return pd.DataFrame(rows)
+        parts += as_issued(raw[incumbent], now, end, parts, data)
+    shown = {"the choice": pd.concat(parts, ignore_index=True)}
+    shown |= {name: frame[frame["issue_time"] >= starts[0]] for name, frame in every.items()}
+    return pd.DataFrame(rows), {name: day_after(frame) for name, frame in shown.items()}
+
+
+def as_issued(frame, now, end, before, data):
+    """The forecasts that a plant issues with a model from one training to the next, one each day.
+
+    The training calibrates the model, and each forecast corrects its bands by those issued before.
+    """
+    source, zone, made = data.source, data.zone, []
+    issued = frame["issue_time"]
+    since = now - CALIBRATION_WINDOW_DAYS * DAY
+    past = frame[(issued >= since) & (issued < now) & (frame["valid_time"] < now)]
+    calibration = calibration_of(past, source, zone)
+    for issue_time, rows in frame[(issued >= now) & (issued < end)].groupby("issue_time"):
+        rows = rows.set_index("valid_time")
+        times = pd.DatetimeIndex(rows.index)
+        bands = calibrated(rows, calibration, issue_time, times, source, zone)
+        value = within_band(rows["value"].to_numpy(), bands)
+        rows = rows.assign(value=value, **dict(zip(QUANTILE_COLUMNS, bands.T, strict=True)))
+        if before or made:
+            rows = corrected(rows, data, issue_time, pd.concat([*before, *made][-BAND_DAYS:]))
+        made.append(rows.reset_index())
+    return made
+
+
+def day_after(frame):
+    """The rows of the local day after the issue."""
+    days = local_days(frame, "issue_time") + DAY
+    return frame[local_days(frame) == days].reset_index(drop=True)
 
 
 def main():
@@ -124,7 +167,7 @@ def main():
     if not FILE.exists() and {*args.sources} & {"load", "price"}:
         print(f"{FILE} is absent: nothing to measure; VPP_TEST_DATA names its folder")
         return
-    began, rows, made = time.perf_counter(), [], []
+    began, rows, days, made = time.perf_counter(), [], [], []
     with ProcessPoolExecutor(args.jobs) as pool:
         for source in args.sources:
             models = [name for name in args.models if name != "lear" or source == "price"]
@@ -134,7 +177,9 @@ def main():
                 parts[model].append(frame)
                 made.append(commit)
             frames = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-            found = decisions(frames, read(source))
+            data = read(source)
+            found, shown = decisions(frames, data)
+            days += [row_of(source, name, rows, data, None) for name, rows in shown.items()]
             row = {"source": source, "decisions": len(found), "regret": found["regret"].mean()}
             columns = [name for name in found if name.startswith("always ")]
             rows.append(row | {name: found[name].mean() for name in columns})
@@ -142,6 +187,7 @@ def main():
             chosen = ", ".join(f"{name} {count}" for name, count in counts.items())
             print(f"{source}: chosen {chosen}; regret {row['regret']:.3f}", flush=True)
     print_rows(rows, "Mean absolute error over that of the best in hindsight")
+    print_rows(days, "The local days that follow an issue")
     print(
         f"{commits(made)}; {time.perf_counter() - began:.0f} s by the clock, {args.jobs} processes"
     )

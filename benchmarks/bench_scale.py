@@ -44,6 +44,7 @@ STAGES = (
     ("stream", "communication.py", ()),
     ("train", "train_forecast.py", ("--issue-time", "{then}")),
     ("forecast", "forecast_and_save.py", ()),
+    ("forecast again", "forecast_and_save.py", ()),
     ("plan", "optimization.py", ()),
     ("past", "forecast_and_save.py", ("--issue-time", "{then}")),
     ("plan then", "optimization.py", ("--issue-time", "{then}")),
@@ -52,7 +53,18 @@ STAGES = (
     ("status", "communication.py", ("status",)),
     ("tables", "db.py", ()),
 )
-SHOWN = ("generate", "stream", "train", "forecast", "plan", "value", "report", "status", "tables")
+SHOWN = (
+    "generate",
+    "stream",
+    "train",
+    "forecast",
+    "forecast again",
+    "plan",
+    "value",
+    "report",
+    "status",
+    "tables",
+)
 
 
 def write_config(folder: Path, sites: int, days: int) -> Path:

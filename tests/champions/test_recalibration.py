@@ -5,8 +5,9 @@ import pandas as pd
 from small_world import END, LOAD, load_data
 
 import db
-from vpp.champions.recalibration import recalibrated
-from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
+from vpp.champions.recalibration import ADAPTATION, MOST_ADAPTED, adapted_levels, recalibrated
+from vpp.forecast.backtest import LEVEL_LIMITS
+from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from vpp.storage.results import ForecastRun, save_forecasts
 
 DAY = pd.Timedelta(days=1)
@@ -69,3 +70,23 @@ def test_few_days_correct_nothing_and_later_values_are_not_known(quick_world):
         after = recalibrated(conn, data, early, frame.set_axis(frame.index - 3 * DAY))
         pd.testing.assert_frame_equal(before, after)
         assert np.median(widths(before)) > 30
+
+
+def test_the_levels_move_by_the_share_of_values_that_missed():
+    """Of one day a half of the values lies below the quantiles; those of a night say nothing."""
+    days = [([-1.0, 1e9], False), ([1e9, 1e9], True)]
+    past = pd.concat(
+        pd.DataFrame(dict.fromkeys(QUANTILE_COLUMNS, 5.0), range(2)).assign(
+            issue_time=END + day * DAY, actual=actual, dark=dark, published=False
+        )
+        for day, (actual, dark) in enumerate(days)
+    )
+    levels = np.array(QUANTILES)
+    expected = levels + ADAPTATION * (levels - 0.5)
+    np.testing.assert_allclose(adapted_levels(past), np.clip(expected, *LEVEL_LIMITS))
+    often = pd.concat(past.assign(issue_time=END + day * DAY) for day in range(40))
+    moved = adapted_levels(often.assign(actual=-1.0)) - levels  # all lie below, day after day
+    expected = np.maximum(levels - MOST_ADAPTED, LEVEL_LIMITS[0]) - levels
+    np.testing.assert_allclose(moved, expected)
+    equal = past.assign(actual=5.0)  # to all quantiles
+    np.testing.assert_allclose(adapted_levels(equal), levels)

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from small_series import at, hourly, source
+from small_series import at, hourly, source, weather
 
 from vpp.forecast.intraday import Intraday, as_of, intraday_of
 from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.naive import DailyNaive
+from vpp.forecast.models.pooled import Global
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 
 
@@ -110,3 +112,23 @@ def test_the_band_narrows_where_the_error_says_so():
     frame = model.predict(known, 24)
     width = frame["q90"] - frame["q10"]
     np.testing.assert_allclose(width.iloc[:12] / width.iloc[15], 0.5)
+
+
+@pytest.mark.parametrize("kind", ["load", "solar"])
+def test_a_model_of_a_kind_makes_both_forecasts_at_once_and_they_are_the_same(kind, monkeypatch):
+    """With gaps before and after the earlier issue time, which was known without the later one."""
+    rng, hours = np.random.default_rng(4), 30 * 24
+    wave = 300 + 200 * np.sin(2 * np.pi * (np.arange(hours) - 6) / 24) + rng.normal(0, 40, hours)
+    series = hourly("2025-03-01", hours, np.maximum(wave, 0))
+    fitted_at = at("2025-03-25T00:00")
+    series[[fitted_at - pd.Timedelta(hours=5), fitted_at + pd.Timedelta(hours=2)]] = np.nan
+    data = SourceData(source(kind), series, weather([str(day) for day in series.index[::24]]))
+    model = Global(24, trees=15, min_leaf=10, most_rows=1500).fit(known_at(data, fitted_at))
+    model.intraday = Intraday(0.9 ** np.arange(1, 13), np.full(12, 0.5))
+    later = [known_at(data, fitted_at + pd.Timedelta(hours=hour)) for hour in (3, 4, 10, 60)]
+    found = [model.predict(known, 24) for known in later]
+    monkeypatch.setattr(Global, "_own", ForecastModel._own)
+    for each, known in zip(found, later, strict=True):
+        pd.testing.assert_frame_equal(each, model.predict(known, 24), check_exact=True)
+    model.intraday = None
+    assert not found[2].equals(model.predict(later[2], 24))

@@ -171,9 +171,6 @@ def silence() -> None:
 
     A process of joblib starts without what `terminal` has set.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     for name in terminal.CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")

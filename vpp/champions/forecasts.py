@@ -160,7 +160,8 @@ def forecast_shards(task: Wanted) -> list[dict]:
     """
     config, jobs = task.config, task.config.training.jobs
     ordered = sorted(task.sources, key=lambda source: (source.site_id, source.source_id))
-    size = max(1, min(SHARD, -(-len(ordered) // jobs)))
+    parts = jobs * -(-len(ordered) // (jobs * SHARD))  # as many for each process
+    size = max(1, -(-len(ordered) // parts))
     shards = [task.of(ordered[at : at + size]) for at in range(0, len(ordered), size)]
     runs, rows = list[tuple[ForecastRun, pd.DataFrame]](), dict[str, dict]()
     with (
@@ -286,7 +287,7 @@ def answer_with_fitted(
                 first = replace(first, model=model.name)
             if missing_inputs(model, known):
                 return request  # its notes say what is too old
-            return answer(request, first, model, request.notes)
+            return answer(request, first, model, request.notes, known)
         except Exception as error:  # whatever its library raises, the next stands in
             reason = reason_of(error)
             request = replace(request, choices=tuple(others))

@@ -114,7 +114,10 @@ def load_source_data(
     """
     around = around or Surroundings(conn)
     data = load_measured(conn, config, source, around.start)
-    data = with_capacities(conn, replace(data, revisions=load_revisions(conn, source)))
+    if source.source_id in around.revised:
+        data = replace(data, revisions=load_revisions(conn, source))
+    if source.source_id in around.grown:
+        data = with_capacities(conn, data)
     weather_forecasts, others, longest = around.weather(source), None, None
     if source.kind == "market":
         others, longest = around.others(source)

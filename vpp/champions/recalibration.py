@@ -7,16 +7,20 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.forecast.calibration import calibrated, calibration_of, within_band
+from vpp.forecast.backtest import LEVEL_LIMITS
+from vpp.forecast.calibration import calibrated, calibration_of, is_given, within_band
 from vpp.forecast.known import SourceData, known_at
-from vpp.forecast.quantiles import QUANTILE_COLUMNS
+from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.forecast.sun import dark, most_power
 from vpp.site.times import DAY
 from vpp.storage.issued import read_own_forecasts
 from vpp.storage.results import ForecastRun
 
 ROLES = ("champion", "fallback")
-WINDOW_DAYS = 60  # of issued forecasts that count
+WINDOW_DAYS = 60  # of issued forecasts that are looked at, of sums
+BAND_DAYS = 30  # of those that correct bands
+ADAPTATION = 0.05  # of the level of a quantile, for each share by which a day's values missed it
+MOST_ADAPTED = 0.07  # of a level in all: the errors alone correct bands that were always wrong
 FEWEST_DAYS = 7  # of them: fewer correct nothing
 
 
@@ -25,8 +29,7 @@ def recalibrated(
 ) -> pd.DataFrame:
     """A forecast with bands corrected by what is known of the errors of those issued before it.
 
-    Few days correct little (`Calibration`), and fewer than `FEWEST_DAYS` nothing. A later forecast
-    does not matter, so that asking again gives the same.
+    A later forecast does not matter, so that asking again gives the same.
 
     Parameters
     ----------
@@ -36,24 +39,63 @@ def recalibrated(
     """
     if run.role not in ROLES:
         return frame
-    past = with_actual(
-        read_own_forecasts(conn, run.source_id, run.issue_time, WINDOW_DAYS, ROLES),
-        data,
-        run.issue_time,
-    )
+    past = read_own_forecasts(conn, run.source_id, run.issue_time, BAND_DAYS, ROLES)
+    return corrected(frame, data, run.issue_time, past)
+
+
+def corrected(
+    frame: pd.DataFrame, data: SourceData, issue_time: pd.Timestamp, past: pd.DataFrame
+) -> pd.DataFrame:
+    """A forecast with bands corrected by the errors of those issued on the days before it.
+
+    The levels that are taken of the errors adapt (Gibbs and Candès, Adaptive Conformal Inference
+    Under Distribution Shift, 2021): that of a quantile below which too many values fell is lowered.
+    So bands also follow errors that grow or shrink within the days. Few days correct little
+    (`Calibration`), and fewer than `FEWEST_DAYS` nothing.
+
+    Parameters
+    ----------
+    frame : the forecast, as its model made it [kW or EUR/MWh].
+    data : of the source.
+    issue_time : of the forecast [UTC].
+    past : of `read_own_forecasts`, of the last `BAND_DAYS`.
+    """
+    past = with_actual(past, data, issue_time)
     if past["issue_time"].nunique() < FEWEST_DAYS:
         return frame
     source, zone, times = data.source, data.zone, pd.DatetimeIndex(frame.index)
-    calibration = calibration_of(past, source, zone)
+    calibration = calibration_of(past, source, zone, adapted_levels(past))
     if calibration is None:
         return frame
-    quantiles = calibrated(frame, calibration, run.issue_time, times, source, zone)
+    quantiles = calibrated(frame, calibration, issue_time, times, source, zone)
     value = within_band(frame["value"].to_numpy(), quantiles)
     if source.kind == "solar":
-        most = most_power(known_at(data, run.issue_time), times)
+        most = most_power(known_at(data, issue_time), times)
         quantiles, value = np.minimum(quantiles, most[:, None]), np.minimum(value, most)
     columns = dict(zip(QUANTILE_COLUMNS, quantiles.T, strict=True))
     return frame.assign(value=np.where(frame["published"], frame["value"], value), **columns)
+
+
+def adapted_levels(past: pd.DataFrame) -> np.ndarray:
+    """The levels to take of errors, after issued bands missed them by so much.
+
+    Parameters
+    ----------
+    past : of `with_actual`.
+
+    Returns
+    -------
+    One for each quantile [fractions].
+    """
+    nominal = levels = np.array(QUANTILES)
+    counted = past[~is_given(past)]
+    for _, rows in counted.groupby("issue_time"):
+        quantiles, actual = rows[list(QUANTILE_COLUMNS)].to_numpy(), rows[["actual"]].to_numpy()
+        # both are 0 at dusk, or at capacity: that says nothing
+        below = np.where(actual == quantiles, nominal, actual < quantiles)
+        levels = levels + ADAPTATION * (nominal - below.mean(axis=0))
+    levels = np.clip(levels, nominal - MOST_ADAPTED, nominal + MOST_ADAPTED)
+    return np.clip(np.sort(levels), *LEVEL_LIMITS)
 
 
 def with_actual(past: pd.DataFrame, data: SourceData, issue_time: pd.Timestamp) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from vpp.champions.contenders import NAIVE, silence
 from vpp.champions.registry import Champion
 from vpp.forecast.backtest import REFIT_DAYS, ForecastError, fit_calibrated
-from vpp.forecast.known import SourceData, known_at
+from vpp.forecast.known import Known, SourceData, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import FIRST_DAY, MODELS, FirstDay
 from vpp.forecast.quantiles import COLUMNS
@@ -165,7 +165,9 @@ def finite(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def answer(request: Request, choice: Choice, model: ForecastModel, notes: Sequence[str]) -> Answer:
+def answer(
+    request: Request, choice: Choice, model: ForecastModel, notes: Sequence[str], known: Known
+) -> Answer:
     """Forecast from the one issue time of a request.
 
     Parameters
@@ -173,15 +175,15 @@ def answer(request: Request, choice: Choice, model: ForecastModel, notes: Sequen
     request : of the source.
     choice, model : which model it is, and the fitted model.
     notes : for the operator.
+    known : what is known at that time.
 
     Raises
     ------
     ForecastError : a value is not finite.
     """
-    data, [issue_time] = request.data, request.issue_times
-    known = known_at(data, issue_time, request.history_days)
+    [issue_time] = request.issue_times
     frame = finite(model.predict(known, request.steps))
-    source_id, until = data.source.source_id, model.trained_until
+    source_id, until = request.data.source.source_id, model.trained_until
     run = ForecastRun(
         source_id, choice.model, choice.version, until, issue_time, choice.role, "; ".join(notes)
     )
@@ -220,7 +222,7 @@ def fit_and_predict(request: Request) -> Answer:
 
         try:
             model = fit_calibrated(factory, request.data, known, request.steps, days)
-            return answer(request, choice, model, notes)
+            return answer(request, choice, model, notes, known)
         except Exception as error:  # whatever its library raises, the next stands in
             notes.append(f"{choice.model}: {reason_of(error)}")
     return Answer(request, [], tuple(notes))

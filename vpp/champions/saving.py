@@ -3,6 +3,7 @@
 Power in kW, prices in EUR/MWh; times are UTC."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,30 +16,26 @@ from vpp.champions.requests import Answer
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.settings import Config
-from vpp.storage.issued import issued_among
-from vpp.storage.results import ForecastRun, read_forecasts, save_forecasts
+from vpp.storage.issued import newest_among, read_values
+from vpp.storage.results import ForecastRun, save_forecasts
 
 log = logging.getLogger("forecast_and_save")
 
 PLANNED_ROLES = ("champion", "fallback")
 
 
-def is_new(conn: connection, run: ForecastRun, frame: pd.DataFrame) -> bool:
-    """Whether saving a forecast would change anything.
-
-    Not where the newest of its role and issue time is the same.
+def is_same(frame: pd.DataFrame, stored: pd.DataFrame) -> bool:
+    """Whether saving a forecast would change nothing.
 
     Parameters
     ----------
-    conn : connection to the database.
-    run, frame : the forecast [kW or EUR/MWh].
+    frame : the forecast [kW or EUR/MWh].
+    stored : its rows as they are stored, by `read_values`.
     """
-    roles = PLANNED_ROLES if run.role in PLANNED_ROLES else (run.role,)
-    newest = read_forecasts(conn, run.source_id, run.issue_time, roles)
-    if newest is None or newest[0] != run or len(newest[1]) != len(frame):
-        return True
-    stored, made = (each[[*COLUMNS, "published"]].to_numpy(float) for each in (newest[1], frame))
-    return not (newest[1].index.equals(frame.index) and np.array_equal(stored, made))
+    if not pd.DatetimeIndex(frame.index).equals(pd.DatetimeIndex(stored["valid_time"])):
+        return False
+    names = [*COLUMNS, "published"]
+    return np.array_equal(stored[names].to_numpy(float), frame[names].to_numpy(float))
 
 
 def summary_row(
@@ -133,16 +130,28 @@ def bands_corrected(
 def save_new(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFrame]]) -> None:
     """Save those runs that change anything, in one transaction.
 
+    One changes nothing where the newest of its role and issue time is the same.
+
     Parameters
     ----------
     conn : connection to the database.
     runs : each with its frame [kW or EUR/MWh].
     """
-    there = issued_among(conn, [run for run, _ in runs])
+    by_roles = defaultdict[tuple[str, ...], list[ForecastRun]](list)
+    for run, _ in runs:
+        by_roles[PLANNED_ROLES if run.role in PLANNED_ROLES else (run.role,)].append(run)
+    made = {run.run_id: run for run, _ in runs}
+    there = [
+        run
+        for roles, of_roles in by_roles.items()
+        for run in newest_among(conn, of_roles, roles)
+        if made.get(run.run_id) == run
+    ]
+    stored = {run.run_id: rows for run, rows in zip(there, read_values(conn, there), strict=True)}
     new = [
         (run, frame)
         for run, frame in runs
-        if (run.source_id, run.issue_time) not in there or is_new(conn, run, frame)
+        if run.run_id not in stored or not is_same(frame, stored[run.run_id])
     ]
     save_forecasts(conn, new)
 

@@ -20,6 +20,7 @@ from vpp.storage.measurements import (
     read_series,
     read_sources,
     read_weather_forecasts,
+    sources_in,
 )
 
 
@@ -53,6 +54,16 @@ class Surroundings:
     def forecasts(self) -> list[Source]:
         """The sources that are forecasts of others."""
         return [source for source in self.sources if source.kind == "forecast"]
+
+    @cached_property
+    def revised(self) -> set[str]:
+        """Names of the sources of which a newer message replaced a value."""
+        return sources_in(self.conn, "revisions")
+
+    @cached_property
+    def grown(self) -> set[str]:
+        """Names of the sources whose capacity was another one."""
+        return sources_in(self.conn, "capacities")
 
     def weather(self, source: Source) -> pd.DataFrame | None:
         """The weather forecasts of a source's site; None where there are none.

@@ -42,6 +42,7 @@ def tune(
     """
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not model.search_space(optuna.trial.FixedTrial(model.defaults)):
         return {}, 0, None
     study = open_study(contest, model, origins)

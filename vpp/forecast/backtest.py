@@ -77,10 +77,10 @@ def walk(
         naive = seasonal_naive(known, pd.DatetimeIndex(frame.index))
         if data.source.kind == "market":
             naive = np.where(frame["published"], frame["value"], naive)
-        frame = frame.reset_index().assign(
-            issue_time=issue_time, actual=data.series.reindex(frame.index).to_numpy(), naive=naive
-        )
-        yield frame[["issue_time", "valid_time", *COLUMNS, *FLAGS, "actual", "naive"]]
+        rows = {"issue_time": issue_time, "valid_time": frame.index}
+        rows |= {name: frame[name].to_numpy() for name in (*COLUMNS, *FLAGS)}
+        actual = data.series.reindex(frame.index).to_numpy()
+        yield pd.DataFrame(rows | {"actual": actual, "naive": naive})
 
 
 def usable_model(

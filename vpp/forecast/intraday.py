@@ -10,7 +10,6 @@ Times are UTC and label the start of their interval. Power in kW.
     python -c "from vpp.forecast.intraday import Intraday; help(Intraday)"
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,12 +43,42 @@ class Intraday:
     left: np.ndarray
     width: np.ndarray
 
+    def asks(
+        self, known: Known, times: pd.DatetimeIndex, fitted_at: pd.Timestamp
+    ) -> tuple[Known, pd.DatetimeIndex] | None:
+        """The forecast of some hours ago that the update needs beside the new one.
+
+        Parameters
+        ----------
+        known : what is known at the issue time.
+        times : of the new forecast [UTC].
+        fitted_at : issue time of the fit [UTC]; its errors were learned at this time of day.
+
+        Returns
+        -------
+        The source as known then, and the times to forecast [UTC]: the newest measured ones, then
+        the next hours. None where nothing was measured of late, or other inputs were known.
+        """
+        since = (known.issue_time - fitted_at) % DAY
+        if since < pd.Timedelta(hours=BASE_H):
+            since += DAY
+        base = as_of(known, known.issue_time - since)
+        if base.targets.empty or inputs_of(base) != inputs_of(known):
+            return None
+        recent = self._recent(known, base.issue_time).index
+        ahead = times[: len(self.left)]
+        return (base, pd.DatetimeIndex(recent).append(ahead)) if len(recent) else None
+
+    def _recent(self, known: Known, since: pd.Timestamp) -> pd.Series:
+        newest = known.targets[known.targets.index >= since]
+        return newest[newest.index > known.targets.index[-1] - pd.Timedelta(hours=RECENT_H)]
+
     def update(
         self,
         frame: pd.DataFrame,
         known: Known,
-        forecast: Callable[[Known, pd.DatetimeIndex], np.ndarray],
-        fitted_at: pd.Timestamp,
+        asked: tuple[Known, pd.DatetimeIndex],
+        earlier: np.ndarray,
     ) -> pd.DataFrame:
         """A forecast with its next hours brought up to date.
 
@@ -57,29 +86,15 @@ class Intraday:
         ----------
         frame : of a model, from the issue time on [kW].
         known : what is known at the issue time.
-        forecast : the model's own, before limits: rows of value and quantiles [kW].
-        fitted_at : issue time of its fit [UTC]; its errors were learned at this time of day.
-
-        Returns
-        -------
-        The frame; as it was where nothing was measured of late, or other inputs were known.
+        asked : of `asks`.
+        earlier : the model's own forecast of then for these times, before limits: rows of value
+            and quantiles [kW].
         """
-        since = (known.issue_time - fitted_at) % DAY
-        if since < pd.Timedelta(hours=BASE_H):
-            since += DAY
-        base = as_of(known, known.issue_time - since)
-        if base.targets.empty or inputs_of(base) != inputs_of(known):
-            return frame
-        count = min(len(frame), len(self.left))
-        ahead = pd.DatetimeIndex(frame.index[:count])
-        newest = known.targets[known.targets.index >= base.issue_time]
-        newest = newest[newest.index > known.targets.index[-1] - pd.Timedelta(hours=RECENT_H)]
-        recent = pd.DatetimeIndex(newest.index)
-        if not len(recent):
-            return frame
+        base, times = asked
+        newest = self._recent(known, base.issue_time)
+        recent, count = pd.DatetimeIndex(newest.index), min(len(frame), len(self.left))
         late = int((known.issue_time - recent[-1]) / known.step) - 1
-        times = recent.append(ahead)
-        values = possible(forecast(base, times)[:, 0], known.source)
+        values = possible(earlier[:, 0], known.source)
         size = size_of_errors(known.source, times)[:, 0]
         lit = size[: len(recent)] >= LOWEST_SUN
         error = (newest.to_numpy() - values[: len(recent)]) / size[: len(recent)]

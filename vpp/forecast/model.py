@@ -10,6 +10,7 @@ only when it is used.
     python -c "from vpp.forecast.model import ForecastModel; help(ForecastModel)"
 """
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any, ClassVar, TypeAlias
 
@@ -58,7 +59,8 @@ def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> 
         price = known.series.reindex(times).to_numpy()
         published = ~np.isnan(price)
         values[published] = price[published, None]
-    return pd.DataFrame(values, times, COLUMNS).assign(published=published, dark=night)
+    columns = dict(zip(COLUMNS, values.T, strict=True))  # at once: adding columns takes longer
+    return pd.DataFrame(columns | {"published": published, "dark": night}, times)
 
 
 class ForecastModel:
@@ -156,22 +158,26 @@ class ForecastModel:
         price that was known; dark, whether it is a solar plant's night.
         """
         times = known.valid_times(steps)
-        frame = within_limits(self._own(known, times), known, times)
+        asked = None
+        if self.intraday is not None and self.trained_until is not None:
+            asked = self.intraday.asks(known, times, self.trained_until)
+        own, *earlier = self._own([(known, times), *([asked] if asked else [])])
+        frame = within_limits(own, known, times)
         if self.calibration is not None:
             quantiles = calibrated(
                 frame, self.calibration, known.issue_time, times, known.source, known.zone
             )
             frame[list(QUANTILE_COLUMNS)] = quantiles
             frame["value"] = within_band(frame["value"].to_numpy(), quantiles)
-        if self.intraday is not None and self.trained_until is not None:
-            frame = self.intraday.update(frame, known, self._own, self.trained_until)
+        if asked is not None and self.intraday is not None:
+            frame = self.intraday.update(frame, known, asked, *earlier)
         if known.source.kind == "solar":
             frame[list(COLUMNS)] = under_the_sun(frame[list(COLUMNS)].to_numpy(), known, times)
         return frame
 
-    def _own(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        """`_forecast`, by the clock of the fit."""
-        return self._forecast(self._by_clock(known), times)
+    def _own(self, asked: Sequence[tuple[Known, pd.DatetimeIndex]]) -> list[np.ndarray]:
+        """`_forecast` of now, and of times before, by the clock of the fit."""
+        return [self._forecast(self._by_clock(known), times) for known, times in asked]
 
     def _by_clock(self, known: Known) -> Known:
         if self.clock is None:

@@ -7,8 +7,10 @@ the start of their interval.
     python optimization.py backtest --days 30
 """
 
+import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from psycopg2 import sql
 from psycopg2.extensions import connection
@@ -16,8 +18,8 @@ from psycopg2.extensions import connection
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
-from vpp.storage.results import ForecastRun
-from vpp.storage.rows import Moment, select_rows
+from vpp.storage.results import ForecastRun, run_of
+from vpp.storage.rows import Moment, names_of, select_rows
 from vpp.storage.schema import QUANTILES
 
 COLUMNS = ("issue_time", "valid_time", "step_min", "sources", "load_kw", "renewables_kw", "price")
@@ -184,17 +186,53 @@ def count_runs(
     return int(select_rows(conn, query, (source_id, role, times))[0]["number"])
 
 
-def issued_among(conn: connection, runs: Sequence[ForecastRun]) -> set[tuple[str, pd.Timestamp]]:
-    """Sources and issue times of some runs of which any forecast is stored.
+def newest_among(
+    conn: connection, runs: Sequence[ForecastRun], roles: Sequence[str]
+) -> list[ForecastRun]:
+    """The newest stored run of each source and issue time of some runs.
 
     Parameters
     ----------
     conn : the connection.
-    runs : which may be new.
+    runs : whose sources and issue times count.
+    roles : of the stored runs.
     """
-    query = """
-        SELECT DISTINCT source_id, issue_time FROM forecast_runs
-        WHERE source_id = ANY(%s) AND issue_time = ANY(%s)"""
-    times = list({run.issue_time.to_pydatetime() for run in runs})
-    rows = select_rows(conn, query, (list({run.source_id for run in runs}), times))
-    return {(row["source_id"], pd.Timestamp(row["issue_time"]).tz_convert("UTC")) for row in rows}
+    names = [item.name for item in dataclasses.fields(ForecastRun)]
+    query = sql.SQL("""
+        SELECT DISTINCT ON (source_id, issue_time) {} FROM forecast_runs
+        JOIN (SELECT DISTINCT * FROM unnest(%s::text[], %s::timestamptz[])
+            AS given (source_id, issue_time)) AS wanted USING (source_id, issue_time)
+        WHERE role = ANY(%s) ORDER BY source_id, issue_time, created_at DESC""")
+    ids = [run.source_id for run in runs]
+    times = [run.issue_time.to_pydatetime() for run in runs]
+    rows = select_rows(conn, query.format(names_of(names)), (ids, times, list(roles)))
+    return [run_of(row) for row in rows]
+
+
+def read_values(conn: connection, runs: Sequence[ForecastRun]) -> list[pd.DataFrame]:
+    """The stored forecasts of some runs.
+
+    Parameters
+    ----------
+    conn : the connection.
+    runs : stored ones.
+
+    Returns
+    -------
+    Of each: valid_time [UTC]; value and quantiles, NaN where missing [kW or EUR/MWh]; published.
+    """
+    numbers = sql.SQL(", ").join(
+        sql.SQL("coalesce({}::float8, 'NaN')").format(sql.Identifier(name)) for name in QUANTILES
+    )
+    query = sql.SQL("""
+        SELECT place::float8, valid_time, value::float8, {}, published::int::float8
+        FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (run_id, place)
+        JOIN forecasts USING (run_id) ORDER BY place, valid_time""").format(numbers)
+    columns = ("place", "valid_time", "value", *QUANTILES, "published")
+    frame = pd.DataFrame(copy_out(conn, query, ([run.run_id for run in runs],), columns))
+    times = pd.to_datetime(frame["valid_time"], unit="us", utc=True).dt.as_unit("ns")
+    frame = frame.assign(valid_time=times, published=frame["published"] != 0)
+    ends = np.searchsorted(frame["place"], np.arange(1, len(runs) + 1), side="right")
+    starts = [0, *ends[:-1]] if len(ends) else []
+    frame = frame.drop(columns="place")
+    return [frame.iloc[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -179,6 +179,20 @@ def read_sources(
     return [Source(**row) for row in select_rows(conn, query.format(names_of(names)), wanted)]
 
 
+def sources_in(conn: connection, table: str) -> set[str]:
+    """The registered sources that a table has rows of.
+
+    Parameters
+    ----------
+    conn : the connection.
+    table : whose key begins with the source_id.
+    """
+    query = sql.SQL("""
+        SELECT source_id FROM sources
+        WHERE EXISTS (SELECT FROM {} AS rows WHERE rows.source_id = sources.source_id)""")
+    return {row["source_id"] for row in select_rows(conn, query.format(sql.Identifier(table)))}
+
+
 def _time_index(microseconds: np.ndarray, name: str = "time") -> pd.DatetimeIndex:
     import pandas as pd
 

@@ -10,8 +10,10 @@ charge are those at its end.
 import dataclasses
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,13 +121,34 @@ def save_forecasts(conn: connection, runs: Sequence[tuple[ForecastRun, pd.DataFr
             raise ValueError("forecasts without a time zone: expected valid_time in UTC as index")
         cur.execute("DELETE FROM forecasts WHERE run_id = ANY(%s)", (ids,))
         cur.execute("DELETE FROM forecast_runs WHERE run_id = ANY(%s)", (ids,))
-        for run, frame in runs:
-            row = {"run_id": run.run_id, **dataclasses.asdict(run)}
-            upsert_rows(cur, "forecast_runs", ["run_id"], [row])
-            names = [name for name in (*QUANTILES, "published") if name in frame]
-            rows = frame[["value", *names]].rename_axis("valid_time").reset_index()
-            rows.insert(0, "run_id", run.run_id)
-            copy_frame(cur, "forecasts", rows)
+        rows = [
+            {"run_id": name, **dataclasses.asdict(run)}
+            for name, (run, _) in zip(ids, runs, strict=True)
+        ]
+        upsert_rows(cur, "forecast_runs", ["run_id"], rows)
+        alike = defaultdict[tuple[str, ...], list[pd.DataFrame]](list)  # by their columns
+        for name, (_, frame) in zip(ids, runs, strict=True):
+            there = tuple(each for each in (*QUANTILES, "published") if each in frame)
+            values = frame[["value", *there]].rename_axis("valid_time").reset_index()
+            values.insert(0, "run_id", name)
+            alike[there].append(values)
+        for frames in alike.values():
+            copy_frame(cur, "forecasts", pd.concat(frames))
+
+
+def run_of(row: Mapping[str, Any]) -> ForecastRun:
+    """The run that a row of `forecast_runs` describes.
+
+    Parameters
+    ----------
+    row : its columns of the fields of `ForecastRun`.
+    """
+    times = {
+        key: pd.Timestamp(value).tz_convert("UTC")
+        for key, value in row.items()
+        if key in ("trained_until", "issue_time") and value
+    }
+    return ForecastRun(**{**row, **times})
 
 
 def read_forecasts(
@@ -161,12 +184,7 @@ def read_forecasts(
     )
     if not rows:
         return None
-    times = {
-        key: pd.Timestamp(value).tz_convert("UTC")
-        for key, value in rows[0].items()
-        if key in ("trained_until", "issue_time") and value
-    }
-    run = ForecastRun(**(rows[0] | times))
+    run = run_of(rows[0])
     columns = names_of(("valid_time", "value", *QUANTILES, "published"))
     query = sql.SQL("SELECT {} FROM forecasts WHERE run_id = %s ORDER BY valid_time")
     frame = select_frame(conn, query.format(columns), (run.run_id,), "valid_time")

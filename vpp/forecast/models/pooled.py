@@ -131,6 +131,16 @@ class Global(LightGbm):
         origins = pd.DatetimeIndex([known.issue_time] * len(times))
         return self.forecast_pairs(known, origins, times)
 
+    def _own(self, asked: Sequence[tuple[Known, pd.DatetimeIndex]]) -> list[np.ndarray]:
+        known = asked[0][0]
+        issued = [np.full(len(times), then.issue_time.value) for then, times in asked]
+        times = [nanoseconds(times) for _, times in asked]
+        origins, valid = (
+            pd.DatetimeIndex(np.concatenate(each), tz="UTC") for each in (issued, times)
+        )
+        ends = np.cumsum([len(each) for each in times])[:-1]
+        return np.split(self.forecast_pairs(known, origins, valid), ends)
+
     def forecast_pairs(
         self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
     ) -> np.ndarray:
