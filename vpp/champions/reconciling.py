@@ -23,6 +23,7 @@ from vpp.forecast.models.ridge import HourlyRidge
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
 from vpp.forecast.reconcile import (
     FEWEST,
+    correlation_of,
     reconciled,
     shrunk_covariance,
     structural_covariance,
@@ -147,7 +148,7 @@ def agreed(conn: connection, config: Config, parts: Parts) -> list[Run]:
     if config.forecast.reconcile == "mint":
         runs = changed(parts, *direct_sums(conn, config, parts, data, errors, issue_time), errors)
     agreeing = replace(parts, runs=runs)
-    return runs + sums_of(agreeing, correlation_of(errors), config.forecast.reconcile)
+    return runs + sums_of(agreeing, correlation_of(errors.to_numpy()), config.forecast.reconcile)
 
 
 def measured(
@@ -306,20 +307,6 @@ def changed(
         columns = np.clip(columns, np.minimum(0, value)[:, None], most[:, None])
         runs.append((run, frame.assign(**dict(zip(COLUMNS, columns.T, strict=True)))))
     return runs
-
-
-def correlation_of(errors: pd.DataFrame) -> np.ndarray | None:
-    """The correlation of errors; None where too few are known.
-
-    Parameters
-    ----------
-    errors : of `past_errors`.
-    """
-    if len(errors) < FEWEST:
-        return None
-    covariance = shrunk_covariance(errors.to_numpy())
-    size = np.sqrt(np.diag(covariance))
-    return covariance / np.maximum(np.outer(size, size), np.finfo(float).tiny)
 
 
 def sums_of(parts: Parts, correlation: np.ndarray | None, model: str) -> list[Run]:

@@ -99,3 +99,17 @@ def width_of_sums(
         for own in (deviations[row],)
     ]
     return np.sqrt(np.maximum(np.array(found), 0.0))
+
+
+def correlation_of(errors: np.ndarray) -> np.ndarray | None:
+    """The correlation of errors; None where too few are known.
+
+    Parameters
+    ----------
+    errors : of n series at T times [kW], shape (T, n).
+    """
+    if len(errors) < FEWEST:
+        return None
+    covariance = shrunk_covariance(errors)
+    size = np.sqrt(np.diag(covariance))
+    return covariance / np.maximum(np.outer(size, size), np.finfo(float).tiny)
