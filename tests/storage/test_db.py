@@ -63,6 +63,7 @@ def fill_every_table(conn):
             INSERT INTO alerts (rule, subject, fired_at, message, what_to_do)
             VALUES ('source_stale', 'load-1', now(), 'm', 'w')""")
         cursor.execute("INSERT INTO alert_messages VALUES (1, 'fired', 'log', 0, now())")
+        cursor.execute("INSERT INTO positions VALUES ('s', now(), 60, -1)")
         cursor.execute("INSERT INTO claims VALUES ('task')")
         cursor.execute("INSERT INTO claim_steps VALUES ('task', 1, 2, 'here')")
     conn.commit()
