@@ -66,12 +66,13 @@ class Devices:
         mind, told = self.minds[name], json.loads(message.payload)
         act = mind.take_plan if kind == "plan" else mind.take_set_point
         decided = act(told, now)
-        if decided is None or decided[1] != "obeyed":
+        if decided is None or decided[1] not in ("obeyed", "doubled"):
             return
         point = decided[0]
-        key = name, point.plan_id, point.valid_from
-        self.obeyed[key] = self.obeyed.get(key, 0) + 1
-        self.stale += not (point.plan_id == mind.plan_id and now < point.valid_until)
+        if decided[1] == "obeyed":
+            key = name, point.plan_id, point.valid_from
+            self.obeyed[key] = self.obeyed.get(key, 0) + 1
+            self.stale += not (point.plan_id == mind.plan_id and now < point.valid_until)
         start = self.device.iso(point.valid_from)
         word = {"plan_id": point.plan_id, "valid_from": start, "status": "obeyed"}
         client.publish(self.topics.of(name, "ack"), json.dumps(word), 1)

@@ -198,9 +198,11 @@ class Device:
                 self._acknowledge(self.obedience.take_set_point(told, now))
 
     def _acknowledge(self, decided: tuple[SetPoint | None, str] | None) -> None:
-        if decided is None or decided[0] is None or decided[1] in ("waiting", "doubled"):
+        if decided is None or decided[0] is None or decided[1] == "waiting":
             return
         point, status = decided
+        # told again, it was obeyed: the first word of that may have gone with a broker
+        status = "obeyed" if status == "doubled" else status
         start = iso(point.valid_from)
         log.info("%s from %s: %s, %+.1f kW", point.plan_id, start, status, point.power_kw)
         told = {"plan_id": point.plan_id, "valid_from": start, "status": status}
