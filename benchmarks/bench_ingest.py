@@ -7,7 +7,8 @@ corrections with and without their revisions; `db.store_measurements`, which spa
 upsert; the sink alone on a filled topic in turns with the limit, five times, since a machine's own
 speed moves more than they differ, and reading the rows again; end to end from CSV by one
 `communication.py`, with the memory of its sink, the CPU of all processes together and what
-others had of the machine meanwhile; and the seconds to read a year of ten sources at 15 minutes.
+others had of the machine meanwhile; the seconds that `communication.py` takes for one appended row,
+with a sink of its own and (`produce`) without; and to read a year of ten sources at 15 minutes.
 Runs on embedded servers in a temporary folder, or those of a configuration, whose tables it
 empties.
 """
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +203,16 @@ def stream(config: Config, rows: int) -> dict[str, float]:
     }
 
 
+def append(config: Config, day: int, *arguments: str) -> float:
+    """Seconds of `communication.py` on a file whose rows are sent already, but the last."""
+    time.sleep(2)  # a broker keeps the partitions of a sink that has just left
+    with (config.paths.data_dir / "load.csv").open("a") as file:
+        file.write(f"2019-12-{day:02d}T00:00:00Z,{SOURCES[0].source_id},1.5\n")
+    command = [sys.executable, str(ROOT / "communication.py"), "--config", str(config.path)]
+    run = partial(subprocess.run, [*command, *arguments], stdout=subprocess.DEVNULL, check=True)
+    return timed(run)
+
+
 def memory_of(pid: int) -> list[tuple[float, float]]:
     """The memory of a process now and at its most [MB]; nothing when it has ended."""
     try:
@@ -307,6 +319,11 @@ def measure(config: Config, rows: int, stream_rows: int) -> None:
     for title in ("end to end, new rows", "end to end, sent again"):
         result = stream(config, stream_rows)
         show(title, result["rows_per_s"], more_of(result))
+    for day, arguments in ((1, ()), (2, ("produce",))):
+        seconds = append(config, day, *arguments)
+        print(f"{'one appended row':28} {seconds:9.2f} s by communication.py {''.join(arguments)}")
+    with db.session(config) as conn:
+        print(f"{'':28} {db.count_rows(conn)['load'] - stream_rows:9} of them in the database")
     empty()
     size, seconds = read_year(config)
     print(f"{'read a year, 10 sources':28} {seconds:9.2f} s for {size:,} values at 15 min")

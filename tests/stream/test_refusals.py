@@ -1,5 +1,7 @@
 """The broker's own reason is told, with what to do; and settings that librdkafka does not take."""
 
+from types import SimpleNamespace
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
@@ -112,3 +114,14 @@ def test_a_file_that_is_not_there_is_named(make_config, tmp_path):
     config = make_config(kafka={"ssl_ca_location": "nowhere.pem"})
     with pytest.raises(ConfigError, match=r"\[kafka\] ssl_ca_location = .*nowhere\.pem: no such"):
         kafka.kafka_settings(config)
+
+
+def test_only_the_embedded_broker_gets_a_session_that_kafka_refuses(make_config, monkeypatch):
+    least_ms = 6_000  # Kafka's group.min.session.timeout.ms, where nobody has set it
+    server = SimpleNamespace(bootstrap_servers="127.0.0.1:9")
+    monkeypatch.setattr(kafka, "ensure_running", lambda *arguments: server)
+    name = "session.timeout.ms"
+    embedded = kafka.kafka_settings(make_config(kafka={"bootstrap_servers": "embedded"}))
+    assert embedded["bootstrap.servers"] == "127.0.0.1:9" and embedded[name] < least_ms
+    assert name not in kafka.kafka_settings(make_config(kafka={"bootstrap_servers": "127.0.0.1:1"}))
+    assert least_ms <= kafka.SESSION_MS

@@ -98,13 +98,14 @@ def steps(config, monkeypatch):
     return made
 
 
-def test_a_batch_is_asked_for_with_the_limits_and_whether_one_waits(steps):
+def test_a_batch_is_asked_for_with_the_limits_and_the_one_that_waits(steps):
     member = steps.member
     first = (member.positions, member.config.kafka, member.stop)
     assert steps.take() == 0 and member.pending is None
     assert steps.take(*map(message, range(ROWS))) == ROWS
+    earlier = member.pending
     assert steps.take(message(3)) == 1
-    assert steps.asked == [(*first, False), (*first, False), (*first, True)]
+    assert steps.asked == [(*first, None), (*first, None), (*first, earlier)]
 
 
 def test_a_full_batch_stays_with_the_database_and_a_short_one_is_completed(steps):

@@ -19,6 +19,7 @@ from vpp.stream.writer import Outcome
 POLL_ROWS = 2_000  # asked of the client at once
 # A batch is written when nothing more comes for so long: the producer may be waiting for it.
 LULL_S = 0.1
+SOON_S = 0.01  # the same, where an earlier batch is stored and only waits to be completed
 BATCH_BYTES = 32 * 2**20
 FAR_MS = records.AHEAD_US // 1000
 
@@ -100,7 +101,7 @@ class Work(threading.Thread):
 
 
 def collect(
-    positions: Positions, kafka: Kafka, stop: threading.Event, is_awaited: bool
+    positions: Positions, kafka: Kafka, stop: threading.Event, earlier: Work | None
 ) -> list[Message]:
     """Read the messages of one batch: `batch_rows` of them, or as many as come in `batch_s`.
 
@@ -112,7 +113,8 @@ def collect(
     positions : the member of the group that reads.
     kafka : the limits of a batch.
     stop : ends it early.
-    is_awaited : whether an earlier batch waits to be completed; then the first lull ends it.
+    earlier : a batch that waits to be completed, which is done after this one has ended: no lull
+        ends it while the database works on that, and a short one does afterwards.
     """
     batch: list[Message] = []
     size, generation = 0, positions.generation
@@ -122,10 +124,11 @@ def collect(
         is_away = positions.broker_error is not None or positions.has_failed
         if left <= 0 or stop.is_set() or is_away or positions.notices:
             break
-        hurry = is_awaited or bool(batch)
+        lull_s = SOON_S if earlier else LULL_S if batch else left
+        is_over = bool(batch) if earlier is None else not earlier.is_alive()
         rows = min(POLL_ROWS, kafka.batch_rows - len(batch))
-        got = positions.member.consume(rows, min(left, LULL_S) if hurry else left)
-        if hurry and not got:
+        got = positions.member.consume(rows, min(left, lull_s))
+        if is_over and not got:
             break
         if positions.generation != generation:
             batch, size, generation = [], 0, positions.generation

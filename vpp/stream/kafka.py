@@ -29,6 +29,9 @@ from vpp.site.kinds import BATTERY, BATTERY_TOPIC, KINDS, SCHEDULE_TOPIC
 log = logging.getLogger("stream")
 
 SESSION_MS = 6_000  # a killed consumer's partitions go to another after this
+# The broker inside librdkafka keeps a member's partitions for a second less than this even where
+# it has left, and takes any session: Kafka refuses such short ones.
+EMBEDDED_SESSION = {"session.timeout.ms": 2_000, "heartbeat.interval.ms": 500}
 REQUEST_S = 5.0
 END_IS_TOLD = {"enable.partition.eof": True}  # setting of a consumer that must know an end
 MOCK_CLUSTER = "mockCluster"  # how the cluster id of librdkafka's own broker begins
@@ -82,6 +85,8 @@ def kafka_settings(config: Config) -> dict[str, object]:
         "client.id": "vpp",
         "log_level": 0,
     }
+    if kafka.bootstrap_servers == EMBEDDED:
+        settings |= EMBEDDED_SESSION
     if kafka.security_protocol.startswith("SASL"):
         settings["sasl.mechanism"] = kafka.sasl_mechanism
         given = {"sasl.username": kafka.sasl_username, "sasl.password": kafka.sasl_password}
