@@ -252,25 +252,11 @@ def bare_calls(world, place, sources, latitude, longitude):
             wpl.power_output.power_curve(blown, speeds, powers)
 
 
-def speed(sites):
+def shares_of(settings, fleet, sites):
+    """CPU seconds of the libraries' bare calls and of our own, by a tenth of the sites."""
     import pvlib
 
-    settings = config.Generation(days=365, sites=sites, solar=5, wind=5, loads=0)
-    whole = dataclasses.replace(config.load_config(ROOT / "config.ini", {}), generation=settings)
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        cpu = time.process_time()
-        generation.generate_files(whole, Path(folder))
-        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-        size = sum(path.stat().st_size for path in Path(folder).glob("*.csv"))
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    plant_rows, weather_rows = sites * 10 * 8760, sites * 8760
-    forecast_rows = sites * (365 * 4 + 1) * 72
-    made_rows = plant_rows + weather_rows + forecast_rows
-    rows = made_rows + 8783
-
     world = generation.make_world(settings, "LU")
-    fleet = generation.make_fleet(whole)
     bare = own = 0.0
     for site_id in list(dict.fromkeys(source.site_id for source in fleet))[: max(1, sites // 10)]:
         sources = [
@@ -296,33 +282,39 @@ def speed(sites):
         weather.forecasts_at(1, site_id, place.systems, place.sky, place.weather, world.end)
         own += time.process_time() - began
     parts = sites / max(1, sites // 10)
-    bare, own = bare * parts, own * parts
+    return bare * parts, own * parts
+
+
+def speed(sites):
+    settings = config.Generation(days=365, sites=sites, solar=5, wind=5, loads=0)
+    whole = dataclasses.replace(config.load_config(ROOT / "config.ini", {}), generation=settings)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        cpu = time.process_time()
+        generation.generate_files(whole, Path(folder))
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        size = sum(path.stat().st_size for path in Path(folder).glob("*.csv"))
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    plant_rows, weather_rows = sites * 10 * 8760, sites * 8760
+    forecast_rows = sites * (365 * 4 + 1) * 72
+    made_rows = plant_rows + weather_rows + forecast_rows
+    rows = made_rows + 8783
+
+    bare, own = shares_of(settings, generation.make_fleet(whole), sites)
     print_rows(
         [
             {
-                "part": "bare pvlib and windpowerlib calls",
-                "seconds": bare,
-                "rows_per_s": made_rows / bare,
-                "of_bare": 1.0,
-            },
-            {
-                "part": "weather, forecasts and plants",
-                "seconds": own,
-                "rows_per_s": made_rows / own,
-                "of_bare": own / bare,
-            },
-            {
-                "part": "everything, CPU",
-                "seconds": cpu,
-                "rows_per_s": rows / cpu,
-                "of_bare": cpu / bare,
-            },
-            {
-                "part": "everything, by the clock",
-                "seconds": wall,
-                "rows_per_s": rows / wall,
-                "of_bare": wall / bare,
-            },
+                "part": part,
+                "seconds": seconds,
+                "rows_per_s": of / seconds,
+                "of_bare": seconds / bare,
+            }
+            for part, seconds, of in (
+                ("bare pvlib and windpowerlib calls", bare, made_rows),
+                ("weather, forecasts and plants", own, made_rows),
+                ("everything, CPU", cpu, rows),
+                ("everything, by the clock", wall, rows),
+            )
         ],
         f"A year of hours, {10 * sites:,} plants at {sites} sites: {plant_rows:,} rows of "
         f"plants, {weather_rows:,} of weather, "

@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).parent)]
 
-from bench_optimization import YEAR_H, a_problem, straight, timed
+from bench_optimization import YEAR_H, a_problem, timed
+from straight import straight
 
 from vpp.runtime.tables import print_rows
 from vpp.schedule.devices import GridConnection

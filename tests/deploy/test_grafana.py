@@ -3,22 +3,16 @@
 The files are what the code makes.
 """
 
-import importlib.util
-import re
-
 import numpy as np
 import pandas as pd
 import psycopg2
 import pytest
-import yaml
-from conftest import PROJECT
-from small_dashboards import DASHBOARDS, FOLDER
+from small_dashboards import DASHBOARDS, panel
 from small_dashboards import expand as expand_for
 
 import db
 from sources import Source
 from vpp.runtime.settings import BatteryParameters
-from vpp.site.kinds import KINDS, SERIES_KINDS
 from vpp.storage import ledger
 
 ISSUE_TIME = pd.Timestamp("2025-03-29T00:00Z")
@@ -84,6 +78,16 @@ def fill(conn) -> None:
     )
     store(conn, "weather", "weather-1", ghi=0.0, dni=0.0, dhi=0.0, temp_air=5.0, wind_speed=4.0)
     day = HOURS[24:]
+    save_forecasts(conn, day)
+    save_plans(conn, day)
+    db.save_stream_status(conn, {"load-topic": (7, 2)})
+    measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
+    db.save_battery_states(conn, measured)
+    conn.commit()
+    fill_operation(conn)
+
+
+def save_forecasts(conn, day) -> None:
     runs = []
     for source, level in (
         ("solar-1", 220.0),
@@ -99,6 +103,9 @@ def fill(conn) -> None:
             )
         )
     db.save_forecasts(conn, runs)
+
+
+def save_plans(conn, day) -> None:
     discharge = np.r_[100.0, np.zeros(23)]
     charge = np.r_[0.0, 100.0, np.zeros(22)]
     schedule = pd.DataFrame(
@@ -151,11 +158,6 @@ def fill(conn) -> None:
         }
         run |= {"cost_no_battery_eur": 0.0, "cost_rule_eur": -2.0}
         db.save_schedule(conn, run, schedule, states)
-    db.save_stream_status(conn, {"load-topic": (7, 2)})
-    measured = pd.DataFrame({"battery_id": "battery-1", "kind": "measured", "soc": 0.4}, HOURS[:24])
-    db.save_battery_states(conn, measured)
-    conn.commit()
-    fill_operation(conn)
 
 
 def fill_operation(conn) -> None:
@@ -213,10 +215,6 @@ def query(database_url):
     conn.close()
 
 
-def panel(board: str, title: str) -> dict:
-    return next(item for item in DASHBOARDS[board]["panels"] if item["title"] == title)
-
-
 def test_every_query_of_every_dashboard_returns_rows(query):
     assert set(DASHBOARDS) == {"operations", "plant", "forecasts", "stream", "value"}
     wrong = []
@@ -240,10 +238,17 @@ def test_every_query_of_every_dashboard_returns_rows(query):
     assert not wrong, "\n".join(wrong)
 
 
-def test_figures_are_those_worked_out_by_hand(query):
-    def ask(board: str, title: str, target: int = 0) -> list[dict]:
+@pytest.fixture
+def ask(query):
+    """Function that gives the rows of a panel."""
+
+    def asked(board: str, title: str, target: int = 0) -> list[dict]:
         return query(expand(panel(board, title)["targets"][target]["rawSql"], DASHBOARDS[board]))
 
+    return asked
+
+
+def test_operations_and_forecasts_are_those_worked_out_by_hand(ask):
     power = {row["metric"]: row["power_kw"] for row in ask("operations", "Power by kind")}
     assert power == {"solar": 200.0, "wind": 100.0, "load": 500.0}
     assert {row["without battery"] for row in ask("operations", "Net grid power")} == {200.0}
@@ -273,6 +278,9 @@ def test_figures_are_those_worked_out_by_hand(query):
         accuracy["solar-1"]["values"] == 24
         and accuracy["solar-1"]["MAE"] == accuracy["solar-1"]["bias"] == 20.0
     )
+
+
+def test_values_and_the_stream_are_those_worked_out_by_hand(ask):
     # (0 - -6) / (0 - -10) = 60 % captured; 100 kWh at 100 saved, 100 kWh at 50 paid: 10 - 5 = 5
     # EUR; 100 / 200 kWh = half a cycle
     assert ask("value", "Captured share")[0].popitem()[1] == pytest.approx(0.6)
@@ -326,87 +334,3 @@ def test_a_variable_narrows_what_its_dashboard_shows(query):
     assert {row["metric"] for row in found["Rows stored per second"]} == {"load"}
     assert float(found["Rows stored"][0]["stored"]) == 48
     assert [row["source"] for row in found["Last message by source"]] == ["load-1"]
-
-
-def test_the_link_to_the_newest_data_stays_on_its_dashboard():
-    for name in ("operations", "plant", "forecasts", "value"):
-        [link] = panel(name, "Newest data")["fieldConfig"]["defaults"]["links"]
-        assert link["url"].startswith(
-            f"/d/{DASHBOARDS[name]['uid']}?from=${{__data.fields.begins.numeric}}&to="
-        ), name
-
-
-def test_a_panel_lies_in_its_row_and_asks_the_provisioned_data_source():
-    provisioned = yaml.safe_load(
-        (FOLDER / "provisioning" / "datasources" / "timescaledb.yaml").read_text()
-    )["datasources"][0]
-    for name, board in DASHBOARDS.items():
-        taken = set()
-        assert [item["id"] for item in board["panels"]] == list(range(1, len(board["panels"]) + 1))
-        for item in board["panels"]:
-            place = item["gridPos"]
-            cells = {
-                (x, y)
-                for x in range(place["x"], place["x"] + place["w"])
-                for y in range(place["y"], place["y"] + place["h"])
-            }
-            assert not cells & taken and max(x for x, _ in cells) < 24, (name, item["title"])
-            taken |= cells
-            for target in item["targets"]:
-                assert target["datasource"] == {
-                    "type": provisioned["type"],
-                    "uid": provisioned["uid"],
-                }
-                assert not re.search(r"time_bucket|time_weight|first\(|last\(", target["rawSql"])
-
-
-def test_the_files_are_what_the_code_makes():
-    spec = importlib.util.spec_from_file_location("make_dashboards", FOLDER / "make_dashboards.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for make in (
-        module.operations,
-        module.plant,
-        module.forecasts,
-        module.stream,
-        module.value,
-    ):
-        board = make().build()
-        assert DASHBOARDS[board["title"].lower()] == board, (
-            "run python deploy/grafana/make_dashboards.py"
-        )
-
-
-def test_grafana_logs_in_with_the_role_that_only_reads():
-    source = yaml.safe_load(
-        (FOLDER / "provisioning" / "datasources" / "timescaledb.yaml").read_text()
-    )["datasources"][0]
-    grafana = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["grafana"]
-    assert source["user"] == "vpp_read" and source["secureJsonData"] == {
-        "password": "$__file{/run/secrets/read_password}"
-    }
-    assert (
-        "read_password" in grafana["secrets"]
-        and source["url"] == "timescaledb:5432"
-        and source["jsonData"]["database"] == "vpp"
-    )
-    provider = yaml.safe_load((FOLDER / "provisioning" / "dashboards" / "vpp.yaml").read_text())[
-        "providers"
-    ][0]
-    folder = provider["options"]["path"]
-    assert f"./deploy/grafana/dashboards:{folder}:ro" in grafana["volumes"]
-    home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-    assert (
-        home.startswith(folder)
-        and (FOLDER / "dashboards" / home.removeprefix(f"{folder}/")).exists()
-    )
-
-
-def test_the_dashboards_read_the_tables_of_the_kinds():
-    stream = (FOLDER / "dashboards" / "stream.json").read_text()
-    forecasts = (FOLDER / "dashboards" / "forecasts.json").read_text()
-    for kind in KINDS.values():
-        assert f"AS stored FROM {kind.table} WHERE" in stream
-        assert (f"{kind.value} AS value FROM {kind.table} WHERE" in forecasts) == (
-            kind.name in SERIES_KINDS
-        )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.bench_soak import Soak
+from benchmarks.soak import Soak
 
 
 def test_three_days_with_kills_lose_nothing(tmp_path, servers, database_url, kafka_prefix):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from small_embedded import execute
 
 import embedded
 from vpp.runtime import postgres, roles
@@ -21,16 +22,6 @@ from vpp.runtime.places import EmbeddedError, find_places, make_private
 from vpp.runtime.postgres import prepare_postgres
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-def execute(url: str, statement: str, **options) -> list[tuple]:
-    connection = psycopg2.connect(url, **options)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 def as_nobody(action) -> object:

@@ -49,6 +49,28 @@ def a_site(rng, batteries, spread=0.5, plain=True, **limits):
     )
 
 
+def common_rows(coupling, net, first, width):
+    """Rows that make the exchange of all sites, and its deviation from the position."""
+    position = np.zeros(STEPS) if coupling.position_kw is None else coupling.position_kw
+    for t in range(STEPS):
+        row = np.zeros((2, width))
+        for grid in net:
+            row[0, grid + t], row[0, grid + STEPS + t] = 1.0, -1.0
+        row[0, first + t] = -1.0
+        row[1, [first + t, first + STEPS + t, first + 2 * STEPS + t]] = (1, -1, 1)
+        yield from zip(row, (0.0, position[t]), strict=True)
+
+
+def least(cost, bounds, rows, right, within):
+    """The least cost with rows that are equal to the right side, and some within a limit."""
+    limits = {"A_eq": np.array(rows), "b_eq": right}
+    if within:
+        limits |= {"A_ub": np.array([row for row, _ in within]), "b_ub": [k for _, k in within]}
+    found = linprog(cost, bounds=bounds, **limits)
+    assert found.status == 0
+    return found.fun
+
+
 def the_least_eur(problems, coupling):
     """The optimum of all sites as one linear programme of another solver's interface.
 
@@ -96,27 +118,16 @@ def the_least_eur(problems, coupling):
             right.append(p.load_kw[t] - p.renewables_kw[t])
         net.append(grid)
         first = grid + 3 * STEPS
-    position = np.zeros(STEPS) if coupling.position_kw is None else coupling.position_kw
+    for row, value in common_rows(coupling, net, first, width):
+        rows.append(row)
+        right.append(value)
     priced = coupling.position_kw is not None
     cost += [np.zeros(STEPS), np.full(STEPS, coupling.short_eur_per_mwh * priced / 1000)]
     cost += [np.full(STEPS, coupling.long_eur_per_mwh * priced / 1000)]
     upper += [coupling.import_limit_kw, np.inf, np.inf]
     lower += [-coupling.export_limit_kw, 0, 0]
-    for t in range(STEPS):
-        row = np.zeros((2, width))
-        for grid in net:
-            row[0, grid + t], row[0, grid + STEPS + t] = 1.0, -1.0
-        row[0, first + t] = -1.0
-        row[1, [first + t, first + STEPS + t, first + 2 * STEPS + t]] = (1, -1, 1)
-        rows += list(row)
-        right += [0.0, position[t]]
     ends = [np.concatenate([np.broadcast_to(x, STEPS) for x in side]) for side in (lower, upper)]
-    limits = {"A_eq": np.array(rows), "b_eq": right}
-    if within:
-        limits |= {"A_ub": np.array([row for row, _ in within]), "b_ub": [k for _, k in within]}
-    found = linprog(np.concatenate(cost), bounds=np.array(ends).T, **limits)
-    assert found.status == 0
-    return found.fun
+    return least(np.concatenate(cost), np.array(ends).T, rows, right, within)
 
 
 def checked(problems, plan):

@@ -47,9 +47,26 @@ def random_problem(seed: int, common: str, risk: float) -> dict:
     return raw
 
 
+def least_with_risk_eur(raw: dict, money, lower, upper, equal, right) -> float:
+    """The least of mean and CVaR over the money of each scenario, by the last columns."""
+    count, size = money.shape
+    level, w = size - count - 1, raw["risk_weight"]
+    chances = np.array([one["probability"] for one in raw["scenarios"]])
+    cost = (1 - w) * chances @ money
+    cost[level] = w
+    cost[level + 1 :] = w * chances / (1 - raw["risk_level"])
+    above = money.copy()
+    above[:, level] = -1
+    above[np.arange(count), level + 1 + np.arange(count)] = -1
+    bounds = np.stack((lower, upper), axis=1)
+    found = linprog(cost, above, np.zeros(count), np.array(equal), right, bounds)
+    assert found.status == 0
+    return found.fun
+
+
 def least_objective_eur(raw: dict) -> float:
     """The same written down again: x = powers, energy and deviation of each scenario, CVaR."""
-    n, scenarios, w = 6, raw["scenarios"], raw["risk_weight"]
+    n, scenarios = 6, raw["scenarios"]
     names = ("import", "export", "curtail", "charge", "discharge", "energy", "short", "long", "pos")
     width, count = len(names) * n, len(scenarios)
     size = width * count + 1 + count
@@ -103,17 +120,7 @@ def least_objective_eur(raw: dict) -> float:
                 row[at(0, name, t)], row[at(k, name, t)] = 1, -1
                 equal.append(row)
                 right.append(0.0)
-    chances = np.array([one["probability"] for one in scenarios])
-    cost = (1 - w) * chances @ money
-    cost[width * count] = w
-    cost[width * count + 1 :] = w * chances / (1 - raw["risk_level"])
-    above = money.copy()
-    above[:, width * count] = -1
-    above[np.arange(count), width * count + 1 + np.arange(count)] = -1
-    bounds = np.stack((lower, upper), axis=1)
-    found = linprog(cost, above, np.zeros(count), np.array(equal), right, bounds)
-    assert found.status == 0
-    return found.fun
+    return least_with_risk_eur(raw, money, lower, upper, equal, right)
 
 
 @pytest.mark.parametrize("common", ["first", "all", "position"])

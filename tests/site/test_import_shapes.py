@@ -1,6 +1,8 @@
 """Files in the shapes of real exports come in right, or are refused with the option that helps."""
 
 import export_clocks  # noqa: F401  # they add cases
+import export_meters  # noqa: F401
+import export_portals  # noqa: F401
 import export_tables  # noqa: F401
 import pandas as pd
 import pytest

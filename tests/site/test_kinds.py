@@ -103,7 +103,7 @@ def test_nobody_else_tells_topics_files_or_columns_of_weather():
     for path in (
         *PROJECT.glob("*.py"),
         *PROJECT.glob("vpp/**/*.py"),
-        *PROJECT.glob("deploy/grafana/*.py"),
+        *PROJECT.glob("deploy/grafana/**/*.py"),
     ):
         if path.stem == "kinds":
             continue

@@ -142,53 +142,15 @@ def run(tmp_path, capsys):
 
 
 def test_add_list_and_show(run, tmp_path):
-    code, out, _ = run(
-        "add",
-        "--kind",
-        "solar",
-        "--name",
-        "Roof east",
-        "--capacity-kw",
-        250,
-        "--tilt",
-        30,
-        "--azimuth",
-        90,
-    )
+    def add(kind, name, options):
+        return run("add", "--kind", kind, "--name", name, *options.split())
+
+    code, out, _ = add("solar", "Roof east", "--capacity-kw 250 --tilt 30 --azimuth 90")
     assert code == 0 and "roof-east added" in out and "connect roof-east" in out
-    code, out, _ = run(
-        "add",
-        "--kind",
-        "wind",
-        "--name",
-        "Hill",
-        "--capacity-kw",
-        4600,
-        "--turbine",
-        "E-82/2300",
-        "--hub-height",
-        108,
-        "--id",
-        "hill-1",
-    )
-    assert code == 0
-    assert run("add", "--kind", "market", "--name", "DE-LU")[0] == 0
-    assert (
-        run(
-            "add",
-            "--kind",
-            "load",
-            "--name",
-            "Mill",
-            "--capacity-kw",
-            90,
-            "--latitude",
-            50.1,
-            "--longitude",
-            6.5,
-        )[0]
-        == 0
-    )
+    hill = "--capacity-kw 4600 --turbine E-82/2300 --hub-height 108 --id hill-1"
+    assert add("wind", "Hill", hill)[0] == 0
+    assert add("market", "DE-LU", "")[0] == 0
+    assert add("load", "Mill", "--capacity-kw 90 --latitude 50.1 --longitude 6.5")[0] == 0
     found = {source.source_id: source for source in read_sources(tmp_path / "data" / "sources.csv")}
     assert list(found) == ["roof-east", "hill-1", "de-lu", "mill"]
     assert found["roof-east"].parameters == {"origin": "added", "tilt": 30.0, "azimuth": 90.0}

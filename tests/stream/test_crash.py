@@ -10,7 +10,7 @@ import pytest
 import communication
 import db
 import embedded
-from benchmarks import bench_crash
+from benchmarks import bench_crash, crash_round
 from vpp.runtime.settings import EMBEDDED
 
 
@@ -26,9 +26,9 @@ def test_nothing_is_lost_or_doubled(folder):
     seed = random.randrange(10**6)
     print(f"seed {seed}")  # shown when it fails
     # a broker of this folder's own, unless the tests have one that is no embedded one
-    config = bench_crash.new_config(folder, 0, os.environ.get("VPP_TEST_KAFKA") or EMBEDDED)
+    config = crash_round.new_config(folder, 0, os.environ.get("VPP_TEST_KAFKA") or EMBEDDED)
     assert "rows" in bench_crash.run_round(config, seed, bench_crash.kill_each)
-    bench_crash.delete_topics(config)
+    crash_round.delete_topics(config)
 
 
 def test_a_service_outlives_both_servers(folder):
@@ -36,10 +36,10 @@ def test_a_service_outlives_both_servers(folder):
 
     The same group goes on.
     """
-    config = bench_crash.new_config(folder, 4)
+    config = crash_round.new_config(folder, 4)
     with db.session(config) as conn:
         db.reset(conn)
-    test = bench_crash.Round(config, 4)
+    test = crash_round.Round(config, 4)
     try:
         test.start_sink()
         test.send(500)

@@ -111,14 +111,17 @@ def test_lines_that_are_no_rows_are_left_to_the_sink(make_config):
     register(config)
     write_load(config, range(1, 25))
     communication.stream(config)
-    with (config.paths.data_dir / "load.csv").open("ab") as file:
-        file.write(b"\xff\xfe,load-1,3\n,,\n2025-01-02T00:00:00,load-1,7\nnever,load-1,nan\n\n")
-    data_set.refuse_another(config, ["load"])
-    (config.paths.data_dir / "load.csv").write_text("")
-    data_set.refuse_another(config, ["load", "solar"])
-    (config.paths.data_dir / "load.csv").write_text("time,source_id\n")
-    data_set.refuse_another(config, ["load"])
-    data_set.refuse_rest(config)
+    path = config.paths.data_dir / "load.csv"
+    rows = path.read_bytes()
+    strange = b"\xff\xfe,load-1,3\n,,\n2025-01-02T00:00:00,load-1,7\nnever,load-1,nan\n\n"
+    for text in (rows + strange, b"", b"time,source_id\n"):
+        path.write_bytes(text)
+        assert data_set.refuse_another(config, ["load", "solar"]) is None
+    assert data_set.refuse_rest(config) is None
+    write_load(config, range(101, 125))
+    path.write_bytes(path.read_bytes() + strange)  # what can be read is compared all the same
+    with pytest.raises(DataSetError, match="load-1 is 101"):
+        data_set.refuse_another(config, ["load"])
 
 
 def test_the_main_job_refuses_a_database_that_holds_more(make_config, capsys):

@@ -8,7 +8,7 @@ import random
 import pytest
 from small_stream import register
 
-from benchmarks import bench_crash, fuzz
+from benchmarks import crash_round, fuzz
 
 
 @pytest.mark.parametrize("batch_rows", [50, 20_000])
@@ -16,5 +16,5 @@ def test_every_message_is_stored_unchanged_dead_lettered_or_lost(make_config, ba
     seed = random.randrange(10**6)
     print(f"seed {seed}")  # shown when it fails
     config = make_config(kafka={"batch_rows": batch_rows})
-    register(config, bench_crash.SOURCES)
-    assert "stored" in fuzz.run(config, bench_crash.SOURCES, seed, 2_500)
+    register(config, crash_round.SOURCES)
+    assert "stored" in fuzz.run(config, crash_round.SOURCES, seed, 2_500)

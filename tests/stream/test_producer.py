@@ -92,8 +92,10 @@ def is_running(number):
         return False
 
 
-def wait_for_end(number):
+def ends(number):
+    """True where a process ends; fails where it goes on."""
     wait_until(lambda: not is_running(number))
+    return True
 
 
 def stream_again(config, count):
@@ -122,13 +124,13 @@ def test_ctrl_c_ends_a_stream_with_one_line_and_its_producer(long_stream, stored
         130,
         "communication.py: interrupted; run the same command again to complete it\n",
     )
-    wait_for_end(producing)
+    assert ends(producing)
 
 
 def test_a_producer_does_not_outlive_its_stream(long_stream):
     _, running, producing = long_stream
     running.kill()
-    wait_for_end(producing)
+    assert ends(producing)
 
 
 def test_a_producer_says_how_much_was_not_acknowledged(sink_config, frozen_broker):

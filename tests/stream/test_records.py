@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_stream import SOURCES, encoded, iso, power
 
-from benchmarks import bench_crash
+from benchmarks import crash_round
 from sources import Source
 from vpp.site.kinds import WEATHER
 from vpp.stream import batch, faults, records
@@ -340,7 +340,7 @@ def test_without_sources_every_record_is_of_an_unknown_one():
 
 
 DEEP = b'{"more":' + b"[" * 5000 + b"]" * 5000 + b"}"
-BAD = bench_crash.POISON | {
+BAD = crash_round.POISON | {
     "array": (b"[1,2]", "wrong field"),
     "nested deep": (DEEP, "not JSON that can be read: it is nested too deep"),
 }

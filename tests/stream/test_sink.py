@@ -25,7 +25,7 @@ from small_stream import (
     wait_until,
 )
 
-from benchmarks import bench_crash
+from benchmarks import crash_round
 from vpp.stream import dead_letters, kafka, sink
 
 
@@ -33,14 +33,14 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     config = make_config(kafka={"batch_rows": 5000})
     register(config)
     good, bad = 20_000, 200
-    names = list(bench_crash.POISON)
+    names = list(crash_round.POISON)
     values, expected, every = [], Counter(), good // bad
     for number in range(good):
         values.append(power(iso(number, 15), number % 100))
         if number % every == every // 2:
             name = names[(number // every) % len(names)]
             expected[name] += 1
-            values.append(bench_crash.POISON[name][0])
+            values.append(crash_round.POISON[name][0])
     send(config, "solar", values)
     counts = drain(config)["solar"]
     assert (counts.stored, counts.unchanged, counts.dead_lettered, counts.lost) == (good, 0, bad, 0)
@@ -49,7 +49,7 @@ def test_poison_goes_to_the_dead_letters_and_nobody_waits_for_it(make_config):
     letters = dead_letters.read_dead_letters(config, kafka.kafka_settings(config))
     assert len({letter.origin for letter in letters}) == len(letters) == bad
     for name in names:
-        message, part = bench_crash.POISON[name]
+        message, part = crash_round.POISON[name]
         shown = message and message[: dead_letters.DLQ_VALUE_BYTES]
         mine = [
             letter

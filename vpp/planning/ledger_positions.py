@@ -32,6 +32,27 @@ LONGEST = pd.Timedelta(days=1)  # a position that began before a range may reach
 SETTLED_MIN = 24 * 60  # the longest interval of a position [min]
 
 
+def check_market_price(config: Config, why: str) -> None:
+    """Refuse a tariff that is not the market's price alone; its currency is a label.
+
+    Parameters
+    ----------
+    config : the tariff, and the file that states it.
+    why : ends the sentence of the refusal.
+
+    Raises
+    ------
+    ConfigError : another tariff; the message names its first such key.
+    """
+    plain = Tariff(currency=config.tariff.currency)
+    for item in fields(plain):
+        value, usual = getattr(config.tariff, item.name), getattr(plain, item.name)
+        if value != usual:
+            raise ConfigError(
+                f"{config.path}: [tariff] {item.name} = {value}: expected {usual}: {why}"
+            )
+
+
 def record_positions(conn: connection, config: Config, path: Path) -> dict[str, object]:
     """Store the positions of a CSV file; those of the same times are replaced.
 
@@ -50,14 +71,7 @@ def record_positions(conn: connection, config: Config, path: Path) -> dict[str, 
     ConfigError : the tariff knows no position.
     DataFileError : the file cannot be read, or a value of it cannot be meant.
     """
-    plain = Tariff(currency=config.tariff.currency)
-    for item in fields(plain):
-        value, usual = getattr(config.tariff, item.name), getattr(plain, item.name)
-        if value != usual:
-            raise ConfigError(
-                f"{config.path}: [tariff] {item.name} = {value}: expected {usual}: a position"
-                " settles at the day-ahead price alone"
-            )
+    check_market_price(config, "a position settles at the day-ahead price alone")
     if config.grid.export_fee_eur_per_mwh:
         raise ConfigError(
             f"{config.path}: [grid] export_fee_eur_per_mwh = {config.grid.export_fee_eur_per_mwh}:"

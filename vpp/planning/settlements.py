@@ -8,17 +8,17 @@ Powers are means over [time, time + step) [kW]; money is EUR, positive where it 
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.forecast.gaps import forecast_gaps
+from vpp.planning.ledger_positions import check_market_price
 from vpp.planning.site_series import actual_frame, choose_market, on_steps
 from vpp.planning.site_state import starting_batteries
 from vpp.runtime.errors import ConfigError, one_of
-from vpp.runtime.plant_settings import Tariff
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.schedule.basis import basis_of
@@ -65,14 +65,7 @@ def settle_past(
 
 def _check_known(config: Config) -> None:
     """Refuse prices and devices that two settlements do not know."""
-    plain = Tariff(currency=config.tariff.currency)
-    for item in fields(plain):
-        value, usual = getattr(config.tariff, item.name), getattr(plain, item.name)
-        if value != usual:
-            raise ConfigError(
-                f"{config.path}: [tariff] {item.name} = {value}: expected {usual}: with two"
-                " settlements energy settles at the prices of both markets"
-            )
+    check_market_price(config, "with two settlements energy settles at the prices of both markets")
     for name in ("export_fee_eur_per_mwh", "peak_price_eur_per_kw"):
         if getattr(config.grid, name):
             raise ConfigError(

@@ -1,5 +1,6 @@
 """LightGBM with one booster a quantile, the horizon being a feature."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,41 @@ from vpp.forecast.model import ForecastModel, Trial
 from vpp.forecast.models.trees import LEVELS, relative, training_pairs
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import robust_scale
+
+
+def fit_boosters(
+    model: ForecastModel, values: np.ndarray, target: np.ndarray, levels: Sequence[float]
+) -> list[Any]:
+    """Boosters of quantiles.
+
+    Parameters
+    ----------
+    model : with the parameters and the seed.
+    values, target : row × feature, and the value of each row.
+    levels : of the quantiles [fraction].
+    """
+    import lightgbm
+
+    given = model.parameters
+    # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
+    quiet = {"verbosity": -1, "feature_pre_filter": False}
+    rows = lightgbm.Dataset(values, target, params=quiet).construct()
+    settings = {
+        "objective": "quantile",
+        "learning_rate": given["learning_rate"],
+        "num_leaves": given["leaves"],
+        "min_data_in_leaf": given["min_leaf"],
+        "feature_fraction": 0.6,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "num_threads": 1,
+        "seed": model.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    return [lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in levels]
 
 
 class LightGbm(ForecastModel):
@@ -62,37 +98,15 @@ class LightGbm(ForecastModel):
         return relative(table, known)
 
     def _fit(self, known: Known) -> None:
-        import lightgbm
-
         origins, times = training_pairs(self, known)
         table, level = self._table(known, origins, times)
         target = known.series.reindex(times).to_numpy() - level
         self.scale = float(robust_scale(target)[1]) if known.source.kind == "market" else None
         usable = np.isfinite(target)
         target = np.arcsinh(target / self.scale) if self.scale else target
-        # its filter drops columns that leaves of 20 rows cannot split, and refuses smaller leaves
-        quiet = {"verbosity": -1, "feature_pre_filter": False}
+        self.columns = [str(name) for name in table]
         values = table.to_numpy(dtype=np.float32)[usable]
-        rows = lightgbm.Dataset(values, target[usable], params=quiet).construct()
-        given, self.columns = self.parameters, [str(name) for name in table]
-        settings = {
-            "objective": "quantile",
-            "learning_rate": given["learning_rate"],
-            "num_leaves": given["leaves"],
-            "min_data_in_leaf": given["min_leaf"],
-            "feature_fraction": 0.6,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1,
-            "lambda_l2": 5.0,
-            "num_threads": 1,
-            "seed": self.seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
-        }
-        self.boosters = [
-            lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in QUANTILES
-        ]
+        self.boosters = fit_boosters(self, values, target[usable], QUANTILES)
 
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)

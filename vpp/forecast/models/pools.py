@@ -11,6 +11,7 @@ from vpp.forecast.calibration import Calibration
 from vpp.forecast.features import aligned
 from vpp.forecast.intraday import Intraday
 from vpp.forecast.model import ForecastModel, ModelError
+from vpp.forecast.models.lightgbm import fit_boosters
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.kinds import KINDS
 
@@ -116,8 +117,8 @@ def fit_pool(
     table["turbine"] = pd.Series([numbers.get(str(name), np.nan) for name in names], dtype="f4")
     _forget_weather(table, model.seed)
     columns = tuple(str(name) for name in table)
-    boosters = fit_heads(model, table.to_numpy(dtype=np.float32), rows.target)
-    return Pool(kind, trained_until, columns, tuple(turbines), boosters, rows.source_ids)
+    heads = fit_boosters(model, table.to_numpy(dtype=np.float32), rows.target, HEADS)
+    return Pool(kind, trained_until, columns, tuple(turbines), tuple(heads), rows.source_ids)
 
 
 def merged(parts: Sequence[PoolRows]) -> PoolRows:
@@ -132,39 +133,6 @@ def merged(parts: Sequence[PoolRows]) -> PoolRows:
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.turbines for part in parts]),
         tuple(source_id for part in parts for source_id in part.source_ids),
-    )
-
-
-def fit_heads(model: ForecastModel, values: np.ndarray, target: np.ndarray) -> tuple[Any, ...]:
-    """Boosters of the quantiles of `HEADS`.
-
-    Parameters
-    ----------
-    model : with the parameters and the seed.
-    values, target : row × feature, and the value of each row [-].
-    """
-    import lightgbm
-
-    given = model.parameters
-    quiet = {"verbosity": -1, "feature_pre_filter": False}
-    rows = lightgbm.Dataset(values, target, params=quiet).construct()
-    settings = {
-        "objective": "quantile",
-        "learning_rate": given["learning_rate"],
-        "num_leaves": given["leaves"],
-        "min_data_in_leaf": given["min_leaf"],
-        "feature_fraction": 0.6,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        "lambda_l2": 5.0,
-        "num_threads": 1,
-        "seed": model.seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbosity": -1,
-    }
-    return tuple(
-        lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in HEADS
     )
 
 

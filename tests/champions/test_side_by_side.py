@@ -1,0 +1,39 @@
+"""Two `train_forecast.py` side by side on a database: each source is trained once."""
+
+import json
+import subprocess
+from dataclasses import replace
+
+from small_contest import QUICK
+from small_world import LOAD, MARKET, fill, make_store
+
+import db
+from vpp.champions import registry
+from vpp.runtime.config import load_config
+from vpp.storage.rows import select_rows
+
+SOURCES = [LOAD, MARKET, *(replace(LOAD, source_id=f"load-{number}") for number in (2, 3))]
+
+
+def test_two_commands_train_each_source_once(config_file, script, tmp_path_factory):
+    path = config_file(**QUICK)
+    config = load_config(path)
+    fill(config, *SOURCES)
+    make_store(config, tmp_path_factory)
+    command = script("train_forecast.py", "--config", path, "--json")
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=240) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    first, second = (json.loads(out) for out, _ in told)
+    assert first == second  # who has not trained a source reads what the other found
+    names = {source.source_id for source in SOURCES}
+    assert {row["source_id"] for row in first if row["champion"]} == names
+    client = registry.open_store(config)
+    for name in names:
+        assert len(client.search_model_versions(f"name='vpp-{name}'")) == 1
+    with db.session(config) as conn:
+        tasks = select_rows(conn, "SELECT task FROM claims WHERE done_at IS NOT NULL")
+    assert len(tasks) == len(names)
