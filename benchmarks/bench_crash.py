@@ -3,6 +3,7 @@
     python benchmarks/bench_crash.py [--seed N] [--sink 20] [--postgres 5] [--producer 5]
                                      [--pair 5] [--host 5] [--power 5] [--stop 2] [--disk 5]
                                      [--slots 5] [--poison 1] [--fuzz 1]
+                                     [--kafka [--kills 20] [--rows 2000000]]
 
 Rounds: one sink killed and started again; PostgreSQL killed under a sink; `communication.py
 produce` killed and run again; one of two sinks killed; the broker's host killed; everything killed
@@ -11,7 +12,8 @@ free connection; and without a kill, 100,000 messages of which 1,000 are bad in 
 `POISON`, each to be dead-lettered with its reason, and 200,000 random ones (fuzz.py). Each prints
 its seed. After each, the rows must be the distinct keys with their newest values, and the dead
 letters by origin the invalid messages. Runs on embedded servers of its own in a temporary folder;
-exit 1 if a round fails. `--kafka` kills Apache Kafka instead (broker_kills.py).
+exit 1 if a round fails. With `--kafka` the broker is Apache Kafka, which is then killed beside
+2,000,000 messages, too (broker_kills.py); it comes by Maven.
 """
 
 import argparse
@@ -26,24 +28,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import psycopg2
+from kafka_server import LIBS, KafkaServer, fetch
 
 import db
 import embedded
-from benchmarks import fuzz
+from benchmarks import broker_kills, fuzz
 from benchmarks.crash_round import (
     POISON,
     SOURCES,
     Round,
     command,
+    delete_topics,
     iso,
     new_config,
     power_message,
 )
 from sources import write_sources
-from vpp.runtime.settings import Config
+from vpp.runtime.settings import EMBEDDED, Config
 
 
 def kill_sink(test: Round, sinks: int = 1) -> None:
@@ -133,7 +137,6 @@ def kill_host(test: Round) -> None:
     test.send_and_wait(500)
     test.wait_for_all()
     kill_servers(test)
-    test.invalid.clear()  # their dead letters are forgotten with the broker
     test.send_and_wait(500)
 
 
@@ -145,7 +148,6 @@ def cut_power(test: Round) -> None:
     test.processes[0].kill()
     kill_servers(test)
     test.start_sink()
-    test.invalid.clear()
     test.send_again()
     test.send_and_wait(500)
 
@@ -189,12 +191,21 @@ def take_slots(test: Round) -> None:
 
 
 def kill_servers(test: Round) -> None:
-    """The daemon of the embedded servers is killed, and comes back at another address."""
+    """The daemon of the embedded servers is killed, and comes back at another address.
+
+    So is Apache Kafka, where it is the broker.
+    """
     state = test.config.paths.state_dir
     before = embedded.ensure_running(state, 60)
+    if test.kafka is not None:
+        test.kafka.kill()
     os.kill(int(embedded.find_places(state).lock.read_text()), signal.SIGKILL)
     while embedded.ensure_running(state, 60) == before:
         time.sleep(0.05)
+    if test.kafka is not None:
+        test.kafka.start()
+    else:
+        test.invalid.clear()  # their dead letters are forgotten with the broker
     test.connect()
 
 
@@ -244,15 +255,41 @@ SCENARIOS = {  # flag -> rounds by default, title, function and its arguments
 }
 
 
-def run_round(config: Config, seed: int, scenario, **arguments) -> str:
+def run_round(
+    config: Config, seed: int, scenario, kafka: KafkaServer | None = None, **arguments
+) -> str:
     """One round, independent of the others; returns what was counted."""
     with db.session(config) as conn:
         db.reset(conn)
-    test = Round(config, seed)
+    test = Round(config, seed, kafka)
     try:
         return scenario(test, **arguments) or test.finish()
     finally:
         test.stop()
+
+
+def run_rounds(args: argparse.Namespace, folder: Path, kafka: KafkaServer | None) -> int:
+    """All rounds that are asked for, each said; returns how many failed."""
+    plan = [
+        (title, scenario, arguments)
+        for name, (_, title, scenario, arguments) in SCENARIOS.items()
+        for _ in range(getattr(args, name))
+    ]
+    address, failed = EMBEDDED if kafka is None else kafka.address, 0
+    for number, (name, scenario, arguments) in enumerate(plan):
+        began, seed = time.monotonic(), args.seed + number
+        config = new_config(folder, number, address)
+        try:
+            result = run_round(config, seed, scenario, kafka, **arguments)
+        except AssertionError as error:
+            failed, result = failed + 1, f"FAILED: {error}"
+        delete_topics(config)
+        print(f"{name}, seed {seed}: {result}, {time.monotonic() - began:.1f} s", flush=True)
+    print(
+        f"{len(plan) - failed} of {len(plan)} rounds: every newest value stored once, every "
+        "invalid message dead-lettered once"
+    )
+    return failed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -264,38 +301,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     for name, (count, *_) in SCENARIOS.items():
         parser.add_argument(f"--{name}", type=int, default=count, metavar="ROUNDS")
-    parser.add_argument("--kafka", action="store_true", help="kill Apache Kafka instead")
-    parser.add_argument("--kills", type=int, default=20, help="of Apache Kafka")
-    parser.add_argument("--rows", type=int, default=2_000_000, help="beside them")
+    parser.add_argument("--kafka", action="store_true", help="on Apache Kafka")
+    parser.add_argument("--kills", type=int, default=20, help="of Apache Kafka beside messages")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="number of those messages")
     args = parser.parse_args(argv)
-    if args.kafka:
-        from benchmarks import broker_kills
-
-        broker_kills.run(args.kills, args.rows, args.seed)
-        return 0
-    plan = [
-        (title, scenario, arguments)
-        for name, (_, title, scenario, arguments) in SCENARIOS.items()
-        for _ in range(getattr(args, name))
-    ]
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder, server = Path(name), None
         try:
-            for number, (name, scenario, arguments) in enumerate(plan):
-                began, seed = time.monotonic(), args.seed + number
-                try:
-                    config = new_config(Path(folder), number)
-                    result = run_round(config, seed, scenario, **arguments)
-                except AssertionError as error:
-                    failed, result = failed + 1, f"FAILED: {error}"
-                seconds = time.monotonic() - began
-                print(f"{name}, seed {seed}: {result}, {seconds:.1f} s", flush=True)
+            if args.kafka:
+                libs = Path(os.environ[LIBS]) if os.environ.get(LIBS) else fetch(folder)
+                if libs is None:
+                    return 0
+                server = KafkaServer(libs, folder / "server", auto_create_topics_enable="false")
+                server.start()
+            failed = run_rounds(args, folder, server)
+            if server is not None and args.kills:
+                broker_kills.run(server, folder, args.kills, args.rows, args.seed)
         finally:
-            embedded.stop(Path(folder) / "state", delete=True)
-    print(
-        f"{len(plan) - failed} of {len(plan)} rounds: every newest value stored once, every "
-        "invalid message dead-lettered once"
-    )
+            embedded.stop(folder / "state", delete=True)
+            if server is not None:
+                server.stop()
     return 1 if failed else 0
 
 

@@ -3,14 +3,11 @@
     python benchmarks/bench_crash.py --kafka [--kills 20] [--rows 2000000]
 
 Every message has a key of its own, one in a thousand is broken. In the end the database holds each
-valid one once with its value, each broken one is a dead letter once, and none is lost. The broker
-comes by Maven (tests/kafka_server.py); PostgreSQL is the embedded one of a temporary folder.
+valid one once with its value, each broken one is a dead letter once, and none is lost.
 """
 
-import os
 import random
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -20,10 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
-from kafka_server import LIBS, KafkaServer, fetch
+from kafka_server import KafkaServer
 
 import db
-import embedded
 from benchmarks import crash_round
 from sources import Source
 from vpp.runtime.settings import Config
@@ -89,47 +85,44 @@ def check(config: Config, rows: int) -> str:
     return figures + ", 0 lost, 0 doubled"
 
 
-def run(kills: int, rows: int, seed: int) -> None:
+def run(server: KafkaServer, folder: Path, kills: int, rows: int, seed: int) -> None:
     """All kills, with so many messages in total; prints the result.
+
+    Parameters
+    ----------
+    server : is killed.
+    folder : of the embedded PostgreSQL.
+    kills, rows : their numbers.
+    seed : of the moments.
 
     Raises
     ------
     AssertionError : a message was lost or doubled, or a client gave up.
     """
     chance, began = random.Random(seed), time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        libs = Path(os.environ[LIBS]) if os.environ.get(LIBS) else fetch(folder)
-        if libs is None:
-            return
-        server = KafkaServer(libs, folder / "server", auto_create_topics_enable="false")
-        sink = None
-        try:
+    config = crash_round.new_config(folder, 0, server.address, batch_rows=5000)
+    with db.session(config) as conn:
+        db.reset(conn)
+        db.upsert_sources(conn, SOURCES)
+    wanted = list(kafka.topic_names(config).values())
+    topics.ensure_topics(config.kafka, kafka.kafka_settings(config), wanted, 30)
+    sink = crash_round.start_sink(config)
+    try:
+        for kill in range(kills):
+            part = range(kill * rows // kills, (kill + 1) * rows // kills)
+            sender = Sender(config, part)
+            sender.start()
+            time.sleep(chance.uniform(0, 4))
+            server.kill()
+            time.sleep(chance.uniform(0, 2))
             server.start()
-            config = crash_round.new_config(folder, 0, server.address, batch_rows=5000)
-            with db.session(config) as conn:
-                db.upsert_sources(conn, SOURCES)
-            wanted = list(kafka.topic_names(config).values())
-            topics.ensure_topics(config.kafka, kafka.kafka_settings(config), wanted, 30)
-            sink = crash_round.start_sink(config)
-            for kill in range(kills):
-                part = range(kill * rows // kills, (kill + 1) * rows // kills)
-                sender = Sender(config, part)
-                sender.start()
-                time.sleep(chance.uniform(0, 4))
-                server.kill()
-                time.sleep(chance.uniform(0, 2))
-                server.start()
-                sender.join()
-                assert not sender.failed, f"the producer gave up: {dict(sender.failed)}"
-                print(f"kill {kill + 1}: {part.stop:,} messages are sent", flush=True)
-            crash_round.wait_until_drained(config, 600)
-            figures = check(config, rows)
-            print(f"seed {seed}, {kills} kills of the broker: {figures}, ", end="")
-            print(f"{time.monotonic() - began:.0f} s", flush=True)
-        finally:
-            if sink is not None:
-                sink.terminate()
-                sink.wait(30)
-            server.stop()
-            embedded.stop(folder / "state", delete=True)
+            sender.join()
+            assert not sender.failed, f"the producer gave up: {dict(sender.failed)}"
+            print(f"kill {kill + 1}: {part.stop:,} messages are sent", flush=True)
+        crash_round.wait_until_drained(config, 600)
+        figures = check(config, rows)
+        print(f"seed {seed}, {kills} kills of the broker: {figures}, ", end="")
+        print(f"{time.monotonic() - began:.0f} s", flush=True)
+    finally:
+        sink.terminate()
+        sink.wait(30)

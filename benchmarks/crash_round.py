@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
+from kafka_server import KafkaServer
 
 import db
 from sources import Source
@@ -104,10 +105,10 @@ POISON = {  # kind of fault -> message of solar-1, part of the reason
 
 
 class Round:
-    """Messages of one seed, and what must be left of them."""
+    """Messages of one seed, and what must be left of them; `kafka` is no embedded broker."""
 
-    def __init__(self, config: Config, seed: int):
-        self.config, self.random = config, random.Random(seed)
+    def __init__(self, config: Config, seed: int, kafka: KafkaServer | None = None):
+        self.config, self.random, self.kafka = config, random.Random(seed), kafka
         # kind, source, time -> sent, sequence, value
         self.newest: dict[tuple[str, str, str], tuple[int, int, float]] = {}
         # topic, partition, offset -> part of the reason
