@@ -27,7 +27,8 @@ import pandas as pd
 import generation
 from vpp.physics import plants
 from vpp.physics.profiles import local_profiles
-from vpp.runtime import config
+from vpp.runtime.config import load_config
+from vpp.runtime.settings import Generation
 from vpp.runtime.tables import print_rows
 from vpp.synthetic import weather
 
@@ -105,7 +106,7 @@ def real_figures():
 
 def synthetic_figures(seed, year=2024, latitude=49.6, longitude=6.1):
     """Figures of a year of one plant of each kind; the PV plant faces south at 30 degrees."""
-    settings = config.Generation(start=pd.Timestamp(year, 1, 1).date(), days=366, seed=seed)
+    settings = Generation(start=pd.Timestamp(year, 1, 1).date(), days=366, seed=seed)
     world = generation.make_world(settings, "LU")
     place = generation.make_place(world, "site-1", latitude, longitude)
     common = {
@@ -286,8 +287,8 @@ def shares_of(settings, fleet, sites):
 
 
 def speed(sites):
-    settings = config.Generation(days=365, sites=sites, solar=5, wind=5, loads=0)
-    whole = dataclasses.replace(config.load_config(ROOT / "config.ini", {}), generation=settings)
+    settings = Generation(days=365, sites=sites, solar=5, wind=5, loads=0)
+    whole = dataclasses.replace(load_config(ROOT / "config.ini", {}), generation=settings)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cpu = time.process_time()

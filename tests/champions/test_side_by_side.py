@@ -4,23 +4,19 @@ import json
 import subprocess
 from dataclasses import replace
 
-from small_contest import QUICK
-from small_world import LOAD, MARKET, fill, make_store
+from small_contest import quick_plant
+from small_world import LOAD, MARKET
 
 import db
 from vpp.champions import registry
-from vpp.runtime.config import load_config
 from vpp.storage.rows import select_rows
 
 SOURCES = [LOAD, MARKET, *(replace(LOAD, source_id=f"load-{number}") for number in (2, 3))]
 
 
 def test_two_commands_train_each_source_once(config_file, script, tmp_path_factory):
-    path = config_file(**QUICK)
-    config = load_config(path)
-    fill(config, *SOURCES)
-    make_store(config, tmp_path_factory)
-    command = script("train_forecast.py", "--config", path, "--json")
+    config = quick_plant(config_file, tmp_path_factory, *SOURCES)
+    command = script("train_forecast.py", "--config", config.path, "--json")
     both = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)

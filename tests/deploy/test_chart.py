@@ -312,12 +312,12 @@ def test_selectors_find_pods_and_each_pod_has_its_network_policy(name):
 
 def test_without_peers_nobody_reaches_a_port():
     objects = rendered("small", "--set-json", "networkPolicy.serveFrom=[]")
-    for item in objects:
-        if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] in (
-            "vpp-serve",
-            "vpp-sink",
-        ):
-            assert "ingress" not in item["spec"]
+    policies = {
+        item["metadata"]["name"]: item["spec"]
+        for item in objects
+        if item["kind"] == "NetworkPolicy"
+    }
+    assert all("ingress" not in policies[name] for name in ("vpp-serve", "vpp-sink"))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -350,6 +350,7 @@ def check_command(owner: str, command: list[str]) -> None:
 
 
 def test_dask_takes_its_command_lines():
+    checked = set()
     for owner, template in pods(rendered("full")).items():
         program, role, *words = template["spec"]["containers"][0]["args"]
         if program == "dask":
@@ -357,6 +358,8 @@ def test_dask_takes_its_command_lines():
             assert {"name": "PYTHONPATH", "value": "/app"} in container["env"]  # tasks import vpp
             command = pytest.importorskip(f"distributed.cli.dask_{role}").main
             assert command.make_context(role, list(words)).params, owner
+            checked.add(role)
+    assert checked == {"scheduler", "worker"}
 
 
 @pytest.mark.parametrize("name", SETS)

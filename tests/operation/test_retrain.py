@@ -4,14 +4,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from small_contest import QUICK
-from small_world import END, LOAD, fill, make_store
+from small_contest import quick_plant
+from small_world import END, LOAD
 
 from vpp.champions import registry
 from vpp.operation.clock import Clock
 from vpp.operation.jobs import Job, Jobs
 from vpp.operation.retrain import RetrainError, retrain_aside
-from vpp.runtime.config import load_config
 from vpp.storage.connection import session
 from vpp.storage.jobs import read_jobs
 
@@ -20,11 +19,7 @@ PATIENCE_S = 300.0
 
 @pytest.fixture
 def world(config_file, tmp_path_factory):
-    """50 days of a load, and an empty store of models."""
-    config = load_config(config_file(**QUICK))
-    fill(config, LOAD)
-    make_store(config, tmp_path_factory)
-    return config
+    return quick_plant(config_file, tmp_path_factory, LOAD)
 
 
 def version(config) -> str | None:

@@ -10,9 +10,15 @@ from small_problem import PROBLEM
 
 import optimization
 from vpp.schedule.pareto import cleanest, front
-from vpp.schedule.problem_file import (
-    parse_problem,
-)
+from vpp.schedule.problem_file import parse_problem
+
+
+def asked(folder, raw, points):
+    """The arguments for a front of a problem file in a folder."""
+    (folder / "problem.json").write_text(json.dumps(raw))
+    (folder / "config.ini").write_text("")
+    named = ["--config", str(folder / "config.ini"), "pareto", "--points", str(points)]
+    return [*named, "--input", str(folder / "problem.json")]
 
 
 def test_the_front_ends_at_the_least_co2_also_where_that_needs_more_cycles():
@@ -36,34 +42,14 @@ def test_the_front_ends_at_the_least_co2_also_where_that_needs_more_cycles():
 
 def test_nothing_but_json_on_stdout(tmp_path, script):
     """In a process of its own: what a solver's library prints goes past Python's sys.stdout."""
-    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
-    command = script(
-        "optimization.py",
-        "pareto",
-        "--input",
-        tmp_path / "problem.json",
-        "--points",
-        "2",
-        "--output",
-        tmp_path,
-        "--json",
-    )
+    arguments = asked(tmp_path, PROBLEM, 2)
+    command = script("optimization.py", *arguments, "--output", tmp_path, "--json")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)) >= 2
 
 
 def test_a_front_that_cannot_be_written_is_one_line(tmp_path, capsys):
-    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
-    (tmp_path / "config.ini").write_text("")
-    arguments = [
-        "--config",
-        str(tmp_path / "config.ini"),
-        "pareto",
-        "--input",
-        str(tmp_path / "problem.json"),
-        "--points",
-        "2",
-    ]
+    arguments = asked(tmp_path, PROBLEM, 2)
     (tmp_path / "taken").touch()
     assert optimization.main([*arguments, "--output", str(tmp_path / "taken")]) == 2
     assert capsys.readouterr().err.endswith(
@@ -87,20 +73,7 @@ def test_the_front_has_no_schedule_that_another_beats(tmp_path, capsys):
             for other in rows
         )
     assert rows[0]["cost_eur"] == min(row["cost_eur"] for row in rows)
-    (tmp_path / "problem.json").write_text(json.dumps(raw))
-    (tmp_path / "config.ini").write_text("")
-    arguments = [
-        "--config",
-        str(tmp_path / "config.ini"),
-        "pareto",
-        "--input",
-        str(tmp_path / "problem.json"),
-        "--output",
-        str(tmp_path),
-        "--points",
-        "4",
-    ]
-    assert optimization.main(arguments) == 0
+    assert optimization.main([*asked(tmp_path, raw, 4), "--output", str(tmp_path)]) == 0
     assert "pareto.csv" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "pareto.csv")["cost_eur"].tolist() == pytest.approx(
         [row["cost_eur"] for row in rows]

@@ -73,6 +73,14 @@ def test_a_body_of_7_mb_is_read(served):
     assert served.client.post("/api/solve", content=body).json()["status"] == "optimal"
 
 
+def assert_refused(served, plant, route, table, body, words):
+    before = count(plant, table)
+    answer = served.client.post(f"/api/{route}", content=json.dumps(body))
+    assert answer.status_code == 422
+    assert words in detail(answer)
+    assert count(plant, table) == before
+
+
 def test_a_state_is_stored_when_it_is_answered(served, plant):
     answer = served.client.post("/api/state", json=STATE)
     assert answer.status_code == 200
@@ -108,11 +116,7 @@ def test_a_state_is_stored_when_it_is_answered(served, plant):
     ids=str,
 )
 def test_an_impossible_state_is_one_line_and_not_stored(served, plant, change, words):
-    before = count(plant, "battery_states")
-    answer = served.client.post("/api/state", content=json.dumps(STATE | change))
-    assert answer.status_code == 422
-    assert words in detail(answer)
-    assert count(plant, "battery_states") == before
+    assert_refused(served, plant, "state", "battery_states", STATE | change, words)
 
 
 def test_an_order_is_in_force(served, plant):
@@ -145,8 +149,4 @@ def test_an_order_is_in_force(served, plant):
     ids=lambda value: str(value)[:30],
 )
 def test_an_impossible_order_is_one_line_and_not_stored(served, plant, change, words):
-    before = count(plant, "overrides")
-    answer = served.client.post("/api/override", content=json.dumps(ORDER | change))
-    assert answer.status_code == 422
-    assert words in detail(answer)
-    assert count(plant, "overrides") == before
+    assert_refused(served, plant, "override", "overrides", ORDER | change, words)
