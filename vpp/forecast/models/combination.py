@@ -62,8 +62,22 @@ class Combination(ForecastModel):
         self.weights = [weight / total for _, weight in pairs]
         self.requires = tuple(sorted({need for each in self.members for need in each.requires}))
 
+    @property
+    def takes_pairs(self) -> bool:
+        alone = self.calibration is None and self.intraday is None
+        return alone and all(member.takes_pairs for member in self.members)
+
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        return self._average(
+            [member.forecast_pairs(known, origins, times) for member in self.members]
+        )
+
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        found = [member._forecast(known, times) for member in self.members]
+        return self._average([member._forecast(known, times) for member in self.members])
+
+    def _average(self, found: Sequence[np.ndarray]) -> np.ndarray:
         # a model that was stored before there were weights has equal ones
         weights = getattr(self, "weights", [1.0] * len(found))
         return np.average(found, axis=0, weights=weights)

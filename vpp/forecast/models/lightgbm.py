@@ -94,8 +94,10 @@ class LightGbm(ForecastModel):
             lightgbm.train(settings | {"alpha": level}, rows, given["trees"]) for level in QUANTILES
         ]
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        table, level = self._table(known, origins, times)
         rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         result = np.column_stack(
             [booster.predict(rows, num_threads=1) for booster in self.boosters]

@@ -11,7 +11,6 @@ from vpp.forecast.features import aligned, design_table
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError, Trial
 from vpp.forecast.models.trees import LEVELS
-from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.times import DAY
@@ -127,21 +126,28 @@ class HourlyRidge(ForecastModel):
         constant = float(beta[-1] - centre @ coefficients)
         return (coefficients, constant, centre), error / np.maximum(1 - leverage, 0.2)
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        origins = pd.DatetimeIndex([known.issue_time] * len(times))
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
         table, level = self._table(known, origins, times)
         features = aligned(table, self.columns).to_numpy(dtype=float)
-        result = np.empty((len(times), 1 + len(QUANTILES)))
-        for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
-            group = (day, hour)
-            if group not in self.regressions:
-                group = min(self.regressions, key=lambda k: (abs(k[1] - hour), abs(k[0] - day)))
-            coefficients, constant, centre = self.regressions[group]
-            of_row = np.where(np.isnan(features[row]), centre, features[row])
-            # no further from the level than was ever learnt: a regressor that hardly varied in
-            # training extrapolates far
-            value = np.clip(constant + coefficients @ of_row, *self.range) + level[row]
-            result[row] = np.append(value, value + self.bands[group])
+        days, hours = groups_of(origins, times, known.zone)
+        groups, place = np.unique(24 * days + hours, return_inverse=True)
+        nearest = [self._nearest(group // 24, group % 24) for group in groups.tolist()]
+        of_groups = zip(*(self.regressions[group] for group in nearest), strict=True)
+        coefficients, constant, centre = (np.array(each)[place] for each in of_groups)
+        features = np.where(np.isnan(features), centre, features)
+        # no further from the level than was ever learnt: a regressor that hardly varied in
+        # training extrapolates far
+        value = np.clip(constant + (coefficients * features).sum(axis=1), *self.range) + level
+        bands = np.array([self.bands[group] for group in nearest])[place]
+        result = np.column_stack([value, value[:, None] + bands])
         if known.source.kind == "market":
             return sinh(np.clip(result, *self.range), *self.scale)
         return result
+
+    def _nearest(self, day: int, hour: int) -> tuple[int, int]:
+        """The regression of a day and hour, or the one nearest to them."""
+        if (day, hour) in self.regressions:
+            return day, hour
+        return min(self.regressions, key=lambda k: (abs(k[1] - hour), abs(k[0] - day)))

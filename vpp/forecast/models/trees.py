@@ -122,10 +122,11 @@ class RandomForest(ForecastModel):
         rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         return np.stack([tree.tree_.predict(rows)[:, 0] for tree in self.forest.estimators_])
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
         from scipy.stats import norm
 
-        table = design_table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
-        table, level = relative(table, known)
+        table, level = relative(design_table(known, origins, times), known)
         trees = self._trees(table)
         return with_band(trees.mean(axis=0) + level, norm.ppf(QUANTILES), trees.std(axis=0))
