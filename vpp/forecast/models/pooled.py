@@ -50,6 +50,7 @@ class Global(LightGbm):
 
     name = "global"
     by_sun = False  # a pool has learned rows of its own
+    has_physics = False  # hundreds of sources would pay for it at each forecast
     takes_pairs = False  # the size of a source without a capacity is of all that is known
     defaults: ClassVar[dict[str, Any]] = {
         "trees": 200,
