@@ -10,9 +10,9 @@ A site has three solar plants, a wind plant, two loads and a battery; all sites 
 scripts run as they stand, one after the other, on embedded servers in a temporary folder, with the
 model `global` for all plants and loads, trained as of two days before the end of the data. A
 stage's CPU seconds are those of its processes and, while it runs, of the two servers; its memory is
-that of its largest process, or of all where it has several. The exponent says by which power of the
-number of sources the seconds grew since the row before: 1 is in proportion, and less where a
-constant part remains.
+that of all of its processes, pages that they share counted once (PSS). The exponent says by which
+power of the number of sources the seconds grew since the row before: 1 is in proportion, and less
+where a constant part remains.
 """
 
 import argparse
@@ -96,14 +96,20 @@ def server_seconds(state_dir: Path) -> float:
     return sum(x.user + x.system + x.children_user + x.children_system for x in spent)
 
 
+def used_mb(process: psutil.Process) -> float:
+    """Memory of a process and its children [MB]; pages that several share count once (PSS)."""
+    used = 0.0
+    with suppress(psutil.NoSuchProcess):
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                used += one.memory_full_info().pss / 1e6
+    return used
+
+
 def watch(process: psutil.Process, done: threading.Event, peak: list[float]) -> None:
     """Note the most memory of a process and its children [MB], until it ends."""
     while not done.wait(0.2):
-        try:
-            family = (process, *process.children(recursive=True))
-            peak[0] = max(peak[0], sum(one.memory_info().rss for one in family) / 1e6)
-        except psutil.NoSuchProcess:
-            continue
+        peak[0] = max(peak[0], used_mb(process))
 
 
 def run(config: Path, script: str, arguments: Sequence[str]) -> tuple[float, float, float]:

@@ -38,7 +38,7 @@ class Unsaved(DailyNaive):
 
     name = "unsaved"
 
-    def _value(self, known, times):
+    def _value(self, known, origins, times):
         return series(LOAD).reindex(times).fillna(0).to_numpy() + getattr(self, "_kept", 1.0)
 
     def _fit(self, known):

@@ -4,18 +4,21 @@ live system would.
     python -c "from vpp.forecast.backtest import walk; help(walk)"
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from vpp.forecast.calibration import within_band
 from vpp.forecast.errors import Errors
-from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import Known, SourceData, history_problem, known_at
+from vpp.forecast.lookups import nanoseconds
 from vpp.forecast.model import ForecastModel
-from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
+from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.forecast.stale import inputs_of, without
+from vpp.forecast.together import MOST_ROWS, Later, forecasts_from, with_naive
 from vpp.runtime.errors import VppError
 from vpp.runtime.tables import shown
 from vpp.site.times import DAY, next_local_day
@@ -61,31 +64,67 @@ def walk(
     gives them; published, dark; actual (NaN where not measured); naive (last week's same local
     hour, or the published price) [kW or EUR/MWh].
     """
+    for frame in _walk(factory, data, issue_times, steps, refit_days, history_days):
+        issued = frame["issue_time"]
+        first = np.flatnonzero(issued != issued.shift())
+        for start, end in pairwise([*first, len(frame)]):
+            yield frame.iloc[start:end].reset_index(drop=True)
+
+
+def _walk(
+    factory: Callable[[], ForecastModel],
+    data: SourceData,
+    issue_times: Iterable[pd.Timestamp],
+    steps: int | None,
+    refit_days: float,
+    history_days: float | None,
+) -> Iterator[pd.DataFrame]:
+    """The rows of `walk`, those of several origins in one frame where that gives the same."""
     fitted: dict[frozenset[str], tuple[ForecastModel, pd.Timestamp]] = {}
-    for issue_time in sorted(issue_times):
-        known = known_at(data, issue_time, history_days)
-        model = usable_model(fitted, known, refit_days)
+    left, later = deque(sorted(issue_times)), Later(data, history_days)
+    while left:
+        known = known_at(data, left[0], history_days)
+        inputs = inputs_of(known)
+        model = usable_model(fitted, inputs, known.issue_time, refit_days)
         if model is None:
             model = factory().fit(known)
-            fitted[model.input_names] = model, issue_time
-        start, count = issue_time, steps
-        if count is None:
-            start, end = next_local_day(issue_time, data.zone)
-            count = int((end - issue_time) / data.step)
-        frame = model.predict(known, count)
-        frame = frame[frame.index >= start]
-        naive = seasonal_naive(known, pd.DatetimeIndex(frame.index))
-        if data.source.kind == "market":
-            naive = np.where(frame["published"], frame["value"], naive)
-        rows = {"issue_time": issue_time, "valid_time": frame.index}
-        rows |= {name: frame[name].to_numpy() for name in (*COLUMNS, *FLAGS)}
-        actual = data.series.reindex(frame.index).to_numpy()
-        yield pd.DataFrame(rows | {"actual": actual, "naive": naive})
+            fitted[model.input_names] = model, known.issue_time
+        origins, spans = [left.popleft()], [_span(data, known.issue_time, steps)]
+        together = model.takes_pairs and later.may_follow(known.issue_time)
+        while together and left and sum(count for _, count in spans) < MOST_ROWS:
+            there = later.inputs(left[0]) if model.reads_inputs else inputs
+            # with other inputs the same model would be given other features
+            if there != inputs or usable_model(fitted, there, left[0], refit_days) is not model:
+                break
+            spans.append(_span(data, left[0], steps))
+            origins.append(left.popleft())
+        starts, counts = zip(*spans, strict=True)
+        if together:
+            frame = forecasts_from(model, later.known(origins, data), origins, counts)
+        else:
+            frame = model.predict(known, counts[0])
+            frame = with_naive(frame, known, pd.DatetimeIndex([known.issue_time] * len(frame)))
+        first = np.repeat([start.value for start in starts], counts)
+        frame = frame[nanoseconds(frame["valid_time"]) >= first].reset_index(drop=True)
+        actual = data.series.reindex(pd.DatetimeIndex(frame["valid_time"])).to_numpy()
+        frame.insert(frame.columns.get_loc("naive"), "actual", actual)
+        yield frame
+
+
+def _span(
+    data: SourceData, issue_time: pd.Timestamp, steps: int | None
+) -> tuple[pd.Timestamp, int]:
+    """The first interval that is forecast from an origin, and intervals from the origin on."""
+    if steps is not None:
+        return issue_time, steps
+    start, end = next_local_day(issue_time, data.zone)
+    return start, int((end - issue_time) / data.step)
 
 
 def usable_model(
     fitted: Mapping[frozenset[str], tuple[ForecastModel, pd.Timestamp]],
-    known: Known,
+    inputs: frozenset[str],
+    issue_time: pd.Timestamp,
     refit_days: float,
 ) -> ForecastModel | None:
     """The model with the most inputs that are all known now; None where it is too old or missing.
@@ -93,14 +132,15 @@ def usable_model(
     Parameters
     ----------
     fitted : models and when they were fitted [UTC], by their inputs.
-    known : what is known at the issue time.
+    inputs : the names of those that are known at the issue time.
+    issue_time : now [UTC].
     refit_days : age from which a model is fitted anew [days].
     """
-    able = [inputs for inputs in fitted if inputs <= inputs_of(known)]
+    able = [needs for needs in fitted if needs <= inputs]
     if not able:
         return None
-    model, fitted_at = fitted[max(able, key=lambda inputs: (len(inputs), fitted[inputs][1]))]
-    return model if (known.issue_time - fitted_at) / DAY < refit_days else None
+    model, fitted_at = fitted[max(able, key=lambda needs: (len(needs), fitted[needs][1]))]
+    return model if (issue_time - fitted_at) / DAY < refit_days else None
 
 
 def backtest(
@@ -121,7 +161,7 @@ def backtest(
     ------
     ForecastError : there are no origins.
     """
-    frames = list(walk(factory, data, issue_times, steps, refit_days, history_days))
+    frames = list(_walk(factory, data, issue_times, steps, refit_days, history_days))
     if not frames:
         raise ForecastError(
             f"{data.source.source_id}: no origins to backtest; expected at least one"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vpp.forecast.features import first_known, mean_known, same_hours, series_lookup
 from vpp.forecast.known import LAG_DAYS, Known
-from vpp.forecast.lookups import Lookup
+from vpp.forecast.lookups import Lookup, nanoseconds
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.times import DAY, local_days, local_lag, public_holidays
 
@@ -116,8 +116,8 @@ def deviations(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
     usual = typical(lookup, measured, measured, zone, country, first_day=2)
     off = Lookup(recent - usual, known.available_at[len(known.series) - len(recent) :], known.step)
     same_hour, _ = same_hours(off, origins, times, range(1, 10), zone)
-    end = off.newest(pd.DatetimeIndex(origins).as_unit("ns").asi8)
-    sums = np.concatenate(([0.0], np.cumsum(np.nan_to_num(off.values))))
+    issued, pair = np.unique(nanoseconds(origins), return_inverse=True)
+    end, values = off.newest(issued), np.append(np.nan_to_num(off.values), 0.0)
     table = {
         "typical": typical(lookup, origins, times, zone, country),
         "deviation_1": first_known(same_hour, 1),
@@ -125,7 +125,10 @@ def deviations(known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex)
     }
     for name, hours in (("deviation_3_h", 3), ("deviation_day", 24)):
         length = max(1, int(pd.Timedelta(hours=hours) / known.step))
-        table[name] = (sums[end + 1] - sums[np.maximum(end + 1 - length, 0)]) / length
+        before = end[:, None] - np.arange(length)
+        # not by running sums: they would depend on where the series begins
+        summed = np.where(before >= 0, values[np.maximum(before, 0)], 0.0).sum(axis=1)
+        table[name] = summed[pair] / length
     return pd.DataFrame(table)
 
 

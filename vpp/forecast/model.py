@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.calibration import Calibration, calibrated, calibration_of, possible, within_band
+from vpp.forecast.features import series_lookup
 from vpp.forecast.intraday import Intraday, intraday_of
 from vpp.forecast.known import Known
+from vpp.forecast.lookups import nanoseconds
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
 from vpp.forecast.stale import inputs_of
 from vpp.forecast.sun import dark, under_the_sun
@@ -34,7 +36,12 @@ class ModelError(VppError):
     """A model cannot be fitted or does not converge; it cannot win then."""
 
 
-def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> pd.DataFrame:
+def within_limits(
+    values: np.ndarray,
+    known: Known,
+    times: pd.DatetimeIndex,
+    origins: pd.DatetimeIndex | None = None,
+) -> pd.DataFrame:
     """Values and quantiles of a model within the limits of their source.
 
     Quantiles are sorted; power is possible, and 0 at a solar plant's night; a published price is
@@ -45,6 +52,8 @@ def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> 
     values : value and quantiles (time × column) [kW or EUR/MWh].
     known : what is known at the issue time.
     times : starts of the intervals [UTC].
+    origins : of each time, where it is an earlier one than the issue time [UTC]; a plant's night is
+        that of the issue time all the same.
 
     Returns
     -------
@@ -56,7 +65,8 @@ def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> 
         night = dark(known, times)
         values[night] = 0.0
     if known.source.kind == "market":
-        price = known.series.reindex(times).to_numpy()
+        issued = [known.issue_time.value] if origins is None else nanoseconds(origins)
+        price, _ = series_lookup(known).at(nanoseconds(times), np.asarray(issued))
         published = ~np.isnan(price)
         values[published] = price[published, None]
     columns = dict(zip(COLUMNS, values.T, strict=True))  # at once: adding columns takes longer
@@ -65,7 +75,7 @@ def within_limits(values: np.ndarray, known: Known, times: pd.DatetimeIndex) -> 
 
 class ForecastModel:
     """Base of all models: subclasses give `name`, `defaults`, `search_space`, `_fit` and
-    `_forecast`.
+    `forecast_pairs`, or `_forecast` where what is forecast from one issue time hangs together.
 
     Parameters
     ----------
@@ -126,7 +136,7 @@ class ForecastModel:
                 f"{known.issue_time:%Y-%m-%dT%H:%MZ}"
             )
         self.clock = "UTC" if known.source.kind == "solar" and self.by_sun else None
-        self._fit(self._by_clock(known))
+        self._fit(self.by_clock(known))
         self.input_names = inputs_of(known) if self.reads_inputs else frozenset()
         self.trained_until = known.issue_time
         return self
@@ -175,11 +185,42 @@ class ForecastModel:
             frame[list(COLUMNS)] = under_the_sun(frame[list(COLUMNS)].to_numpy(), known, times)
         return frame
 
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether `forecast_pairs` is there, and nothing comes after it but limits."""
+        own = type(self)
+        usual = own._forecast is ForecastModel._forecast and own.predict is ForecastModel.predict
+        return usual and self.calibration is None and self.intraday is None
+
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        """Value and quantiles of (origin, valid time) pairs, before calibration and limits.
+
+        Each sees what was known at its origin, and does not depend on the other pairs.
+
+        Parameters
+        ----------
+        known : what is known at the last of the origins.
+        origins, times : of each pair [UTC].
+
+        Returns
+        -------
+        Pair × column [kW or EUR/MWh].
+        """
+        raise NotImplementedError
+
     def _own(self, asked: Sequence[tuple[Known, pd.DatetimeIndex]]) -> list[np.ndarray]:
         """`_forecast` of now, and of times before, by the clock of the fit."""
-        return [self._forecast(self._by_clock(known), times) for known, times in asked]
+        return [self._forecast(self.by_clock(known), times) for known, times in asked]
 
-    def _by_clock(self, known: Known) -> Known:
+    def by_clock(self, known: Known) -> Known:
+        """The same source with the local hours of the clock that the fit counted by.
+
+        Parameters
+        ----------
+        known : what is known of it.
+        """
         if self.clock is None:
             return known
         same = copy(known)  # with what it has looked up so far
@@ -194,7 +235,8 @@ class ForecastModel:
 
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         """Rows of value and quantiles, before calibration and limits."""
-        raise NotImplementedError
+        origins = pd.DatetimeIndex([known.issue_time] * len(times))
+        return self.forecast_pairs(known, origins, times)
 
 
 def with_band(

@@ -16,6 +16,9 @@ from vpp.forecast.models.prophet import Prophet
 from vpp.forecast.models.ridge import HourlyRidge
 from vpp.forecast.models.trees import RandomForest
 
+REWEIGHTED = 6  # times, after which weights move by less than they are rounded
+SMALLEST_ERROR = 0.05  # of the mean one: a smaller one counts as this
+
 MEMBERS: dict[str, type[ForecastModel]] = {
     model.name: model
     for model in (Prophet, Arima, NBeats, RandomForest, HourlyRidge, LightGbm, Lear)
@@ -62,17 +65,33 @@ class Combination(ForecastModel):
         self.weights = [weight / total for _, weight in pairs]
         self.requires = tuple(sorted({need for each in self.members for need in each.requires}))
 
+    @property
+    def takes_pairs(self) -> bool:
+        alone = self.calibration is None and self.intraday is None
+        return alone and all(member.takes_pairs for member in self.members)
+
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        return self._average(
+            [member.forecast_pairs(known, origins, times) for member in self.members]
+        )
+
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        found = [member._forecast(known, times) for member in self.members]
+        return self._average([member._forecast(known, times) for member in self.members])
+
+    def _average(self, found: Sequence[np.ndarray]) -> np.ndarray:
         # a model that was stored before there were weights has equal ones
         weights = getattr(self, "weights", [1.0] * len(found))
         return np.average(found, axis=0, weights=weights)
 
 
 def simplex_weights(errors: np.ndarray, days: float, half_days: float = 5.0) -> np.ndarray:
-    """Weights of models, 0 or more, with the sum 1 and the least mean squared error of the average.
+    """Weights of models, 0 or more, with the sum 1 and the least mean absolute error of their mean.
 
-    They are drawn to equal weights, the more the fewer days the errors are of.
+    They are drawn to equal weights, the more the fewer days the errors are of. The least absolute
+    error is found by least squares in which a row counts the less the larger its error is
+    (Schlossmacher, Journal of the American Statistical Association 68, 1973).
 
     Parameters
     ----------
@@ -80,16 +99,24 @@ def simplex_weights(errors: np.ndarray, days: float, half_days: float = 5.0) -> 
     days : that the errors are of [d].
     half_days : so many days count as much as the pull towards equal weights [d].
     """
+    count = errors.shape[1]
+    weights, typical = np.full(count, 1 / count), np.abs(errors).mean() if len(errors) else 0.0
+    if typical <= 0:
+        return weights
+    for _ in range(1 + REWEIGHTED):
+        off = np.maximum(np.abs(errors @ weights), SMALLEST_ERROR * typical)
+        weights = _least_squares(errors / np.sqrt(off)[:, None], half_days / max(days, 1.0))
+    return weights
+
+
+def _least_squares(errors: np.ndarray, pull: float) -> np.ndarray:
+    """Weights with the least mean squared error, and pulled to equal ones by so much of it."""
     from scipy.optimize import nnls
 
     count = errors.shape[1]
-    if not len(errors):
-        return np.full(count, 1 / count)
     products = errors.T @ errors / len(errors)
     size = float(np.trace(products)) / count
-    if size <= 0:
-        return np.full(count, 1 / count)
-    pull = size * half_days / max(days, 1.0)
+    pull *= size
     root = np.linalg.cholesky(products + pull * np.eye(count)).T
     target = np.linalg.solve(root.T, np.full(count, pull / count))
     heavy = 1e3 * np.sqrt(size)  # holds the sum at 1

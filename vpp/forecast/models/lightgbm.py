@@ -11,12 +11,17 @@ from vpp.forecast.features import aligned, design_table
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, Trial
 from vpp.forecast.models.trees import LEVELS, relative, training_pairs
+from vpp.forecast.plant_power import plant_power
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import robust_scale
 
 
 def fit_boosters(
-    model: ForecastModel, values: np.ndarray, target: np.ndarray, levels: Sequence[float]
+    model: ForecastModel,
+    values: np.ndarray,
+    target: np.ndarray,
+    levels: Sequence[float],
+    coarser: int = 1,
 ) -> list[Any]:
     """Boosters of quantiles.
 
@@ -25,6 +30,7 @@ def fit_boosters(
     model : with the parameters and the seed.
     values, target : row × feature, and the value of each row.
     levels : of the quantiles [fraction].
+    coarser : trees have so many times fewer leaves, each of so many times more rows.
     """
     import lightgbm
 
@@ -35,8 +41,8 @@ def fit_boosters(
     settings = {
         "objective": "quantile",
         "learning_rate": given["learning_rate"],
-        "num_leaves": given["leaves"],
-        "min_data_in_leaf": given["min_leaf"],
+        "num_leaves": max(2, given["leaves"] // coarser),
+        "min_data_in_leaf": given["min_leaf"] * coarser,
         "feature_fraction": 0.6,
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
@@ -60,13 +66,14 @@ class LightGbm(ForecastModel):
     ----------
     trees : of each quantile.
     learning_rate : share of each tree [-].
-    leaves : of a tree, at most.
-    min_leaf : fewest rows of a leaf.
+    leaves : of a tree, at most; half as many where a plant's power in the weather is known.
+    min_leaf : fewest rows of a leaf; twice as many there.
     most_rows : pairs drawn to learn from, at most.
     """
 
     name = "lightgbm"
     requires = ("lightgbm",)
+    has_physics = True  # whether the power of a plant in the forecast weather is a feature
     defaults: ClassVar[dict[str, Any]] = {
         "trees": 150,
         "learning_rate": 0.06,
@@ -95,6 +102,8 @@ class LightGbm(ForecastModel):
             flags = day_flags(times, known.zone, known.holidays_country)
             lags = {name: table[name] - level for name in LEVELS}
             return pd.concat([table.assign(**lags), off, flags], axis=1), level
+        if self.has_physics:
+            table = table.join(plant_power(known, origins, times))
         return relative(table, known)
 
     def _fit(self, known: Known) -> None:
@@ -106,10 +115,14 @@ class LightGbm(ForecastModel):
         target = np.arcsinh(target / self.scale) if self.scale else target
         self.columns = [str(name) for name in table]
         values = table.to_numpy(dtype=np.float32)[usable]
-        self.boosters = fit_boosters(self, values, target[usable], QUANTILES)
+        # physics has told a plant's trees most of what they would have to find
+        coarser = 2 if "physics" in self.columns else 1
+        self.boosters = fit_boosters(self, values, target[usable], QUANTILES, coarser)
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        table, level = self._table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        table, level = self._table(known, origins, times)
         rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         result = np.column_stack(
             [booster.predict(rows, num_threads=1) for booster in self.boosters]

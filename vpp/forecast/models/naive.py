@@ -3,13 +3,31 @@
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.features import first_known, same_hours, seasonal_naive, series_lookup
-from vpp.forecast.known import Known
+from vpp.forecast.features import first_known, same_hours, series_lookup
+from vpp.forecast.intraday import as_of
+from vpp.forecast.known import LAG_DAYS, Known
 from vpp.forecast.model import ForecastModel, with_band
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.times import calendar
 
+FARTHEST_WEEKS = 14  # beyond `LAG_DAYS`, of as many days as the period has
 LEAST_SPREAD = 0.2  # of a history of one value, as a share of it
+
+
+def weeks_before(
+    known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex, days: int = 7
+) -> np.ndarray:
+    """`vpp.forecast.features.seasonal_naive` of (origin, valid time) pairs.
+
+    Parameters
+    ----------
+    known : what is known at the last of the origins.
+    origins, times : of each pair [UTC].
+    days : how many days before.
+    """
+    lags = range(days, LAG_DAYS + FARTHEST_WEEKS * days + 1, days)
+    values, _ = same_hours(series_lookup(known), origins, times, lags, known.zone)
+    return first_known(values)
 
 
 class SeasonalNaive(ForecastModel):
@@ -24,13 +42,19 @@ class SeasonalNaive(ForecastModel):
     by_sun = False
     days = 7
 
-    def _value(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        value = seasonal_naive(known, times, self.days)
+    def _value(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        value = weeks_before(known, origins, times, self.days)
         if np.isnan(value).any():  # the history is shorter than that
-            origins, days = pd.DatetimeIndex([known.issue_time] * len(times)), range(1, 29)
+            days = range(1, LAG_DAYS + 1)
             recent, _ = same_hours(series_lookup(known), origins, times, days, known.zone)
             value = np.where(np.isnan(value), first_known(recent), value)
-        return np.where(np.isnan(value), known.targets.mean() if len(known.targets) else 0.0, value)
+        for origin in origins[np.isnan(value)].unique():
+            targets = as_of(known, origin).targets
+            there = np.isnan(value) & (origins == origin)
+            value[there] = targets.mean() if len(targets) else 0.0
+        return value
 
     def _fit(self, known: Known) -> None:
         targets = known.targets
@@ -44,8 +68,10 @@ class SeasonalNaive(ForecastModel):
             errors = errors if errors.any() else LEAST_SPREAD * targets.iloc[-1] * np.array([-1, 1])
         self.residuals = np.quantile(errors, QUANTILES) if len(errors) else np.zeros(len(QUANTILES))
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        return with_band(self._value(known, times), self.residuals)
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
+        return with_band(self._value(known, origins, times), self.residuals)
 
 
 class DailyNaive(SeasonalNaive):
@@ -64,11 +90,12 @@ class MixedNaive(SeasonalNaive):
 
     name = "mixed_naive"
 
-    def _value(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+    def _value(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
         weekly = calendar(times, known.zone, "")["weekday"].isin((0, 5, 6)).to_numpy()
-        return np.where(
-            weekly, super()._value(known, times), DailyNaive._value(_DAILY, known, times)
-        )
+        daily = DailyNaive._value(_DAILY, known, origins, times)
+        return np.where(weekly, super()._value(known, origins, times), daily)
 
 
 _DAILY = DailyNaive()

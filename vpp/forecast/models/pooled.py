@@ -20,17 +20,14 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.external import is_external
-from vpp.forecast.features import LAG_DAYS, first_known, same_hours, series_lookup
-from vpp.forecast.intraday import as_of
 from vpp.forecast.known import Known
 from vpp.forecast.lookups import nanoseconds
-from vpp.forecast.model import ForecastModel, ModelError, Trial, within_limits
+from vpp.forecast.model import ForecastModel, ModelError, Trial
 from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.naive import SeasonalNaive
 from vpp.forecast.models.pools import Member, Pool, PoolRows, fit_pool
 from vpp.forecast.models.trees import training_pairs
-from vpp.forecast.quantiles import COLUMNS, FLAGS
-from vpp.forecast.sun import under_the_sun
+from vpp.forecast.together import forecasts_from
 
 NUMBERS = ("tilt", "azimuth", "hub_height_m", "dc_ac_ratio")  # among a source's parameters
 
@@ -53,6 +50,8 @@ class Global(LightGbm):
 
     name = "global"
     by_sun = False  # a pool has learned rows of its own
+    has_physics = False  # hundreds of sources would pay for it at each forecast
+    takes_pairs = False  # the size of a source without a capacity is of all that is known
     defaults: ClassVar[dict[str, Any]] = {
         "trees": 200,
         "learning_rate": 0.06,
@@ -127,10 +126,6 @@ class Global(LightGbm):
             fixed[name] = float(number) if isinstance(number, int | float) else np.nan
         return table.assign(**fixed), level
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        origins = pd.DatetimeIndex([known.issue_time] * len(times))
-        return self.forecast_pairs(known, origins, times)
-
     def _own(self, asked: Sequence[tuple[Known, pd.DatetimeIndex]]) -> list[np.ndarray]:
         known = asked[0][0]
         issued = [np.full(len(times), then.issue_time.value) for then, times in asked]
@@ -178,26 +173,9 @@ class Global(LightGbm):
         if min(issue_times) < self.pool.trained_until:
             raise ModelError(f"{self.name}: the pool is of {self.pool.trained_until}, a later time")
         steps = int(pd.Timedelta(hours=self.horizon_h) / known.step)
-        issued = nanoseconds(pd.DatetimeIndex(issue_times))
-        valid = (issued[:, None] + known.step.value * np.arange(steps)).ravel()
-        origins = pd.DatetimeIndex(np.repeat(issued, steps), tz="UTC")
-        times = pd.DatetimeIndex(valid, tz="UTC")
-        frame = within_limits(self.forecast_pairs(known, origins, times), known, times)
-        if known.source.kind == "solar":
-            for place, issue_time in enumerate(issue_times):
-                rows = slice(place * steps, (place + 1) * steps)
-                then, values = as_of(known, issue_time), frame[list(COLUMNS)].to_numpy()
-                frame.iloc[rows, : len(COLUMNS)] = under_the_sun(values[rows], then, times[rows])
-        lags, _ = same_hours(
-            series_lookup(known), origins, times, range(7, LAG_DAYS + 99, 7), known.zone
-        )
-        frame = frame.rename_axis("valid_time").reset_index()
-        frame = frame.assign(
-            issue_time=origins,
-            actual=known.targets.reindex(times).to_numpy(),
-            naive=first_known(lags),
-        )
-        return frame[["issue_time", "valid_time", *COLUMNS, *FLAGS, "actual", "naive"]]
+        frame = forecasts_from(self, known, issue_times, [steps] * len(issue_times))
+        times = pd.DatetimeIndex(frame["valid_time"])
+        return frame.assign(actual=known.targets.reindex(times).to_numpy())
 
     def of(self, known: Known) -> ForecastModel:
         """The model as it is for one source: last week's same local hour where that is better.

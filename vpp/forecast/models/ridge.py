@@ -11,17 +11,20 @@ from vpp.forecast.features import aligned, design_table
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError, Trial
 from vpp.forecast.models.trees import LEVELS
-from vpp.forecast.quantiles import QUANTILES
+from vpp.forecast.plant_power import plant_power
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
 from vpp.site.kinds import PLANT_KINDS
 from vpp.site.times import DAY
 
 FEWEST_DAYS = 10  # that an hour's regression learns from
+PLANT_PENALTY = 3.0  # of its regressors, which tell of one weather, many are alike
+PLANT_OUTLIER = 0.35  # weather that comes otherwise than forecast makes large errors
 FEWEST_KNOWN = 0.75  # share of them in which a forecast of others was known
 
 
 class HourlyRidge(ForecastModel):
-    """A ridge regression for each local hour and day ahead; newer days count more, outliers less.
+    """A ridge regression for each local hour and day ahead, of a wind plant for all hours; newer
+    days count more, outliers less.
 
     Ridge regression: Hoerl and Kennard (Technometrics 12, 1970); weights of outliers: Huber (1964).
     The band is that of leave-one-out errors at the hour and its neighbours. It needs
@@ -29,12 +32,14 @@ class HourlyRidge(ForecastModel):
 
     Parameters
     ----------
-    penalty : of standardised regressors [-].
+    penalty : of standardised regressors; of a plant `PLANT_PENALTY` times as much [-].
     half_life_days : a value counts half as much as one so much newer [days].
-    outlier : from so many median absolute errors on, an error counts less [-].
+    outlier : from so many median absolute errors on, an error counts less; of a plant from
+        `PLANT_OUTLIER` times as many [-].
     """
 
     name = "hourly_ridge"
+    hours_are_one = False  # as of a model that an earlier version has stored
     defaults: ClassVar[dict[str, Any]] = {"penalty": 3.0, "half_life_days": 365.0, "outlier": 2.0}
 
     @staticmethod
@@ -51,7 +56,8 @@ class HourlyRidge(ForecastModel):
         """Features and the level that targets are relative to, transformed."""
         table = design_table(known, origins, times)
         if known.source.kind in PLANT_KINDS:
-            return table.drop(columns=["horizon_h", "hour", "weekday"]), np.zeros(len(table))
+            table = table.drop(columns=["horizon_h", "hour", "weekday"])
+            return table.join(plant_power(known, origins, times)), np.zeros(len(table))
         rest = day_flags(times, known.zone, known.holidays_country)
         if known.weather_forecasts is not None:
             rest = rest.join(table[[name for name in known.weather_forecasts if name in table]])
@@ -70,6 +76,10 @@ class HourlyRidge(ForecastModel):
                 f"{self.name}: {known.source.source_id}: no pairs to train on, {FEWEST_DAYS} "
                 "days needed"
             )
+        self.hours_are_one = known.source.kind == "wind"
+        is_plant = known.source.kind in PLANT_KINDS
+        self.penalty = self.parameters["penalty"] * (PLANT_PENALTY if is_plant else 1.0)
+        self.outlier = self.parameters["outlier"] * (PLANT_OUTLIER if is_plant else 1.0)
         self.scale = robust_scale(known.targets.to_numpy())
         table, level = self._table(known, origins, times)
         self.columns, features = [str(name) for name in table], table.to_numpy(dtype=float)
@@ -79,12 +89,12 @@ class HourlyRidge(ForecastModel):
         usable = finite[:, ~optional].all(axis=1) & np.isfinite(target)
         age = ((known.issue_time - origins) / DAY).to_numpy()
         weights = 0.5 ** (age / self.parameters["half_life_days"])
-        days, hours = groups_of(origins, times, known.zone)
+        days, hours = self._groups(known, origins, times)
         self.regressions, errors = {}, {}
         groups = set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))
         for day, hour in sorted(groups):
             rows = usable & (days == day) & (hours == hour)
-            if rows.sum() < FEWEST_DAYS:
+            if origins[rows].nunique() < FEWEST_DAYS:
                 continue
             # what others had mostly not issued by then is left out at this hour
             kept = ~optional | (finite[rows].mean(axis=0) >= FEWEST_KNOWN)
@@ -114,34 +124,48 @@ class HourlyRidge(ForecastModel):
         centre, spread = np.average(table, axis=0, weights=weights), table.std(axis=0)
         spread = np.where(spread > 1e-9, spread, np.inf)
         scaled, used = (table - centre) / spread, weights
-        ridge = np.append(np.full(table.shape[1], self.parameters["penalty"]), 1e-9)
+        ridge = np.append(np.full(table.shape[1], self.penalty), 1e-9)
         scaled = np.column_stack([scaled, np.ones(len(scaled))])
         for _ in range(4):
             inverse = np.linalg.inv((scaled * used[:, None]).T @ scaled + np.diag(ridge))
             beta = inverse @ (scaled * used[:, None]).T @ target
             error = target - scaled @ beta
-            limit = self.parameters["outlier"] * np.median(np.abs(error))
+            limit = self.outlier * np.median(np.abs(error))
             leverage = used * ((scaled @ inverse) * scaled).sum(axis=1)
             used = weights * np.minimum(1.0, limit / np.maximum(np.abs(error), 1e-12))
         coefficients = beta[:-1] / spread
         constant = float(beta[-1] - centre @ coefficients)
         return (coefficients, constant, centre), error / np.maximum(1 - leverage, 0.2)
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
-        origins = pd.DatetimeIndex([known.issue_time] * len(times))
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
         table, level = self._table(known, origins, times)
         features = aligned(table, self.columns).to_numpy(dtype=float)
-        result = np.empty((len(times), 1 + len(QUANTILES)))
-        for row, (day, hour) in enumerate(zip(*groups_of(origins, times, known.zone), strict=True)):
-            group = (day, hour)
-            if group not in self.regressions:
-                group = min(self.regressions, key=lambda k: (abs(k[1] - hour), abs(k[0] - day)))
-            coefficients, constant, centre = self.regressions[group]
-            of_row = np.where(np.isnan(features[row]), centre, features[row])
-            # no further from the level than was ever learnt: a regressor that hardly varied in
-            # training extrapolates far
-            value = np.clip(constant + coefficients @ of_row, *self.range) + level[row]
-            result[row] = np.append(value, value + self.bands[group])
+        days, hours = self._groups(known, origins, times)
+        groups, place = np.unique(24 * days + hours, return_inverse=True)
+        nearest = [self._nearest(group // 24, group % 24) for group in groups.tolist()]
+        of_groups = zip(*(self.regressions[group] for group in nearest), strict=True)
+        coefficients, constant, centre = (np.array(each)[place] for each in of_groups)
+        features = np.where(np.isnan(features), centre, features)
+        # no further from the level than was ever learnt: a regressor that hardly varied in
+        # training extrapolates far
+        value = np.clip(constant + (coefficients * features).sum(axis=1), *self.range) + level
+        bands = np.array([self.bands[group] for group in nearest])[place]
+        result = np.column_stack([value, value[:, None] + bands])
         if known.source.kind == "market":
             return sinh(np.clip(result, *self.range), *self.scale)
         return result
+
+    def _groups(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Day ahead and local hour of each pair; a wind plant's hours are all one."""
+        days, hours = groups_of(origins, times, known.zone)
+        return days, np.zeros_like(hours) if self.hours_are_one else hours
+
+    def _nearest(self, day: int, hour: int) -> tuple[int, int]:
+        """The regression of a day and hour, or the one nearest to them."""
+        if (day, hour) in self.regressions:
+            return day, hour
+        return min(self.regressions, key=lambda k: (abs(k[1] - hour), abs(k[0] - day)))

@@ -11,6 +11,7 @@ import pandas as pd
 from vpp.forecast.features import aligned, design_table, pseudo_origins
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError, Trial, with_band
+from vpp.forecast.plant_power import plant_power
 from vpp.forecast.quantiles import QUANTILES
 from vpp.site.kinds import PLANT_KINDS
 
@@ -104,12 +105,19 @@ class RandomForest(ForecastModel):
             "min_leaf": trial.suggest_int("min_leaf", 2, 20, log=True),
         }
 
+    def _table(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Features, and the level that targets are relative to."""
+        table = design_table(known, origins, times)
+        return relative(table.join(plant_power(known, origins, times)), known)
+
     def _fit(self, known: Known) -> None:
         from sklearn.ensemble import RandomForestRegressor
 
         given = self.parameters
         origins, times = training_pairs(self, known)
-        table, level = relative(design_table(known, origins, times), known)
+        table, level = self._table(known, origins, times)
         self.forest = RandomForestRegressor(
             n_estimators=given["trees"],
             max_features=given["max_features"],
@@ -122,10 +130,11 @@ class RandomForest(ForecastModel):
         rows = aligned(table, self.columns).to_numpy(dtype=np.float32)
         return np.stack([tree.tree_.predict(rows)[:, 0] for tree in self.forest.estimators_])
 
-    def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
+    def forecast_pairs(
+        self, known: Known, origins: pd.DatetimeIndex, times: pd.DatetimeIndex
+    ) -> np.ndarray:
         from scipy.stats import norm
 
-        table = design_table(known, pd.DatetimeIndex([known.issue_time] * len(times)), times)
-        table, level = relative(table, known)
+        table, level = self._table(known, origins, times)
         trees = self._trees(table)
         return with_band(trees.mean(axis=0) + level, norm.ppf(QUANTILES), trees.std(axis=0))
