@@ -41,6 +41,18 @@ def test_a_plan_and_its_set_point_are_published(make_site, ear):
     assert ear.wait(f"{BASE}/status", lambda told: told == "offline")
 
 
+def test_a_plan_that_is_told_waits_for_no_look(make_site, ear, monkeypatch):
+    config = make_site()
+    save_plan(config, "p1")
+    with bridged(config):
+        ear.wait(f"{BASE}/a/setpoint")
+        monkeypatch.setattr("vpp.devices.bridge.LOOK_S", 3600.0)
+        save_plan(config, "p2", first=7.0)
+        with db.session(config) as conn:
+            publish_plan(conn, config, "p2")
+        assert ear.wait(f"{BASE}/a/setpoint", lambda told: told["plan_id"] == "p2")
+
+
 def test_a_set_point_is_sent_at_each_step_and_each_connection(make_site, ear, mosquitto):
     config = make_site()
     start = datetime(2025, 3, 30, tzinfo=UTC)

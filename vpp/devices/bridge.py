@@ -136,7 +136,7 @@ class Bridge:
             if any(item.name == "override/set" for item in self.pending):
                 self.looked_at = 0.0  # a person waits for the answer
             self.pending = []
-        is_due = time.monotonic() - self.looked_at >= LOOK_S or conn.notifies
+        is_due = time.monotonic() - self.looked_at >= LOOK_S or bool(conn.notifies)
         conn.notifies.clear()
         if not self.client.is_connected():
             return
