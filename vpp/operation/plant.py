@@ -136,10 +136,12 @@ class Plant:
 
     def _forecast(self) -> None:
         with self.jobs.standing():
-            self._forecast_now()
-            if self.clock.on_data and not self.stop.is_set():
-                self.jobs.run("plan")
-                self.jobs.run("publish")
+            try:
+                self._forecast_now()
+            finally:  # a plan is made of older forecasts where they failed
+                if self.clock.on_data and not self.stop.is_set():
+                    self.jobs.run("plan")
+                    self.jobs.run("publish")
 
     def _forecast_now(self) -> None:
         try:
