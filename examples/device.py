@@ -13,7 +13,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,19 +173,26 @@ class Device:
     client : of paho-mqtt; it is not connected yet.
     base : topic of the battery, such as vpp/site-1/battery-1.
     battery : as `battery.Battery`.
+    clock : the time [UTC]; default the machine's.
     """
 
-    def __init__(self, client: Any, base: str, battery: Any):
-        self.client, self.base, self.battery = client, base, battery
+    def __init__(
+        self,
+        client: Any,
+        base: str,
+        battery: Any,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ):
+        self.client, self.base, self.battery, self.clock = client, base, battery, clock
         self.obedience, self.lock = Obedience(), threading.Lock()
-        self.ran_at = datetime.now(UTC)
+        self.ran_at = clock()
         client.on_connect, client.on_message = self._on_connect, self._on_message
 
     def _on_connect(self, client: Any, *_: Any) -> None:
         client.subscribe([(f"{self.base}/plan", 1), (f"{self.base}/setpoint", 1)])
 
     def _on_message(self, _: Any, __: Any, message: Any) -> None:
-        now = datetime.now(UTC)
+        now = self.clock()
         try:
             told = json.loads(message.payload)
         except (ValueError, RecursionError):
@@ -220,7 +227,7 @@ class Device:
 
     def tick(self) -> None:
         """Run, obey what has waited for its time, and tell the state."""
-        now = datetime.now(UTC)
+        now = self.clock()
         with self.lock:
             power_kw = self._run(now)
             self._acknowledge(self.obedience.wake(now))

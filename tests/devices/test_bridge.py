@@ -12,6 +12,7 @@ import db
 from vpp.devices.publish import alert_channels, publish_plan
 from vpp.planning.alerts import evaluate
 from vpp.storage.battery_states import count_measured, read_acknowledgements
+from vpp.storage.jobs import record_clock
 from vpp.storage.overrides import read_overrides
 
 
@@ -39,6 +40,32 @@ def test_a_plan_and_its_set_point_are_published(make_site, ear):
         assert order == [f"{BASE}/a/plan", f"{BASE}/a/setpoint"]
         assert ear.wait(f"{BASE}/now") == {"savings": 1.5, "health": "ok"}
     assert ear.wait(f"{BASE}/status", lambda told: told == "offline")
+
+
+def test_a_plan_that_is_told_waits_for_no_look(make_site, ear, monkeypatch):
+    config = make_site()
+    save_plan(config, "p1")
+    with bridged(config):
+        ear.wait(f"{BASE}/a/setpoint")
+        monkeypatch.setattr("vpp.devices.bridge.LOOK_S", 3600.0)
+        save_plan(config, "p2", first=7.0)
+        with db.session(config) as conn:
+            publish_plan(conn, config, "p2")
+        assert ear.wait(f"{BASE}/a/setpoint", lambda told: told["plan_id"] == "p2")
+
+
+def test_on_a_fast_clock_a_set_point_leaves_before_its_step(make_site, ear):
+    config = make_site()
+    start = pd.Timestamp("2025-03-30T00:00Z")
+    save_plan(config, "p1", start)
+    at = start + pd.Timedelta("14min 5s")  # the second step begins at 15 min
+    with db.session(config) as conn:
+        record_clock(conn, "site-1", "here", at, 0.0)
+        with bridged(config):
+            assert ear.wait(f"{BASE}/a/setpoint")["charge_kw"] == 1
+            # it goes on for half a second, to 14 min 55 s; 0.1 s before a step are 10 s
+            record_clock(conn, "site-1", "here", at, 100.0)
+            assert ear.wait(f"{BASE}/a/setpoint", lambda told: told["charge_kw"] == 2)
 
 
 def test_a_set_point_is_sent_at_each_step_and_each_connection(make_site, ear, mosquitto):

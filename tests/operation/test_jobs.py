@@ -51,6 +51,20 @@ def test_a_clock_on_data_runs_at_its_speed():
     assert abs(Clock().now() - pd.Timestamp.now("UTC")) < pd.Timedelta("10s")
 
 
+def test_a_clock_on_data_stands_and_goes_on_from_there():
+    clock = Clock(START, 3600.0, began=time.monotonic() - 2)
+    clock.stand()
+    at = clock.now()
+    time.sleep(0.1)  # 6 min of the clock
+    clock.stand()  # it stands already
+    assert clock.now() == at and clock.pace == 0
+    clock.go_on()
+    assert at <= clock.now() < at + pd.Timedelta("5min") and clock.pace == 3600
+    wall = Clock()
+    wall.stand()
+    assert wall.pace == 1 and abs(wall.now() - pd.Timestamp.now("UTC")) < pd.Timedelta("10s")
+
+
 def until(condition, patience_s=30):
     end = time.monotonic() + patience_s
     while not condition():

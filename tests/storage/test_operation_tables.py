@@ -5,7 +5,15 @@ import pytest
 from small_storage import START
 
 from vpp.runtime.errors import FieldError
-from vpp.storage.jobs import read_clock, read_data_clock, read_jobs, record_clock, record_job
+from vpp.storage.jobs import (
+    read_clock,
+    read_data_clock,
+    read_jobs,
+    read_pace,
+    record_clock,
+    record_job,
+    record_pace,
+)
 from vpp.storage.overrides import Override, newest_override, read_overrides, record_override
 
 LATER = START + pd.Timedelta("2h")
@@ -83,6 +91,13 @@ def test_the_clock_on_data_runs_on_and_ends_with_its_operation(conn):
     assert read_data_clock(conn, "s", died=True) is None  # it ended in order
     assert START < read_clock(conn, "s") < START + pd.Timedelta("20h")  # within 20 s
     assert read_clock(conn, "t") > server - pd.Timedelta("1min")
+    record_clock(conn, "s", "here", START, 3600.0)
+    with conn.cursor() as cur:  # nobody was heard for 9 s: it stands half a second after the beat
+        cur.execute("UPDATE operations SET beat_at = beat_at - interval '9 s'")
+    assert read_clock(conn, "s") == START + pd.Timedelta("30min")
+    record_pace(conn, "s", START, 0.0)
+    assert read_pace(conn, "s") == (START, 0.0)
+    record_pace(conn, "s", START, 3600.0)
     with conn.cursor() as cur:
         cur.execute("UPDATE operations SET beat_at = beat_at - interval '2 minutes'")
     assert read_clock(conn, "s") > server - pd.Timedelta("1min")

@@ -87,13 +87,16 @@ def adapted_levels(past: pd.DataFrame) -> np.ndarray:
     -------
     One for each quantile [fractions].
     """
-    nominal = levels = np.array(QUANTILES)
-    counted = past[~is_given(past)]
-    for _, rows in counted.groupby("issue_time"):
-        quantiles, actual = rows[list(QUANTILE_COLUMNS)].to_numpy(), rows[["actual"]].to_numpy()
-        # both are 0 at dusk, or at capacity: that says nothing
-        below = np.where(actual == quantiles, nominal, actual < quantiles)
-        levels = levels + ADAPTATION * (nominal - below.mean(axis=0))
+    nominal, counted = np.array(QUANTILES), past[~is_given(past)].sort_values("issue_time")
+    if counted.empty:
+        return np.clip(nominal, *LEVEL_LIMITS)
+    quantiles, actual = counted[list(QUANTILE_COLUMNS)].to_numpy(), counted[["actual"]].to_numpy()
+    # both are 0 at dusk, or at capacity: that says nothing
+    below = np.where(actual == quantiles, nominal, actual < quantiles)
+    issued = pd.DatetimeIndex(counted["issue_time"]).asi8
+    _, starts, counts = np.unique(issued, return_index=True, return_counts=True)
+    shares = np.add.reduceat(below, starts) / counts[:, None]
+    levels = nominal + ADAPTATION * (nominal - shares).sum(axis=0)
     levels = np.clip(levels, nominal - MOST_ADAPTED, nominal + MOST_ADAPTED)
     return np.clip(np.sort(levels), *LEVEL_LIMITS)
 

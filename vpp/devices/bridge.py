@@ -31,13 +31,15 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.storage.connection import connect
-from vpp.storage.jobs import read_clock
+from vpp.storage.jobs import read_pace
 from vpp.storage.rows import select_rows
 
 log = logging.getLogger("mqtt")
 
 LOOK_S = 1.0  # a new plan is looked for so often, and at once when it is told
-STANDBY_S = 2.0
+STANDBY_S = 0.5
+STANDING_S = 0.02  # a clock that stands is read so often
+AHEAD_S = 0.1  # on a fast clock, where it is minutes, a set-point leaves so long before its step
 BATCH = 1_000
 OFFLINE_S = 1.0  # a bridge that ends has so long to say so
 
@@ -66,7 +68,7 @@ class Bridge:
         self.generation = 0  # of the connection to the broker
         self.is_new = False  # the connection has not got everything yet
         self.told = ""
-        self.looked_at, self.now = 0.0, datetime.now(UTC)
+        self.looked_at, self.now, self.speed = 0.0, datetime.now(UTC), 1.0
         self.pending: list[Received] = []
         self.outgoing = Outgoing(config, self.topics, self._publish)
         self.incoming = Incoming(config)
@@ -136,7 +138,7 @@ class Bridge:
             if any(item.name == "override/set" for item in self.pending):
                 self.looked_at = 0.0  # a person waits for the answer
             self.pending = []
-        is_due = time.monotonic() - self.looked_at >= LOOK_S or conn.notifies
+        is_due = time.monotonic() - self.looked_at >= LOOK_S or bool(conn.notifies)
         conn.notifies.clear()
         if not self.client.is_connected():
             return
@@ -148,23 +150,32 @@ class Bridge:
         if is_due:
             self.looked_at = time.monotonic()
             self.outgoing.look(conn, now)
-        self.outgoing.step(now)
+        self.outgoing.step(now + self._ahead())
         conn.commit()
 
     def _now(self, conn: connection) -> datetime:
         if self.clock is not None:
             return self.clock()
-        now = read_clock(conn, self.topics.site_id).to_pydatetime()
+        now, self.speed = read_pace(conn, self.topics.site_id)
         conn.commit()
-        return now
+        return now.to_pydatetime()
 
     def _pause_s(self) -> float:
         """How long there is nothing to do [s]."""
         if not self.queue.empty():
             return 0.0
+        if not self.speed:
+            return STANDING_S
         due = self.outgoing.next_step
-        left = LOOK_S if due is None else (due - self.now) / timedelta(seconds=1)
-        return min(max(left, 0.01), LOOK_S / 4)
+        wait = None if due is None else due - self.now - self._ahead()
+        left = LOOK_S if wait is None else wait / timedelta(seconds=self.speed)
+        return min(max(left, 0.005), LOOK_S / 4)
+
+    def _ahead(self) -> timedelta:
+        """How long before its step a set-point leaves, at most half of it."""
+        if self.speed <= 1:
+            return timedelta(0)
+        return min(timedelta(seconds=AHEAD_S * self.speed), self.outgoing.step_length / 2)
 
     def _take(self) -> None:
         while len(self.pending) < BATCH:

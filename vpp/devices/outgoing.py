@@ -42,6 +42,7 @@ class Outgoing:
         self.run: dict | None = None
         self.plans: list[dict[str, Any]] = []
         self.next_step: datetime | None = None
+        self.step_length = timedelta(0)
         self.sent: dict[str, bytes] = {}
 
     def forget(self) -> None:
@@ -88,6 +89,12 @@ class Outgoing:
             self.publish(self.topics.of(plan["battery_id"], "plan"), _encoded(plan))
             self._send_point(plan, now)
         self.next_step = next_change(self.plans, now)
+        if self.plans:
+            begin, end = (
+                datetime.fromisoformat(self.plans[0]["intervals"][0][name])
+                for name in ("valid_from", "valid_until")
+            )
+            self.step_length = end - begin
 
     def _send_points(self, now: datetime) -> None:
         for plan in self.plans:

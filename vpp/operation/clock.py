@@ -1,10 +1,13 @@
 """The clock of a plant in operation: that of the wall, or one that runs through data at a speed.
 
+One on data stands while a plan is made, which takes seconds: else it took hours of a fast clock.
+
 python pipeline.py operate --clock data --speed 3600
 
 Pure but for the time that it reads; times are UTC.
 """
 
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -13,7 +16,7 @@ import pandas as pd
 DAY_MIN, EPOCH = 24 * 60, pd.Timestamp(0, tz="UTC")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Clock:
     """A clock.
 
@@ -28,6 +31,10 @@ class Clock:
     speed: float = 1.0
     began: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self.stands_since: float | None = None  # monotonic [s]
+        self.lock = threading.Lock()  # of those who record it
+
     @property
     def on_data(self) -> bool:
         """Whether it runs through data."""
@@ -37,8 +44,25 @@ class Clock:
         """The time that it shows [UTC]."""
         if self.start is None:
             return pd.Timestamp.now("UTC").floor("ms")
-        gone_ms = (time.monotonic() - self.began) * self.speed * 1000
+        until = time.monotonic() if self.stands_since is None else self.stands_since
+        gone_ms = (until - self.began) * self.speed * 1000
         return self.start + pd.Timedelta(milliseconds=int(gone_ms))
+
+    @property
+    def pace(self) -> float:
+        """How many seconds it goes on in a second just now."""
+        return self.speed if self.stands_since is None else 0.0
+
+    def stand(self) -> None:
+        """Stand from now on; of the wall's clock do nothing."""
+        if self.on_data and self.stands_since is None:
+            self.stands_since = time.monotonic()
+
+    def go_on(self) -> None:
+        """Go on from where it stands."""
+        if self.stands_since is not None:
+            self.began += time.monotonic() - self.stands_since
+            self.stands_since = None
 
     def wait_s(self, until: pd.Timestamp) -> float:
         """How long it takes until it shows a time [s]; 0 where that is past.

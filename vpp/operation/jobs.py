@@ -10,7 +10,8 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +26,7 @@ from vpp.runtime.settings import Config
 from vpp.runtime.words import in_words
 from vpp.storage.connection import session
 from vpp.storage.errors import DatabaseError
-from vpp.storage.jobs import record_job
+from vpp.storage.jobs import record_job, record_pace
 
 log = logging.getLogger("operate")
 
@@ -145,6 +146,48 @@ class Jobs:
             delay_s = 0.5 if name in self.running else 0.0
             at = datetime.now(UTC) + timedelta(seconds=delay_s)
             self.scheduler.modify_job(name, next_run_time=at)
+
+    def run(self, name: str) -> None:
+        """Run a job in this thread, unless it runs already.
+
+        Parameters
+        ----------
+        name : of the job.
+        """
+        self._run(name)
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """A clock on data stands for a block, and no job begins by it."""
+        if not self.clock.on_data:
+            yield
+            return
+        self._set_clock(self.clock.stand)
+        self._retime(timedelta(hours=1))
+        try:
+            yield
+        finally:
+            self._set_clock(self.clock.go_on)
+            self._retime(None)
+
+    def _set_clock(self, change: Callable[[], None]) -> None:
+        """Let the clock stand or go on, and record it for those who read it."""
+        with self.clock.lock:
+            change()
+            try:
+                with session(self.config) as conn:
+                    now, pace = self.clock.now(), self.clock.pace
+                    record_pace(conn, self.config.site.site_id, now, pace)
+            except DatabaseError as error:  # the next beat tells it
+                log.error("the clock cannot be recorded: %s", in_words(error))
+
+    def _retime(self, later: timedelta | None) -> None:
+        """Put off all jobs of the clock; with None, to when it says."""
+        for found in self.scheduler.get_jobs() if self.scheduler.running else ():
+            if isinstance(found.trigger, OnClock):
+                now = datetime.now(UTC)
+                at = now + later if later else found.trigger.get_next_fire_time(None, now)
+                found.modify(next_run_time=at)
 
     def stop(self) -> None:
         """Begin no more; those that run go on to their ends."""

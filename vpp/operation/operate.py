@@ -41,6 +41,7 @@ log = logging.getLogger("operate")
 
 HELD_BACK = pd.Timedelta(hours=48)  # before the data end: where a clock on data begins
 BEAT_S = 1.0
+DATA_BEAT_S = 0.2  # of a clock on data, which stands when its leader is not heard
 STANDBY_S = 3.0  # a standby asks so often
 END_S = 3.5  # what runs has so long to end
 END_MOST_S = 4.5  # from a signal to the end of the process
@@ -77,23 +78,25 @@ def operate(
         signal.signal(number, lambda *_: stop.set())
     with session(config):
         pass  # a database that cannot be used is told at once
-    leadership, has_waited, ended = Leadership(config), False, True
+    leadership, has_waited, ended, feed = Leadership(config), False, True, None
     try:
         while not stop.is_set():
             if not leadership.take():
                 if not has_waited:
                     log.info("another process leads; waiting")
                     _warm_up(config)
+                    feed = _feed(config) if data_clock else None
                 has_waited = True
-                stop.wait(STANDBY_S)
+                stop.wait(DATA_BEAT_S if data_clock else STANDBY_S)
                 continue
             log.info("%s leads", leadership.name)
-            feed = _feed(config) if data_clock else None
+            if data_clock:
+                feed = feed or _feed(config)
             clock = _clock(config, feed, begin, speed, has_waited, stop)
             if not stop.is_set():
                 plant = Plant(config, clock, feed, after_plan)
                 ended = _lead(plant, leadership, stop)
-            has_waited = True
+            has_waited, feed = True, None
     finally:
         leadership.give_up()
         for number, handler in before.items():
@@ -108,7 +111,7 @@ def _lead(plant: Plant, leadership: Leadership, stop: threading.Event) -> bool:
         while not stop.is_set() and leadership.take():
             _beat(plant, leadership, leadership.name)
             plant.jobs.look()
-            stop.wait(BEAT_S)
+            stop.wait(DATA_BEAT_S if plant.clock.on_data else BEAT_S)
         _beat(plant, leadership, "")
         if not stop.is_set():
             log.error("the database does not answer: this process leads no more")
@@ -123,8 +126,8 @@ def _beat(plant: Plant, leadership: Leadership, name: str) -> None:
     """Record who leads, and the plant's clock."""
     clock, conn = plant.clock, leadership.conn
     if conn is not None:
-        with suppress(DatabaseError, psycopg2.Error):
-            record_clock(conn, plant.config.site.site_id, name, clock.now(), clock.speed)
+        with suppress(DatabaseError, psycopg2.Error), clock.lock:
+            record_clock(conn, plant.config.site.site_id, name, clock.now(), clock.pace)
 
 
 def _warm_up(config: Config) -> None:
@@ -141,6 +144,15 @@ def _forecast_first(config: Config, start: pd.Timestamp) -> None:
         forecast_all(config, start.floor(f"{max(steps, default=60)}min"), clock=start)
     except VppError as error:  # the job says it again, and again
         log.error("forecast: %s", in_words(error))
+
+
+def _catch_up(config: Config, feed: Feed, now: pd.Timestamp) -> None:
+    """Send what a leader that died had still to send."""
+    try:
+        leave_out_sent(config, feed, now)
+        feed.send(now)
+    except VppError as error:  # the job tries it again
+        log.error("ingest: %s", in_words(error))
 
 
 def _feed(config: Config) -> Feed:
@@ -161,7 +173,9 @@ def _clock(
         return Clock()
     with session(config) as conn:
         now = read_data_clock(conn, config.site.site_id, died=not takes_over)
-    if now is not None:
+    if now is not None:  # it stands until all is ready
+        _catch_up(config, feed, now)
+        _forecast_first(config, now)
         log.info("the clock goes on at %s", shown(now))
         return Clock(now, speed)
     start = begin or feed.data_end() - HELD_BACK

@@ -83,7 +83,7 @@ class Plant:
         """Begin all jobs."""
         operation, every = self.config.operation, self.every_min
         wait_s = self.wait_s
-        ingest_s = 0.25 if self.clock.on_data else LOOK_S
+        ingest_s = 0.1 if self.clock.on_data else LOOK_S
         add = self.jobs.add
         add(Job("ingest", self._ingest, 60.0, every_s=ingest_s, is_told=False))
         add(Job("forecast", self._forecast, max(wait_s, 30.0), every_min=every))
@@ -135,6 +135,15 @@ class Plant:
         self.ingest.send(self.clock.now())
 
     def _forecast(self) -> None:
+        with self.jobs.standing():
+            try:
+                self._forecast_now()
+            finally:  # a plan is made of older forecasts where they failed
+                if self.clock.on_data and not self.stop.is_set():
+                    self.jobs.run("plan")
+                    self.jobs.run("publish")
+
+    def _forecast_now(self) -> None:
         try:
             with session(self.config) as conn:
                 step = max(source.step_min for source in site_sources(conn, self.config))
@@ -144,7 +153,7 @@ class Plant:
         finally:
             # a plan that was made meanwhile, on older forecasts, is made anew
             self.asked = self.asked or self.tick == self._this_tick()
-            if not self.stop.is_set():
+            if not self.stop.is_set() and not self.clock.on_data:
                 self.jobs.call("plan")
 
     def _this_tick(self) -> pd.Timestamp:
@@ -172,7 +181,8 @@ class Plant:
         self.tick, self.failed = tick, False
         for row in planned.runs:
             self._tell(row)
-        self.jobs.call("publish")
+        if self.clock.pace:  # else it follows at once
+            self.jobs.call("publish")
         if self.after_plan is not None and not self.clock.on_data:
             self.after_plan()
 

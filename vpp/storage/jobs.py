@@ -12,6 +12,7 @@ from vpp.storage.errors import explained
 from vpp.storage.rows import Moment, select_frame, select_rows, upsert_rows
 
 STATES = ("waiting", "running", "late", "failed")
+STANDS_S = 0.5  # a clock on data whose leader was not heard for so long stands [s on the wall]
 
 
 def record_job(conn: connection, site_id: str, job: str, state: str, **times: object) -> None:
@@ -82,6 +83,26 @@ def record_clock(
         conn.commit()
 
 
+def record_pace(conn: connection, site_id: str, clock_time: Moment, speed: float) -> None:
+    """Record that the plant's clock stands, or goes on.
+
+    Parameters
+    ----------
+    conn, site_id, clock_time, speed : as of `record_clock`.
+
+    Raises
+    ------
+    DatabaseError : the server refuses.
+    """
+    time = pd.Timestamp(clock_time).floor("us").to_pydatetime()
+    query = """
+        UPDATE operations SET clock_time = %s, speed = %s, beat_at = clock_timestamp()
+        WHERE site_id = %s"""
+    with explained("operations"), conn.cursor() as cur:
+        cur.execute(query, (time, speed, site_id))
+        conn.commit()
+
+
 def read_clock(conn: connection, site_id: str) -> pd.Timestamp:
     """The time of the plant's clock.
 
@@ -94,16 +115,26 @@ def read_clock(conn: connection, site_id: str) -> pd.Timestamp:
     -------
     The time [UTC]: that of the clock on data that runs, else the server's.
     """
-    now = read_data_clock(conn, site_id)
+    return read_pace(conn, site_id)[0]
+
+
+def read_pace(conn: connection, site_id: str) -> tuple[pd.Timestamp, float]:
+    """As `read_clock`, and how many seconds that clock goes on in a second.
+
+    Parameters
+    ----------
+    conn, site_id : as of `read_clock`.
+    """
+    now, speed = _data_clock(conn, site_id, died=False, alive_s=60.0)
     if now is None:
-        now = select_rows(conn, "SELECT clock_timestamp() AS now")[0]["now"]
-    return pd.Timestamp(now).tz_convert("UTC")
+        now, speed = select_rows(conn, "SELECT clock_timestamp() AS now")[0]["now"], 1.0
+    return pd.Timestamp(now).tz_convert("UTC"), speed
 
 
 def read_data_clock(
     conn: connection, site_id: str, died: bool = False, alive_s: float = 60.0
 ) -> pd.Timestamp | None:
-    """The time of the clock on data that runs.
+    """The time of the clock on data that runs; it stands where nobody leads.
 
     Parameters
     ----------
@@ -116,10 +147,18 @@ def read_data_clock(
     -------
     The time [UTC]; None where there is no such clock.
     """
+    now, _ = _data_clock(conn, site_id, died, alive_s)
+    return None if now is None else pd.Timestamp(now).tz_convert("UTC")
+
+
+def _data_clock(
+    conn: connection, site_id: str, died: bool, alive_s: float
+) -> tuple[pd.Timestamp | None, float]:
     query = """
-        SELECT max(clock_time + (clock_timestamp() - beat_at) * speed) AS now
+        SELECT speed, clock_time + speed
+            * least(clock_timestamp() - beat_at, make_interval(secs => %s)) AS now
         FROM operations WHERE site_id = %s AND (leader <> '' OR NOT %s)
             AND (speed <> 1 OR abs(extract(epoch FROM clock_time - beat_at)) > 60)
             AND beat_at > clock_timestamp() - make_interval(secs => %s)"""
-    now = select_rows(conn, query, (site_id, died, alive_s))[0]["now"]
-    return None if now is None else pd.Timestamp(now).tz_convert("UTC")
+    rows = select_rows(conn, query, (STANDS_S, site_id, died, alive_s))
+    return (rows[0]["now"], float(rows[0]["speed"])) if rows else (None, 1.0)
