@@ -43,11 +43,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-import numpy as np
 import pandas as pd
 from confluent_kafka import TopicPartition
 from small_broker import PLACES, Broker, shutil
-from soak_checks import check, checked
+from soak_checks import check, checked, growth, wrong_rows
 from soak_device import MeteredDevice
 from soak_site import HOUR, Site, luxembourg, synthetic
 
@@ -317,7 +316,7 @@ class Soak:
                     self._change(now)
                 time.sleep(0.3)
             self.now, until = now or self.end, time.monotonic() + 60
-            while self._wrong(conn) and time.monotonic() < until:  # the last rows are stored
+            while wrong_rows(self, conn) and time.monotonic() < until:  # the last rows are stored
                 time.sleep(0.5)
         close(watch)
 
@@ -376,28 +375,11 @@ class Soak:
             process.send_signal(signal.SIGTERM)
         return [process.wait(60) for process in self.processes]
 
-    def _wrong(self, conn: Any) -> list[str]:
-        """Rows that are missing, have another value, or should not be there, in words."""
-        query = "SELECT time, source_id, power_kw FROM {}"
-        query = " UNION ALL ".join(query.format(table) for table in ("load", "renewables"))
-        stored = select_rows(conn, query)
-        conn.commit()
-        found = {(pd.Timestamp(row["time"]), row["source_id"]): row["power_kw"] for row in stored}
-        # of a run that was stopped, what its clock has passed and what was not kept back
-        late = {item[:2] for item in self.kept}
-        due = {key for key in self.values if key[0] + 2 * self.step < self.now} - late
-        wrong = [key for key in due if found.get(key) != self.values[key]]
-        wrong += [key for key in found if key not in self.values]
-        return [
-            f"{name} at {time} is {found.get((time, name))}, not {self.values.get((time, name))}"
-            for time, name in sorted(wrong)
-        ]
-
     def _seen(self, codes: list[int]) -> list[dict[str, Any]]:
         """The checks, with what was seen."""
         with db.session(self.config) as conn:
             rows = checked(self, conn)
-            wrong = self._wrong(conn)
+            wrong = wrong_rows(self, conn)
             conn.commit()
         longest = max(self.memory.values(), key=len, default=[0.0])
         ratios = [growth(each) for each in self.memory.values() if 2 * len(each) >= len(longest)]
@@ -416,13 +398,6 @@ class Soak:
 def is_load(key: tuple[pd.Timestamp, str]) -> bool:
     """Whether a row is of a load."""
     return key[1].startswith("load")
-
-
-def growth(memory: list[float]) -> float:
-    """Last tenth over second tenth of a process's memory [fraction]."""
-    tenth = max(1, len(memory) // 10)
-    early = memory[tenth : 2 * tenth] or memory
-    return float(np.median(memory[-tenth:]) / np.median(early))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ Reads the soak's database and the files of its device. Money is positive where i
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 from soak_device import obeyed_wrongly
@@ -83,6 +84,31 @@ def changes(soak: Any) -> int:
     hours = pd.date_range(soak.begin, min(soak.now, soak.end), freq="h").tz_convert(ZONE)
     offsets = [time.utcoffset() for time in hours]
     return sum(before != after for before, after in pairwise(offsets))
+
+
+def wrong_rows(soak: Any, conn: connection) -> list[str]:
+    """Rows that are missing, have another value, or should not be there, in words."""
+    query = "SELECT time, source_id, power_kw FROM {}"
+    query = " UNION ALL ".join(query.format(table) for table in ("load", "renewables"))
+    stored = select_rows(conn, query)
+    conn.commit()
+    found = {(pd.Timestamp(row["time"]), row["source_id"]): row["power_kw"] for row in stored}
+    # of a run that was stopped, what its clock has passed and what was not kept back
+    late = {item[:2] for item in soak.kept}
+    due = {key for key in soak.values if key[0] + 2 * soak.step < soak.now} - late
+    wrong = [key for key in due if found.get(key) != soak.values[key]]
+    wrong += [key for key in found if key not in soak.values]
+    return [
+        f"{name} at {time} is {found.get((time, name))}, not {soak.values.get((time, name))}"
+        for time, name in sorted(wrong)
+    ]
+
+
+def growth(memory: list[float]) -> float:
+    """Last tenth over second tenth of a process's memory [fraction]."""
+    tenth = max(1, len(memory) // 10)
+    early = memory[tenth : 2 * tenth] or memory
+    return float(np.median(memory[-tenth:]) / np.median(early))
 
 
 def _set_points(soak: Any, conn: connection) -> list[dict[str, Any]]:
