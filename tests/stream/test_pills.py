@@ -1,9 +1,10 @@
 """No record, batch or letter blocks a topic: it is counted, and all others are stored."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from small_stream import (
     SOURCES,
     committed,
@@ -78,6 +79,19 @@ def test_the_end_of_an_unreadable_batch_is_found_from_anywhere_within(make_confi
     assert unreadable.end_of_batch(settings, topic, 0, 1 + within) == 91
     assert unreadable.end_of_batch(settings, topic, 0, 0) == 0  # it can be read
     assert unreadable.end_of_batch(settings, topic, 0, 91) == 91
+
+
+@pytest.mark.parametrize(
+    ("last", "found"), [(KafkaError._BAD_COMPRESSION, 7), (KafkaError._PARTITION_EOF, None)]
+)
+def test_a_passing_error_says_nothing_of_a_batch(last, found):
+    passing = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT)
+    answers = [
+        SimpleNamespace(error=lambda code=code: KafkaError(code), offset=lambda: 7)
+        for code in (*passing, last)
+    ]
+    probe = SimpleNamespace(assign=lambda partitions: None, poll=lambda wait_s: answers.pop(0))
+    assert unreadable._error_at(probe, "load-topic", 0, 9) == found and not answers
 
 
 @pytest.mark.parametrize("value", [b"broken", b"x" * 30_000, None])

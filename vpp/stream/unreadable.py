@@ -7,6 +7,8 @@ It says neither how many messages the batch has nor where the next one begins: `
 that out.
 """
 
+import time
+
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from vpp.stream.kafka import END_IS_TOLD, REQUEST_S, close, new_consumer
@@ -74,10 +76,13 @@ def _end_of_batch(probe: Consumer, topic: str, number: int, offset: int) -> int:
 def _error_at(probe: Consumer, topic: str, number: int, offset: int) -> int | None:
     """The first offset of the unreadable batch that holds this one; None where it can be read."""
     probe.assign([TopicPartition(topic, number, offset)])
-    message = probe.poll(REQUEST_S)
-    if message is None:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-    error = message.error()
-    if error is None or error.code() not in CODES:
-        return None
-    return message.offset()
+    until = time.monotonic() + REQUEST_S
+    # one without a value has length 0
+    while (message := probe.poll(max(0.0, until - time.monotonic()))) is not None:
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return None
+        if error.code() in CODES:
+            return message.offset()
+        # any other, such as of a leader that is not known yet, says nothing of the batch
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
