@@ -15,6 +15,9 @@ LOGIN = "correct [kafka] sasl_username, sasl_password and sasl_mechanism"
 AUTHORITY = "name the authority that signed the broker's certificate in [kafka] ssl_ca_location"
 CERTIFICATE = "check [kafka] ssl_certificate_location and ssl_key_location"
 PROTOCOL = "correct [kafka] security_protocol, or the port in bootstrap_servers"
+# of TLS that ends without one of the reasons below: a port in plain text may do that, or a broker
+# that asks for a certificate, or one that goes down just then
+ENDED = f"{PROTOCOL}, or {CERTIFICATE}"
 HUNG_UP = "the broker hangs up without a word, as one does that expects TLS or a login"
 # parts of reasons that another attempt does not mend -> what to do
 REFUSALS = (
@@ -26,7 +29,6 @@ REFUSALS = (
     ("SSL alert", CERTIFICATE),
     ("SASL", LOGIN),
     ("uthentication", LOGIN),
-    ("SSL", AUTHORITY),
 )
 ADVICE = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "allow the user READ, WRITE, DESCRIBE and CREATE on the "
@@ -71,7 +73,8 @@ class Ear:
             for part, advice in REFUSALS:
                 if part in reason:
                     return f"{reason}; {advice}"
-        return ""
+        last = self.reasons[-1] if self.reasons else ""
+        return f"{last}; {ENDED}" if "SSL" in last else ""
 
     def reason(self, otherwise: str) -> str:
         """The refusal, or why the broker cannot be reached, and what to do.
