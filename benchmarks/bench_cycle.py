@@ -144,7 +144,7 @@ def run(config, hours, profile):
             store(conn, source, values[values.index < BEGIN + ahead])
     train(config, issue_time=BEGIN)
     plant = Plant(config, HandClock(BEGIN))
-    works = {"forecast": plant._forecast, "plan": plant._plan, "orders": plant._look}
+    works = {"forecast": plant._forecast_now, "plan": plant._plan, "orders": plant._look}
     works |= plant._others() | {"ledger": plant._book}
     spent = Counter()
     with kept_connections():

@@ -2,19 +2,19 @@
 
     python benchmarks/bench_soak.py [--days 14] [--speed 3600] [--kills 6] [--late 20]
                                     [--corrected 10] [--silent-h 72] [--train-h 168] [--synthetic]
-                                    [--seed N] [--folder FOLDER] [--minutes N]
+                                    [--seed N] [--kafka] [--folder FOLDER] [--minutes N]
 
 Luxembourg 2024 by quarter-hours (soak_site.py; `--synthetic`: two hourly loads) goes as the clock
 passes it through Kafka and the sink of `pipeline.py operate` into the database. Of two such
 processes one leads. Each set-point goes over a real mosquitto to a device (soak_device.py) that
 obeys only what is valid; its acknowledgements and measured states come back the same way.
-Meanwhile a random process is killed with -9 and begun again, values come late or corrected, some of
-them while they wait in Kafka and the leader is killed, and a meter is silent for hours. Models are
-trained before it begins, and each `--train-h` hours. It prints each check with its figure; exit 1
-if one does not hold. Savings are compared with those of the same plans, carried out from their
+Meanwhile random processes are killed with -9 (soak_kills.py), values come late or corrected, some
+of them while they wait in Kafka and a process is killed, and a meter is silent for hours. Models
+are trained before it begins, and each `--train-h` hours. It prints each check with its figure; exit
+1 if one does not hold. Savings are compared with those of the same plans, carried out from their
 first second on. The ledger is computed again from rows and measured states. Memory is the last
 tenth over the second tenth, of each process that leads at least half as long as the one that leads
-longest. Runs on embedded servers of its own in a temporary folder.
+longest. Runs on embedded servers of its own in a temporary folder; with `--kafka` on Apache Kafka.
 
 With `--folder` all is kept there, and the same command goes on where it was stopped or killed.
 `--minutes` stops after so long on the wall, and checks what was replayed until then.
@@ -44,10 +44,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 import pandas as pd
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from kafka_server import LIBS, KafkaServer, fetch
 from small_broker import PLACES, Broker, shutil
 from soak_checks import check, checked, growth, wrong_rows
 from soak_device import MeteredDevice
+from soak_kills import end_others, kill_one
 from soak_site import HOUR, Site, luxembourg, synthetic
 
 import db
@@ -82,6 +84,7 @@ class Soak:
     seed : of all that is random.
     minutes : it stops after so long on the wall [min]; None: at its end.
     servers : sections of the configuration that name other servers than its own.
+    kafka : the broker, where it is not the embedded one.
     """
 
     folder: Path
@@ -96,6 +99,7 @@ class Soak:
     seed: int = 1
     minutes: float | None = None
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kafka: KafkaServer | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -105,7 +109,7 @@ class Soak:
         self.logs: dict[subprocess.Popen, Path] = {}
         self.told: list[tuple[pd.Timestamp, str, float]] = []  # what was sent late or corrected
         self.seen: set[tuple[pd.Timestamp, str]] = set()  # rows that Kafka has
-        self.parts, self.wall_min, self.killed = 1, 0.0, 0
+        self.parts, self.wall_min, self.killed = 1, 0.0, Counter[str]()
         self.path, self.broker = self.folder / "config.ini", Broker(self.folder / "mosquitto")
         # what the database must hold in the end, and what was true
         self.values, self.truth = self.site.powers, self.site.powers
@@ -196,7 +200,7 @@ class Soak:
     def run(self) -> dict[str, object]:
         """Replay all of it; returns what was seen."""
         stop, before = threading.Event(), self.wall_min
-        self._end_others()
+        end_others(self.path)
         self._prepare()
         began = time.monotonic()
         try:
@@ -251,14 +255,6 @@ class Soak:
         conn.commit()
         return pd.Timestamp(rows[0]["clock_time"]).tz_convert("UTC") if rows else None
 
-    def _end_others(self) -> None:
-        """End the processes of a run that was killed."""
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):
-                words = path.read_bytes().split(b"\0")
-                if b"operate" in words and str(self.path).encode() in words:
-                    os.kill(int(path.parent.name), signal.SIGKILL)
-
     def _keep(self) -> None:
         """Keep what a next run must know."""
         part = self.folder / f"{KEPT}.part"
@@ -284,41 +280,48 @@ class Soak:
 
     def _follow_clock(self, stop: threading.Event) -> None:
         """Read the plant's clock for the device."""
-        with db.session(self.config) as conn:
-            while not stop.wait(CLOCK_S):
-                now = self._now(conn)
-                if now is not None:
-                    self.clock_at, self.read_at = now.to_pydatetime(), time.monotonic()
+        while not stop.is_set():  # PostgreSQL may be killed
+            with suppress(db.DatabaseError), db.session(self.config) as conn:
+                while not stop.wait(CLOCK_S):
+                    now = self._now(conn)
+                    if now is not None:
+                        self.clock_at, self.read_at = now.to_pydatetime(), time.monotonic()
 
     def _disturb(self, began: float) -> None:
         """Kill processes, send late and corrected values, until the clock has passed all."""
         self.producer = new_producer(kafka_settings(self.config), 30, Counter[str]())
         watch, topic = new_consumer(kafka_settings(self.config), "watch"), self._topic()
         numbers = watch.list_topics(topic).topics[topic].partitions
-        places = [TopicPartition(topic, number) for number in numbers]
-        for place in places:
-            place.offset = watch.get_watermark_offsets(place)[0]
+        places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers]
         watch.assign(places)
         for told in self.told[-3:]:  # a run that was killed may not have sent them
             self._send(*told)
+        is_over = False
+        while not is_over:  # PostgreSQL may be killed
+            with suppress(db.DatabaseError), db.session(self.config) as conn:
+                is_over = self._watch(conn, watch, began)
         with db.session(self.config) as conn:
-            while True:
-                for message in watch.consume(10_000, 0.01):
-                    if message.error() is None:
-                        record = json.loads(message.value())
-                        self.seen.add((pd.Timestamp(record["time"]), record["source_id"]))
-                now = self._now(conn)
-                self._look_at_memory(conn)
-                is_late = time.monotonic() - began > 60 * (self.minutes or math.inf)
-                if is_late or (now is not None and now >= self.end + 3 * HOUR):
-                    break
-                if now is not None:
-                    self._change(now)
-                time.sleep(0.3)
-            self.now, until = now or self.end, time.monotonic() + 60
-            while wrong_rows(self, conn) and time.monotonic() < until:  # the last rows are stored
+            until = time.monotonic() + 60  # the last rows are stored
+            while wrong_rows(self, conn) and time.monotonic() < until:
                 time.sleep(0.5)
         close(watch)
+
+    def _watch(self, conn: Any, watch: Any, began: float) -> bool:
+        """Look at messages, clock and memory, and disturb; returns True when all is over."""
+        while True:
+            for message in watch.consume(10_000, 0.01):
+                if message.error() is None:
+                    record = json.loads(message.value())
+                    self.seen.add((pd.Timestamp(record["time"]), record["source_id"]))
+            now = self._now(conn)
+            self._look_at_memory(conn)
+            is_late = time.monotonic() - began > 60 * (self.minutes or math.inf)
+            if is_late or (now is not None and now >= self.end + 3 * HOUR):
+                self.now = now or self.end
+                return True
+            if now is not None:
+                self._change(now)
+            time.sleep(0.3)
 
     def _change(self, now: pd.Timestamp) -> None:
         """What is due: late and corrected values, and kills."""
@@ -336,10 +339,7 @@ class Soak:
             self._tell_all((*key, self.values[key]))
         if self.deaths and self.deaths[0] < now:
             self.deaths.pop(0)
-            place, self.killed = self.random.randrange(2), self.killed + 1
-            self.processes[place].kill()
-            self.processes[place].wait()
-            self.processes[place] = self.begin_process()
+            kill_one(self)
             self._keep()
 
     def _tell_all(self, row: tuple[pd.Timestamp, str, float]) -> None:
@@ -407,6 +407,7 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--speed", type=float, default=3600.0)
     parser.add_argument("--synthetic", action="store_true", help="two hourly loads")
+    parser.add_argument("--kafka", action="store_true", help="Apache Kafka is the broker")
     parser.add_argument("--folder", type=Path, help="where all is kept; it goes on there")
     parser.add_argument("--minutes", type=float, help="stops after so long on the wall [min]")
     return parser
@@ -425,12 +426,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
-    with nullcontext(kept) if kept is not None else tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder).resolve(), site, **args)
+    with nullcontext(kept) if kept is not None else tempfile.TemporaryDirectory() as name:
+        folder, kafka = Path(name).resolve(), None
+        if args["kafka"]:
+            libs = Path(os.environ[LIBS]) if os.environ.get(LIBS) else fetch(folder)
+            if libs is None:
+                return 1
+            kafka = KafkaServer(libs, folder / "kafka").start()
+            args["servers"] = {"kafka": {"bootstrap_servers": kafka.address}}
+        soak = Soak(folder, site, **args | {"kafka": kafka})
         try:
             rows = soak.run()
         finally:
             embedded.stop(soak.config.paths.state_dir, delete=kept is None)
+            if kafka is not None:
+                kafka.kill()
     print_rows(rows)
     return 0 if all(row["holds"] != "no" for row in rows) else 1
 

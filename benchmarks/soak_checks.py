@@ -66,7 +66,9 @@ def checked(soak: Any, conn: connection) -> list[dict[str, Any]]:
     return [
         check("days replayed", days, None, f"in {soak.wall_min:.1f} min, {soak.parts} parts"),
         check("days of 23 or 25 hours", changes(soak), None),
-        check("kills", soak.killed, None),
+        check(
+            "kills", soak.killed.total(), None, [f"{n} {name}" for name, n in soak.killed.items()]
+        ),
         check("values late or corrected", len(soak.told), None),
         check("intervals of which a meter was dead", len(soak.silent), None),
         check("models registered", trained, None),

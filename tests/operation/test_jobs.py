@@ -11,7 +11,7 @@ from vpp.operation.clock import Clock
 from vpp.operation.jobs import Job, Jobs
 from vpp.operation.plant import Plant
 from vpp.runtime.config import load_config
-from vpp.storage.jobs import read_jobs
+from vpp.storage.jobs import read_clock, read_jobs, record_clock
 
 START = pd.Timestamp("2025-03-30T00:10Z")
 
@@ -63,6 +63,22 @@ def test_a_clock_on_data_stands_and_goes_on_from_there():
     wall = Clock()
     wall.stand()
     assert wall.pace == 1 and abs(wall.now() - pd.Timestamp.now("UTC")) < pd.Timedelta("10s")
+
+
+def test_a_leader_of_before_moves_the_clock_no_more(config_file):
+    """Its forecast goes on for seconds after another has taken over: hours of the clock."""
+    config = load_config(config_file())
+    site, taken_over = config.site.site_id, START + pd.Timedelta("5h")
+    jobs = Jobs(config, Clock(START, 3600.0))
+    with jobs.standing():
+        jobs.stop()
+        with db.session(config) as conn:
+            record_clock(conn, site, "the next one", taken_over, 3600.0)
+        at = jobs.clock.now()
+    time.sleep(0.6)  # 36 min of the clock
+    assert jobs.clock.now() == at
+    with db.session(config) as conn:
+        assert taken_over < read_clock(conn, site) <= taken_over + pd.Timedelta("30min")
 
 
 def until(condition, patience_s=30):

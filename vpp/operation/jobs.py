@@ -101,6 +101,7 @@ class Jobs:
         self.jobs: dict[str, Job] = {}
         self.failing: set[str] = set()
         self.told_at: dict[str, float] = {}
+        self.is_over = False
         self.lock = threading.Lock()
         self.scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(12)},
@@ -173,6 +174,8 @@ class Jobs:
     def _set_clock(self, change: Callable[[], None]) -> None:
         """Let the clock stand or go on, and record it for those who read it."""
         with self.clock.lock:
+            if self.is_over:
+                return
             change()
             try:
                 with session(self.config) as conn:
@@ -190,7 +193,12 @@ class Jobs:
                 found.modify(next_run_time=at)
 
     def stop(self) -> None:
-        """Begin no more; those that run go on to their ends."""
+        """Begin no more; those that run go on to their ends.
+
+        From now on another leader may keep the clock: the one of here stands, and is not recorded.
+        """
+        self.is_over = True
+        self.clock.stand()
         if self.scheduler.running:
             self.scheduler.shutdown(wait=False)
 
