@@ -3,10 +3,11 @@
     python benchmarks/bench_setpoints.py                        # 1,000 devices, 40 plans, 20 kills
     python benchmarks/bench_setpoints.py --plans 8 --kills 2
 
-A real mosquitto, a real PostgreSQL and `communication.py mqtt`. Devices obey as examples/device.py
-does; 50 of them share a connection. A plan is stored, then published; an acknowledgement counts
-when the bridge has received it. Broker and publisher are killed in turn (kill -9) at random times
-and started again. Figures are told apart for plans that a kill met.
+A real mosquitto, a real PostgreSQL and two bridges, `communication.py mqtt`: one serves, one waits.
+Devices obey as examples/device.py does; 50 of them share a connection. A plan is stored, then
+published; an acknowledgement counts when the bridge has received it. Broker and serving bridge are
+killed in turn (kill -9) at random times and started again. Figures are told apart for plans that a
+kill met.
 """
 
 import argparse
@@ -100,10 +101,12 @@ def acknowledged(conn, plan_id, count):
 def run(config, mosquitto, args):
     device, names = load_device(), [battery.battery_id for battery in config.batteries]
     groups = [Devices(config, names[n : n + SHARE], device) for n in range(0, len(names), SHARE)]
-    process, dice = start_bridge(config), random.Random(1)
+    bridges, dice = [start_bridge(config)], random.Random(1)
     met = set(dice.sample(range(1, args.plans), args.kills))
     quiet, touched, missing = [], [], 0
     try:
+        time.sleep(5)
+        bridges.append(start_bridge(config))
         time.sleep(5)
         for number in range(args.plans):
             save_plan(config, f"p{number}", first=number % 40 + 1.0, steps=36, step_min=60)
@@ -112,14 +115,13 @@ def run(config, mosquitto, args):
                 is_broker = len(touched) // max(len(names), 1) % 2 == 0
 
                 def kill(is_broker=is_broker):
-                    nonlocal process
                     if is_broker:
                         mosquitto.kill()
                         mosquitto.start()
                     else:
-                        process.kill()
-                        process.wait()
-                        process = start_bridge(config)
+                        bridges[0].kill()
+                        bridges.pop(0).wait()
+                        bridges.append(start_bridge(config))
 
                 killer = threading.Timer(dice.uniform(0, 0.5), kill)
                 killer.start()
@@ -138,8 +140,9 @@ def run(config, mosquitto, args):
             (touched if killer else quiet).extend(took)
             print(f"plan {number}: {max(took, default=0):.2f} s", file=sys.stderr)
     finally:
-        process.kill()
-        process.wait()
+        for process in bridges:
+            process.kill()
+            process.wait()
         for group in groups:
             group.client.disconnect()
             group.client.loop_stop()

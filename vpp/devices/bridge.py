@@ -37,7 +37,7 @@ from vpp.storage.rows import select_rows
 log = logging.getLogger("mqtt")
 
 LOOK_S = 1.0  # a new plan is looked for so often, and at once when it is told
-STANDBY_S = 0.5
+STANDBY_S = 0.1  # one that waits takes over so soon: devices wait for their set-points
 STANDING_S = 0.02  # a clock that stands is read so often
 AHEAD_S = 0.1  # on a fast clock, where it is minutes, a set-point leaves so long before its step
 BATCH = 1_000
