@@ -86,15 +86,15 @@ def tasks_of(args, source, model):
     return [(args.folder, source, model, part) for part in parts]
 
 
-def decisions(frames, data):
+def decisions(frames, data, steps=STEPS):
     """Of each week the chosen model, its error, and the best in hindsight; and the rows of each
-    model and of the choice, of the local days that follow an issue.
+    model and of the choice.
     """
     members = [
         Contender(name, {}, raw=frame) for name, frame in frames.items() if "naive" not in name
     ]
     contest = Contest(
-        data, frames[members[0].model]["issue_time"].max(), STEPS, Training(), "", None
+        data, frames[members[0].model]["issue_time"].max(), steps, Training(), "", None
     )
     every = frames | {"combination": combine(contest, members)[1]}
     raw = every
@@ -120,7 +120,7 @@ def decisions(frames, data):
         parts += as_issued(raw[incumbent], now, end, parts, data)
     shown = {"the choice": pd.concat(parts, ignore_index=True)}
     shown |= {name: frame[frame["issue_time"] >= starts[0]] for name, frame in every.items()}
-    return pd.DataFrame(rows), {name: day_after(frame) for name, frame in shown.items()}
+    return pd.DataFrame(rows), shown
 
 
 def as_issued(frame, now, end, before, data):
@@ -179,7 +179,8 @@ def main():
             frames = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
             data = read(source)
             found, shown = decisions(frames, data)
-            days += [row_of(source, name, rows, data, None) for name, rows in shown.items()]
+            after = {name: day_after(frame) for name, frame in shown.items()}
+            days += [row_of(source, name, rows, data, None) for name, rows in after.items()]
             row = {"source": source, "decisions": len(found), "regret": found["regret"].mean()}
             columns = [name for name in found if name.startswith("always ")]
             rows.append(row | {name: found[name].mean() for name in columns})
