@@ -27,10 +27,9 @@ from collections.abc import Sequence
 from vpp.runtime import terminal
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.settings import Config
-from vpp.runtime.tables import print_rows
 from vpp.site.kinds import KINDS
 from vpp.storage.connection import session
-from vpp.storage.measurements import count_measurements
+from vpp.storage.counts import count_measurements, print_counts
 from vpp.stream.data_set import refuse_another, register_sources
 from vpp.stream.files import count_lines
 from vpp.stream.health import health
@@ -231,7 +230,7 @@ def run(args: argparse.Namespace, config: Config) -> None:
         rows = list_dead_letters(config) if args.action == "list" else replay_dead_letters(config)
     else:
         rows = stream(config, args.all)
-    print_rows(rows, as_json=args.json)
+    print_counts(rows, "rows_stored", as_json=args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,14 +20,13 @@ from collections.abc import Sequence
 
 from vpp.runtime import terminal
 from vpp.runtime.settings import Config
-from vpp.runtime.tables import print_rows
 from vpp.site.sources import Source
 from vpp.storage.bulk import store_measurements
 from vpp.storage.connection import DataGapError, connect, connect_url, session
+from vpp.storage.counts import count_measurements, count_rows, print_counts
 from vpp.storage.errors import DatabaseError
 from vpp.storage.freshness import data_end
 from vpp.storage.measurements import (
-    count_measurements,
     delete_source,
     read_available_at,
     read_external_forecasts,
@@ -40,7 +39,7 @@ from vpp.storage.measurements import (
     save_stream_status,
     upsert_sources,
 )
-from vpp.storage.overview import count_rows, server_name, table_rows
+from vpp.storage.overview import server_name, table_rows
 from vpp.storage.results import (
     ForecastRun,
     check_run,
@@ -139,7 +138,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
         if args.command == "prune":
             prune_results(conn, config.database.results_retention_days)
         rows = table_rows(conn)
-        print_rows(rows, None if args.json else server_name(conn), as_json=args.json)
+        title = None if args.json else server_name(conn)
+        print_counts(rows, "rows", title, args.json)
     return 0
 
 

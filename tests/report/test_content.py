@@ -16,7 +16,8 @@ from vpp.planning import plans, valuation
 from vpp.report.content import read_content
 from vpp.report.frames import fleet_soc
 from vpp.report.sections import error_in_words, stream_section
-from vpp.report.words import amount, money_text
+from vpp.report.words import amount, escape, money_text
+from vpp.storage.counts import RowCount, about_estimates
 
 
 def test_the_numbers_are_those_of_the_plan_s_value(filled, content, page):
@@ -118,6 +119,16 @@ def test_a_broker_that_is_away_is_named(content):
     assert content.stream[0]["rows_stored"] == 336
     away = dataclasses.replace(content, stream=[])
     assert "The broker cannot be reached now" in stream_section(away).body
+
+
+def test_an_estimated_number_of_rows_is_marked(content):
+    assert "~" not in stream_section(content).body
+    first = content.stream[0] | {"rows_stored": 50_012_345, "rows_estimated": True}
+    rows = content.rows | {"solar": RowCount(50_012_345, True)}
+    large = dataclasses.replace(content, rows=rows, stream=[first, *content.stream[1:]])
+    section = stream_section(large)
+    assert "~ 50,000,000" in section.body and escape(about_estimates()) in section.body
+    assert section.figures["rows"]["data"][0]["y"][0] == "solar<br><b>~ 50,000,000</b>"
 
 
 def test_the_leaderboard_is_that_of_the_newest_training(filled):

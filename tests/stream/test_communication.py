@@ -1,11 +1,14 @@
 """The script communication.py end to end on real servers."""
 
+import json
+
 import pandas as pd
 import pytest
 from small_stream import SOURCES, START, write_csvs
 
 import communication
 import db
+from vpp.storage import counts
 from vpp.stream import kafka, sink
 
 
@@ -38,6 +41,30 @@ def test_every_csv_is_stored_once_however_often_it_is_streamed(make_config):
     assert {row["lag"] for row in rows} == {0}
     assert sum(row["end"] for row in rows) == 2 * 6 * 48
     assert communication.list_dead_letters(config) == []
+
+
+def test_status_says_which_numbers_of_rows_are_estimates(make_config, monkeypatch, capsys):
+    """48 rows of each kind but two, of which 47 are counted; ANALYZE reads so few all."""
+    config = make_config()
+    write_csvs(config)
+    communication.stream(config)
+    with db.session(config) as conn, conn.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    monkeypatch.setattr(counts, "EXACT_MOST", 47)
+    few = [kafka.topic_names(config)[kind] for kind in ("forecast", "battery")]
+    for by_partition in (False, True):
+        rows = communication.status(config, by_partition)
+        rows = [row for row in rows if row["rows_stored"] is not None]
+        assert [row["topic"] for row in rows if not row["rows_estimated"]] == few
+        assert {row["rows_stored"] for row in rows if row["rows_estimated"]} == {48}
+    command = ["--config", str(config.path)]
+    assert communication.main([*command, "--json", "status"]) == 0
+    assert [row["rows_stored"] for row in json.loads(capsys.readouterr().out)] == [48] * 6 + [0, 0]
+    assert communication.main([*command, "status"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("~ 48") == 6 and shown.endswith("up to 47 rows are counted\n")
+    # a stream counts whatever the limit is
+    assert {row["in_database"] for row in communication.stream(config, everything=True)} == {48}
 
 
 def test_commands_end_with_one_line_when_kafka_is_away(make_config):

@@ -30,9 +30,10 @@ from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
 from vpp.site.kinds import SERIES_KINDS
 from vpp.storage.connection import kept_connections, session
+from vpp.storage.counts import count_measurements
 from vpp.storage.errors import DatabaseError
 from vpp.storage.jobs import read_data_clock, record_clock
-from vpp.storage.measurements import count_measurements, read_sources
+from vpp.storage.measurements import read_sources
 from vpp.stream.data_set import register_sources
 from vpp.stream.feed import Feed
 from vpp.stream.sink import Sink, run_sink

@@ -24,9 +24,10 @@ from vpp.runtime.settings import Config
 from vpp.schedule.basis import read_basis
 from vpp.site.sources import Source
 from vpp.storage.connection import session
+from vpp.storage.counts import measurement_counts
 from vpp.storage.device_states import read_plan
 from vpp.storage.freshness import read_freshness, stale_feeds
-from vpp.storage.measurements import count_measurements, read_latest, read_series, read_sources
+from vpp.storage.measurements import read_latest, read_series, read_sources
 from vpp.storage.results import check_run, read_forecasts, read_schedule
 from vpp.stream.status import status
 
@@ -71,7 +72,7 @@ def read_content(config: Config, run_id: str | None = None) -> Content:
         content = dataclasses.replace(
             content,
             views=read_views(conn, config, sources, content),
-            rows=count_measurements(conn),
+            rows=measurement_counts(conn),
         )
     return dataclasses.replace(
         content,
@@ -216,19 +217,9 @@ def read_money(conn: connection, run: dict, schedule: pd.DataFrame, states: pd.D
 
 
 def read_stream(config: Config) -> list[dict]:
-    """Read rows_stored, lag and dead_letters of each topic; none where the broker is away."""
+    """Read the state of each topic, as `status` has it; none where the broker is away."""
     try:
-        partitions = status(config)
+        return status(config)
     except VppError as error:
         log.warning("the report does not show lag and dead letters: %s", error)
         return []
-    rows: dict[str, dict] = {}
-    for partition in partitions:
-        row = rows.setdefault(
-            partition["topic"],
-            {"topic": partition["topic"], "rows_stored": None, "lag": None, "dead_letters": None},
-        )
-        for name in ("rows_stored", "lag", "dead_letters"):
-            if partition[name] is not None:
-                row[name] = (row[name] or 0) + partition[name]
-    return list(rows.values())

@@ -34,6 +34,7 @@ from vpp.report.words import (
     price_unit,
 )
 from vpp.site.times import DAY
+from vpp.storage.counts import FLAG, RowCount, about_estimates
 
 CENT = 0.005  # less money than this [EUR] rounds to nothing
 
@@ -294,13 +295,17 @@ def leaderboard_section(content: Content) -> Section:
 def stream_section(content: Content) -> Section:
     """The state of each topic, the rows of each kind, and the newest value of each source."""
     title = "Health of the stream"
-    if not any(content.rows.values()):
+    if not any(count.rows for count in content.rows.values()):
         return Section(
             "stream", title, missing("Nothing has been streamed yet.", "python communication.py")
         )
     if content.stream:
         counts = [
-            (row["topic"], *(counted(row[name]) for name in ("rows_stored", "lag", "dead_letters")))
+            (
+                row["topic"],
+                RowCount(row["rows_stored"], row[FLAG]).words,
+                *(counted(row[name]) for name in ("lag", "dead_letters")),
+            )
             for row in content.stream
         ]
         body = table(("Topic", "Stored|", "Waiting|", "Dead letters|"), counts)
@@ -311,6 +316,8 @@ def stream_section(content: Content) -> Section:
             "quiet",
         )
     body += "<!--rows-->"
+    if any(count.is_estimate for count in content.rows.values()):
+        body += paragraph(about_estimates(), "quiet")
     names = content.names
     newest = [
         (

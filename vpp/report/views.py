@@ -14,6 +14,7 @@ import pandas as pd
 from vpp.report.colours import WAYS
 from vpp.runtime.settings import BatteryParameters
 from vpp.site.sources import Source
+from vpp.storage.counts import RowCount
 
 MOST_FANS = 12  # sources beyond these have a line in a table
 
@@ -91,7 +92,7 @@ class Content:
     views : one of each source.
     leaderboard : models of each source with their errors.
     stream : state of each topic.
-    rows : rows stored of each kind of message.
+    rows : number of rows stored of each kind of message.
     currency : label of all money.
     made_at : when the page was made; None where that is not told.
     costs : cost of each interval of the run at its own values [EUR]; None where it is not known.
@@ -111,7 +112,7 @@ class Content:
     views: tuple[SourceView, ...] = ()
     leaderboard: Sequence[dict] = ()
     stream: Sequence[dict] = ()
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, RowCount] = field(default_factory=dict)
     currency: str = "EUR"
     made_at: pd.Timestamp | None = None
     costs: pd.Series | None = None

@@ -14,9 +14,8 @@ import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor
 
-from vpp.site.kinds import BATTERY, KINDS, MEASUREMENTS, Kind
+from vpp.site.kinds import KINDS, MEASUREMENTS, Kind
 from vpp.site.sources import Source
-from vpp.storage.battery_states import count_measured
 from vpp.storage.bulk import copy_out
 from vpp.storage.errors import DatabaseError, explained
 from vpp.storage.rows import (
@@ -400,22 +399,3 @@ def read_keys(
     with conn.cursor() as cur:
         cur.execute(query, [pd.Timestamp(moment).to_pydatetime() for moment in (start, end)])
         return set(cur.fetchall())
-
-
-def count_measurements(conn: connection) -> dict[str, int]:
-    """Number of rows of each kind of message; of batteries that of their measured states."""
-    counts = dict.fromkeys(KINDS, 0) | {BATTERY: count_measured(conn)}
-    with conn.cursor() as cur:
-        for table in MEASUREMENTS:
-            kinds = [kind.name for kind in KINDS.values() if kind.table == table]
-            if len(kinds) == 1:
-                query = sql.SQL("SELECT {}, count(*) FROM {}").format(
-                    sql.Literal(kinds[0]), sql.Identifier(table)
-                )
-            else:
-                query = sql.SQL(
-                    "SELECT kind, count(*) FROM {} JOIN sources USING (source_id) GROUP BY kind"
-                ).format(sql.Identifier(table))
-            cur.execute(query)
-            counts |= dict(cur.fetchall())
-    return counts

@@ -24,7 +24,7 @@ from vpp.runtime.files import replacing_file
 from vpp.runtime.places import make_private
 from vpp.runtime.settings import Config
 from vpp.storage.connection import session
-from vpp.storage.measurements import count_measurements
+from vpp.storage.counts import count_measurements
 from vpp.stream.files import Mark, csv_path, measure
 from vpp.stream.kafka import (
     REQUEST_S,

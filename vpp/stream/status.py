@@ -7,7 +7,8 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from vpp.runtime.settings import Config
 from vpp.storage.connection import session
-from vpp.storage.measurements import count_measurements, save_stream_status
+from vpp.storage.counts import FLAG, measurement_counts
+from vpp.storage.measurements import save_stream_status
 from vpp.stream.dead_letters import DLQ_SUFFIX
 from vpp.stream.kafka import (
     REQUEST_S,
@@ -63,7 +64,7 @@ def status(config: Config, by_partition: bool = False) -> list[dict]:
     """One row for each topic: the messages that the broker has and the group has not stored.
 
     Each topic's lag and dead letters are also written to the table stream_status, for Grafana.
-    Messages are not read, so the cost does not grow with their number.
+    Messages are not read, nor rows of large tables, so the cost does not grow with their number.
 
     Parameters
     ----------
@@ -73,8 +74,8 @@ def status(config: Config, by_partition: bool = False) -> list[dict]:
     Returns
     -------
     topic, partitions (or partition), end, committed (offsets; sums of a topic), lag, and on the
-    topic's first row rows_stored and dead_letters, the messages of its dead-letter topic; None for
-    a topic that the broker does not have.
+    topic's first row rows_stored, rows_estimated (whether that is an estimate) and dead_letters,
+    the messages of its dead-letter topic; None for a topic that the broker does not have.
 
     Raises
     ------
@@ -86,11 +87,15 @@ def status(config: Config, by_partition: bool = False) -> list[dict]:
         for topic, items in found.items()
     }
     with session(config) as conn:
-        stored = count_measurements(conn)
+        stored = measurement_counts(conn)
         save_stream_status(conn, {topic: (lag, letters[topic]) for topic, lag in waiting.items()})
     rows = []
     for kind, topic in topic_names(config).items():
-        tail = {"rows_stored": stored[kind], "dead_letters": letters[topic]}
+        tail = {
+            "rows_stored": stored[kind].rows,
+            FLAG: stored[kind].is_estimate,
+            "dead_letters": letters[topic],
+        }
         items = found[topic]
         if not by_partition:
             known = [item.committed for item in items if item.committed is not None]

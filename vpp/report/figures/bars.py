@@ -2,7 +2,7 @@
 
 Each bar has its label and its value beside it; there is no legend to look up.
 
-    python -c "from vpp.report.figures.bars import rows_figure; print(rows_figure({'load': 24}))"
+    python -c "from vpp.report.figures import bars as b; print(b.rows_figure({'a': b.RowCount(2)}))"
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from vpp.report.figures.axes import axis, figure, plain_layout
 from vpp.report.figures.traces import rounded
 from vpp.report.views import Money
 from vpp.report.words import currency, money_text
+from vpp.storage.counts import RowCount
 
 
 def savings_figure(money: Money) -> dict:
@@ -27,10 +28,10 @@ def savings_figure(money: Money) -> dict:
     )
 
 
-def rows_figure(rows: dict[str, int]) -> dict:
+def rows_figure(rows: dict[str, RowCount]) -> dict:
     """Rows stored of each kind of message [count]."""
-    counts = list(rows.values())
-    texts, tints = [f"{count:,}" for count in counts], ["discharge"] * len(counts)
+    counts = [count.rows for count in rows.values()]
+    texts, tints = [count.words for count in rows.values()], ["discharge"] * len(counts)
     return bars_figure(list(rows), counts, texts, tints, "Rows stored [count]")
 
 
