@@ -229,7 +229,8 @@ class _Search:
         columns = [(numbers[name], one.cost_eur, one.exchange_kw) for name, one in mixed]
         common, right = self.coupling.programme(self.low, self.high, self.excess, columns)
         blocks: list[Programme] = [common, *(block for _, block in self.blocks)]
-        found = interior(blocks, right, self.size, gap, self.pool, self.late)
+        # half of the gap is left for what carrying out costs
+        found = interior(blocks, right, self.size, gap / 2, self.pool, self.late)
         return found, found.values[0][: len(mixed)], found.cost_eur
 
     def least_eur(self, found: Found) -> float:
