@@ -2,17 +2,20 @@
 
     python benchmarks/bench_portfolio.py                # 1,000 and 10,000 batteries
     python benchmarks/bench_portfolio.py --batteries 1000 --sites 30
+    python benchmarks/bench_portfolio.py --growth       # 1 to 10,000 batteries, 1 to 300 sites
 
 Each site has a load, sun, a connection with limits and its batteries; 96 intervals of 15 min.
 Batteries differ little (capacity and duration by some 5 %) or much (by some 60 %, with wear). All
 sites together have nothing in common, limits of 70 % of what they would exchange without them, or
 a position from which each MWh away costs 30 EUR. Goals are those of two cores that do nothing else;
-`cpu_s` is that of all threads.
+`cpu_s` is that of all threads. `--growth` runs all six of each size in a process of its own, and
+prints its CPU seconds, start-up included, its memory, and the exponents as `bench_scale.py` does.
 """
 
 import argparse
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
+from benchmarks.bench_scale import run, with_exponents
 from vpp.runtime.tables import print_rows
 from vpp.schedule.coupling import Coupling
 from vpp.schedule.devices import GridConnection, ScheduledBattery
@@ -34,6 +38,10 @@ STEPS, HOURS = 96, 0.25
 SPREADS = {"little": 0.05, "much": 0.6}
 GOALS = {("little", "gap"): 1e-3, ("much", "gap"): 1e-2}
 GOAL_S = {1_000: 3.0, 10_000: 60.0}
+GROWTH = {  # batteries of each number of sites
+    "batteries": [(1, 1), (1, 10), (3, 100), (30, 1_000), (300, 10_000)],
+    "sites": [(1, 10), (10, 100), (100, 1_000), (300, 3_000)],
+}
 NONE = np.full(STEPS, np.inf)
 
 
@@ -114,12 +122,30 @@ def measured(
     return row, plan
 
 
+def growth(limit_s: float) -> None:
+    """Print how CPU time and memory grow."""
+    script = str(Path(__file__).relative_to(ROOT))
+    for name, sizes in GROWTH.items():
+        rows = []
+        for sites, batteries in sizes:
+            given = ("--batteries", batteries, "--sites", sites, "--time-limit", limit_s)
+            with tempfile.TemporaryDirectory() as folder:
+                spent, clock, peak = run(Path(folder), script, [str(each) for each in given])
+            row = {"stage": "six plans", "sites": sites, "batteries": batteries, "cpu_s": spent}
+            rows.append(row | {"servers_cpu_s": 0.0, "clock_s": clock, "peak_mb": peak})
+        print_rows(with_exponents(rows, name), f"more {name}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--batteries", type=int, metavar="N")
     parser.add_argument("--sites", type=int, metavar="N", default=300)
     parser.add_argument("--time-limit", type=float, metavar="S", default=60.0)
+    parser.add_argument("--growth", action="store_true", help="print how time and memory grow")
     args = parser.parse_args()
+    if args.growth:
+        growth(args.time_limit)
+        return
     sizes = [(30, 1_000), (300, 10_000)]
     if args.batteries:
         sizes = [(args.sites, args.batteries)]

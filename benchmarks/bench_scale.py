@@ -112,11 +112,11 @@ def watch(process: psutil.Process, done: threading.Event, peak: list[float]) -> 
         peak[0] = max(peak[0], used_mb(process))
 
 
-def run(config: Path, script: str, arguments: Sequence[str]) -> tuple[float, float, float]:
+def run(folder: Path, script: str, arguments: Sequence[str]) -> tuple[float, float, float]:
     """Run a script: CPU time of its processes [s], time by the clock [s], most memory [MB]."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, str(ROOT / script), "--config", str(config), *arguments]
-    log = (config.parent / "log").open("wb")
+    command = [sys.executable, str(ROOT / script), *arguments]
+    log = (folder / "log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log)
     done, peak = threading.Event(), [0.0]
     watcher = threading.Thread(target=watch, args=(psutil.Process(process.pid), done, peak))
@@ -126,7 +126,7 @@ def run(config: Path, script: str, arguments: Sequence[str]) -> tuple[float, flo
     watcher.join()
     log.close()
     if code:
-        told = (config.parent / "log").read_text(errors="replace")[-2000:]
+        told = (folder / "log").read_text(errors="replace")[-2000:]
         sys.exit(f"{script} {' '.join(arguments)}: exit code {code}\n{told}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -171,8 +171,9 @@ def measure(count: int, days: int, folder: Path, last: str) -> list[dict]:
                 if "{then}" in arguments:
                     then = then or data_end(config)
                 given = [each.format(folder=folder, then=then) for each in arguments]
+                given = ["--config", str(config), *given]
                 served, before = server_seconds(state), disk_mb(config)
-                spent, clock, peak = run(config, script, given)
+                spent, clock, peak = run(folder, script, given)
                 row = {"stage": stage, "sources": count, "cpu_s": spent}
                 row |= {"servers_cpu_s": server_seconds(state) - served, "clock_s": clock}
                 rows.append(row | {"peak_mb": peak, "disk_mb": disk_mb(config) - before})
@@ -188,15 +189,16 @@ def measure(count: int, days: int, folder: Path, last: str) -> list[dict]:
     return [row for row in rows if row["stage"] in SHOWN]
 
 
-def with_exponents(rows: list[dict]) -> list[dict]:
+def with_exponents(rows: list[dict], by: str = "sources") -> list[dict]:
     """The rows by stage, each with the exponent since the one before."""
-    ordered = sorted(rows, key=lambda row: (SHOWN.index(row["stage"]), row["sources"]))
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
+    ordered = sorted(rows, key=lambda row: (stages.index(row["stage"]), row[by]))
     for before, row in zip([None, *ordered], ordered, strict=False):
         same = before is not None and before["stage"] == row["stage"]
         row["exponent"] = None
         if same:
             growth = total(row) / total(before)
-            row["exponent"] = math.log(growth) / math.log(row["sources"] / before["sources"])
+            row["exponent"] = math.log(growth) / math.log(row[by] / before[by])
     return ordered
 
 

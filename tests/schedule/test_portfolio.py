@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from vpp.schedule import portfolio
 from vpp.schedule.coupling import Coupling
 from vpp.schedule.devices import GridConnection, ScheduledBattery
 from vpp.schedule.portfolio import _Search, plan_portfolio
@@ -171,6 +172,22 @@ def test_the_plan_is_the_optimum_of_all_sites_together(case, seed):
     assert plan.objective_eur <= least + 2e-4 * abs(least)
     assert plan.certificate.gap <= 2e-4
     assert plan.certificate.proven == (plan.certificate.gap <= 1e-4)
+
+
+def test_several_blocks_have_the_plan_of_one(monkeypatch):
+    rng = np.random.default_rng(5)
+    problems = {f"s{i}": a_site(rng, count) for i, count in enumerate((3, 1, 0, 4, 2, 2, 1))}
+    coupling = Coupling(HOURS, np.full(STEPS, 1500.0), np.full(STEPS, 1200.0))
+    one = plan_portfolio(problems, coupling, solve_model, gap=1e-6)
+    # sizes with SITE: 13, 11, 10, 14, 12, 12, 11, together 83: 4 blocks of 25 at most; a site goes
+    # to block (those before it) * 4 // 83, before the sites are 0, 13, 24, 34, 48, 60, 72
+    monkeypatch.setattr(portfolio, "BLOCK", 25)
+    blocks = portfolio._in_blocks(problems)
+    assert blocks == [["s0", "s1"], ["s2", "s3"], ["s4", "s5"], ["s6"]]
+    several = plan_portfolio(problems, coupling, solve_model, gap=1e-6)
+    checked(problems, several)
+    assert several.objective_eur == pytest.approx(one.objective_eur, rel=1e-5)
+    assert several.certificate.bound_eur == pytest.approx(one.certificate.bound_eur, rel=1e-5)
 
 
 @pytest.mark.parametrize("steps", [0, 4, 8])

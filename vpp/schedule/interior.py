@@ -22,7 +22,7 @@ from vpp.schedule.sites_lp import TINY, SitesLp
 logger = logging.getLogger("optimization")
 
 MOST = 150  # steps
-SHORT = 1e-9  # by which rows may be missed, as a fraction of the largest
+SHORT = 1e-7  # by which rows may be missed, as a fraction of the largest: a tenth of a watt of 1 MW
 EDGE = 0.995  # of the way to the next bound
 
 

@@ -14,6 +14,7 @@ Powers are kW, prices EUR/MWh, money EUR.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,7 @@ logger = logging.getLogger("optimization")
 JOBS = 2  # blocks, or sites, that are solved at the same time
 LATE, EXACT = 0.85, 0.6  # of the time limit: end of the search, and of further rounds of it
 ROUNDS = 8  # of schedules of each site that is not linear
-BLOCK, MOST_BLOCKS, SITE = 300, 64, 10  # batteries; a site is work, too
+BLOCK, SITE = 700, 10  # batteries of a block; a site is work, too
 UNKNOWN = Certificate("portfolio", 0, None, None, 0.0)
 
 
@@ -228,7 +229,8 @@ class _Search:
         columns = [(numbers[name], one.cost_eur, one.exchange_kw) for name, one in mixed]
         common, right = self.coupling.programme(self.low, self.high, self.excess, columns)
         blocks: list[Programme] = [common, *(block for _, block in self.blocks)]
-        found = interior(blocks, right, self.size, gap, self.pool, self.late)
+        # half of the gap is left for what carrying out costs
+        found = interior(blocks, right, self.size, gap / 2, self.pool, self.late)
         return found, found.values[0][: len(mixed)], found.cost_eur
 
     def least_eur(self, found: Found) -> float:
@@ -292,18 +294,20 @@ class _Search:
 
 
 def _in_blocks(problems: Mapping[str, Problem]) -> list[list[str]]:
-    """Sites of the same local days, in blocks of which the arrays fit a cache."""
-    blocks: dict[bytes, list[list[str]]] = {}
-    most = max(BLOCK, sum(len(one.batteries) for one in problems.values()) // MOST_BLOCKS)
-    size = dict[bytes, int]()
+    """Sites of the same local days, in blocks of the same size, as many for each job."""
+    alike: dict[bytes, list[str]] = {}
     for name, problem in problems.items():
-        days, count = problem.local_days.tobytes(), len(problem.batteries) + SITE
-        if days not in blocks or size[days] + count > most:
-            blocks.setdefault(days, []).append([])
-            size[days] = 0
-        blocks[days][-1].append(name)
-        size[days] += count
-    return [names for of_days in blocks.values() for names in of_days]
+        alike.setdefault(problem.local_days.tobytes(), []).append(name)
+    blocks: list[list[str]] = []
+    for names in alike.values():
+        sizes = np.array([len(problems[name].batteries) + SITE for name in names])
+        count = math.ceil(sizes.sum() / BLOCK)
+        count = count if count == 1 else JOBS * math.ceil(count / JOBS)
+        number = (np.cumsum(sizes) - sizes) * count // sizes.sum()
+        cuts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+        ends = [*cuts[1:], len(names)]
+        blocks += [names[first:end] for first, end in zip(cuts, ends, strict=True)]
+    return blocks
 
 
 def with_exchange_price(problem: Problem, price_eur_per_mwh: np.ndarray) -> Problem:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpp.schedule.chains import Chains
 from vpp.schedule.problem import Problem
 
 OWN = 10.0  # times as dear as an excess in common is that of a site's own connection
@@ -216,7 +217,8 @@ class Factor:
         t = np.arange(len(at.charge))
         self.bus = lp.gain * at.charge + lp.spend * at.discharge
         self.used = lp.hours * at.discharge
-        self.delta, self.down = self._chains(at)
+        moved = lp.gain**2 * at.charge + lp.spend**2 * at.discharge + TINY
+        self.chains = Chains(lp.keep, moved, at.energy)
         sites = self._without_chains()
         if lp.limited:
             self._eliminate_days(at, sites)
@@ -228,38 +230,12 @@ class Factor:
         self.shared = -(weight[:, :, np.newaxis] * self.sites * weight[:, np.newaxis]).sum(axis=0)
         self.shared[t, t] += weight.sum(axis=0)
 
-    def _chains(self, at: Parts) -> tuple[np.ndarray, np.ndarray]:
-        """The diagonal of each battery's chain, and how much of an interval goes to the next."""
-        lp = self.lp
-        moved = lp.gain**2 * at.charge + lp.spend**2 * at.discharge + TINY
-        delta, down = at.energy.copy(), np.zeros_like(at.energy)
-        rest = moved[0]
-        delta[0] += rest
-        for t in range(1, len(delta)):
-            down[t] = lp.keep * (at.energy[t - 1] / delta[t - 1])
-            rest = moved[t] + lp.keep * down[t] * rest
-            delta[t] += rest
-        return delta, down
-
     def _without_chains(self) -> np.ndarray:
-        """The part that the chains take from the balance of each site (site, interval, same).
-
-        Entries of the inverse of a chain follow from those below them."""
-        lp, bus, steps = self.lp, self.bus, len(self.bus)
+        """The part that the chains take from the balance of each site (site, interval, same)."""
+        lp, steps = self.lp, len(self.bus)
         found = np.zeros((len(lp.problems), steps, steps))
-        if not len(lp.filled):
-            return found
-        row, work, corner = np.zeros_like(bus), np.empty_like(bus), np.zeros(bus.shape[1])
-        firsts = lp.ends[lp.filled]
-        for t in range(steps - 1, -1, -1):
-            below = self.down[t + 1] if t < steps - 1 else np.zeros(1)
-            row[t + 1 :] *= below
-            corner = 1 / self.delta[t] + below**2 * corner
-            row[t] = corner * bus[t]
-            np.multiply(row[t:], bus[t], out=work[t:])
-            sums = np.add.reduceat(work[t:], firsts, axis=1).T
-            found[lp.filled, t, t:] = -sums
-            found[lp.filled, t:, t] = -sums
+        if len(lp.filled):
+            found[lp.filled] = -self.chains.within(self.bus, lp.ends[lp.filled])
         return found
 
     def _eliminate_days(self, at: Parts, sites: np.ndarray) -> None:
@@ -267,7 +243,7 @@ class Factor:
         lp, days = self.lp, np.arange(len(at.spare))
         used = self.used * (lp.days == days[:, np.newaxis])[:, :, np.newaxis]
         self.spent = lp.spend * used  # (day, interval, battery)
-        self.through = np.stack([self._along(part) for part in self.spent])
+        self.through = np.stack([self.chains.solve(part) for part in self.spent])
         left = -np.einsum("dtn,etn->nde", self.spent, self.through)
         left[:, days, days] += (lp.hours * used.sum(axis=1) + at.spare).T + TINY
         self.left = np.linalg.inv(left)
@@ -278,19 +254,9 @@ class Factor:
             solved = np.einsum("nde,eun->dun", self.left[here], part)
             sites[site] -= np.tensordot(part, solved, ((0, 2), (0, 2)))
 
-    def _along(self, right: np.ndarray) -> np.ndarray:
-        """The chains of all batteries solved (interval, battery)."""
-        found = right.copy()
-        for t in range(1, len(found)):
-            found[t] += self.down[t] * found[t - 1]
-        found /= self.delta
-        for t in range(len(found) - 2, -1, -1):
-            found[t] += self.down[t + 1] * found[t + 1]
-        return found
-
     def _batteries(self, chain: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Chains and days of all batteries solved."""
-        found = self._along(chain)
+        found = self.chains.solve(chain)
         if not self.lp.limited:
             return found, days
         days = days - np.einsum("dtn,tn->dn", self.spent, found)
