@@ -42,6 +42,7 @@ from vpp.stream.sink import Count, Sink, run_sink
 from vpp.stream.status import outcome_rows, status
 
 ALL = "also the lines of files that were sent before"
+FEW_LINES = 1_000  # are sent before a process of its own has begun
 __all__ = [
     "consume",
     "list_dead_letters",
@@ -74,11 +75,16 @@ def stream(config: Config, everything: bool = False) -> list[dict]:
     kinds, began = list(KINDS), time.monotonic()
     ledger = _prepare(config, kinds, everything)
     starts, produced = ledger.starts, dict.fromkeys(ledger.kinds, 0)
+    lines = count_lines(config, kinds, starts)
 
     def send() -> None:
-        produced.update(produce_aside(config, kinds, sink.stop.is_set, starts))
+        stop = sink.stop.is_set
+        if lines <= FEW_LINES:
+            produced.update(produce(config, kinds, stop=stop, starts=starts))
+        else:
+            produced.update(produce_aside(config, kinds, stop, starts))
 
-    with terminal.progress("storing", count_lines(config, kinds, starts)) as advance:
+    with terminal.progress("storing", lines) as advance:
         sink = Sink(config, until_drained=True, advance=advance)
         run_sink(sink, send)
     rows = summary(config, sink.counts, produced, time.monotonic() - began)

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -31,12 +32,12 @@ class Client:
         return answer if isinstance(answer, list) else answer() or []
 
 
-def collected(client, earlier=None, batch_rows=ROWS, stop=None):
+def collected(client, earlier=None, batch_rows=ROWS, batch_s=BATCH_S):
     positions = SimpleNamespace(
         generation=1, broker_error=None, has_failed=False, notices=[], member=client
     )
-    kafka = Kafka(batch_rows=batch_rows, batch_s=BATCH_S)
-    return collect(positions, kafka, stop or threading.Event(), earlier)
+    kafka = Kafka(batch_rows=batch_rows, batch_s=batch_s)
+    return collect(positions, kafka, threading.Event(), earlier)
 
 
 @pytest.fixture
@@ -55,12 +56,23 @@ def work():
 
 
 def test_the_first_message_is_waited_for_and_the_first_lull_ends_the_batch():
-    stop = threading.Event()
-    client = Client([], messages(2), messages(1), [])
-    assert len(collected(client, stop=stop)) == 3
-    assert [rows for rows, _ in client.asked] == [ROWS, ROWS, ROWS - 2, ROWS - 3]
-    first, second, *lulls = [wait_s for _, wait_s in client.asked]
-    assert BATCH_S - 5 < second < first <= BATCH_S and lulls == [LULL_S, LULL_S]
+    client = Client([], [], messages(2), messages(1), [])
+    assert len(collected(client)) == 3
+    # in short waits, since the client keeps what came until its wait is over
+    assert client.asked == [(rows, LULL_S) for rows in (ROWS, ROWS, ROWS, ROWS - 2, ROWS - 3)]
+
+
+def test_no_message_is_waited_for_longer_than_a_batch_may_take():
+    waits = []
+
+    class Silent:
+        def consume(self, rows, timeout):
+            waits.append(timeout)
+            time.sleep(timeout)
+            return []
+
+    assert collected(Silent(), batch_s=2.5 * LULL_S) == []
+    assert sum(waits) <= 2.5 * LULL_S and max(waits) <= LULL_S
 
 
 def test_no_lull_ends_a_batch_while_the_database_works_on_the_one_before(work):

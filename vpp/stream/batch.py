@@ -17,7 +17,8 @@ from vpp.stream.positions import Partition, Positions
 from vpp.stream.writer import Outcome
 
 POLL_ROWS = 2_000  # asked of the client at once
-# A batch is written when nothing more comes for so long: the producer may be waiting for it.
+# A batch is written when nothing more comes for so long: the producer may be waiting for it. The
+# first message is waited for in such pieces, since the client keeps it until a wait is over.
 LULL_S = 0.1
 SOON_S = 0.01  # the same, where an earlier batch is stored and only waits to be completed
 BATCH_BYTES = 32 * 2**20
@@ -124,7 +125,7 @@ def collect(
         is_away = positions.broker_error is not None or positions.has_failed
         if left <= 0 or stop.is_set() or is_away or positions.notices:
             break
-        lull_s = SOON_S if earlier else LULL_S if batch else left
+        lull_s = SOON_S if earlier else LULL_S
         is_over = bool(batch) if earlier is None else not earlier.is_alive()
         rows = min(POLL_ROWS, kafka.batch_rows - len(batch))
         got = positions.member.consume(rows, min(left, lull_s))
