@@ -114,10 +114,11 @@ def watch(process: psutil.Process, done: threading.Event, peak: list[float]) -> 
 
 def run(folder: Path, script: str, arguments: Sequence[str]) -> tuple[float, float, float]:
     """Run a script: CPU time of its processes [s], time by the clock [s], most memory [MB]."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, str(ROOT / script), *arguments]
-    log = (folder / "log").open("wb")
+    log, began = (folder / "log").open("wb"), time.perf_counter()
     process = subprocess.Popen(command, stdout=log, stderr=log)
+    # only now: to begin a process takes in those that have ended, such as servers of the row before
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done, peak = threading.Event(), [0.0]
     watcher = threading.Thread(target=watch, args=(psutil.Process(process.pid), done, peak))
     watcher.start()
