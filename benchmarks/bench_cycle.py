@@ -47,6 +47,11 @@ FILE = (
 )
 BEGIN = pd.Timestamp("2024-09-02T00:00Z")
 COLUMNS = {"load": "load_mw", "wind": "wind_mw", "solar": "pv_mw", "market": "price_da_eur_mwh"}
+PLANS = {
+    "schedule_runs": ("issue_time", "created_at"),
+    "schedules": ("time",),
+    "battery_states": ("time",),
+}
 JOBS = ("forecast", "plan", "publish", "ledger", "alerts", "orders")
 HOUR = pd.Timedelta(hours=1)
 
@@ -117,24 +122,48 @@ def measured(conn, at):
     db.save_battery_states(conn, pd.DataFrame([row | {"time": at}]))
 
 
-def put_behind(conn, days=60):
-    """Forecasts of the days before, by which bands are corrected: the first ones, shifted."""
-    shift, names = "day * interval '1 day'", "value, q05, q10, q25, q50, q75, q90, q95, published"
-    runs = "source_id, model, model_version, trained_until"
-    days_of = f"generate_series(1, {days}) AS day"
+def put_behind(conn, days):
+    """Forecasts, plans and states of each hour of the days before: the first ones, shifted."""
+    of_run = "source_id, model, model_version, trained_until"
+    names = "value, q05, q10, q25, q50, q75, q90, q95, published"
     with conn.cursor() as cur:
-        cur.execute("SELECT run_id INTO TEMP first FROM forecast_runs")
+        for table, key in (("forecast_runs", "run_id"), ("schedule_runs", "run_id")):
+            cur.execute(f"CREATE TEMP TABLE first_{table} AS SELECT {key} FROM {table}")
+        hours = f"generate_series(1, {24 * days}) AS hour"
+        shift = "hour * interval '1 hour'"
         cur.execute(f"""
-            INSERT INTO forecast_runs (run_id, {runs}, issue_time, role, created_at)
-            SELECT run_id || day, {runs}, issue_time - {shift}, role, created_at
-            FROM forecast_runs JOIN first USING (run_id), {days_of}""")
+            INSERT INTO forecast_runs (run_id, {of_run}, issue_time, role, created_at)
+            SELECT run_id || '-' || hour, {of_run}, issue_time - {shift}, role, created_at - {shift}
+            FROM forecast_runs JOIN first_forecast_runs USING (run_id), {hours}""")
         cur.execute(f"""
             INSERT INTO forecasts (run_id, valid_time, {names})
-            SELECT run_id || day, valid_time - {shift}, {names}
-            FROM forecasts JOIN first USING (run_id), {days_of}""")
+            SELECT run_id || '-' || hour, valid_time - {shift}, {names}
+            FROM {hours}, forecasts JOIN first_forecast_runs USING (run_id)""")
+        for table, times in PLANS.items():
+            cur.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,)
+            )
+            columns = [name for (name,) in cur.fetchall()]
+            taken = [
+                "run_id || '-' || hour"
+                if name == "run_id"
+                else f"{name} - {shift}"
+                if name in times
+                else name
+                for name in columns
+            ]
+            cur.execute(f"""
+                INSERT INTO {table} ({", ".join(columns)}) SELECT {", ".join(taken)}
+                FROM {hours}, {table} JOIN first_schedule_runs USING (run_id)""")
 
 
-def run(config, hours, profile):
+def rows_scanned(conn):
+    """Rows that were read without an index so far, by table."""
+    query = "SELECT relname, seq_tup_read AS n FROM pg_stat_user_tables"
+    return Counter({row["relname"]: row["n"] for row in select_rows(conn, query)})
+
+
+def run(config, hours, profile, days_before):
     """Rows to print: each job's mean seconds an hour."""
     parts = list(series())
     with db.session(config) as conn:
@@ -157,9 +186,9 @@ def run(config, hours, profile):
                     store(conn, source, values[new])
                 measured(conn, at)
                 if hour == -1:
-                    put_behind(conn)
+                    put_behind(conn, days_before)
                 if hour == 0:
-                    spent, database = Counter(), database_s(conn)
+                    spent, database, scanned = Counter(), database_s(conn), rows_scanned(conn)
             for name in JOBS:
                 began = time.process_time()
                 if profile and hour >= 0:
@@ -170,24 +199,26 @@ def run(config, hours, profile):
                 spent[name] += time.process_time() - began
         with db.session(config) as conn:
             plans = select_rows(conn, "SELECT count(*) AS n FROM schedule_runs")[0]["n"]
-            database = database_s(conn) - database
+            database, scanned = database_s(conn) - database, rows_scanned(conn) - scanned
     rows = [{"job": name, "cpu_s": spent[name] / hours} for name in JOBS]
     rows.append({"job": "all", "cpu_s": sum(spent.values()) / hours})
     rows.append({"job": "database", "cpu_s": database / hours})
-    print(f"{plans} plans in {hours + 2} hours")
+    print(f"{plans} plans; rows read without an index, an hour, by table:")
+    print_rows([{"table": name, "rows": n / hours} for name, n in scanned.most_common(5)])
     return rows
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--days-before", type=int, default=60, help="of hourly plans; default 60")
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args(argv)
     profile = cProfile.Profile(time.process_time) if args.profile else None
     with tempfile.TemporaryDirectory() as folder:
         config = new_config(Path(folder))
         try:
-            print_rows(run(config, args.hours, profile))
+            print_rows(run(config, args.hours, profile, args.days_before))
         finally:
             embedded.stop(config.paths.state_dir, delete=True)
     if profile:

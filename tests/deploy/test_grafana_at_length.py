@@ -4,6 +4,7 @@
 """
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,8 +13,30 @@ from small_databases import drop_database
 from small_length import SOURCES, START, fill
 
 import db
+from vpp.planning.ledger_plans import first_plan, plans_in_force
+from vpp.runtime.config import load_config
 from vpp.storage import results
+from vpp.storage.alert_evidence import band_shares, states_beside_plan
+from vpp.storage.issued import read_own_forecasts, read_values
 
+HOURLY = {  # what a plant in operation reads each hour, of (connection, configuration, time)
+    "forecasts of the days before": lambda conn, _, at: read_own_forecasts(
+        conn, "wind-1", at, 60, ["champion"]
+    ),
+    "values of many runs": lambda conn, _, at: read_values(
+        conn, [SimpleNamespace(run_id=f"wind-1{n}") for n in range(1, 500)]
+    ),
+    "share in the band": lambda conn, _, at: band_shares(
+        conn, "wind-1", "renewables", "power_kw", at - pd.Timedelta("7d"), at
+    ),
+    "states beside the plan": lambda conn, *_: states_beside_plan(
+        conn, "site-1", START + pd.Timedelta("100h")
+    ),
+    "first plan": lambda conn, *_: [first_plan(conn, "site-1")],
+    "plans in force": lambda conn, config, at: plans_in_force(
+        conn, config, at - pd.Timedelta("2d"), at
+    ),
+}
 LONG = ("forecasts", "schedules", "battery_states", "renewables", "load", "market_prices")
 
 
@@ -95,6 +118,39 @@ def test_the_reads_of_the_scripts_find_their_rows_by_an_index(conn, monkeypatch)
     for query, parameters in asked:
         text = query if isinstance(query, str) else query.as_string(conn)
         assert scans(conn, text, parameters) == [], text
+
+
+def rows_scanned(conn) -> int:
+    """Rows of the long tables that this connection has read without an index, lately."""
+    query = "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables"
+    with conn.cursor() as cursor:
+        cursor.execute(query)
+        return sum(n for name, n in cursor if name in LONG or name.startswith("_hyper"))
+
+
+def scanned(conn, read) -> int:
+    """Rows of the long tables that a call reads without an index."""
+    with conn.cursor() as cursor:
+        cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+    before = rows_scanned(conn)
+    read()
+    after = rows_scanned(conn)
+    conn.rollback()
+    return after - before
+
+
+def test_what_is_scanned_would_be_seen(conn):
+    query = "SELECT count(*) FROM forecasts WHERE value > 3"
+    assert scanned(conn, lambda: results.select_rows(conn, query)) >= 200_000
+
+
+@pytest.mark.parametrize("name", [*HOURLY])
+def test_what_a_plant_reads_each_hour_is_found_by_an_index(conn, name, tmp_path):
+    (tmp_path / "config.ini").write_text("[site]\nsite_id = site-1\n")
+    config, answers = load_config(tmp_path / "config.ini", {}), []
+    at = START + pd.Timedelta("1000h")
+    assert scanned(conn, lambda: answers.append(HOURLY[name](conn, config, at))) == 0
+    assert len(answers[0])
 
 
 def test_a_run_is_replaced_by_an_index(conn):

@@ -34,10 +34,12 @@ def first_plan(conn: connection, site_id: str) -> pd.Timestamp | None:
     site_id : the grid connection.
     """
     query = """
-        SELECT min(issue_time) AS first FROM schedule_runs JOIN schedules USING (run_id)
-        WHERE site_id = %s AND kind = 'plan'"""
-    first = select_rows(conn, query, (site_id,))[0]["first"]
-    return None if first is None else pd.Timestamp(first).tz_convert("UTC")
+        SELECT issue_time FROM (
+            SELECT run_id, issue_time FROM schedule_runs
+            WHERE site_id = %s AND kind = 'plan' ORDER BY issue_time OFFSET 0) AS run
+        WHERE EXISTS (SELECT FROM schedules WHERE schedules.run_id = run.run_id) LIMIT 1"""
+    first = select_rows(conn, query, (site_id,))
+    return pd.Timestamp(first[0]["issue_time"]).tz_convert("UTC") if first else None
 
 
 def plans_in_force(

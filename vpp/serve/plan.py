@@ -181,7 +181,9 @@ def read_bands(conn: connection, run: Mapping) -> list[dict]:
                 AND (%s OR source_id = ANY(%s))
             ORDER BY source_id, created_at DESC)
         SELECT valid_time AS time, sum(q10) AS q10_kw, sum(q90) AS q90_kw
-        FROM newest JOIN forecasts USING (run_id)
+        FROM newest
+        CROSS JOIN LATERAL (
+            SELECT * FROM forecasts WHERE forecasts.run_id = newest.run_id OFFSET 0) AS forecast
         GROUP BY valid_time HAVING count(q10) = (SELECT count(*) FROM newest)
         ORDER BY valid_time"""
     names = list((run["basis"] or {}).get("source_ids", ()))

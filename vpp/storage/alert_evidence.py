@@ -77,25 +77,31 @@ def states_beside_plan(conn: connection, site_id: str, now: Moment) -> list[dict
     was measured (planned) and at its start (planned_before) [fraction].
     """
     query = """
-        SELECT DISTINCT ON (state.battery_id) state.battery_id, state.time, state.soc,
+        SELECT state.battery_id, state.time, state.soc,
             after.soc AS planned, coalesce(before.soc, after.soc) AS planned_before
-        FROM battery_states AS state
+        FROM batteries
         CROSS JOIN LATERAL (
-            SELECT run_id, soc, plan.time FROM battery_states AS plan
-            JOIN schedule_runs USING (run_id)
-            WHERE plan.battery_id = state.battery_id AND plan.kind = 'planned'
-                AND schedule_runs.kind = 'plan' AND site_id = %(site)s
-                AND issue_time <= state.time
-                AND plan.time <= state.time AND plan.time > state.time - interval '1 day'
-            ORDER BY issue_time DESC, created_at DESC, plan.time DESC LIMIT 1) AS after
+            SELECT battery_id, time, soc FROM battery_states AS measured
+            WHERE measured.battery_id = batteries.battery_id AND kind = 'measured'
+                AND time <= %(now)s AND time > %(now)s - interval '2 hours'
+            ORDER BY time DESC LIMIT 1) AS state
+        CROSS JOIN LATERAL (
+            SELECT run_id, plan.soc, plan.time FROM schedule_runs AS run
+            CROSS JOIN LATERAL (
+                SELECT soc, time FROM battery_states AS planned
+                WHERE planned.battery_id = state.battery_id AND planned.kind = 'planned'
+                    AND planned.run_id = run.run_id
+                    AND time <= state.time AND time > state.time - interval '1 day'
+                ORDER BY time DESC LIMIT 1) AS plan
+            WHERE run.kind = 'plan' AND run.site_id = %(site)s
+                AND issue_time <= state.time AND issue_time > state.time - interval '14 days'
+            ORDER BY issue_time DESC, created_at DESC LIMIT 1) AS after
         LEFT JOIN LATERAL (
             SELECT soc FROM battery_states AS plan
             WHERE plan.battery_id = state.battery_id AND plan.kind = 'planned'
                 AND plan.run_id = after.run_id AND plan.time < after.time
             ORDER BY plan.time DESC LIMIT 1) AS before ON true
-        WHERE state.kind = 'measured'
-            AND state.time <= %(now)s AND state.time > %(now)s - interval '2 hours'
-        ORDER BY state.battery_id, state.time DESC"""
+        ORDER BY battery_id"""
     rows = select_rows(conn, query, {"site": site_id, "now": _moment(now)})
     return [row | {"time": _utc(row["time"])} for row in rows]
 
@@ -154,10 +160,13 @@ def band_shares(
             count(*) AS count
         FROM (
             SELECT DISTINCT ON (valid_time) valid_time, q10, q90, published
-            FROM forecast_runs JOIN forecasts USING (run_id)
+            FROM forecast_runs AS run
+            CROSS JOIN LATERAL (
+                SELECT valid_time, q10, q90, published FROM forecasts
+                WHERE forecasts.run_id = run.run_id
+                    AND valid_time >= %(start)s AND valid_time < %(end)s OFFSET 0) AS row
             WHERE source_id = %(source)s AND role = 'champion'
                 AND issue_time >= %(start)s - interval '3 days' AND issue_time < %(end)s
-                AND valid_time >= %(start)s AND valid_time < %(end)s
             ORDER BY valid_time, issue_time DESC, created_at DESC) AS forecast
         JOIN (
             SELECT time, {column} AS value FROM {table}

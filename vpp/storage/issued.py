@@ -8,6 +8,7 @@ the start of their interval.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -143,20 +144,22 @@ def read_own_forecasts(
         for name in ("value", *QUANTILES)
     )
     query = sql.SQL("""
-        WITH run AS (
-            SELECT DISTINCT ON (ceil(extract(epoch FROM %(now)s - issue_time) / 86400))
-                run_id, issue_time
-            FROM forecast_runs
-            WHERE source_id = %(source)s AND role = ANY(%(roles)s)
-                AND issue_time < %(now)s AND issue_time >= %(since)s
-            ORDER BY ceil(extract(epoch FROM %(now)s - issue_time) / 86400),
-                issue_time, created_at DESC)
         SELECT issue_time, valid_time, {}, published::int::float8
-        FROM run JOIN forecasts USING (run_id) ORDER BY issue_time, valid_time""")
+        FROM generate_series(1, %(days)s) AS day
+        CROSS JOIN LATERAL (
+            SELECT run_id, issue_time FROM forecast_runs
+            WHERE source_id = %(source)s AND role = ANY(%(roles)s) AND issue_time >= %(since)s
+                AND issue_time >= %(now)s - make_interval(hours => 24 * day)
+                AND issue_time < %(now)s - make_interval(hours => 24 * (day - 1))
+            ORDER BY issue_time, created_at DESC LIMIT 1) AS run
+        CROSS JOIN LATERAL (
+            SELECT * FROM forecasts WHERE forecasts.run_id = run.run_id OFFSET 0) AS forecast
+        ORDER BY issue_time, valid_time""")
     now = pd.Timestamp(issue_time)
     given = {
         "now": now.to_pydatetime(),
         "since": (now - pd.Timedelta(days=days)).to_pydatetime(),
+        "days": math.ceil(days),
         "source": source_id,
         "roles": list(roles),
     }
@@ -227,7 +230,9 @@ def read_values(conn: connection, runs: Sequence[ForecastRun]) -> list[pd.DataFr
     query = sql.SQL("""
         SELECT place::float8, valid_time, value::float8, {}, published::int::float8
         FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (run_id, place)
-        JOIN forecasts USING (run_id) ORDER BY place, valid_time""").format(numbers)
+        CROSS JOIN LATERAL (
+            SELECT * FROM forecasts WHERE forecasts.run_id = wanted.run_id OFFSET 0) AS forecast
+        ORDER BY place, valid_time""").format(numbers)
     columns = ("place", "valid_time", "value", *QUANTILES, "published")
     frame = pd.DataFrame(copy_out(conn, query, ([run.run_id for run in runs],), columns))
     times = pd.to_datetime(frame["valid_time"], unit="us", utc=True).dt.as_unit("ns")
