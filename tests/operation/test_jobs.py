@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections import Counter
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -86,6 +88,29 @@ def until(condition, patience_s=30):
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.05)
+
+
+def test_a_clock_that_stands_at_each_tick_skips_no_job(config_file):
+    """Forecasts let it stand; alerts come half a period later, and values at few of the ticks."""
+    config, ran = load_config(config_file()), Counter()
+    jobs = Jobs(config, Clock(START.floor("h"), 36_000.0))  # an hour in 0.1 s
+
+    def forecast():
+        with jobs.standing():
+            ran["forecast"] += 1
+
+    jobs.add(Job("forecast", forecast, 30.0, every_min=60))
+    for name, every_min in (("alerts", 60), ("value", 360)):
+        work = partial(ran.update, [name])
+        jobs.add(Job(name, work, 30.0, every_min=every_min, offset_s=0.05, at_start=False))
+    jobs.start()
+    try:
+        until(lambda: ran["alerts"] >= 5 and ran["value"] >= 2)
+        with db.session(config) as conn:  # when it is on the wall, a clock that stands cannot tell
+            assert read_jobs(conn, config.site.site_id)["next_at"].isna().all()
+    finally:
+        jobs.stop()
+        until(lambda: not jobs.running)
 
 
 def test_a_failing_job_stops_no_other_and_none_runs_beside_itself(config_file):

@@ -227,6 +227,20 @@ def test_options_that_do_not_fit_are_refused(options, told, config_file, capsys)
     assert told in capsys.readouterr().err
 
 
+def test_a_clock_begins_before_the_end_of_the_data(path, capsys):
+    """Said before it waits for another process that leads."""
+    words = ["--config", str(path), "operate", "--clock", "data", "--from", "2031-01-01T00:00Z"]
+    assert pipeline.main(words) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            "--from 2031-01-01T00:00Z: expected a time before the end of the data folder,"
+            " 2025-03-28T00:00Z"
+        )
+    )
+
+
 def test_a_clock_on_no_data_is_one_line(path, capsys):
     folder = load_config(path).paths.data_dir
     (folder / "load.csv").unlink()

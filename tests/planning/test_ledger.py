@@ -19,6 +19,7 @@ from vpp.schedule.peaks import Peak, Window
 from vpp.serve.history import read_history
 from vpp.site.sources import Source
 from vpp.storage import ledger as stored
+from vpp.storage.jobs import record_clock
 from vpp.storage.measurements import read_series, read_sources, upsert_sources
 from vpp.storage.results import read_schedule
 from vpp.storage.rows import select_frame
@@ -87,6 +88,23 @@ def test_the_ledger_is_a_second_calculation_from_the_tables(config):
             ),
         )
         np.testing.assert_allclose(rows["cost_no_battery_eur"], alone, atol=1e-5)
+        assert update_ledger(conn, config) == 0
+
+
+def test_a_replay_books_nothing_ahead_of_its_clock(config):
+    with db.session(config) as conn:
+        for hours in (10, 20):
+            at = ISSUE + hours * HOUR
+            record_clock(conn, config.site.site_id, "replay", at + HOUR / 2, 0.0)
+            assert update_ledger(conn, config) >= 10
+            rows = read_ledger(conn, config.site)
+            assert rows.index[-1] == at - HOUR
+        record_clock(conn, config.site.site_id, "", at, 1.0)
+        with conn.cursor() as cur:
+            cur.execute("DELETE FROM operations")
+        update_ledger(conn, config)
+        assert len(read_ledger(conn, config.site)) == 73  # the clock runs no more
+        record_clock(conn, config.site.site_id, "another replay", at, 0.0)
         assert update_ledger(conn, config) == 0
 
 

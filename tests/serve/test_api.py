@@ -4,6 +4,7 @@ The server runs in a process of its own, on a real database.
 """
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pandas as pd
@@ -14,6 +15,8 @@ from small_report import ISSUE
 
 import db
 from vpp.schedule.problem_file import problem_schema
+from vpp.serve.now import _age_s, _reason, _spoken
+from vpp.storage.overrides import Override
 
 ROUTES = ["/metrics", "/api/now", "/api/plan", "/api/forecasts?source_id=wind-1", "/api/history"]
 
@@ -175,6 +178,61 @@ def test_now_is_the_interval_of_the_data_end(served):
     sources = [row["source_id"] for row in now["health"]["sources"]]
     assert sources == ["load-1", "market-1", "solar-1", "wind-1"]
     assert now["health"]["jobs"][0]["job"] == "plan"
+
+
+def test_now_is_no_time_after_plan_and_data_and_measures_what_has_ended(served, plant):
+    """A device beside a replay stamps the time of the wall; a replay has the next rows already."""
+    queries = (
+        "INSERT INTO battery_states (battery_id, kind, run_id, time, soc)"
+        " VALUES ('cellar', 'measured', '', %s + interval '600 days', 0.5)",
+        "INSERT INTO load SELECT %s, source_id, 7, now() FROM load LIMIT 1",
+    )
+    with db.session(plant) as conn, conn.cursor() as cur:
+        for query in queries:
+            cur.execute(query, (NOW.to_pydatetime(),))
+        conn.commit()
+        try:
+            now = served.client.get("/api/now").json()
+        finally:
+            cur.execute(
+                "DELETE FROM battery_states WHERE time > %s + interval '1 year'",
+                (NOW.to_pydatetime(),),
+            )
+            cur.execute("DELETE FROM load WHERE time = %s", (NOW.to_pydatetime(),))
+            conn.commit()
+    assert pd.Timestamp(now["time"]) <= NOW + pd.Timedelta("1h")
+    load = next(row for row in now["power"]["measured"] if row["kind"] == "load")
+    assert pd.Timestamp(load["time"]) < pd.Timestamp(now["time"]) and load["power_kw"] != 7
+
+
+def test_a_battery_has_a_reason_of_its_own():
+    """The reason of an interval speaks of the battery that moves most."""
+    at, later = datetime(2025, 3, 13, 13, tzinfo=UTC), datetime(2025, 3, 13, 14, tzinfo=UTC)
+
+    def row(name, time, charge_kw, discharge_kw=0.0):
+        powers = {"charge_kw": charge_kw, "discharge_kw": discharge_kw}
+        return {"battery_id": name, "time": time} | powers
+
+    plans = {
+        "big": [row("big", at, 50.0), row("big", later, 0.0)],
+        "small": [row("small", at, 0.0), row("small", later, 0.0, 3.0)],
+    }
+    schedule = [{"time": at, "reason": "charge: cheap"}, {"time": later, "reason": "discharge: x"}]
+    spoken = _spoken(schedule, plans)
+    assert spoken == {("big", at): "charge: cheap", ("small", later): "discharge: x"}
+    assert _reason(plans["small"][0], None, spoken) is None
+    order = Override("small", "hold", name="A", reason="fault")
+    assert _reason(plans["small"][0], order, spoken) == "hold is ordered by A: fault"
+    assert _reason(None, Override("small", "off"), spoken) == "off is ordered"
+
+
+def test_a_simulated_state_is_that_of_the_end_of_its_interval():
+    at, hour = datetime(2025, 3, 13, 16, tzinfo=UTC), timedelta(hours=1)
+    ages = [
+        _age_s({"time": at, "kind": kind}, at + 1.4 * hour, hour)
+        for kind in ("measured", "simulated")
+    ]
+    assert ages == [5040, 1440]
 
 
 def test_history_is_the_ledgers(served):

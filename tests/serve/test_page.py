@@ -39,6 +39,15 @@ def test_the_page_in_a_browser(served, browser, width, dark):
     assert browser.run("document.documentElement.scrollWidth") == width
 
 
+def test_a_time_that_comes_twice_is_told_with_its_zone(served, browser):
+    served.open(browser)
+    hours = [f"2025-10-26T{text}Z" for text in ("00:45", "01:15", "02:00")]
+    told = f"""import("/assets/words.js").then(words => {{
+        words.setPlace({{time_zone: "Europe/Brussels", currency: "EUR"}});
+        return {hours}.map(words.hour)}})"""
+    assert browser.run(told) == ["02:45 CEST", "02:15 CET", "03:00"]
+
+
 def test_every_part_is_told_to_a_screen_reader(served, browser):
     served.open(browser)
     levels = browser.run("[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])")

@@ -71,6 +71,7 @@ class OnClock(BaseTrigger):
 
     def __init__(self, clock: Clock, every_min: float, offset_s: float = 0.0) -> None:
         self.clock, self.every_min, self.offset_s = clock, every_min, offset_s
+        self.due = clock.next(every_min)
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         """When it fires next.
@@ -79,7 +80,15 @@ class OnClock(BaseTrigger):
         ----------
         previous_fire_time, now : on the wall, as APScheduler has them.
         """
-        wait_s = self.clock.wait_s(self.clock.next(self.every_min))
+        self.due = self.clock.next(self.every_min)
+        return self.when()
+
+    def when(self) -> datetime:
+        """When it fires for the time that it waits for, after a clock that stood.
+
+        One whose time came while the clock stood, or just before, is not skipped.
+        """
+        wait_s = self.clock.wait_s(self.due)
         return datetime.now(UTC) + timedelta(seconds=wait_s + self.offset_s)
 
 
@@ -189,8 +198,7 @@ class Jobs:
         for found in self.scheduler.get_jobs() if self.scheduler.running else ():
             if isinstance(found.trigger, OnClock):
                 now = datetime.now(UTC)
-                at = now + later if later else found.trigger.get_next_fire_time(None, now)
-                found.modify(next_run_time=at)
+                found.modify(next_run_time=now + later if later else found.trigger.when())
 
     def stop(self) -> None:
         """Begin no more; those that run go on to their ends.
@@ -248,7 +256,9 @@ class Jobs:
     def _record(self, name: str, state: str, **times: object) -> None:
         found = self.scheduler.get_job(name) if self.scheduler.running else None
         next_at = None if found is None else getattr(found, "next_run_time", None)
-        if next_at is not None and next_at.year > datetime.now(UTC).year + 5:
+        # nobody knows when it is on the wall while a clock on data stands now and then
+        is_unknown = found is not None and isinstance(found.trigger, OnClock) and self.clock.on_data
+        if next_at is not None and (is_unknown or next_at.year > datetime.now(UTC).year + 5):
             next_at = None
         try:
             with session(self.config) as conn:

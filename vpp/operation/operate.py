@@ -24,7 +24,7 @@ from vpp.operation.clock import Clock
 from vpp.operation.leader import Leadership
 from vpp.operation.plant import Plant
 from vpp.operation.sent_before import leave_out_sent
-from vpp.runtime.errors import VppError
+from vpp.runtime.errors import ConfigError, VppError
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
@@ -79,14 +79,19 @@ def operate(
         signal.signal(number, lambda *_: stop.set())
     with session(config):
         pass  # a database that cannot be used is told at once
-    leadership, has_waited, ended, feed = Leadership(config), False, True, None
+    feed = _feed(config) if data_clock else None
+    if feed is not None and begin is not None and begin >= feed.data_end():
+        raise ConfigError(
+            f"--from {shown(begin)}: expected a time before the end of the data folder,"
+            f" {shown(feed.data_end())}"
+        )
+    leadership, has_waited, ended = Leadership(config), False, True
     try:
         while not stop.is_set():
             if not leadership.take():
                 if not has_waited:
                     log.info("another process leads; waiting")
                     _warm_up(config)
-                    feed = _feed(config) if data_clock else None
                 has_waited = True
                 stop.wait(DATA_BEAT_S if data_clock else STANDBY_S)
                 continue

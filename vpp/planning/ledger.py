@@ -25,6 +25,7 @@ from vpp.site.kinds import KINDS, SERIES_KINDS
 from vpp.site.times import DAY, day_start, from_local, local_days
 from vpp.storage import ledger as stored
 from vpp.storage.freshness import read_freshness
+from vpp.storage.jobs import read_data_clock
 from vpp.storage.measurements import read_sources
 
 PERIODS = ("interval", "day", "week", "month", "year")
@@ -158,24 +159,28 @@ def update_ledger(conn: connection, config: Config, since: pd.Timestamp | None =
     ------
     VppError : the database cannot be read, or what is stored breaks physics.
     """
-    data_end = read_freshness(conn, config.forecast.stale_after_h).data_end
-    begin = first_plan(conn, config.site.site_id)
+    site_id = config.site.site_id
+    # a replay over rows that are stored already books nothing ahead of its clock
+    now = read_data_clock(conn, site_id)
+    data_end = read_freshness(conn, config.forecast.stale_after_h, now).data_end
+    begin = first_plan(conn, site_id)
     if begin is None or data_end is None:
         return 0
-    ends = stored.read_ends(conn, config.site.site_id)
+    ends = stored.read_ends(conn, site_id)
     start = begin
     if ends is not None:
         _, last, recorded = ends
+        last = min(last, data_end)  # another replay came further
         zone = config.site.time_zone
         is_new_day = day_start(data_end, zone) > day_start(last, zone)
         earliest = [last - (RECHECK_DAILY if is_new_day else RECHECK)]
-        changed = _changed(conn, config.site.site_id, recorded - OVERLAP)
+        changed = _changed(conn, site_id, recorded - OVERLAP)
         earliest += [time for time in (since, changed) if time is not None]
         start = max(begin, day_start(min(earliest), zone))
     rows = intervals(conn, config, start, data_end)
     if rows.empty:
         return 0
-    return stored.save_versions(conn, config.site.site_id, with_sums(conn, config, rows))
+    return stored.save_versions(conn, site_id, with_sums(conn, config, rows))
 
 
 def with_sums(conn: connection, config: Config, rows: pd.DataFrame) -> pd.DataFrame:

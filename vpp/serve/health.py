@@ -118,7 +118,7 @@ def _sources(
 
 
 def _newest(conn: connection, now: datetime) -> dict[str, dict]:
-    """The newest interval of each source that has begun."""
+    """The newest interval of each source that has ended; of a market, that has begun."""
     found: dict[str, dict] = {}
     for table in dict.fromkeys(KINDS[kind].table for kind in SERIES_KINDS):
         value = next(KINDS[k].value for k in SERIES_KINDS if KINDS[k].table == table)
@@ -126,6 +126,7 @@ def _newest(conn: connection, now: datetime) -> dict[str, dict]:
             SELECT source_id, latest.* FROM sources, LATERAL (
                 SELECT time, {value} AS value FROM {table} AS stored
                 WHERE stored.source_id = sources.source_id AND time <= %s
+                    - make_interval(mins => CASE kind WHEN 'market' THEN 0 ELSE step_min END)
                 ORDER BY time DESC LIMIT 1) AS latest
             WHERE kind = ANY(%s)""").format(
             value=sql.Identifier(value), table=sql.Identifier(table)

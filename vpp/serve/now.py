@@ -20,7 +20,7 @@ from vpp.site.battery_messages import AHEAD_S
 from vpp.site.kinds import POWER_KINDS
 from vpp.storage.freshness import read_freshness
 from vpp.storage.jobs import read_clock
-from vpp.storage.overrides import read_overrides
+from vpp.storage.overrides import Override, read_overrides
 from vpp.storage.rows import select_rows
 
 AHEAD = timedelta(seconds=AHEAD_S)  # a state may be measured so far ahead of the plant's clock
@@ -114,7 +114,9 @@ def _clock(
     if data_end is None or data_end > wall:
         return wall, "wall"
     names = [battery.battery_id for battery in config.batteries]
-    told = [row["time"] for row in select_rows(conn, NEWEST_STATES, (names, wall))]
+    # states after plan and data are of another clock, such as that of a device beside a replay
+    last = max(data_end.to_pydatetime(), schedule[-1]["time"] + step)
+    told = [row["time"] for row in select_rows(conn, NEWEST_STATES, (names, last))]
     return max(data_end.to_pydatetime(), run["issue_time"], *told), "data"
 
 
@@ -161,10 +163,10 @@ def _batteries(
     told = select_rows(conn, NEWEST_STATES, (names, now + AHEAD))
     states = {row["battery_id"]: row for row in told}
     orders = read_overrides(conn, now)
-    reasons = {row["time"]: row["reason"] for row in schedule}
     found, plans = [], defaultdict(list)
     for row in planned:
         plans[row["battery_id"]].append(row)
+    spoken = _spoken(schedule, plans)
     for battery in config.batteries:
         name = battery.battery_id
         idle = IDLE_SHARE * max(battery.charge_kw, battery.discharge_kw)
@@ -179,11 +181,11 @@ def _batteries(
                 "soc_min": battery.soc_min,
                 "soc_max": battery.soc_max,
                 "state": state,
-                "age_s": max(0.0, (now - state["time"]).total_seconds()) if state else None,
+                "age_s": _age_s(state, now, step) if state else None,
                 "planned": own,
                 "doing": _doing(own, idle),
-                "reason": reasons.get(own["time"]) if own else None,
-                "next": _next(steps, own, idle, now, reasons),
+                "reason": _reason(own, order, spoken),
+                "next": _next(steps, own, idle, now, spoken),
                 "override": None if order is None else asdict(order),
             }
         )
@@ -194,8 +196,42 @@ def _doing(row: Mapping | None, idle_kw: float) -> str | None:
     """The action of a battery in an interval of its plan: charge, discharge or hold."""
     if row is None:
         return None
-    net = (row["charge_kw"] or 0.0) - (row["discharge_kw"] or 0.0)
+    net = _net_kw(row)
     return "hold" if abs(net) <= idle_kw else "charge" if net > 0 else "discharge"
+
+
+def _age_s(state: Mapping, now: datetime, step: timedelta) -> float:
+    """How old a state is [s]; a simulated one is that of the end of its interval."""
+    at = state["time"] + (step if state["kind"] == "simulated" else timedelta(0))
+    return max(0.0, (now - at).total_seconds())
+
+
+def _net_kw(row: Mapping) -> float:
+    return (row["charge_kw"] or 0.0) - (row["discharge_kw"] or 0.0)
+
+
+def _spoken(
+    schedule: Sequence[Mapping], plans: Mapping[str, Sequence[Mapping]]
+) -> dict[tuple[str, datetime], str]:
+    """The reason of each interval, for the battery of which it speaks: the one that moves most."""
+    moves: dict[datetime, tuple[float, str]] = {}
+    for name, steps in plans.items():
+        for row in steps:
+            moved = abs(_net_kw(row)), name
+            moves[row["time"]] = max(moves.get(row["time"], moved), moved, key=lambda one: one[0])
+    said = {row["time"]: row["reason"] for row in schedule}
+    return {(name, time): said[time] for time, (_, name) in moves.items() if said.get(time)}
+
+
+def _reason(
+    row: Mapping | None, order: Override | None, spoken: Mapping[tuple[str, datetime], str]
+) -> str | None:
+    """Why a battery does what it does in an interval; None where nothing speaks of it."""
+    if order is not None:
+        by = f" by {order.name}" if order.name else ""
+        why = f": {order.reason}" if order.reason else ""
+        return f"{order.override} is ordered{by}{why}"
+    return None if row is None else spoken.get((row["battery_id"], row["time"]))
 
 
 def _next(
@@ -203,13 +239,13 @@ def _next(
     own: Mapping | None,
     idle_kw: float,
     now: datetime,
-    reasons: Mapping[datetime, str],
+    spoken: Mapping[tuple[str, datetime], str],
 ) -> dict | None:
     """The next interval in which a battery does something else than now."""
     doing = _doing(own, idle_kw)
     for row in steps:
         if row["time"] > now and _doing(row, idle_kw) != doing:
             names = ("time", "charge_kw", "discharge_kw", "soc")
-            told = {"doing": _doing(row, idle_kw), "reason": reasons.get(row["time"])}
+            told = {"doing": _doing(row, idle_kw), "reason": _reason(row, None, spoken)}
             return {name: row[name] for name in names} | told
     return None

@@ -26,8 +26,9 @@ export function nowPart(now) {
     cards.push(card("Price", amount(price.import_price_eur_per_mwh, priceUnit()), both ? `for export ${amount(price.export_price_eur_per_mwh, priceUnit())}` : "import and export"));
   }
   if (now.plan) cards.push(card("Plan saves", money(now.plan.cost_no_battery_eur - now.plan.cost_eur), "beside no battery", "plan"));
+  const ages = new Map(now.health.sources.filter((one) => !one.current).map((one) => [one.source_id, `, ${age(one.age_s)} ago`]));
   for (const source of now.power.measured)
-    cards.push(card(source.name, power(source.power_kw), `measured from ${clock(source.time)}`));
+    cards.push(card(source.name, power(source.power_kw), `measured from ${clock(source.time)}${ages.get(source.source_id) ?? ""}`));
   if (cards.length) found.push(h("div", { class: "cards" }, cards));
   if (planned) found.push(h("h3", {}, `Power by plan, from ${hour(now.interval.time)}`), flow("Comes from", SUPPLY, planned), flow("Goes to", DEMAND, planned));
   else found.push(now.plan ? h("p", { class: "warning" }, "No plan holds now.") : missing("There is no plan yet.", "python optimization.py"));
@@ -170,16 +171,16 @@ export function historyPart(found) {
 }
 
 export function healthPart(now) {
-  const { health } = now, found = [];
+  const { health } = now, found = [], whose = now.clock === "wall" ? "" : ", by the server's clock";
   found.push(health.healthy ? h("p", { class: "good" }, "All is well.") : h("ul", { class: "problems" }, health.problems.map((text) => h("li", { class: "bad" }, text))));
   if (health.alerts?.length)
     found.push(h("h3", {}, "Alerts"), table("Alerts", ["Rule", "Of", "Since", "What", "What to do"], health.alerts.map((row) => [row.rule, row.subject, clock(row.fired_at), row.message, row.what_to_do])));
   found.push(h("h3", {}, "Sources"), table("Sources", ["Source", "Kind", "Newest value|", "From", "Age", "State"], health.sources.map((row) =>
     [row.name === row.source_id ? row.name : `${row.name} (${row.source_id})`, row.kind, row.kind === "market" ? amount(row.price_eur_per_mwh, priceUnit()) : power(row.power_kw), clock(row.time), age(row.age_s), row.current ? "current" : h("span", { class: "bad" }, "not current")])));
   if (health.jobs.length)
-    found.push(h("h3", {}, "Jobs"), table("Jobs", ["Job", "State", "Done well", "Next", "Error"], health.jobs.map((row) => [row.job, row.state, clock(row.ok_at), clock(row.next_at), row.last_error ?? "–"])));
+    found.push(h("h3", {}, `Jobs${whose}`), table("Jobs", ["Job", "State", "Done well", "Next", "Error"], health.jobs.map((row) => [row.job, row.state, clock(row.ok_at), clock(row.next_at), row.last_error ?? "–"])));
   if (health.stream.length)
-    found.push(h("h3", {}, "Stream"), table("Stream", ["Topic", "Waiting|", "Dead letters|", "Seen"], health.stream.map((row) => [row.topic, row.lag == null ? "–" : fixed(row.lag, 0), fixed(row.dead_letters, 0), clock(row.time)])));
+    found.push(h("h3", {}, `Stream${whose}`), table("Stream", ["Topic", "Waiting|", "Dead letters|", "Seen"], health.stream.map((row) => [row.topic, row.lag == null ? "–" : fixed(row.lag, 0), fixed(row.dead_letters, 0), clock(row.time)])));
   found.push(h("h3", {}, "Servers and plan"), h("dl", {}, h("dt", {}, "Database"), h("dd", {}, health.database), h("dt", {}, "Data until"), h("dd", {}, clock(health.data_end)),
     h("dt", {}, "Newest plan"), h("dd", {}, now.plan ? `made for ${clock(now.plan.issue_time)}, ${age(health.plan_age_s)} ago` : "–")));
   return found;

@@ -10,13 +10,18 @@ function format(name, options) {
   if (!formats.has(name)) formats.set(name, new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...options }));
   return formats.get(name);
 }
-export const hour = (time) => format("hour", { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
+const plainHour = (time) => format("hour", { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
+// A time that the clocks show twice, since they go back then, is told with its zone.
+export function hour(time) {
+  const at = new Date(time).getTime(), text = plainHour(at);
+  return [-60, -30, 30, 60].some((min) => plainHour(at + min * 60000) === text) ? `${text} ${zoneShort(at)}` : text;
+}
 export const day = (time) => format("day", { weekday: "short", day: "numeric", month: "short" }).format(new Date(time)).replace(",", "");
 export const fullDay = (time) => format("fullDay", { weekday: "short", day: "numeric", month: "short", year: "numeric" }).format(new Date(time)).replace(",", "");
 export const month = (time) => format("month", { month: "long", year: "numeric" }).format(new Date(time));
 export const clock = (time) => time == null ? "–" : `${day(time)} ${hour(time)}`;
 const zoneShort = (time) => format("short", { timeZoneName: "short" }).formatToParts(new Date(time)).find((part) => part.type === "timeZoneName").value;
-export const withZone = (time) => `${hour(time)} ${zoneShort(time)}`;
+export const withZone = (time) => `${plainHour(time)} ${zoneShort(time)}`;
 export const localHour = (time) => Number(format("h", { hour: "2-digit" }).format(new Date(time)));
 
 const known = (value) => value != null && Number.isFinite(value);
