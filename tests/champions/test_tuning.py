@@ -44,6 +44,38 @@ def test_tuning_goes_on_where_it_was_and_repeats_itself(quick_world):
     assert tune(two, model, origins.tuning, np.inf)[:2] == (best, 3)
 
 
+def parameters_of(made):
+    """The parameters of the trials that ended, in their order."""
+    import optuna
+
+    storage = open_storage(made.storage)
+    (name,) = optuna.get_all_study_names(storage)
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    return [trial.params for trial in trials if trial.state.is_finished()]
+
+
+@pytest.mark.parametrize("killed_at", [[0], [1], [0, 0, 1, 2]])
+def test_a_search_that_is_killed_ends_as_one_without_a_break(quick_world, monkeypatch, killed_at):
+    silence()
+    made, model = contest_of(quick_world, trials=3), MODELS["arima"]
+    origins = split_origins(START, END, 24, 4)
+    broken = replace(made, storage=made.storage.with_name("broken.journal"))
+    best = tune(made, model, origins.tuning, np.inf)[:2]
+    real = tuning.run_trial
+    for place in killed_at:
+
+        def run_trial(contest, model, parameters, origins, study, trial, deadline, place=place):
+            if tuning.count_finished(study) == place:
+                raise KeyboardInterrupt  # as SIGKILL: the trial stays as it is
+            return real(contest, model, parameters, origins, study, trial, deadline)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(tuning, "run_trial", run_trial)
+            tune(broken, model, origins.tuning, np.inf)
+    assert tune(broken, model, origins.tuning, np.inf)[:2] == best
+    assert parameters_of(broken) == parameters_of(made)
+
+
 def test_no_trial_starts_after_the_deadline(quick_world):
     silence()
     made, origins = contest_of(quick_world, trials=3), split_origins(START, END, 24, 4)

@@ -77,8 +77,9 @@ def open_study(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0),
         load_if_exists=True,
     )
-    if not study.trials:
-        study.enqueue_trial(model.defaults)
+    begun = study.get_trials(deepcopy=False)
+    if all(trial.state is optuna.trial.TrialState.RUNNING for trial in begun):
+        study.enqueue_trial(model.defaults)  # also where its process was killed at the first
     return study
 
 

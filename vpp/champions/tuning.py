@@ -21,8 +21,8 @@ def tune(
 ) -> tuple[dict, int, pd.DataFrame | None]:
     """Search a model's parameters on the tuning origins.
 
-    The first trial has the model's defaults; the sampler is seeded by the trial's number, so an
-    interrupted search ends as one without a break.
+    The first trial has the model's defaults; the sampler is seeded by the number of trials that
+    ended, so a search that was interrupted or killed ends as one without a break.
 
     Parameters
     ----------
@@ -49,9 +49,10 @@ def tune(
     reasons, backtests = [], {}
     trials = contest.training.trials
     trials = (trials + 1) // 2 if model.dear else trials
-    while count_finished(study) < trials and time.monotonic() <= deadline:
+    while (done := count_finished(study)) < trials and time.monotonic() <= deadline:
+        # a trial of a process that was killed has taken a number, and is done again
+        study.sampler = optuna.samplers.TPESampler(seed=contest.training.seed + done)
         trial = study.ask()
-        study.sampler = optuna.samplers.TPESampler(seed=contest.training.seed + trial.number)
         parameters = model.search_space(trial)
         try:
             frame = run_trial(contest, model, parameters, origins, study, trial, deadline)
