@@ -184,7 +184,9 @@ def test_it_plans_obeys_an_order_is_taken_over_and_ends(path, script, tmp_path):
             later = plans_of(conn)[-1]
             assert later["issue_time"] < begun + pd.Timedelta(days=3)  # its clock went on
             jobs = read_jobs(conn).set_index("job")
-            assert {"ingest", "forecast", "plan", "orders"} <= set(jobs.index)
+            assert {"ingest", "forecast", "plan", "orders", "stream"} <= set(jobs.index)
+            seen = select_rows(conn, "SELECT topic FROM stream_status WHERE lag IS NOT NULL")
+            assert seen  # for the page and for the alert of dead letters
             conn.commit()
             assert ends_well(second)
             assert "Traceback" not in logs[0].read_text() + logs[1].read_text()

@@ -1,4 +1,4 @@
-"""The jobs of a plant: ingest, forecast, plan, publish, value, retrain, ledger and alerts.
+"""The jobs of a plant: ingest, stream, forecast, plan, publish, value, retrain, ledger and alerts.
 
 A tick of the plant's clock forecasts, and the plan follows when that is done, has failed, or has
 taken too long: then older forecasts stand in. An order of a person, or a measured state, asks for a
@@ -36,12 +36,14 @@ from vpp.storage.connection import DataGapError, session
 from vpp.storage.overrides import newest_override
 from vpp.storage.rows import select_rows
 from vpp.stream.feed import Feed
+from vpp.stream.status import record_status
 
 log = logging.getLogger("operate")
 
 LOOK_S = 2.0  # orders and measured states are looked for so often
 CALM_S = 50.0  # measured states ask for a plan no more often than that
 AGAIN_S = 30.0  # a plan that failed is tried again after so long
+STREAM_S = 30.0  # what waits in Kafka and what could not be stored is recorded so often
 BOOKS_S = 10.0  # what is past is booked no more often than that
 FETCH_S = 600.0  # the deadline of asking all providers
 TRAINING_S = 6 * 3600.0  # the deadline of training
@@ -90,6 +92,7 @@ class Plant:
         plan_s = max(self.period_s / 2, self.config.optimization.time_limit_s + 60)
         add(Job("plan", self._plan, plan_s, every_min=every, offset_s=wait_s))
         add(Job("orders", self._look, 30.0, every_s=LOOK_S, is_told=False))
+        add(Job("stream", self._look_at_stream, 60.0, every_s=STREAM_S, is_told=False))
         for name, work in self._others().items():
             add(Job(name, work, 60.0, every_min=every, offset_s=wait_s, at_start=False))
         add(Job("ledger", self._book, 60.0, **self._calmly(every), at_start=False))
@@ -155,6 +158,9 @@ class Plant:
             self.asked = self.asked or self.tick == self._this_tick()
             if not self.stop.is_set() and not self.clock.on_data:
                 self.jobs.call("plan")
+
+    def _look_at_stream(self) -> None:
+        record_status(self.config)
 
     def _this_tick(self) -> pd.Timestamp:
         return self.clock.last(self.every_min)

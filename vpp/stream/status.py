@@ -1,7 +1,7 @@
 """The state of the stream: messages that wait in each topic, that are stored or dead-lettered."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -82,13 +82,9 @@ def status(config: Config, by_partition: bool = False) -> list[dict]:
     StreamError : the broker does not answer.
     """
     found, letters = look(config)
-    waiting = {
-        topic: sum(item.unread for item in items) if items else None
-        for topic, items in found.items()
-    }
+    waiting = _record(config, found, letters)
     with session(config) as conn:
         stored = measurement_counts(conn)
-        save_stream_status(conn, {topic: (lag, letters[topic]) for topic, lag in waiting.items()})
     rows = []
     for kind, topic in topic_names(config).items():
         tail = {
@@ -117,6 +113,33 @@ def status(config: Config, by_partition: bool = False) -> list[dict]:
             named = dict(zip(("partition", "end", "committed", "lag"), row, strict=True))
             rows.append({"topic": topic, **named, **(dict.fromkeys(tail) if number else tail)})
     return rows
+
+
+def record_status(config: Config) -> None:
+    """Write each topic's lag and dead letters to the table stream_status: for page and alerts.
+
+    Parameters
+    ----------
+    config : names the servers and topics.
+
+    Raises
+    ------
+    StreamError, DatabaseError : a server does not answer.
+    """
+    _record(config, *look(config))
+
+
+def _record(
+    config: Config, found: Mapping[str, Sequence[Lag]], letters: Mapping[str, int]
+) -> dict[str, int | None]:
+    """Write lag and dead letters of each topic; returns the lags, None where there is no topic."""
+    waiting = {
+        topic: sum(item.unread for item in items) if items else None
+        for topic, items in found.items()
+    }
+    with session(config) as conn:
+        save_stream_status(conn, {topic: (lag, letters[topic]) for topic, lag in waiting.items()})
+    return waiting
 
 
 def look(config: Config) -> tuple[dict[str, list[Lag]], Counter[str]]:
