@@ -52,7 +52,7 @@ wind = 1
 loads = 2
 [training]
 models = arima
-trials = 2
+trials = 8
 origins = 6
 [forecast]
 horizon_h = 36
