@@ -255,6 +255,7 @@ def test_the_containers_of_the_chart_run_as_one_pod_and_end_by_themselves(engine
     wait_until(lambda: count_rows(place.url, "schedule_runs") > 0, 400)
     for part in ("sink", "planner", "mlflow"):
         shell = ["exec", f"{pod.name}-{part}", "sh", "-c"]
+        assert state(part, "Status") == "running", logs(part)
         assert engine(*shell, "id -u").out == "10001"
         assert engine(*shell, "touch /app/x", check=False).code != 0
         assert engine(*shell, "grep CapEff /proc/self/status").out.split()[1].strip("0") == ""

@@ -32,10 +32,14 @@ class Client:
         return answer if isinstance(answer, list) else answer() or []
 
 
-def collected(client, earlier=None, batch_rows=ROWS, batch_s=BATCH_S):
-    positions = SimpleNamespace(
+def positions_of(client):
+    return SimpleNamespace(
         generation=1, broker_error=None, has_failed=False, notices=[], member=client
     )
+
+
+def collected(client, earlier=None, batch_rows=ROWS, batch_s=BATCH_S):
+    positions = positions_of(client)
     kafka = Kafka(batch_rows=batch_rows, batch_s=batch_s)
     return collect(positions, kafka, threading.Event(), earlier)
 
@@ -60,6 +64,20 @@ def test_the_first_message_is_waited_for_and_the_first_lull_ends_the_batch():
     assert len(collected(client)) == 3
     # in short waits, since the client keeps what came until its wait is over
     assert client.asked == [(rows, LULL_S) for rows in (ROWS, ROWS, ROWS, ROWS - 2, ROWS - 3)]
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_what_was_read_before_partitions_were_shared_out_anew_is_left_to_their_owners(after):
+    """Also where they are taken away in the lull that ends a batch."""
+
+    def taken_away():
+        positions.generation += 1
+        return messages(after)
+
+    client = Client(messages(2), taken_away, [], [])
+    positions = positions_of(client)
+    kafka = Kafka(batch_rows=ROWS, batch_s=BATCH_S)
+    assert len(collect(positions, kafka, threading.Event(), None)) == after
 
 
 def test_no_message_is_waited_for_longer_than_a_batch_may_take():

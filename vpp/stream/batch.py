@@ -129,10 +129,10 @@ def collect(
         is_over = bool(batch) if earlier is None else not earlier.is_alive()
         rows = min(POLL_ROWS, kafka.batch_rows - len(batch))
         got = positions.member.consume(rows, min(left, lull_s))
-        if is_over and not got:
-            break
         if positions.generation != generation:
             batch, size, generation = [], 0, positions.generation
+        if is_over and not got:
+            break
         for message in got:
             error = message.error()
             if error is None:
