@@ -4,9 +4,10 @@
     python benchmarks/bench_cycle.py --hours 48 --profile
 
 Luxembourg 2024 by quarter-hours (lu_2024_15min_utc.csv of the folder VPP_TEST_DATA, default
-../shared/data): load, wind, PV and the market's price, one battery, 8 months stored, champions
-`hourly_ridge`. Each hour its rows are stored, then the jobs of `pipeline.py operate` run one after
-the other, and the battery's state is measured as planned. Seconds are of the processor, of this
+../shared/data): load, wind, PV and the market's price, one battery, 8 months stored, 60 days of
+hourly plans, champions `hourly_ridge`. Each hour its rows are stored, then the jobs of
+`pipeline.py operate` run one after the other, and the battery's state is measured as planned.
+Seconds are of the processor, of this
 process by job, and of the database's processes in sum. `--profile` shows the functions that take
 most. Runs on embedded servers of its own in a temporary folder.
 """
@@ -47,7 +48,8 @@ FILE = (
 )
 BEGIN = pd.Timestamp("2024-09-02T00:00Z")
 COLUMNS = {"load": "load_mw", "wind": "wind_mw", "solar": "pv_mw", "market": "price_da_eur_mwh"}
-PLANS = {
+DAYS_BEFORE = 60  # of hourly plans
+PLANS = {  # each table of them, with its times
     "schedule_runs": ("issue_time", "created_at"),
     "schedules": ("time",),
     "battery_states": ("time",),
@@ -115,21 +117,22 @@ def database_s(conn):
 def measured(conn, at):
     """The battery stands where the newest plan has it."""
     query = """
-        SELECT soc FROM battery_states WHERE kind = 'planned' AND time < %s
-        ORDER BY time DESC, run_id LIMIT 1"""
+        SELECT soc FROM battery_states WHERE kind = 'planned' AND time < %s AND run_id = (
+            SELECT run_id FROM schedule_runs WHERE kind = 'plan' ORDER BY created_at DESC LIMIT 1)
+        ORDER BY time DESC LIMIT 1"""
     rows = select_rows(conn, query, (at.to_pydatetime(),))
     row = {"battery_id": "store", "kind": "measured", "soc": rows[0]["soc"] if rows else 0.5}
     db.save_battery_states(conn, pd.DataFrame([row | {"time": at}]))
 
 
-def put_behind(conn, days):
+def put_behind(conn):
     """Forecasts, plans and states of each hour of the days before: the first ones, shifted."""
     of_run = "source_id, model, model_version, trained_until"
     names = "value, q05, q10, q25, q50, q75, q90, q95, published"
     with conn.cursor() as cur:
-        for table, key in (("forecast_runs", "run_id"), ("schedule_runs", "run_id")):
-            cur.execute(f"CREATE TEMP TABLE first_{table} AS SELECT {key} FROM {table}")
-        hours = f"generate_series(1, {24 * days}) AS hour"
+        for table in ("forecast_runs", "schedule_runs"):
+            cur.execute(f"CREATE TEMP TABLE first_{table} AS SELECT run_id FROM {table}")
+        hours = f"generate_series(1, {24 * DAYS_BEFORE}) AS hour"
         shift = "hour * interval '1 hour'"
         cur.execute(f"""
             INSERT INTO forecast_runs (run_id, {of_run}, issue_time, role, created_at)
@@ -144,14 +147,9 @@ def put_behind(conn, days):
                 "SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,)
             )
             columns = [name for (name,) in cur.fetchall()]
-            taken = [
-                "run_id || '-' || hour"
-                if name == "run_id"
-                else f"{name} - {shift}"
-                if name in times
-                else name
-                for name in columns
-            ]
+            shifted = {name: f"{name} - {shift}" for name in times}
+            shifted["run_id"] = "run_id || '-' || hour"
+            taken = [shifted.get(name, name) for name in columns]
             cur.execute(f"""
                 INSERT INTO {table} ({", ".join(columns)}) SELECT {", ".join(taken)}
                 FROM {hours}, {table} JOIN first_schedule_runs USING (run_id)""")
@@ -163,7 +161,7 @@ def rows_scanned(conn):
     return Counter({row["relname"]: row["n"] for row in select_rows(conn, query)})
 
 
-def run(config, hours, profile, days_before):
+def run(config, hours, profile):
     """Rows to print: each job's mean seconds an hour."""
     parts = list(series())
     with db.session(config) as conn:
@@ -186,7 +184,7 @@ def run(config, hours, profile, days_before):
                     store(conn, source, values[new])
                 measured(conn, at)
                 if hour == -1:
-                    put_behind(conn, days_before)
+                    put_behind(conn)
                 if hour == 0:
                     spent, database, scanned = Counter(), database_s(conn), rows_scanned(conn)
             for name in JOBS:
@@ -211,14 +209,13 @@ def run(config, hours, profile, days_before):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--hours", type=int, default=24)
-    parser.add_argument("--days-before", type=int, default=60, help="of hourly plans; default 60")
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args(argv)
     profile = cProfile.Profile(time.process_time) if args.profile else None
     with tempfile.TemporaryDirectory() as folder:
         config = new_config(Path(folder))
         try:
-            print_rows(run(config, args.hours, profile, args.days_before))
+            print_rows(run(config, args.hours, profile))
         finally:
             embedded.stop(config.paths.state_dir, delete=True)
     if profile:

@@ -16,6 +16,7 @@ from small_report import ISSUE
 import db
 from vpp.schedule.problem_file import problem_schema
 from vpp.serve.now import _age_s, _reason, _spoken
+from vpp.storage.jobs import record_clock
 from vpp.storage.overrides import Override
 
 ROUTES = ["/metrics", "/api/now", "/api/plan", "/api/forecasts?source_id=wind-1", "/api/history"]
@@ -180,29 +181,43 @@ def test_now_is_the_interval_of_the_data_end(served):
     assert now["health"]["jobs"][0]["job"] == "plan"
 
 
-def test_now_is_no_time_after_plan_and_data_and_measures_what_has_ended(served, plant):
-    """A device beside a replay stamps the time of the wall; a replay has the next rows already."""
-    queries = (
-        "INSERT INTO battery_states (battery_id, kind, run_id, time, soc)"
-        " VALUES ('cellar', 'measured', '', %s + interval '600 days', 0.5)",
-        "INSERT INTO load SELECT %s, source_id, 7, now() FROM load LIMIT 1",
-    )
+@pytest.mark.parametrize("replayed", [True, False])
+def test_now_after_a_replay_is_no_time_of_another_clock(served, plant, replayed):
+    """A device beside a replay has the time of the wall; without a replay that is the plant's."""
+    later, at = NOW + pd.Timedelta("300d"), NOW.to_pydatetime()
     with db.session(plant) as conn, conn.cursor() as cur:
-        for query in queries:
-            cur.execute(query, (NOW.to_pydatetime(),))
+        cur.execute(
+            "INSERT INTO battery_states (battery_id, kind, run_id, time, soc)"
+            " VALUES ('cellar', 'measured', '', %s, 0.5)",
+            (later.to_pydatetime(),),
+        )
+        if replayed:
+            record_clock(conn, plant.site.site_id, "", at, 3600.0)
+            cur.execute("UPDATE operations SET beat_at = now() - interval '1 day'")
         conn.commit()
         try:
             now = served.client.get("/api/now").json()
         finally:
-            cur.execute(
-                "DELETE FROM battery_states WHERE time > %s + interval '1 year'",
-                (NOW.to_pydatetime(),),
-            )
-            cur.execute("DELETE FROM load WHERE time = %s", (NOW.to_pydatetime(),))
+            cur.execute("DELETE FROM battery_states WHERE time = %s", (later.to_pydatetime(),))
+            cur.execute("DELETE FROM operations")
             conn.commit()
-    assert pd.Timestamp(now["time"]) <= NOW + pd.Timedelta("1h")
-    load = next(row for row in now["power"]["measured"] if row["kind"] == "load")
-    assert pd.Timestamp(load["time"]) < pd.Timestamp(now["time"]) and load["power_kw"] != 7
+    assert pd.Timestamp(now["time"]) == (NOW if replayed else later)
+    ended = any("the newest plan ended" in text for text in now["health"]["problems"])
+    assert ended != replayed
+
+
+def test_what_is_measured_now_has_ended(served, plant):
+    """A replay over stored rows has the interval that runs already."""
+    with db.session(plant) as conn, conn.cursor() as cur:
+        before = served.client.get("/api/now").json()["power"]["measured"]
+        query = "INSERT INTO load SELECT %s, source_id, 7, now() FROM load LIMIT 1"
+        cur.execute(query, ((NOW - pd.Timedelta("30min")).to_pydatetime(),))
+        conn.commit()
+        try:
+            assert served.client.get("/api/now").json()["power"]["measured"] == before
+        finally:
+            cur.execute("DELETE FROM load WHERE power_kw = 7")
+            conn.commit()
 
 
 def test_a_battery_has_a_reason_of_its_own():

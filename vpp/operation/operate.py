@@ -79,14 +79,14 @@ def operate(
         signal.signal(number, lambda *_: stop.set())
     with session(config):
         pass  # a database that cannot be used is told at once
-    feed = _feed(config) if data_clock else None
-    if feed is not None and begin is not None and begin >= feed.data_end():
-        raise ConfigError(
-            f"--from {shown(begin)}: expected a time before the end of the data folder,"
-            f" {shown(feed.data_end())}"
-        )
     leadership, has_waited, ended = Leadership(config), False, True
     try:
+        feed = _feed(config) if data_clock else None
+        if feed is not None and begin is not None and begin >= feed.data_end():
+            raise ConfigError(
+                f"--from {shown(begin)}: expected a time before the end of the data folder,"
+                f" {shown(feed.data_end())}"
+            )
         while not stop.is_set():
             if not leadership.take():
                 if not has_waited:

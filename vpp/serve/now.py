@@ -19,11 +19,12 @@ from vpp.serve.plan import newest_run
 from vpp.site.battery_messages import AHEAD_S
 from vpp.site.kinds import POWER_KINDS
 from vpp.storage.freshness import read_freshness
-from vpp.storage.jobs import read_clock
+from vpp.storage.jobs import read_clock, read_data_clock
 from vpp.storage.overrides import Override, read_overrides
 from vpp.storage.rows import select_rows
 
 AHEAD = timedelta(seconds=AHEAD_S)  # a state may be measured so far ahead of the plant's clock
+EVER_S = 1e9
 AHEAD_SHOWN = timedelta(hours=24)  # a battery's next action is looked for
 IDLE_SHARE = 0.005  # of the rating: a power below it is no action
 STORED = "('measured', 'simulated')"  # kinds of states that are not planned
@@ -114,8 +115,10 @@ def _clock(
     if data_end is None or data_end > wall:
         return wall, "wall"
     names = [battery.battery_id for battery in config.batteries]
-    # states after plan and data are of another clock, such as that of a device beside a replay
-    last = max(data_end.to_pydatetime(), schedule[-1]["time"] + step)
+    last = wall
+    if read_data_clock(conn, config.site.site_id, alive_s=EVER_S) is not None:
+        # a replay has ended here: later states are of another clock, such as a device's beside it
+        last = max(data_end.to_pydatetime(), schedule[-1]["time"] + step)
     told = [row["time"] for row in select_rows(conn, NEWEST_STATES, (names, last))]
     return max(data_end.to_pydatetime(), run["issue_time"], *told), "data"
 
