@@ -163,7 +163,7 @@ def first_changed(
     since : with a zone.
     """
     parts = [f"SELECT time FROM {table} WHERE source_id = ANY(%(ids)s)" for table in tables]
-    parts.append("SELECT time FROM battery_states WHERE kind = 'measured'")
+    parts.append("SELECT time FROM battery_states WHERE kind = 'measured' AND run_id = ''")
     parts.append("SELECT time FROM positions WHERE site_id = %(site_id)s")
     union = " UNION ALL ".join(f"({part} AND sent_at > %(since)s)" for part in parts)
     values = {"ids": list(source_ids), "since": pd.Timestamp(since).to_pydatetime()}
