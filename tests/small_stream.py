@@ -109,6 +109,7 @@ def send_batch(config, topic, value, count):
     }
     topics.ensure_topics(config.kafka, kafka.kafka_settings(config), [topic], 20)
     client, refused = Producer(kafka.kafka_settings(config) | settings), []
+    client.list_topics(topic, timeout=20)  # or the first is sent as soon as the partition is known
     for _ in range(count):
         client.produce(
             topic,
