@@ -48,6 +48,34 @@ def test_a_time_that_comes_twice_is_told_with_its_zone(served, browser):
     assert browser.run(told) == ["02:45 CEST", "02:15 CET", "03:00"]
 
 
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("hours", [3, 24, 36, 60, 84, 168, 336, 744])
+def test_no_label_of_an_axis_lies_on_another(served, browser, hours, width):
+    """Over the end of summer time, whose hour that comes twice has a long name."""
+    served.open(browser, width)
+    found = browser.run(
+        f"""Promise.all(["words", "draw"].map(name => import(`/assets/${{name}}.js`)))
+        .then(async ([words, draw]) => {{
+            words.setPlace({{time_zone: "Europe/Brussels", currency: "EUR"}});
+            const first = new Date("2025-10-25T22:00Z"), last = new Date(+first + {hours} * 3.6e6);
+            const panel = {{ height: 90, unit: "kW", series: [
+                {{ kind: "steps", tint: "red", points: [[first, last, 1234.5]] }}] }};
+            document.body.prepend(draw.figure("one", first, last, [panel]));
+            const drawn = document.body.firstChild;
+            while (!drawn.firstChild) await new Promise(requestAnimationFrame);
+            const texts = [...drawn.querySelectorAll("text")];
+            const boxes = texts.map(text => text.getBoundingClientRect());
+            const pairs = boxes.flatMap((one, i) => boxes.slice(i + 1).flatMap((other, j) =>
+                one.left < other.right && other.left < one.right && one.top < other.bottom
+                && other.top < one.bottom
+                ? [[texts[i].textContent, texts[i + 1 + j].textContent]] : []));
+            const out = boxes.filter(box => box.right > {width}).length;
+            return [pairs, out, texts.length];
+        }})"""
+    )
+    assert found[:2] == [[], 0] and found[2] >= 4
+
+
 def test_every_part_is_told_to_a_screen_reader(served, browser):
     served.open(browser)
     levels = browser.run("[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])")

@@ -2,7 +2,7 @@
 "use strict";
 import { clock, day, fixed, hour, localHour } from "./words.js";
 
-const LEFT = 46, RIGHT = 8, AXIS = 34, GAP = 26;
+const LEFT = 46, RIGHT = 8, AXIS = 38, GAP = 26, WIDE = 7;  // the last: of a letter
 
 function shape(name, attributes, style = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -79,14 +79,19 @@ function drawn(panel, top, width, x) {
 function times(first, last, x, width, bottom) {
   const found = [], hours = (new Date(last) - new Date(first)) / 3600000;
   const every = [1, 2, 3, 6, 12, 24].find((step) => hours / step * 46 <= width - LEFT) ?? 24;
-  const start = Math.ceil(new Date(first) / 3600000) * 3600000;
-  let before = null;
-  for (let time = start; time <= new Date(last).getTime(); time += 3600000) {
-    if (localHour(time) % every) continue;
+  let before = null, told = -Infinity, named = -Infinity;  // no label lies on another
+  for (let time = Math.ceil(new Date(first) / 3600000) * 3600000; time <= new Date(last).getTime(); time += 3600000) {
+    const text = hour(time), half = text.length * WIDE / 2;
+    if (localHour(time) % every || x(time) - half < told || x(time) + half > width) continue;
+    told = x(time) + half + WIDE;
     found.push(shape("line", { x1: x(time), x2: x(time), y1: bottom, y2: bottom + 4 }, { stroke: "--quiet" }));
-    found.push(shape("text", { x: x(time), y: bottom + 16, "text-anchor": "middle" }, {}, hour(time)));
+    found.push(shape("text", { x: x(time), y: bottom + 20, "text-anchor": "middle" }, {}, text));
     const name = day(time);
-    if (name !== before && x(time) < width - 70) found.push(shape("text", { x: x(time) - 14, y: bottom + 31 }, {}, name));
+    const start = x(time) - 14, end = start + name.length * WIDE;
+    if (name !== before && start >= named && end <= width) {
+      found.push(shape("text", { x: start, y: bottom + 35 }, {}, name));
+      named = end + WIDE;
+    }
     before = name;
   }
   return found;
