@@ -7,9 +7,9 @@ Luxembourg 2024 by quarter-hours (lu_2024_15min_utc.csv of the folder VPP_TEST_D
 ../shared/data): load, wind, PV and the market's price, one battery, 8 months stored, 60 days of
 hourly plans, champions `hourly_ridge`. Each hour its rows are stored, then the jobs of
 `pipeline.py operate` run one after the other, and the battery's state is measured as planned.
-Seconds are of the processor, of this
-process by job, and of the database's processes in sum. `--profile` shows the functions that take
-most. Runs on embedded servers of its own in a temporary folder.
+Seconds are of the processor, of this process by job, and of the database's processes in sum.
+`--profile` shows the functions that take most. Runs on embedded servers of its own in a temporary
+folder.
 """
 
 import argparse

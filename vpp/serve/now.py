@@ -24,7 +24,7 @@ from vpp.storage.overrides import Override, read_overrides
 from vpp.storage.rows import select_rows
 
 AHEAD = timedelta(seconds=AHEAD_S)  # a state may be measured so far ahead of the plant's clock
-EVER_S = 1e9
+EVER_S = 1e9  # a replay's clock counts however long ago its last beat was
 AHEAD_SHOWN = timedelta(hours=24)  # a battery's next action is looked for
 IDLE_SHARE = 0.005  # of the rating: a power below it is no action
 STORED = "('measured', 'simulated')"  # kinds of states that are not planned
