@@ -26,7 +26,7 @@ import pandas as pd
 import communication
 from vpp.champions.forecasts import forecast_all
 from vpp.champions.training import train
-from vpp.operation.operate import run_operation
+from vpp.operation.operate import one_heap, run_operation
 from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.site_configs import check_prices
 from vpp.planning.told import value_planned
@@ -202,6 +202,7 @@ def run(args: argparse.Namespace, config: Config) -> int | None:
 
 def run_operate(args: argparse.Namespace, config: Config) -> int:
     """Check the options of `operate` and of `--watch`, and operate."""
+    one_heap()
     if args.watch is not None:
         if not 1 <= args.watch <= DAY_MIN or args.json:
             expected = f"expected minutes, 1 to {DAY_MIN}, and no --json, which is of a single run"

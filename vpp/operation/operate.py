@@ -6,6 +6,8 @@
 Where two processes run, one waits, and takes over within a minute when the other dies.
 """
 
+import ctypes
+import gc
 import logging
 import os
 import signal
@@ -46,6 +48,7 @@ DATA_BEAT_S = 0.2  # of a clock on data, which stands when its leader is not hea
 STANDBY_S = 3.0  # a standby asks so often
 END_S = 3.5  # what runs has so long to end
 END_MOST_S = 4.5  # from a signal to the end of the process
+M_ARENA_MAX = -8  # of mallopt(3)
 
 
 def operate(
@@ -96,12 +99,12 @@ def operate(
                 stop.wait(DATA_BEAT_S if data_clock else STANDBY_S)
                 continue
             log.info("%s leads", leadership.name)
+            gc.collect()  # a plant's parts know each other, and no two plants are held at a time
             if data_clock:
                 feed = feed or _feed(config)
             clock = _clock(config, feed, begin, speed, has_waited, stop)
             if not stop.is_set():
-                plant = Plant(config, clock, feed, after_plan)
-                ended = _lead(plant, leadership, stop)
+                ended = _lead(Plant(config, clock, feed, after_plan), leadership, stop)
             has_waited, feed = True, None
     finally:
         leadership.give_up()
@@ -202,6 +205,16 @@ def _clock(
     _forecast_first(config, start)
     log.info("the clock begins at %s, %g times as fast as the wall's", shown(start), speed)
     return Clock(start, speed)
+
+
+def one_heap() -> None:
+    """Let all threads that begin from now on share one heap.
+
+    glibc gives each thread a heap of its own, which keeps what its largest job has freed, and each
+    time that a process leads anew it begins new threads. Other C libraries do without.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def run_operation(
