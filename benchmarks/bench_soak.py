@@ -36,7 +36,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +237,7 @@ class Soak:
     def _now(self, conn: Any) -> pd.Timestamp | None:
         """The plant's clock; None where none of our processes has begun it."""
         query = """
-            SELECT leader, speed, clock_time + speed
+            SELECT leader, clock_time + speed
                 * least(clock_timestamp() - beat_at, make_interval(secs => %s)) AS now
             FROM operations"""
         rows = select_rows(conn, query, (STANDS_S,))
@@ -246,7 +245,6 @@ class Soak:
         own = {str(process.pid) for process in self.logs}
         if not rows or rows[0]["leader"].rpartition(" ")[2] not in own:
             return None
-        self.pace = float(rows[0]["speed"])
         return pd.Timestamp(rows[0]["now"]).tz_convert("UTC")
 
     def _clock_before(self, conn: Any) -> pd.Timestamp | None:
@@ -263,29 +261,23 @@ class Soak:
 
     def _new_device(self) -> MeteredDevice:
         """The device, by the plant's clock."""
-        self.clock_at, self.read_at = self.start.to_pydatetime(), time.monotonic()
-        self.device_at = self.clock_at
+        self.device_at = self.start.to_pydatetime()
         battery = self.config.batteries[0]
         client = new_client(self.config, "", is_kept=False)
         client.reconnect_delay_set(0.2, 1)
         base = site_topics(self.config).of(battery.battery_id, "x")[:-2]
         span = self.begin.to_pydatetime(), self.step.to_pytimedelta()
-        mine = (client, base, Battery.of(battery), self._device_clock)
+        mine = (client, base, Battery.of(battery), lambda: self.device_at)
         return MeteredDevice(*mine, *span, self.folder)
 
-    def _device_clock(self) -> datetime:
-        gone = timedelta(seconds=min(time.monotonic() - self.read_at, 2 * CLOCK_S) * self.pace)
-        self.device_at = max(self.device_at, self.clock_at + gone)  # it never goes back
-        return self.device_at
-
     def _follow_clock(self, stop: threading.Event) -> None:
-        """Read the plant's clock for the device."""
+        """Read the plant's clock for the device, which is never ahead of it."""
         while not stop.is_set():  # PostgreSQL may be killed
             with suppress(db.DatabaseError), db.session(self.config) as conn:
                 while not stop.wait(CLOCK_S):
                     now = self._now(conn)
-                    if now is not None:
-                        self.clock_at, self.read_at = now.to_pydatetime(), time.monotonic()
+                    if now is not None:  # nor does it ever go back
+                        self.device_at = max(self.device_at, now.to_pydatetime())
 
     def _disturb(self, began: float) -> None:
         """Kill processes, send late and corrected values, until the clock has passed all."""
