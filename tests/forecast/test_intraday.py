@@ -75,6 +75,24 @@ def test_the_next_hours_follow_the_newest_error_and_the_later_ones_do_not():
     assert (value.iloc[12:18] == 100).all()
 
 
+@pytest.mark.parametrize(("kind", "until"), [("solar", 17), ("load", 0)])
+def test_of_the_sun_the_rest_of_the_day_starts_from_the_mornings_forecast(kind, until):
+    """The forecast of midnight UTC said 100 and 100 are measured; the one of noon says 300. The sun
+    is up until 17:00 UTC, and the local day ends at 23:00. No error is left after an hour.
+    """
+    data = dataclasses.replace(daily(), source=source(kind))
+    known, update = known_at(data, at("2025-03-20T12:00")), Intraday(np.zeros(12), np.ones(12))
+    asked = update.asks(known, known.valid_times(24), at("2025-03-10T00:00"))
+    assert asked[0].issue_time == at("2025-03-20T00:00")
+    frame = DailyNaive().fit(known).predict(known, 24)
+    frame[["value", *QUANTILE_COLUMNS]] = 300.0
+    frame["dark"] = frame.index >= at("2025-03-20T17:00")
+    found = update.update(frame, known, asked, np.full((len(asked[1]), 8), 100.0))
+    morning = found.index[found["value"] == 100]
+    assert list(morning.hour) == list(range(12, until))
+    assert (found["q90"][morning] == 100).all() and (found["value"].drop(morning) == 300).all()
+
+
 def test_without_a_newest_error_nothing_changes():
     data = daily()
     model, known = fitted(data), known_at(data, at("2025-03-20T06:00"))

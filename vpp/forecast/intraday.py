@@ -3,7 +3,8 @@
 The error that a forecast of some hours ago has made by now lasts on for a while. How much of it is
 left after so many hours is learned from the errors of past forecasts (a regression for each lead),
 and so is the width that is left to the band. Of a solar plant errors count by the height of the
-sun; published prices and nights stay as they are.
+sun, and the rest of the day starts from the forecast that was issued in it at the time of day of
+the fit; published prices and nights stay as they are.
 
 Times are UTC and label the start of their interval. Power in kW.
 
@@ -107,9 +108,18 @@ class Intraday:
         rows = frame[list(COLUMNS)].to_numpy(copy=True)
         value = rows[:count, :1]
         # the more an error lasts, the more the forecast that was seen to make it counts
-        shift = np.sqrt(left) * (values[len(recent) :] + left_error - value[:, 0])
+        weight = np.sqrt(left)
+        if known.source.kind == "solar":
+            # hours of the sun are learned at the time of day of the fit: what is known at another
+            # one tells of them worse
+            ahead, morning = (
+                each.tz_convert(known.zone) for each in (times[len(recent) :], base.issue_time)
+            )
+            today = ahead.normalize() == morning.normalize()
+            weight = np.where(there & today, 1.0, weight)
+        shift = weight * (values[len(recent) :] + left_error - value[:, 0])
         rows[:count] = value + (rows[:count] - value) * width + shift[:, None]
-        changed = left > LOWEST
+        changed = weight > np.sqrt(LOWEST)
         rows[:count][changed] = possible(rows[:count][changed], known.source)
         rows[:count][~changed] = frame[list(COLUMNS)].to_numpy()[:count][~changed]
         return frame.assign(**dict(zip(COLUMNS, rows.T, strict=True)))
