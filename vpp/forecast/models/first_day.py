@@ -19,7 +19,10 @@ COURSE_DAYS = {"solar": 12.0, "load": 2.0}
 # capacity, of a load per power; without any measurement a load's level is unknown
 ERROR = {"solar": 0.14, "wind": 0.17, "load": 0.08}
 UNKNOWN_LEVEL = 0.35
-ERROR_DAYS = 3.0  # that these count beside what is measured
+ERROR_DAYS = {"solar": 3.0, "wind": 3.0, "load": 0.5}  # that these count beside what is measured
+# measured errors are too small by what the course of two kinds of days took from them: as if their
+# variance were that of so many days more
+SPENT_DAYS = {"load": 4.0}
 WIDENING = 0.15  # of the variance, for each day ahead
 LEARNED_DAYS = 60.0  # after so many the learned model counts half
 MOST_DAYS = 60.0  # of history that it looks at
@@ -66,8 +69,10 @@ class FirstDay(ForecastModel):
         size = self._size(known, times, self.level * expected)
         counted = size > 0.02 * float(source.capacity_kw or 1.0)
         if counted.any():
-            squares = float(np.mean((error[counted] / size[counted]) ** 2)) * self.days
-            self.width = float(np.sqrt((ERROR_DAYS + squares) / (ERROR_DAYS + self.days)))
+            squares = float(np.mean((error[counted] / size[counted]) ** 2))
+            squares *= self.days + SPENT_DAYS.get(source.kind, 0.0)
+            usual = ERROR_DAYS[source.kind]
+            self.width = float(np.sqrt((usual + squares) / (usual + self.days)))
         if self.days >= LEARNED_DAYS / 3:
             try:
                 self.learned = HourlyRidge(self.horizon_h, self.seed).fit(known)
