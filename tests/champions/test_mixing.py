@@ -20,8 +20,21 @@ def test_weights_of_two_models_by_hand():
     errors = np.linalg.qr(rng.normal(size=(400, 2)))[0] * 20 * [1.0, 2.0]
     assert simplex_weights(errors, 1e9) == pytest.approx([0.8, 0.2], abs=0.03)
     assert simplex_weights(errors[:0], 0) == pytest.approx([0.5, 0.5])
-    few, many = (simplex_weights(errors, days)[0] for days in (2, 50))
-    assert 0.5 < few < many < 0.8
+
+
+def test_few_days_weigh_inverse_to_the_squared_errors():
+    """Variance 1 and 4, and covariance 1: weights inverse to them are 4/5 and 1/5, but the second
+    error is the first and more: 1 and 0 are best.
+    """
+    rng = np.random.default_rng(1)
+    first, other = np.linalg.qr(rng.normal(size=(400, 2)))[0].T * 20
+    errors = np.column_stack([first, first + np.sqrt(3) * other])
+    few, some, many = (simplex_weights(errors, days)[0] for days in (1e-3, 20, 1e6))
+    assert few == pytest.approx(0.8, abs=0.06) and many == pytest.approx(1, abs=0.05)
+    assert few < some < many
+    # a third model that is far off neither comes in nor moves the others
+    far = np.column_stack([errors, rng.normal(0, 50, 400)])
+    assert simplex_weights(far, 20)[:2] == pytest.approx(simplex_weights(errors, 20), abs=0.03)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -89,37 +89,43 @@ class Combination(ForecastModel):
 def simplex_weights(errors: np.ndarray, days: float, half_days: float = 5.0) -> np.ndarray:
     """Weights of models, 0 or more, with the sum 1 and the least mean absolute error of their mean.
 
-    They are drawn to equal weights, the more the fewer days the errors are of. The least absolute
-    error is found by least squares in which a row counts the less the larger its error is
-    (Schlossmacher, Journal of the American Statistical Association 68, 1973).
+    They are drawn to weights inverse to the mean squared errors (Bates and Granger, 1969), the more
+    the fewer days the errors are of. The least absolute error is found by least squares in which a
+    row counts the less the larger its error is (Schlossmacher, Journal of the American Statistical
+    Association 68, 1973).
 
     Parameters
     ----------
     errors : row x model [unit of the series].
     days : that the errors are of [d].
-    half_days : so many days count as much as the pull towards equal weights [d].
+    half_days : so many days of the best model's errors count as much as the pull [d].
     """
     count = errors.shape[1]
     weights, typical = np.full(count, 1 / count), np.abs(errors).mean() if len(errors) else 0.0
     if typical <= 0:
         return weights
+    squares = (errors**2).mean(axis=0)
+    inverse = 1 / np.maximum(squares, 1e-9 * squares.sum())
     for _ in range(1 + REWEIGHTED):
         off = np.maximum(np.abs(errors @ weights), SMALLEST_ERROR * typical)
-        weights = _least_squares(errors / np.sqrt(off)[:, None], half_days / max(days, 1.0))
+        weights = _least_squares(
+            errors / np.sqrt(off)[:, None], half_days / max(days, 1.0), inverse / inverse.sum()
+        )
     return weights
 
 
-def _least_squares(errors: np.ndarray, pull: float) -> np.ndarray:
-    """Weights with the least mean squared error, and pulled to equal ones by so much of it."""
+def _least_squares(errors: np.ndarray, pull: float, towards: np.ndarray) -> np.ndarray:
+    """Weights with the least mean squared error, pulled by so much of that of the best model."""
     from scipy.optimize import nnls
 
     count = errors.shape[1]
     products = errors.T @ errors / len(errors)
-    size = float(np.trace(products)) / count
-    pull *= size
+    squares = np.diag(products)
+    # of the best: the errors of a model that is far off would pull the more the larger they are
+    pull *= max(squares.min(), 1e-9 * squares.mean())
     root = np.linalg.cholesky(products + pull * np.eye(count)).T
-    target = np.linalg.solve(root.T, np.full(count, pull / count))
-    heavy = 1e3 * np.sqrt(size)  # holds the sum at 1
+    target = np.linalg.solve(root.T, pull * towards)
+    heavy = 1e3 * np.sqrt(squares.mean())  # holds the sum at 1
     weights, _ = nnls(
         np.vstack([root, np.full(count, heavy)]), np.append(target, heavy), maxiter=100 * count
     )
