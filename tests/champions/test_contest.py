@@ -119,6 +119,19 @@ def test_the_incumbent_goes_only_for_one_that_is_clearly_better(bare_task):
     assert decide(bare_task, [naive, worse, incumbent], incumbent).champion is incumbent
 
 
+def test_the_combination_goes_only_for_one_that_is_better_beyond_doubt(bare_task):
+    naive = result("seasonal_naive", NAIVE_DAYS)
+    mixed = result("combination", [[6.0] * 24, [7.0] * 24, [6.0] * 24, [7.0] * 24])
+    # mean 6.25 against 6.5, but not every day; then 1.9 to 2 less on each, and less than naive only
+    luckier = result("arima", [[9.0] * 24, [1.0] * 24, [9.0] * 24, [6.0] * 24])
+    better = result("lear", [[4.1] * 24, [5.0] * 24, [4.0] * 24, [5.0] * 24])
+    assert decide(bare_task, [naive, luckier, mixed], None).champion is mixed
+    assert decide(bare_task, [naive, better, mixed], None).champion is better
+    assert decide(bare_task, [naive, luckier, mixed], luckier).champion is luckier
+    poor = result("combination", [[11.0] * 24, [1.0] * 24, [29.0] * 24, [6.0] * 24])
+    assert decide(bare_task, [naive, luckier, poor], None).champion is luckier
+
+
 def test_an_incumbent_that_fails_or_no_longer_beats_seasonal_naive_goes(bare_task):
     naive, good = result("seasonal_naive", NAIVE_DAYS), result("arima", [[9.9] * 24] * 4)
     assert decide(bare_task, [naive, good], result("prophet", [[11.0] * 24] * 4)).champion is good

@@ -29,6 +29,7 @@ from vpp.runtime.words import in_words
 from vpp.site.times import DAY
 
 P_VALUE = 0.1
+P_ALONE = 0.01  # a model alone takes the place of the combination below it: it is seldom better
 
 
 @dataclass
@@ -276,7 +277,7 @@ def score_backtest(
 
 def decide(contest: Contest, contenders: list[Contender], incumbent: Contender | None) -> Decision:
     """Decide for the best, unless the incumbent still beats seasonal naive and is not clearly
-    worse.
+    worse. The combination is the best unless another is so beyond doubt.
 
     Parameters
     ----------
@@ -287,6 +288,9 @@ def decide(contest: Contest, contenders: list[Contender], incumbent: Contender |
     naive = contenders[0]
     # the first of equals, so seasonal naive wins a tie
     best = min(contenders, key=lambda contender: contender.score)
+    mixed = next((each for each in contenders if each.model == Combination.name), None)
+    if mixed and mixed.score < naive.score and p_value_of(contest, mixed, best) >= P_ALONE:
+        best = mixed
     if incumbent is None:
         return Decision(contest, contenders, best, "first champion")
     if incumbent is best:
