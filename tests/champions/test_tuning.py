@@ -98,6 +98,24 @@ def test_a_trial_that_the_deadline_cuts_short_is_made_again(quick_world, monkeyp
     assert tune(made, model, origins.tuning, np.inf)[1] == 2
 
 
+@pytest.mark.parametrize(("scores", "best"), [((10, 9.5, 9.1), 0), ((10, 9.5, 8.9), 2)])
+def test_tuned_parameters_are_taken_where_they_are_a_tenth_better(
+    quick_world, monkeypatch, scores, best
+):
+    silence()
+    made, model, tried = contest_of(quick_world, trials=3), MODELS["arima"], []
+
+    def told(contest, model, parameters, origins, study, trial, deadline):
+        tried.append(parameters)
+        study.tell(trial, scores[trial.number])
+        return trial.number
+
+    monkeypatch.setattr(tuning, "run_trial", told)
+    origins = split_origins(START, END, 24, 4)
+    assert tune(made, model, origins.tuning, np.inf) == (tried[best], 3, best)
+    assert tune(made, model, origins.tuning, np.inf) == (tried[best], 3, None)  # goes on
+
+
 def test_a_killed_process_leaves_no_lock(tmp_path):
     path = tmp_path / "lock"
     code = (

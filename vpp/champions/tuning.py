@@ -12,6 +12,9 @@ from vpp.champions.studies import open_study
 from vpp.forecast.model import ForecastModel
 from vpp.runtime.words import in_words
 
+# that tuned parameters must take off the error of the defaults: less is luck on so few origins
+LEAST_GAIN = 0.1
+
 if TYPE_CHECKING:
     import optuna
 
@@ -33,8 +36,8 @@ def tune(
 
     Returns
     -------
-    The best parameters (none where no trial came to its end), the number of trials and, where it
-    was made now, the best backtest.
+    The best parameters (none where no trial came to its end; the defaults unless they are better by
+    `LEAST_GAIN`), the number of trials and, where it was made now, their backtest.
 
     Raises
     ------
@@ -64,8 +67,11 @@ def tune(
         contest.step()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if complete:
-        best = backtests.get(study.best_trial.number)
-        return study.best_params, count_finished(study), best
+        best, usual = study.best_trial, min(complete, key=lambda trial: trial.number)
+        gained = study.best_value <= (1 - LEAST_GAIN) * float(usual.value or 0.0)
+        if usual.number == 0 and not gained:
+            best = usual
+        return best.params, count_finished(study), backtests.get(best.number)
     if reasons:
         raise SelectionError(reasons[-1])
     return {}, count_finished(study), None
