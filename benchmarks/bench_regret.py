@@ -41,7 +41,7 @@ from vpp.champions.contest import decide
 from vpp.champions.mixing import combine
 from vpp.champions.recalibration import BAND_DAYS, corrected
 from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS
-from vpp.forecast.calibration import calibrated, calibration_of, within_band
+from vpp.forecast.calibration import calibrated, calibration_of, with_median
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.runtime.config import load_config
@@ -137,7 +137,9 @@ def as_issued(frame, now, end, before, data):
         rows = rows.set_index("valid_time")
         times = pd.DatetimeIndex(rows.index)
         bands = calibrated(rows, calibration, issue_time, times, source, zone)
-        value = within_band(rows["value"].to_numpy(), bands)
+        value = with_median(
+            rows["value"].to_numpy(), rows[list(QUANTILE_COLUMNS)].to_numpy(), bands
+        )
         rows = rows.assign(value=value, **dict(zip(QUANTILE_COLUMNS, bands.T, strict=True)))
         if before or made:
             rows = corrected(rows, data, issue_time, pd.concat([*before, *made][-BAND_DAYS:]))

@@ -5,7 +5,13 @@ import pandas as pd
 from small_world import END, LOAD, load_data
 
 import db
-from vpp.champions.recalibration import ADAPTATION, MOST_ADAPTED, adapted_levels, recalibrated
+from vpp.champions.recalibration import (
+    ADAPTATION,
+    MOST_ADAPTED,
+    adapted_levels,
+    corrected,
+    recalibrated,
+)
 from vpp.forecast.backtest import LEVEL_LIMITS
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from vpp.storage.results import ForecastRun, save_forecasts
@@ -51,6 +57,20 @@ def test_bands_that_were_too_narrow_or_too_wide_are_corrected(quick_world):
             for role in ("backtest", "manual"):
                 same = recalibrated(conn, data, run_at(END, role), frame)
                 pd.testing.assert_frame_equal(same, frame)
+
+
+def test_values_that_were_too_low_follow_by_no_more_than_half(quick_world):
+    """Issued 20 too low for thirty days: half of that is 10, and a month says most of it."""
+    data = load_data(quick_world, LOAD)
+    days = [END - back * DAY for back in range(1, 31)]
+    past = pd.concat(
+        issued(data.series - 20, day, 30.0).reset_index().assign(issue_time=day) for day in days
+    )
+    frame = issued(data.series - 20, END, 30.0)
+    moved = corrected(frame, data, END, past)["value"] - frame["value"]
+    assert 6 < moved.mean() < 13
+    published = frame.assign(published=True)
+    assert corrected(published, data, END, past)["value"].equals(frame["value"])
 
 
 def test_few_days_correct_nothing_and_later_values_are_not_known(quick_world):

@@ -105,12 +105,15 @@ class TestCalibrationOverOrigins:
         )  # far too narrow
         before, after = (
             scores(raw, data.source),
-            scores(rolling_calibration(raw, data), data.source),
+            scores(rolling_calibration(raw, data, moves=False), data.source),
         )
         assert before["coverage_80"] < 0.05
         assert 0.75 < after["coverage_80"] < 0.85
         assert after["pinball"] < before["pinball"]
         assert after["mae"] == before["mae"]
+        moved = scores(rolling_calibration(raw, data), data.source)
+        assert moved["mae"] != before["mae"]
+        assert moved["mae"] == pytest.approx(before["mae"], rel=0.01)  # nothing is off for long
 
     @pytest.mark.parametrize("issue", [END - 4000 * DAY, END + 4000 * DAY])
     def test_a_time_far_from_the_data_is_refused_in_words(self, issue):

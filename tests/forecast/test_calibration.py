@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from small_history import NOW, check_shape, data_of, noisy, source
 
-from vpp.forecast.calibration import Calibration, calibrated, calibration_of, size_of_errors
+from vpp.forecast.calibration import (
+    Calibration,
+    calibrated,
+    calibration_of,
+    size_of_errors,
+    with_median,
+)
 from vpp.forecast.known import known_at
 from vpp.forecast.models.naive import SeasonalNaive
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
@@ -23,6 +29,17 @@ def test_shifts_are_the_quantiles_of_the_errors():
     shift = calibration.shifts[0, 12]
     np.testing.assert_allclose(shift, 1000 * np.array(QUANTILES), rtol=0.05)
     assert (np.diff(shift) > 0).all()
+
+
+def test_a_value_goes_half_the_way_of_its_median_within_its_band():
+    """Of the bands -3 .. 3 around the median: it moves from 10 to 14, so a value of 10.5 to 12.5;
+    one of 2 to 4, which is below the new q10 of 12.
+    """
+    around = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
+    before, after = np.tile(10 + around, (2, 1)), np.tile(14 + around, (2, 1))
+    found = with_median(np.array([10.5, 2.0]), before, after)
+    np.testing.assert_allclose(found, [12.5, 12.0])
+    np.testing.assert_allclose(with_median(np.array([10.5]), before[:1], before[:1]), [10.5])
 
 
 def test_days_of_the_horizon_and_hours_differ():

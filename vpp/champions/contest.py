@@ -268,7 +268,8 @@ def score_backtest(
     raw : the backtest from all origins, the quantiles the model's own.
     origins : of all phases.
     """
-    frame = rolling_calibration(raw, contest.data)
+    moves = MODELS[contender.model].value_moves
+    frame = rolling_calibration(raw, contest.data, moves=moves)
     frame = frame[frame["issue_time"] >= origins.selection[0]].reset_index(drop=True)
     contender.raw, contender.frame = raw, frame
     contender.scores = scores(frame, contest.data.source, contest.data.zone)

@@ -8,7 +8,7 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.forecast.backtest import LEVEL_LIMITS
-from vpp.forecast.calibration import calibrated, calibration_of, is_given, within_band
+from vpp.forecast.calibration import calibrated, calibration_of, is_given, with_median, within_band
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.forecast.sun import dark, most_power
@@ -40,11 +40,15 @@ def recalibrated(
     if run.role not in ROLES:
         return frame
     past = read_own_forecasts(conn, run.source_id, run.issue_time, BAND_DAYS, ROLES)
-    return corrected(frame, data, run.issue_time, past)
+    return corrected(frame, data, run.issue_time, past, moves=run.role == ROLES[0])
 
 
 def corrected(
-    frame: pd.DataFrame, data: SourceData, issue_time: pd.Timestamp, past: pd.DataFrame
+    frame: pd.DataFrame,
+    data: SourceData,
+    issue_time: pd.Timestamp,
+    past: pd.DataFrame,
+    moves: bool = True,
 ) -> pd.DataFrame:
     """A forecast with bands corrected by the errors of those issued on the days before it.
 
@@ -59,6 +63,8 @@ def corrected(
     data : of the source.
     issue_time : of the forecast [UTC].
     past : of `read_own_forecasts`, of the last `BAND_DAYS`.
+    moves : whether its values go along with the medians (`with_median`); those of a stand-in stay,
+        as the errors are another model's.
     """
     past = with_actual(past, data, issue_time)
     if past["issue_time"].nunique() < FEWEST_DAYS:
@@ -68,7 +74,8 @@ def corrected(
     if calibration is None:
         return frame
     quantiles = calibrated(frame, calibration, issue_time, times, source, zone)
-    value = within_band(frame["value"].to_numpy(), quantiles)
+    before, value = frame[list(QUANTILE_COLUMNS)].to_numpy(), frame["value"].to_numpy()
+    value = with_median(value, before, quantiles) if moves else within_band(value, quantiles)
     if source.kind == "solar":
         most = most_power(known_at(data, issue_time), times)
         quantiles, value = np.minimum(quantiles, most[:, None]), np.minimum(value, most)

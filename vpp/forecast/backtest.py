@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.calibration import within_band
+from vpp.forecast.calibration import with_median
 from vpp.forecast.errors import Errors
 from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.lookups import nanoseconds
@@ -198,7 +198,10 @@ def with_history(
 
 
 def rolling_calibration(
-    frame: pd.DataFrame, data: SourceData, window_days: float = CALIBRATION_WINDOW_DAYS
+    frame: pd.DataFrame,
+    data: SourceData,
+    window_days: float = CALIBRATION_WINDOW_DAYS,
+    moves: bool = True,
 ) -> pd.DataFrame:
     """A backtest whose bands are calibrated as a live system would have calibrated them.
 
@@ -214,10 +217,11 @@ def rolling_calibration(
     frame : rows of `walk` or `backtest`, not calibrated.
     data : all that is stored of the source.
     window_days : how far back an origin looks for errors [days].
+    moves : whether the model's values go along with their medians (`value_moves`).
 
     Returns
     -------
-    The same rows with other quantiles, and values within their 80 % bands.
+    The same rows with other quantiles, and values that go half the way of their medians.
     """
     place = data.grid.index.get_indexer(pd.DatetimeIndex(frame["valid_time"]))
     when = np.where(place >= 0, data.available_at.asi8[place], np.iinfo(np.int64).max)
@@ -246,7 +250,8 @@ def rolling_calibration(
             learned, learned_from = now, number
         if calibration is not None:
             values[rows] = errors.calibrated(calibration, rows)
-            value[rows] = within_band(value[rows], values[rows])
+            before = errors.quantiles[rows] if moves else values[rows]
+            value[rows] = with_median(value[rows], before, values[rows])
         if counted[rows].any():
             past = rows[counted[rows]]
             pending.append((int(when[past].max()), past))

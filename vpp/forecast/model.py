@@ -17,7 +17,14 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import pandas as pd
 
-from vpp.forecast.calibration import Calibration, calibrated, calibration_of, possible, within_band
+from vpp.forecast.calibration import (
+    Calibration,
+    calibrated,
+    calibration_of,
+    possible,
+    with_median,
+    within_band,
+)
 from vpp.forecast.features import series_lookup
 from vpp.forecast.intraday import Intraday, intraday_of
 from vpp.forecast.known import Known
@@ -96,6 +103,8 @@ class ForecastModel:
     reads_inputs = True
     # whether it can say nothing without a measured value; one that can has a band of its own
     needs_history = True
+    # whether its value goes along with its median; last week's hours stay what they are
+    value_moves = True
     # whether a solar plant's hours are those of the sun, not of a clock with summer time
     by_sun = True
     # a model that an earlier version has stored has neither
@@ -177,8 +186,14 @@ class ForecastModel:
             quantiles = calibrated(
                 frame, self.calibration, known.issue_time, times, known.source, known.zone
             )
+            before = frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
             frame[list(QUANTILE_COLUMNS)] = quantiles
-            frame["value"] = within_band(frame["value"].to_numpy(), quantiles)
+            value = frame["value"].to_numpy()
+            frame["value"] = (
+                with_median(value, before, quantiles)
+                if self.value_moves
+                else within_band(value, quantiles)
+            )
         if asked is not None and self.intraday is not None:
             frame = self.intraday.update(frame, known, asked, *earlier)
         if known.source.kind == "solar":

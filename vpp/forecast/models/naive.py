@@ -39,6 +39,7 @@ class SeasonalNaive(ForecastModel):
 
     name = "seasonal_naive"
     reads_inputs = False
+    value_moves = False
     by_sun = False
     days = 7
 
