@@ -219,7 +219,7 @@ def test_the_shift_of_a_group_is_that_of_its_own_errors_sorted_one_by_one():
         days = len(set(times[rows].date))
         if not days:
             return shift
-        wider = 0.5 + (levels - 0.5) * (1 + 1 / (3 * days))
+        wider = 0.5 + (levels - 0.5) * (1 + 1 / (2 * days))
         place = np.clip(wider * (rows.sum() + 1) - 1, 0, rows.sum() - 1)
         columns = zip(place, errors[rows].T, strict=True)
         wanted = np.array([np.interp(p, range(rows.sum()), sorted(col)) for p, col in columns])

@@ -22,7 +22,7 @@ from vpp.site.sources import Source
 # many days shift by half of what they ask for; a group of so many days counts half, and the wider
 # group around it the other half.
 ALL_DAYS, GROUP_DAYS = 5, 20
-ERRORS_A_DAY = 3  # that are independent of each other, about
+ERRORS_A_DAY = 2  # that are independent of each other, about
 LOWEST_SUN = 0.05  # sine of the elevation: errors under a lower sun are measured in this
 FEWEST_ERRORS = 20  # below them nothing is calibrated
 LOW, MIDDLE, HIGH = (QUANTILES.index(level) for level in (0.1, 0.5, 0.9))
@@ -160,8 +160,7 @@ def _scale(errors: np.ndarray, days: int) -> float:
     size = np.median(centre)
     if size <= 0:
         return 1.0
-    level = min(1.0, 0.8 * (1 + 1 / (ERRORS_A_DAY * days)))
-    wanted = np.quantile(centre / np.maximum(halves, SMALLEST_HALF * size), level)
+    wanted = np.quantile(centre / np.maximum(halves, SMALLEST_HALF * size), 0.8)
     return float(np.clip(wanted, *SCALES) ** (days / (days + SCALE_DAYS)))
 
 
@@ -193,7 +192,7 @@ def _towards(
     ordered[group[order], place] = errors[order]
     ordered.sort(axis=1)
     some = np.maximum(days, 1)[:, None]
-    # so a future error falls below with the level's probability, if so many errors are independent
+    # so a future error falls below with the level's probability, if so many are independent
     wider = 0.5 + (levels - 0.5) * (1 + 1 / (ERRORS_A_DAY * some))
     last = np.maximum(rows - 1, 0)[:, None]
     position = np.clip(wider * (rows[:, None] + 1) - 1, 0, last)
