@@ -8,10 +8,10 @@ Applied Energy 293 (2021) 116983).
 Reads epf/ of the folder VPP_TEST_DATA (default ../shared/data): hourly prices of NP and DE with two
 day-ahead forecasts (load, wind and solar), and the forecasts published with the paper. The 24 hours
 of each day are forecast at 11:00 the day before, through `forecasting.walk` and `known_at`, from 4
-years; LEAR learns anew every day as in the paper, the others every 28 days. `the choice` is made
-each week as `train_forecast.py` does, by its code (bench_regret.py), for which the models also
-forecast the 56 days before. Days are those of the files: 24 hours. With `--withhold` nobody gets
-the two forecasts.
+years; LEAR learns anew every day as in the paper, DNN every week, the others every 28 days. `the
+choice` is made each week as `train_forecast.py` does, by its code (bench_regret.py), for which the
+models also forecast the 56 days before. Days are those of the files: 24 hours. With `--withhold`
+nobody gets the two forecasts.
 
 With --folder it goes on where it was stopped: it keeps 56 days of each model there.
 
@@ -49,6 +49,7 @@ from vpp.site.times import DAY
 
 FOLDER = Path(os.environ.get("VPP_TEST_DATA", ROOT.parent / "shared" / "data")) / "epf"
 HISTORY_DAYS = 1456 + 8
+REFIT_DAYS = {"lear": 1, "dnn": 7}
 PUBLISHED = {"published LEAR": "lear_ensemble", "published DNN": "dnn_ensemble"}
 
 
@@ -91,8 +92,7 @@ def forecast(task):
 
     def make():
         began, data = time.process_time(), read_market(market, withhold)
-        refit_days = 1 if model == "lear" else 28
-        rules = {"refit_days": refit_days, "history_days": HISTORY_DAYS}
+        rules = {"refit_days": REFIT_DAYS.get(model, 28), "history_days": HISTORY_DAYS}
         return backtest(MODELS[model], data, origins, **rules), time.process_time() - began
 
     name = f"{market}-{model}-{origins[0]:%Y%m%d}-{len(origins)}" + "-withheld" * withhold
@@ -148,7 +148,8 @@ def main():
         return
     began, made, parts, seconds = time.perf_counter(), [], {}, Counter()
     # the longest first
-    models = sorted({*args.models, "mixed_naive"}, key=lambda name: (name != "lear", name))
+    names = sorted({*args.models, "mixed_naive"})
+    models = sorted(names, key=lambda name: not MODELS[name].prices_only)
     with ProcessPoolExecutor(args.jobs) as pool:
         tasks = [task for model in models for task in tasks_of(args, model)]
         for (_, market, _, model, _), commit, (frame, spent) in pool.map(forecast, tasks):

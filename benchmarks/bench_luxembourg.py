@@ -11,12 +11,13 @@ published by then, the calendar and public holidays (of Luxembourg for the load,
 price of the DE-LU zone).
 
 `default` is what `train_forecast.py` and `forecast_and_save.py` do, by their own code: a training
-with the defaults of `[training]` every 28 days, from 31 January on, against the champion that there
-is, and forecasts of every day by that champion, the bands corrected by the errors of those issued
-before. With --history-days a plant has no more history than that at each training, nor a champion.
-The models beside it have their default parameters, learn anew every --refit-days, and their bands
-are conformalised walking forward (`forecasting.walk`, `rolling_calibration`). With --folder the
-command goes on where it was stopped: it keeps every 28 days there.
+with the defaults of `[training]` every week, as in operation, from 31 January on, against the
+champion that there is, and forecasts of every day by that champion, the bands corrected by the
+errors of those issued before. With --history-days a plant has no more history than that at each
+training, nor a champion. The models beside it have their default parameters, learn anew every
+--refit-days, and their bands are conformalised walking forward (`forecasting.walk`,
+`rolling_calibration`). With --folder the command goes on where it was stopped: it keeps every week
+there.
 
 Columns: MAE [MW or EUR/MWh]; ratio = sum of absolute errors over that of last week's same local
 hour, with its 95 % interval from a bootstrap of blocks of 7 days; share of actual values in the 80
@@ -54,6 +55,7 @@ from vpp.champions.tasks import cut
 from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.models.catalogue import MODELS
+from vpp.runtime.operation_settings import Operation
 from vpp.runtime.settings import Training
 from vpp.runtime.tables import print_rows
 
@@ -65,8 +67,8 @@ WARM_UP = date(2024, 2, 1)  # the first day forecast: its errors serve calibrati
 SPIKE_DAYS = pd.to_datetime(
     ["2024-06-26", "2024-07-03"]
 )  # the spike, and the day for which last week's hour is the spike
-OTHERS = ["daily_naive", "mixed_naive", "hourly_ridge", "lightgbm", "combination", "lear"]
-TRAIN_DAYS, STEPS, MONTH_H = 28, 48, 300
+OTHERS = ["daily_naive", "mixed_naive", "hourly_ridge", "lightgbm", "combination", "lear", "dnn"]
+TRAIN_DAYS, STEPS, MONTH_H = Operation().retrain_every_h // 24, 48, 300
 
 
 def read_sources():
@@ -111,7 +113,7 @@ def run_model(task):
 
 
 def run_default(task):
-    """The forecasts of a plant that is trained every 28 days, and what each training chose."""
+    """The forecasts of a plant that is trained every week, and what each training chose."""
     folder, source, last, history_days = task
     data = read_sources()[source]
     origins = list(day_ahead_origins(WARM_UP, last, "11:00", ZONE))
@@ -255,7 +257,7 @@ def main():
             pool.submit(run_model, (args.folder, source, model, args.last, args.refit_days))
             for source in args.sources
             for model in args.models
-            if model != "lear" or source == "price"
+            if source == "price" or not MODELS[model].prices_only
         ]
         for each in running:
             name, frame, spent, commit = each.result()

@@ -109,7 +109,10 @@ def data_with_all(source):
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [*((name, MARKET if name == "lear" else WIND) for name in MODELS), ("random_forest", MARKET)],
+    [
+        *((name, MARKET if MODELS[name].prices_only else WIND) for name in MODELS),
+        ("random_forest", MARKET),
+    ],
 )
 def test_every_model_forecasts_the_same_after_saving_and_loading(model_store, name, source):
     import mlflow

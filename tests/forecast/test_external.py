@@ -11,6 +11,7 @@ from vpp.forecast.external import External, external_features, residual_load
 from vpp.forecast.features import design, pseudo_origins, regressors
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.lookups import nanoseconds
+from vpp.forecast.models.dnn import Dnn
 from vpp.forecast.models.lear import Lear
 from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.ridge import HourlyRidge
@@ -135,11 +136,11 @@ def test_what_is_not_issued_yet_changes_no_feature(kind):
     assert tables[0] == tables[1]
 
 
-@pytest.mark.parametrize("model", [HourlyRidge, LightGbm, Lear])
+@pytest.mark.parametrize("model", [HourlyRidge, LightGbm, Lear, Dnn])
 @pytest.mark.parametrize("step_min", [60, 15])
 def test_what_is_not_issued_yet_changes_no_forecast_and_the_rest_helps(model, step_min):
     """A price of 900 − wind; the wind of the next day is forecast to 10."""
-    if model is Lear and step_min == 15:
+    if model.prices_only and step_min == 15:
         pytest.skip("one step of LEAR is enough")
     parameters = {"trees": 40, "learning_rate": 0.2} if model is LightGbm else {}
     frames, data = [], sample("market", step_min)

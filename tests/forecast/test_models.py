@@ -26,6 +26,7 @@ SMALL = {
     "random_forest": {"trees": 20, "most_rows": 2000},
     "lightgbm": {"trees": 30, "most_rows": 2000},
     "lear": {"windows_days": (28, 40)},
+    "dnn": {"nets": 2, "units": (32, 16)},
     "combination": {"members": ("hourly_ridge",)},
 }
 
@@ -34,7 +35,8 @@ NAMES = list(MODELS)
 
 
 # test_regressions.py has the others
-HERE = [name for name in MODELS if name not in ("hourly_ridge", "lightgbm", "lear", "combination")]
+THERE = ("hourly_ridge", "lightgbm", "lear", "dnn", "combination")
+HERE = [name for name in MODELS if name not in THERE]
 
 
 def make(name: str) -> ForecastModel:
@@ -162,7 +164,7 @@ def test_what_is_not_known_yet_changes_neither_fit_nor_forecast(name, kind):
 
 @pytest.mark.parametrize("kind", ["solar", "wind", "market"])
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if "naive" not in name and name != "lear"]
+    "name", [name for name in NAMES if "naive" not in name and name not in ("lear", "dnn")]
 )  # which asks for a week of them
 def test_weather_forecasts_that_come_no_more_do_not_stop_a_fitted_model(name, kind):
     data = data_of(

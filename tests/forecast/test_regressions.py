@@ -9,6 +9,7 @@ from vpp.forecast.day_kinds import day_kinds, weighted_quantiles
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ModelError
 from vpp.forecast.models.combination import Combination
+from vpp.forecast.models.dnn import Dnn
 from vpp.forecast.models.lear import Lear, lasso, penalty_by_aic
 from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.ridge import HourlyRidge
@@ -24,7 +25,10 @@ MODELS = {
     "hourly_ridge": HourlyRidge,
     "lightgbm": lambda: LightGbm(**SMALL_TREES),
     "lear": lambda: Lear(windows_days=(28, 56)),
+    "dnn": lambda: Dnn(nets=3),
 }
+# mean error of prices that last week's miss by 20; networks learn less from three months
+CLOSE = dict.fromkeys([*MODELS, "combination"], 8) | {"dnn": 14}
 EVERY = MODELS | {"combination": lambda: Combination(members=("hourly_ridge", "lear"))}
 
 
@@ -146,6 +150,18 @@ def test_a_free_day_is_forecast_as_a_sunday():
     assert day.mean() == pytest.approx(1600, abs=15)  # a Thursday's mean is 2,000
 
 
+def test_lear_forecasts_a_public_holiday_nearer_to_a_sunday():
+    data, errors = make_data("load", days=140), []
+    for country in ("LU", ""):
+        known = known_at(
+            dataclasses.replace(data, holidays_country=country), issue("2025-04-30T11:00")
+        )
+        frame = Lear().fit(known).predict(known, 37)
+        day = frame[frame.index >= issue("2025-05-01")]["value"]
+        errors.append((day - data.series.reindex(day.index)).abs().mean())
+    assert errors[0] < 0.7 * errors[1]
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("kind", ["market", "load"])
 def test_pickled_models_forecast_the_same(name, kind):
@@ -175,7 +191,7 @@ def plant(kind):
     ("name", "kind"),
     [
         *((n, k) for n in EVERY for k in ("market", "load")),
-        *((n, k) for n in MODELS if n != "lear" for k in ("wind", "solar")),
+        *((n, k) for n in ("hourly_ridge", "lightgbm") for k in ("wind", "solar")),
     ],
 )
 def test_what_is_not_known_yet_changes_nothing(name, kind):
@@ -206,7 +222,7 @@ def test_what_is_not_known_yet_changes_nothing(name, kind):
 # hours from a local midnight three days before the day that is forecast: over that midnight, days,
 # all until the forecast
 @pytest.mark.parametrize("gap", [(-5, 5), (-100, -60), (-20, 200)])
-@pytest.mark.parametrize("name", ["lear", "combination"])
+@pytest.mark.parametrize("name", ["lear", "dnn", "combination"])
 def test_a_gap_in_the_prices_leaves_a_whole_forecast(name, gap):
     data, now, midnight = make_data(), issue("2025-04-05T11:00"), issue("2025-04-03")
     series, (first, last) = data.series.copy(), (midnight + hours * HOUR for hours in gap)
@@ -215,9 +231,7 @@ def test_a_gap_in_the_prices_leaves_a_whole_forecast(name, gap):
     frame = EVERY[name]().fit(known).predict(known, 48)
     assert np.isfinite(frame.to_numpy(float)).all()
     day = frame[frame.index >= issue("2025-04-06")]["value"]
-    assert (
-        day - data.series.reindex(day.index)
-    ).abs().mean() < 10  # last week's price is off by 20
+    assert (day - data.series.reindex(day.index)).abs().mean() < CLOSE[name]
 
 
 def test_lear_fills_the_hour_that_summer_time_skips_and_no_other():
@@ -235,7 +249,7 @@ def test_lear_fills_the_hour_that_summer_time_skips_and_no_other():
 
 
 @pytest.mark.parametrize("day, hours", [("2025-03-30", 23), ("2024-10-27", 25)])
-@pytest.mark.parametrize("name", ["hourly_ridge", "lear"])
+@pytest.mark.parametrize("name", ["hourly_ridge", "lear", "dnn"])
 def test_days_of_23_and_25_hours(name, day, hours):
     start = pd.Timestamp(day) - 90 * DAY
     data = make_data(days=95, start=str(start.date()))
@@ -244,15 +258,15 @@ def test_days_of_23_and_25_hours(name, day, hours):
     frame = MODELS[name]().fit(known).predict(known, 13 + hours)
     frame = frame[frame.index >= issue(day)]
     assert len(frame) == hours
-    assert (frame["value"] - data.series.reindex(frame.index)).abs().mean() < 8
+    assert (frame["value"] - data.series.reindex(frame.index)).abs().mean() < CLOSE[name]
 
 
 def test_quarter_hours():
     data = make_data(days=45, step_min=15)
     known = known_at(data, issue("2025-02-10T11:00"))
-    for model in (HourlyRidge(), Lear(windows_days=(28, 56)), LightGbm(**SMALL_TREES)):
-        frame = model.fit(known).predict(known, 4 * 37)
-        assert (frame["value"] - data.series.reindex(frame.index)).abs().mean() < 8
+    for name, model in MODELS.items():
+        frame = model().fit(known).predict(known, 4 * 37)
+        assert (frame["value"] - data.series.reindex(frame.index)).abs().mean() < CLOSE[name]
 
 
 def test_combination_is_the_mean_of_its_members():
@@ -264,12 +278,12 @@ def test_combination_is_the_mean_of_its_members():
     assert [member.name for member in Combination().fit(known).members] == [
         "hourly_ridge",
         "lightgbm",
-    ]  # LEAR is for prices
+    ]  # LEAR and DNN are for prices
 
 
 def test_too_little_history_is_refused():
     known = known_at(make_data(days=12), issue("2025-01-11T11:00"))
-    for model in (HourlyRidge(), Lear(), LightGbm()):
+    for model in (HourlyRidge(), Lear(), Dnn(), LightGbm()):
         with pytest.raises(ModelError, match="needed"):
             model.fit(known)
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from vpp.champions.contenders import NAIVE, Contender, Contest
 from vpp.champions.origins import SelectionError
+from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.combination import MEMBERS, Combination, average_of, simplex_weights
 from vpp.forecast.quantiles import COLUMNS
 from vpp.forecast.scores import losses, scored, scores
@@ -109,7 +110,7 @@ def models_of(contest: Contest) -> list[str]:
     """The models that take part: seasonal naive, those of `[training] models`, and for a price
     yesterday's hour, which is the better yardstick in many markets.
 
-    LEAR takes part for prices only.
+    LEAR and DNN take part for prices only.
 
     Parameters
     ----------
@@ -117,5 +118,5 @@ def models_of(contest: Contest) -> list[str]:
     """
     is_price = contest.data.source.kind == "market"
     yardsticks = [NAIVE, "daily_naive"] if is_price else [NAIVE]
-    given = [name for name in contest.training.models if is_price or name != "lear"]
+    given = [name for name in contest.training.models if is_price or not MODELS[name].prices_only]
     return list(dict.fromkeys([*yardsticks, *given]))

@@ -12,6 +12,7 @@ from vpp.forecast.quantiles import QUANTILES
 from vpp.site.times import DAY, local_days, local_lag, public_holidays
 
 TYPICAL_HALF_LIFE_DAYS = 14.0
+HOLIDAY = 4  # the kind of a Sunday or a public holiday
 
 
 # Typical values of a kind of day, and deviations from them
@@ -27,7 +28,8 @@ def day_kinds(days: pd.DatetimeIndex, holidays_country: str) -> np.ndarray:
     """
     kinds = np.array([0, 1, 1, 1, 2, 3, 4])[days.dayofweek]
     if len(days):
-        kinds[days.isin(public_holidays(holidays_country, days.year.min(), days.year.max()))] = 4
+        holidays = public_holidays(holidays_country, days.year.min(), days.year.max())
+        kinds[days.isin(holidays)] = HOLIDAY
     return kinds
 
 

@@ -101,6 +101,7 @@ class ForecastModel:
     dear = False  # whether a fit takes seconds, so that a comparison makes fewer of them
     # whether it learns from anything beside the series and the calendar
     reads_inputs = True
+    prices_only = False  # whether it takes part for prices only
     # whether it can say nothing without a measured value; one that can has a band of its own
     needs_history = True
     # whether its value goes along with its median; last week's hours stay what they are

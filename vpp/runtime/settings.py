@@ -243,7 +243,8 @@ class Training(Section):
 
     Parameters
     ----------
-    models : models to tune and compare; seasonal naive always takes part, lear for prices only.
+    models : models to tune and compare; seasonal naive always takes part, lear and dnn for
+        prices only.
     history_days : a model is fitted to so many days before the issue time.
     trials : Optuna trials for each model.
     timeout_s : tuning of a source ends after so many seconds; 0: no limit.
@@ -258,7 +259,7 @@ class Training(Section):
 
     models: tuple[str, ...] = (
         *("prophet", "arima", "random_forest", "nbeats"),
-        *("hourly_ridge", "lightgbm", "lear", "combination"),
+        *("hourly_ridge", "lightgbm", "lear", "dnn", "combination"),
     )
     history_days: int = number(365, 14)
     trials: int = number(4, 1)

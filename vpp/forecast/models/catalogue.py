@@ -8,6 +8,7 @@
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.arima import Arima
 from vpp.forecast.models.combination import Combination
+from vpp.forecast.models.dnn import Dnn
 from vpp.forecast.models.first_day import FirstDay
 from vpp.forecast.models.lear import Lear
 from vpp.forecast.models.lightgbm import LightGbm
@@ -32,6 +33,7 @@ MODELS: dict[str, type[ForecastModel]] = {
         LightGbm,
         Global,
         Lear,
+        Dnn,
         Combination,
     )
 }

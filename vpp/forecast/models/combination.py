@@ -9,6 +9,7 @@ import pandas as pd
 from vpp.forecast.known import Known
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.arima import Arima
+from vpp.forecast.models.dnn import Dnn
 from vpp.forecast.models.lear import Lear
 from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.nbeats import NBeats
@@ -21,7 +22,7 @@ SMALLEST_ERROR = 0.05  # of the mean one: a smaller one counts as this
 
 MEMBERS: dict[str, type[ForecastModel]] = {
     model.name: model
-    for model in (Prophet, Arima, NBeats, RandomForest, HourlyRidge, LightGbm, Lear)
+    for model in (Prophet, Arima, NBeats, RandomForest, HourlyRidge, LightGbm, Lear, Dnn)
 }
 
 
@@ -34,7 +35,7 @@ class Combination(ForecastModel):
 
     Parameters
     ----------
-    members : names of models; lear takes part for prices only.
+    members : names of models; lear and dnn take part for prices only.
     weights : of each, 0 or more, with the sum 1; none for equal ones.
     of : parameters of each member that are not its defaults, by its name.
     """
@@ -42,7 +43,7 @@ class Combination(ForecastModel):
     name = "combination"
     requires: tuple[str, ...] = ("lightgbm", "scikit-learn")
     defaults: ClassVar[dict[str, Any]] = {
-        "members": ("hourly_ridge", "lightgbm", "lear"),
+        "members": ("hourly_ridge", "lightgbm", "lear", "dnn"),
         "weights": (),
         "of": {},
     }
@@ -55,7 +56,7 @@ class Combination(ForecastModel):
         pairs = [
             (name, weight)
             for name, weight in zip(names, weights, strict=True)
-            if weight > 0 and (name != Lear.name or known.source.kind == "market")
+            if weight > 0 and (known.source.kind == "market" or not MEMBERS[name].prices_only)
         ]
         self.members = [
             MEMBERS[name](horizon_h=self.horizon_h, seed=self.seed, **of.get(name, {})).fit(known)

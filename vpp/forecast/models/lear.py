@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from vpp.forecast.day_kinds import HOLIDAY, day_kinds
 from vpp.forecast.features import weather_at
 from vpp.forecast.known import Known
 from vpp.forecast.lookups import nanoseconds
@@ -26,11 +27,11 @@ class Lear(ForecastModel):
 
     Regressors are the prices of the last three days and of a week before, the forecasts (load,
     renewables, weather) for the day itself, the day before and a week before, all 24 hours of each,
-    and a dummy for each weekday. Prices and forecasts are transformed by asinh. The penalty has the
-    least AIC on the path of regressors of unit length, and the lasso is then fitted with it to the
-    regressors as they are. This is the recipe of the paper's code, which penalises far less than
-    the AIC by itself would. Later days are forecast with earlier forecasts in place of values not
-    known yet. It needs 21 complete days, and a week before them.
+    and a dummy for each weekday; a public holiday is a Sunday. Prices and forecasts are transformed
+    by asinh. The penalty has the least AIC on the path of regressors of unit length, and the lasso
+    is then fitted with it to the regressors as they are. This is the recipe of the paper's code,
+    which penalises far less than the AIC by itself would. Later days are forecast with earlier
+    forecasts in place of values not known yet. It needs 21 complete days, and a week before them.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ class Lear(ForecastModel):
     """
 
     name = "lear"
+    prices_only = True
     requires = ("scikit-learn",)
     defaults: ClassVar[dict[str, Any]] = {"windows_days": (56, 84, 1092, 1456)}
     # names of the forecasts of others that it was fitted with; None while it is fitted
@@ -104,20 +106,21 @@ class Lear(ForecastModel):
 
     def _regressors(
         self,
-        days: pd.DatetimeIndex,
+        weekdays: np.ndarray,
         hourly: np.ndarray,
         forecasts: list[np.ndarray],
         rows: np.ndarray,
     ) -> np.ndarray:
         parts = [hourly[rows - lag] for lag in self.lags_days]
         parts += [forecast[rows - lag] for forecast in forecasts for lag in self.forecast_lags_days]
-        return np.hstack([*parts, np.eye(7)[days.dayofweek[rows]]])
+        return np.hstack([*parts, np.eye(7)[weekdays[rows]]])
 
     def _fit(self, known: Known) -> None:
         self.externals = None
         days, hourly, values, forecasts = self._days(known, ahead=1)
         rows = np.arange(max(self.lags_days), len(days))
-        regressors = self._regressors(days, hourly, forecasts, rows)
+        weekdays = _weekdays(days, known.holidays_country)
+        regressors = self._regressors(weekdays, hourly, forecasts, rows)
         complete = np.isfinite(regressors).all(axis=1) & np.isfinite(values[rows]).all(axis=1)
         regressors, targets, rows = regressors[complete], values[rows][complete], rows[complete]
         if len(rows) < FEWEST_DAYS:
@@ -130,12 +133,19 @@ class Lear(ForecastModel):
         self.fits = [self._window(regressors[-length:], targets[-length:]) for length in lengths]
 
     def _window(self, regressors: np.ndarray, targets: np.ndarray) -> tuple:
-        """Coefficients of each slot of the day fitted to a window, the transformations around them,
-        quantiles of the residuals, and limits.
+        """What is learnt from a window, the transformations around it, quantiles of the residuals,
+        and limits.
         """
         inputs, target = robust_scale(regressors[:, :-7]), robust_scale(targets)
         x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
         y = asinh(targets, *target)
+        learned = self._learn(x, y)
+        residuals = np.quantile(y - self._value(learned, x), QUANTILES, axis=0).T
+        limits = y.min(axis=0)[:, None] - BEYOND, y.max(axis=0)[:, None] + BEYOND
+        return inputs, target, learned, residuals, limits
+
+    def _learn(self, x: np.ndarray, y: np.ndarray) -> Any:
+        """What `_value` needs: coefficients of each slot (regressor × slot), and constants."""
         x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
         x, y = x - x_mean, y - y_mean
         gram, products = x.T @ x, x.T @ y
@@ -145,12 +155,12 @@ class Lear(ForecastModel):
                 gram, products[:, slot], target_of_slot @ target_of_slot, len(x)
             )
             beta[:, slot] = lasso(x, target_of_slot, gram, products[:, slot], penalty)
-        residuals = np.quantile(y - x @ beta, QUANTILES, axis=0).T
-        limits = (
-            (y + y_mean).min(axis=0)[:, None] - BEYOND,
-            (y + y_mean).max(axis=0)[:, None] + BEYOND,
-        )
-        return inputs, target, beta, y_mean - x_mean @ beta, residuals, limits
+        return beta, y_mean - x_mean @ beta
+
+    def _value(self, learned: Any, x: np.ndarray) -> np.ndarray:
+        """Values of days (day × slot) from their regressors, all of them transformed."""
+        beta, constant = learned
+        return x @ beta + constant
 
     def _forecast(self, known: Known, times: pd.DatetimeIndex) -> np.ndarray:
         local = times.tz_convert(known.zone).tz_localize(None)
@@ -161,11 +171,12 @@ class Lear(ForecastModel):
         hourly, *forecasts = (
             pd.DataFrame(part).ffill().bfill().to_numpy(copy=True) for part in (hourly, *forecasts)
         )
+        weekdays = _weekdays(days, known.holidays_country)
         bands = np.full((*values.shape, 1 + len(QUANTILES)), np.nan)
         for row in range(len(days) - ahead - 2, len(days)):
             unknown = np.isnan(values[row])
             if unknown.any():
-                regressors = self._regressors(days, hourly, forecasts, np.array([row]))
+                regressors = self._regressors(weekdays, hourly, forecasts, np.array([row]))
                 bands[row] = np.mean(
                     [self._of_window(fit, regressors) for fit in self.fits], axis=0
                 )
@@ -175,16 +186,21 @@ class Lear(ForecastModel):
         known_value = np.repeat(values[place][:, None], 1 + len(QUANTILES), axis=1)
         return np.where(np.isnan(bands[place]), known_value, bands[place])
 
-    @staticmethod
-    def _of_window(fit: tuple, regressors: np.ndarray) -> np.ndarray:
-        inputs, (centre, scale), beta, constant, residuals, limits = fit
+    def _of_window(self, fit: tuple, regressors: np.ndarray) -> np.ndarray:
+        inputs, (centre, scale), learned, residuals, limits = fit
         x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
-        y = (x @ beta + constant)[0]
+        y = self._value(learned, x)[0]
         return sinh(
             np.clip(np.column_stack([y, y[:, None] + residuals]), *limits),
             centre[:, None],
             scale[:, None],
         )
+
+
+def _weekdays(days: pd.DatetimeIndex, holidays_country: str) -> np.ndarray:
+    """Weekday of each local day, from 0 for Monday; a public holiday is a Sunday."""
+    free = day_kinds(days, holidays_country) == HOLIDAY
+    return np.where(free, 6, days.dayofweek)
 
 
 def penalty_by_aic(gram: np.ndarray, products: np.ndarray, total: float, rows: int) -> float:
