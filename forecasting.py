@@ -146,7 +146,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
     everything, steps = _origins(args, config, data, end)
     warm_up, origins = with_history(data, everything, history_days)
     rules = Walk(args.model, args.horizon_h, steps, args.refit_days)
-    frame = rolling_calibration(walked(config, data, [*warm_up, *origins], rules), data)
+    raw = walked(config, data, [*warm_up, *origins], rules)
+    frame = rolling_calibration(raw, data, moves=MODELS[args.model].value_moves)
     frame = frame[frame["issue_time"] >= origins[0]]
     if args.output:
         with replacing_file(args.output, "--output") as partial:

@@ -106,7 +106,8 @@ def run_model(task):
         began = time.process_time()
         origins = day_ahead_origins(WARM_UP, last, "11:00", ZONE)
         frame = backtest(MODELS[model], data, origins, refit_days=refit_days)
-        return rolling_calibration(frame, data), time.process_time() - began
+        frame = rolling_calibration(frame, data, moves=MODELS[model].value_moves)
+        return frame, time.process_time() - began
 
     commit, (frame, seconds) = kept(folder, f"lu-{source}-{model}-{last}-{refit_days:g}", make)
     return (source, model), frame, [seconds], [commit]

@@ -98,7 +98,10 @@ def decisions(frames, data, steps=STEPS):
     )
     every = frames | {"combination": combine(contest, members)[1]}
     raw = every
-    every = {name: rolling_calibration(frame, data) for name, frame in raw.items()}
+    every = {
+        name: rolling_calibration(frame, data, moves=MODELS[name].value_moves)
+        for name, frame in raw.items()
+    }
     origins = pd.DatetimeIndex(every["combination"]["issue_time"].unique()).sort_values()
     rows, parts, incumbent = [], [], None
     starts = list(origins[DAYS_CHOOSING:-DAYS_AHEAD:7])

@@ -98,7 +98,7 @@ def run_model(task):
     return (
         data.source.source_id,
         model,
-        rolling_calibration(frame, data),
+        rolling_calibration(frame, data, moves=MODELS[model].value_moves),
         time.process_time() - began,
     )
 

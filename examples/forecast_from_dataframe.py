@@ -49,7 +49,8 @@ def main() -> None:
 
     origins = pd.date_range(end=issue_time - pd.Timedelta("2D"), periods=30)
     for name in ("seasonal_naive", "hourly_ridge"):
-        rows = rolling_calibration(backtest(MODELS[name], data, origins, steps=48), data)
+        raw = backtest(MODELS[name], data, origins, steps=48)
+        rows = rolling_calibration(raw, data, moves=MODELS[name].value_moves)
         result = scores(rows, data.source)
         print(f"{name:15} MAE {result['mae']:5.1f} kW, 80 % band: {result['coverage_80']:.0%}")
 

@@ -13,6 +13,7 @@ from vpp.champions.wanted import Wanted, loaded, new_request
 from vpp.forecast.backtest import CALIBRATION_DAYS, REFIT_DAYS, rolling_calibration, walk
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ForecastModel
+from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
@@ -133,7 +134,8 @@ def backtest_runs(
 
     origins = [*before, *times]
     walked = walk(factory, data, origins, request.steps, REFIT_DAYS, request.history_days)
-    frame = rolling_calibration(finite(pd.concat(list(walked), ignore_index=True)), data)
+    raw = finite(pd.concat(list(walked), ignore_index=True))
+    frame = rolling_calibration(raw, data, moves=MODELS[choice.model].value_moves)
     fits = pd.DatetimeIndex([made.trained_until for made in fitted])
     runs = []
     for at in sorted(times):

@@ -68,8 +68,9 @@ def tune(
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if complete:
         best, usual = study.best_trial, min(complete, key=lambda trial: trial.number)
+        has_defaults = all(usual.params[name] == model.defaults[name] for name in usual.params)
         gained = study.best_value <= (1 - LEAST_GAIN) * float(usual.value or 0.0)
-        if usual.number == 0 and not gained:
+        if has_defaults and not gained:  # unless that trial failed
             best = usual
         return best.params, count_finished(study), backtests.get(best.number)
     if reasons:
