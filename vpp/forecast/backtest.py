@@ -255,8 +255,7 @@ def rolling_calibration(
         if counted[rows].any():
             past = rows[counted[rows]]
             pending.append((int(when[past].max()), past))
-    result[list(QUANTILE_COLUMNS)] = values
-    result["value"] = value
+    result[["value", *QUANTILE_COLUMNS]] = np.column_stack([value, values])
     return result
 
 

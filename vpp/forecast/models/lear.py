@@ -133,9 +133,7 @@ class Lear(ForecastModel):
         self.fits = [self._window(regressors[-length:], targets[-length:]) for length in lengths]
 
     def _window(self, regressors: np.ndarray, targets: np.ndarray) -> tuple:
-        """What is learnt from a window, the transformations around it, quantiles of the residuals,
-        and limits.
-        """
+        """Transformations, coefficients between them, quantiles of the residuals, and limits."""
         inputs, target = robust_scale(regressors[:, :-7]), robust_scale(targets)
         x = np.hstack([asinh(regressors[:, :-7], *inputs), regressors[:, -7:]])
         y = asinh(targets, *target)
@@ -145,7 +143,7 @@ class Lear(ForecastModel):
         return inputs, target, learned, residuals, limits
 
     def _learn(self, x: np.ndarray, y: np.ndarray) -> Any:
-        """What `_value` needs: coefficients of each slot (regressor × slot), and constants."""
+        """Coefficients of each slot (regressor × slot), and constants, for `_value`."""
         x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
         x, y = x - x_mean, y - y_mean
         gram, products = x.T @ x, x.T @ y
