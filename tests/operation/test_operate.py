@@ -115,6 +115,12 @@ def test_rows_that_are_stored_or_wait_are_left_out(config_file):
     left = [row[2] for place, row in enumerate(feed.rows) if place not in feed.left_out]
     assert len(left) == 3
     assert b'"x"' in left[0] + left[1] and b"T03:00Z" in left[0] + left[1] and b"09T" in left[2]
+    out = set(feed.left_out)
+    feed.skip(pd.Timestamp("2025-01-02T00:00Z"))
+    feed.begin_again()  # as of a process that leads again
+    assert not feed.left_out and feed.next_due() == pd.Timestamp(feed.due[0], tz="UTC")
+    feed.leave_out(pd.Timestamp("2025-01-02T00:00Z"), stored, waiting)
+    assert feed.left_out == out
 
 
 def ends_well(process):

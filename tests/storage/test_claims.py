@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vpp.storage.claims import claimed, read_steps, record_step, server_time
-from vpp.storage.connection import session
+from vpp.storage.connection import connect, session
+from vpp.storage.errors import DatabaseError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -32,6 +33,20 @@ def world(config_file):
 def now(config):
     with session(config) as conn:
         return server_time(conn)
+
+
+def test_a_server_that_is_gone_is_told_as_such_by_all_that_read_and_record(world):
+    since = now(world)
+    for asked in (
+        lambda conn: read_steps(conn, ["a"], since),
+        lambda conn: record_step(conn, "a", 1, 2),
+    ):
+        conn = connect(world)
+        with session(world) as other, other.cursor() as cur:
+            cur.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
+        with pytest.raises(DatabaseError, match="terminat|closed"):
+            asked(conn)
+        conn.close()
 
 
 def test_a_task_is_claimed_once_and_done_once(world):

@@ -100,12 +100,12 @@ def operate(
                 continue
             log.info("%s leads", leadership.name)
             gc.collect()  # a plant's parts know each other, and no two plants are held at a time
-            if data_clock:
-                feed = feed or _feed(config)
+            if feed is not None:
+                feed.begin_again()
             clock = _clock(config, feed, begin, speed, has_waited, stop)
             if not stop.is_set():
                 ended = _lead(Plant(config, clock, feed, after_plan), leadership, stop)
-            has_waited, feed = True, None
+            has_waited = True
     finally:
         leadership.give_up()
         for number, handler in before.items():

@@ -155,17 +155,20 @@ def read_steps(conn: connection, tasks: Sequence[str], since: Moment) -> float:
     conn : the connection; its transaction is ended.
     tasks : their names.
     since : a result that is as new counts [UTC of the server].
+
+    Raises
+    ------
+    DatabaseError : the server is gone.
     """
-    rows = select_rows(
-        conn,
-        """
+    query = """
         SELECT coalesce(sum(CASE WHEN c.done_at >= %(since)s THEN 1.0
             WHEN s.seen_at >= %(since)s THEN s.done / greatest(s.steps, 1)::float8
             ELSE 0 END), 0)::float8 AS done
-        FROM claims c LEFT JOIN claim_steps s USING (task) WHERE c.task = ANY(%(tasks)s)""",
-        {"since": pd.Timestamp(since).to_pydatetime(), "tasks": list(tasks)},
-    )
-    conn.rollback()
+        FROM claims c LEFT JOIN claim_steps s USING (task) WHERE c.task = ANY(%(tasks)s)"""
+    given = {"since": pd.Timestamp(since).to_pydatetime(), "tasks": list(tasks)}
+    with explained("claim_steps"):
+        rows = select_rows(conn, query, given)
+        conn.rollback()
     return float(rows[0]["done"])
 
 

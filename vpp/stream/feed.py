@@ -120,6 +120,11 @@ class Feed:
         """
         self.place = int(np.searchsorted(self.due, until.value, side="right"))
 
+    def begin_again(self) -> None:
+        """Send all rows again; those that are there still, `leave_out` leaves out."""
+        self.place, self.producer = 0, None
+        self.left_out.clear()
+
     def leave_out(
         self,
         until: pd.Timestamp,
