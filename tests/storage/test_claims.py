@@ -44,7 +44,7 @@ def test_a_server_that_is_gone_is_told_as_such_by_all_that_read_and_record(world
         conn = connect(world)
         with session(world) as other, other.cursor() as cur:
             cur.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
-        with pytest.raises(DatabaseError, match="terminat|closed"):
+        with pytest.raises(DatabaseError, match=r"terminat|closed"):
             asked(conn)
         conn.close()
 
