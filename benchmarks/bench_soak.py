@@ -7,14 +7,15 @@
 Luxembourg 2024 by quarter-hours (soak_site.py; `--synthetic`: two hourly loads) goes as the clock
 passes it through Kafka and the sink of `pipeline.py operate` into the database. Of two such
 processes one leads. Each set-point goes over a real mosquitto to a device (soak_device.py) that
-obeys only what is valid; its acknowledgements and measured states come back the same way.
-Meanwhile random processes are killed with -9 (soak_kills.py), values come late or corrected, some
-of them while they wait in Kafka and a process is killed, and a meter is silent for hours. Models
-are trained before it begins, and each `--train-h` hours. It prints each check with its figure; exit
-1 if one does not hold. Savings are compared with those of the same plans, carried out from their
+obeys only what is valid; its acknowledgements and measured states come back the same way. Meanwhile
+random processes are killed with -9 (soak_kills.py), values come late or corrected, some of them
+while they wait in Kafka and a process is killed, and a meter is silent for hours. Models are
+trained before it begins, and each `--train-h` hours. It prints each check with its figure; exit 1
+if one does not hold. Savings are compared with those of the same plans, carried out from their
 first second on. The ledger is computed again from rows and measured states. Memory is the last
 tenth over the second tenth, of each process that leads at least half as long as the one that leads
-longest. Runs on embedded servers of its own in a temporary folder; with `--kafka` on Apache Kafka.
+longest; the first tenth of the replay does not count, in which the history fills that models read.
+Runs on embedded servers of its own in a temporary folder; with `--kafka` on Apache Kafka.
 
 With `--folder` all is kept there, and the same command goes on where it was stopped or killed.
 `--minutes` stops after so long on the wall, and checks what was replayed until then.
@@ -306,7 +307,8 @@ class Soak:
                     record = json.loads(message.value())
                     self.seen.add((pd.Timestamp(record["time"]), record["source_id"]))
             now = self._now(conn)
-            self._look_at_memory(conn)
+            if now is not None and now >= self.begin + (self.end - self.begin) / 10:
+                self._look_at_memory(conn)
             is_late = time.monotonic() - began > 60 * (self.minutes or math.inf)
             if is_late or (now is not None and now >= self.end + 3 * HOUR):
                 self.now = now or self.end
