@@ -123,7 +123,7 @@ def measure_default(folder: Path) -> dict:
     try:
         embedded.ensure_running(folder / "state", wait_s=60)
         for script in ("generation.py", "communication.py", "train_forecast.py"):
-            spent, clock, peak = bench_scale.run(config, script, ())
+            spent, clock, peak = bench_scale.run(folder, script, ["--config", str(config)])
     finally:
         embedded.stop(folder / "state", delete=True)
     row = {"clock_s": clock, "cpu_s": spent, "peak_mb": peak}
