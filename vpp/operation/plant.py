@@ -47,7 +47,6 @@ STREAM_S = 30.0  # what waits in Kafka and what could not be stored is recorded 
 BOOKS_S = 10.0  # what is past is booked no more often than that
 FETCH_S = 600.0  # the deadline of asking all providers
 TRAINING_S = 6 * 3600.0  # the deadline of training
-ON_THE_WAY_S = 0.03  # a clock on data stands so long for the first set-points of a plan to arrive
 
 
 @dataclass
@@ -146,8 +145,6 @@ class Plant:
                 if self.clock.on_data and not self.stop.is_set():
                     self.jobs.run("plan")
                     self.jobs.run("publish")
-                    if self.config.mqtt.url:
-                        self.stop.wait(ON_THE_WAY_S)
 
     def _forecast_now(self) -> None:
         try:
