@@ -26,7 +26,7 @@ import pandas as pd
 import communication
 from vpp.champions.forecasts import forecast_all
 from vpp.champions.training import train
-from vpp.operation.operate import one_heap, run_operation
+from vpp.operation.operate import run_operation
 from vpp.planning.portfolio import SiteFaultError, plan_sites
 from vpp.planning.site_configs import check_prices
 from vpp.planning.told import value_planned
@@ -34,6 +34,7 @@ from vpp.report.page import OUTPUT, write_report
 from vpp.report.sites import write_planned
 from vpp.runtime.errors import ConfigError
 from vpp.runtime.files import check_not_read, check_writable, replacing_file
+from vpp.runtime.memory import one_heap
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import json_text, print_rows, shown
 from vpp.runtime.terminal import new_parser, run_script, utc_time

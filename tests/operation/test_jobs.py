@@ -184,7 +184,7 @@ def test_books_are_kept_each_period_but_on_a_fast_clock_no_faster_than_the_wall(
 GROWS = """
 import sys, threading
 import psutil
-from vpp.operation.operate import one_heap
+from vpp.runtime.memory import one_heap
 
 def mb():
     return psutil.Process().memory_info().rss / 2**20

@@ -28,6 +28,7 @@ from vpp.forecast.model import ModelError
 from vpp.forecast.models.pooled import Global
 from vpp.forecast.models.pools import Pool, PoolRows, fit_pool, merged
 from vpp.runtime.compute import computed
+from vpp.runtime.memory import give_back
 from vpp.runtime.settings import Config, Training
 from vpp.runtime.words import in_words
 from vpp.site.kinds import POWER_KINDS
@@ -195,6 +196,8 @@ def make_pools(
         for at, by in parts.items()
         if by
     ]
+    parts.clear()
+    give_back()  # while pools are fitted, which needs most memory
     pools = []
     with computed(config, fit_task, fits, training.jobs) as done:
         pools = [pool for pool in done if pool is not None]

@@ -19,6 +19,7 @@ from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.pooled import Global
 from vpp.forecast.models.pools import Pool
 from vpp.runtime.errors import ConfigError, FieldError, check_known
+from vpp.runtime.memory import give_back, one_heap
 from vpp.runtime.settings import Config, Training
 from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
@@ -61,6 +62,7 @@ def train(
     VppError : no data, an unknown source or model, or no MLflow.
     """
     training, began = settings(config.training, models, trials, timeout_s, jobs), time.monotonic()
+    one_heap()
     registry.open_store(config)
     given = read_sources_to_train(config, issue_time, source)
     pools, rows, pooled = train_pools(config, given, training, bool(source))
@@ -164,6 +166,7 @@ def train_pools(
             pools += found.pools
             for row in found.rows:
                 rows.setdefault(row["source_id"], []).append(row)
+            give_back()
     return pools, rows, pooled
 
 

@@ -6,7 +6,6 @@
 Where two processes run, one waits, and takes over within a minute when the other dies.
 """
 
-import ctypes
 import gc
 import logging
 import os
@@ -27,6 +26,7 @@ from vpp.operation.leader import Leadership
 from vpp.operation.plant import Plant
 from vpp.operation.sent_before import leave_out_sent
 from vpp.runtime.errors import ConfigError, VppError
+from vpp.runtime.memory import give_back
 from vpp.runtime.settings import Config
 from vpp.runtime.tables import shown
 from vpp.runtime.words import in_words
@@ -49,7 +49,6 @@ STANDBY_S = 3.0  # a standby asks so often
 END_S = 3.5  # what runs has so long to end
 END_MOST_S = 4.5  # from a signal to the end of the process
 GIVE_BACK_S = 60.0  # memory that is free is given back to the system so often
-M_ARENA_MAX = -8  # of mallopt(3)
 
 
 def operate(
@@ -124,7 +123,7 @@ def _lead(plant: Plant, leadership: Leadership, stop: threading.Event) -> bool:
             plant.jobs.look()
             if time.monotonic() - gave_back_at > GIVE_BACK_S:
                 gave_back_at = time.monotonic()
-                _of_glibc("malloc_trim", 0)
+                give_back()
             stop.wait(DATA_BEAT_S if plant.clock.on_data else BEAT_S)
         _beat(plant, leadership, "")
         if not stop.is_set():
@@ -210,21 +209,6 @@ def _clock(
     _forecast_first(config, start)
     log.info("the clock begins at %s, %g times as fast as the wall's", shown(start), speed)
     return Clock(start, speed)
-
-
-def one_heap() -> None:
-    """Let all threads that begin from now on share one heap.
-
-    glibc gives each thread a heap of its own, which keeps what its largest job has freed, and each
-    time that a process leads anew it begins new threads.
-    """
-    _of_glibc("mallopt", M_ARENA_MAX, 1)
-
-
-def _of_glibc(function: str, *given: int) -> None:
-    """Call a function that other C libraries do without."""
-    with suppress(AttributeError, OSError, TypeError):
-        getattr(ctypes.CDLL(None), function)(*given)
 
 
 def _let_go() -> None:
