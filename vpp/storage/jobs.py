@@ -12,7 +12,7 @@ from vpp.storage.errors import explained
 from vpp.storage.rows import Moment, select_frame, select_rows, upsert_rows
 
 STATES = ("waiting", "running", "late", "failed")
-STANDS_S = 0.5  # a clock on data whose leader was not heard for so long stands [s on the wall]
+STANDS_S = 0.3  # a clock on data whose leader was not heard for so long stands [s on the wall]
 
 
 def record_job(conn: connection, site_id: str, job: str, state: str, **times: object) -> None:
