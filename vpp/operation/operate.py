@@ -20,7 +20,6 @@ import pandas as pd
 import psycopg2
 
 from vpp.champions.forecasts import forecast_all
-from vpp.champions.registry import open_store
 from vpp.operation.clock import Clock
 from vpp.operation.leader import Leadership
 from vpp.operation.plant import Plant
@@ -94,7 +93,6 @@ def operate(
             if not leadership.take():
                 if not has_waited:
                     log.info("another process leads; waiting")
-                    _warm_up(config)
                 has_waited = True
                 stop.wait(DATA_BEAT_S if data_clock else STANDBY_S)
                 continue
@@ -141,12 +139,6 @@ def _beat(plant: Plant, leadership: Leadership, name: str) -> None:
     if conn is not None:
         with suppress(DatabaseError, psycopg2.Error), clock.lock:
             record_clock(conn, plant.config.site.site_id, name, clock.now(), clock.pace)
-
-
-def _warm_up(config: Config) -> None:
-    """Import now what takes seconds, so that a standby that takes over plans at once."""
-    with suppress(VppError):
-        open_store(config)
 
 
 def _forecast_first(config: Config, start: pd.Timestamp) -> None:
