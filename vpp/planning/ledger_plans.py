@@ -126,11 +126,15 @@ def _of_plans(
     conn: connection, plans: pd.DataFrame, table: str, columns: str, group: str = ""
 ) -> pd.DataFrame:
     """Rows of a table that belong to these plans and intervals, by run_id and time."""
+    # a run has rows for its whole horizon, most of which another run has replaced
     query = f"""
-        SELECT run_id, time, {columns} FROM {table}
-        WHERE run_id = ANY(%s) AND time >= %s AND time <= %s {group}"""
+        SELECT run_id, time, {columns}
+        FROM unnest(%s::text[], %s::timestamptz[]) AS plan (run_id, time)
+        JOIN {table} USING (run_id, time) WHERE time >= %s AND time <= %s {group}"""
+    in_force = plans["run_id"].dropna()
+    times = list(in_force.index.to_pydatetime())
     ends = (plans.index[0].to_pydatetime(), plans.index[-1].to_pydatetime())
-    rows = select_frame(conn, query, (list(plans["run_id"].dropna().unique()), *ends))
+    rows = select_frame(conn, query, (list(in_force), times, *ends))
     return rows.set_index(["run_id", "time"])
 
 
