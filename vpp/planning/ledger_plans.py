@@ -83,6 +83,7 @@ def plans_in_force(
     gaps = [
         time
         for low, high in edges
+        if low < high
         for time in pd.date_range(low, high, freq=f"{finest}min", inclusive="left")
     ]
     rows = rows.reindex(rows.index.union(pd.DatetimeIndex(gaps, tz="UTC"))).rename_axis("time")

@@ -10,6 +10,7 @@ Reader and schema follow them, so a new field is written down once. Run as a mod
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import types
@@ -126,6 +127,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
     return dict(pairs)
 
 
+@functools.cache
 def _fields(cls: type) -> dict[str, tuple[type, bool, dataclasses.Field]]:
     """Fields of a file by name: type, whether it must be there, and the field itself."""
     hints, found = typing.get_type_hints(cls), {}
