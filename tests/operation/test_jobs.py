@@ -1,8 +1,5 @@
 """Clock and jobs of a plant in operation."""
 
-import platform
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -179,42 +176,3 @@ def test_books_are_kept_each_period_but_on_a_fast_clock_no_faster_than_the_wall(
 ):
     plant = Plant(load_config(config_file()), Clock(START, speed))
     assert plant._calmly(60) == timing
-
-
-GROWS = """
-import sys, threading
-import psutil
-from vpp.runtime.memory import one_heap
-
-def mb():
-    return psutil.Process().memory_info().rss / 2**20
-
-def work(turn, last):  # blocks below the size that glibc maps by itself, freed but for the end
-    turn.wait()
-    held = [b"x" * size for size in range(60_000, 61_000)]
-    kept.append(b"x" * len(held[0]))
-    del held
-    done.release()
-    last.wait()
-
-if sys.argv[1] == "one":
-    one_heap()
-kept, done, last, before = [], threading.Semaphore(0), threading.Event(), mb()
-turns = [threading.Event() for _ in range(6)]
-for turn in turns:
-    threading.Thread(target=work, args=[turn, last], daemon=True).start()
-for turn in turns:  # all are there, and work one after the other
-    turn.set()
-    done.acquire()
-print(mb() - before)
-last.set()
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have one heap")
-def test_the_threads_of_a_plant_use_again_what_others_of_them_have_freed():
-    grown = {
-        how: float(subprocess.check_output([sys.executable, "-c", GROWS, how], text=True))
-        for how in ("one", "own")
-    }
-    assert grown["own"] > 2 * grown["one"], grown
