@@ -58,12 +58,12 @@ def test_on_a_fast_clock_a_set_point_leaves_before_its_step(make_site, ear):
     config = make_site()
     start = pd.Timestamp("2025-03-30T00:00Z")
     save_plan(config, "p1", start)
-    at = start + pd.Timedelta("14min 5s")  # the second step begins at 15 min
+    at = start + pd.Timedelta("14min 25s")  # the second step begins at 15 min
     with db.session(config) as conn:
         record_clock(conn, "site-1", "here", at, 0.0)
         with bridged(config):
             assert ear.wait(f"{BASE}/a/setpoint")["charge_kw"] == 1
-            # it goes on for half a second, to 14 min 55 s; 0.1 s before a step are 10 s
+            # it goes on for 0.3 s, to 14 min 55 s; 0.1 s before a step are 10 s
             record_clock(conn, "site-1", "here", at, 100.0)
             assert ear.wait(f"{BASE}/a/setpoint", lambda told: told["charge_kw"] == 2)
 
