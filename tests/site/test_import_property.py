@@ -202,3 +202,24 @@ def test_a_table_comes_back_equal_or_is_refused(tmp_path_factory, table):
     assert found.values.to_numpy() == pytest.approx(table["values"][place], rel=1e-6, abs=1e-6)
     lost = (len(starts) * step - len(times) * fine) / step
     assert lost <= len(found.rejects) + sum("left out" in note for note in imported.notes) * lost
+
+
+@pytest.mark.parametrize("total", ["327", "1015", "27", ""])
+@pytest.mark.parametrize("first", [43, 205])
+def test_numbers_of_periods_are_no_times_of_day(tmp_path, first, total):
+    """43 to 48 and 1 to 20 are half-hours of two days; 205 to 230 are of one, and may be anything.
+
+    A line of totals has a number in the column of periods.
+    """
+    numbers = [("2025-03-29", n) for n in (range(43, 49) if first == 43 else range(205, 231))]
+    numbers += [("2025-03-30", n) for n in range(1, 21) if first == 43]
+    rows = [f"{date},{number},{place}" for place, (date, number) in enumerate(numbers)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["date,period,v", *rows, f"Total,{total}"]))
+    asked = Asked((("market", "v:EUR/MWh:p"),), (), "UTC", why={"zone": "said"})
+    if first == 205:
+        with pytest.raises(VppError, match="column period"):
+            load_files([path], asked, LIMITS)
+        return
+    (found,) = load_files([path], asked, LIMITS).series
+    assert found.step_min == 30 and found.values.tolist() == list(range(26))

@@ -9,6 +9,7 @@ stand in four columns.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -232,7 +233,10 @@ def _is_hhmm(cells: Sequence[str]) -> bool:
     few = sum(cell.isdecimal() for cell in there) < 0.9 * len(there)
     if not numbers or few or max(map(len, filter(str.isdecimal, there))) > 4:
         return False
-    return 100 <= max(numbers) <= 2400 and all(number % 100 < 60 for number in numbers)
+    # of several hours: periods 205 to 230 are of one, and a number in a line of totals is one more
+    hours = Counter(number // 100 for number in numbers)
+    are_several = len(numbers) - max(hours.values()) > 1
+    return are_several and max(numbers) <= 2400 and all(number % 100 < 60 for number in numbers)
 
 
 def _of_parts(names: Sequence[str], columns: Mapping[str, list[str]]) -> TimeColumns:
