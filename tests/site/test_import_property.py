@@ -204,12 +204,12 @@ def test_a_table_comes_back_equal_or_is_refused(tmp_path_factory, table):
     assert lost <= len(found.rejects) + sum("left out" in note for note in imported.notes) * lost
 
 
-@pytest.mark.parametrize("total", ["327", "1015", "27", ""])
+@pytest.mark.parametrize("total", ["327", "1015", "27", "", "327\nTotal,1015"])
 @pytest.mark.parametrize("first", [43, 205])
 def test_numbers_of_periods_are_no_times_of_day(tmp_path, first, total):
     """43 to 48 and 1 to 20 are half-hours of two days; 205 to 230 are of one, and may be anything.
 
-    A line of totals has a number in the column of periods.
+    Lines of totals have a number in the column of periods.
     """
     numbers = [("2025-03-29", n) for n in (range(43, 49) if first == 43 else range(205, 231))]
     numbers += [("2025-03-30", n) for n in range(1, 21) if first == 43]

@@ -233,9 +233,9 @@ def _is_hhmm(cells: Sequence[str]) -> bool:
     few = sum(cell.isdecimal() for cell in there) < 0.9 * len(there)
     if not numbers or few or max(map(len, filter(str.isdecimal, there))) > 4:
         return False
-    # of several hours: periods 205 to 230 are of one, and a number in a line of totals is one more
+    # of several hours: periods 205 to 230 are of one, but for numbers in lines of totals below them
     hours = Counter(number // 100 for number in numbers)
-    are_several = len(numbers) - max(hours.values()) > 1
+    are_several = len(numbers) - max(hours.values()) > max(1.0, 0.1 * len(numbers))
     return are_several and max(numbers) <= 2400 and all(number % 100 < 60 for number in numbers)
 
 
