@@ -96,6 +96,21 @@ def test_a_model_that_needs_no_weather_stays_the_champion(world):
         check_current(world)
 
 
+def test_a_forecast_of_others_that_stopped_is_said_too(world):
+    crown(world, LOAD, "daily_naive", END)
+    store_feed(world, END)
+    given = {"quantity": "load", "regressor_of": ["load-1"]}
+    tso = replace(FEED, source_id="tso-load", kind="forecast", parameters=given)
+    query = "INSERT INTO external_forecasts VALUES (%s, %s, %s, 1, %s)"
+    with db.session(world) as conn, conn.cursor() as cur:
+        db.upsert_sources(conn, [tso])
+        cur.execute(query, ("tso-load", END - 3 * DAY, END, END - 3 * DAY))
+        conn.commit()
+    forecasts.forecast_all(world)
+    with pytest.raises(NotCurrentError, match="tso-load: its newest forecast was issued"):
+        check_current(world)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -210,8 +210,8 @@ class Forecast(Section):
     horizon_h : a forecast covers so many hours.
     stale_after_h : a source whose newest value is so many hours older than the newest of the others
         is not current: a stand-in forecasts it, and the others do not wait for it.
-    weather_stale_after_h : forecasts are made without weather where its newest issue is more hours
-        old.
+    weather_stale_after_h : forecasts are made without those of the weather, or of others, whose
+        newest issue is more hours old.
     measurement_delay_min : a measurement is known so long after its interval's end.
     price_publication : day-ahead prices of a local day are known from this local time of the day
         before.

@@ -100,8 +100,8 @@ def read_freshness(
 def stale_feeds(
     conn: connection, stale_after_h: float, now: Moment, site_id: str | None = None
 ) -> dict[str, str]:
-    """The weather sources whose newest forecast is too old, and why; one that never had one is not
-    among them.
+    """The sources of forecasts, of weather and of others, whose newest one is too old, and why; one
+    that never had one is not among them.
 
     Parameters
     ----------
@@ -110,24 +110,27 @@ def stale_feeds(
     now : the time of the forecasts, with a zone; later issues do not count.
     site_id : only those of this site; None for all.
     """
-    query = """
+    query = sql.SQL("""
         SELECT source_id, (
-            SELECT issue_time FROM weather_forecasts AS issued
+            SELECT issue_time FROM {table} AS issued
             WHERE issued.source_id = sources.source_id AND issue_time <= %(now)s
             ORDER BY issue_time DESC LIMIT 1) AS newest
         FROM sources
-        WHERE kind = 'weather' AND (%(site)s IS NULL OR site_id = %(site)s) ORDER BY source_id"""
+        WHERE kind = %(kind)s AND (%(site)s IS NULL OR site_id = %(site)s) ORDER BY source_id""")
     found, at = {}, pd.Timestamp(now)
-    for row in select_rows(conn, query, {"now": at.to_pydatetime(), "site": site_id}):
-        if row["newest"] is None:
-            continue
-        hours = (at - pd.Timestamp(row["newest"])) / pd.Timedelta(hours=1)
-        if hours > stale_after_h:
-            found[row["source_id"]] = (
-                f"its newest weather forecast was issued {shown(row['newest'])}, {hours:g} h ago, "
-                f"at most {stale_after_h:g} h are used: forecasts are made without; run python "
-                "communication.py with a newer one"
-            )
+    for name, what in (("weather-forecast", "weather forecast"), ("forecast", "forecast")):
+        kind = KINDS[name]
+        values = {"now": at.to_pydatetime(), "site": site_id, "kind": kind.source_kind}
+        for row in select_rows(conn, query.format(table=sql.Identifier(kind.table)), values):
+            if row["newest"] is None:
+                continue
+            hours = (at - pd.Timestamp(row["newest"])) / pd.Timedelta(hours=1)
+            if hours > stale_after_h:
+                found[row["source_id"]] = (
+                    f"its newest {what} was issued {shown(row['newest'])}, {hours:g} h ago, "
+                    f"at most {stale_after_h:g} h are used: forecasts are made without; run python "
+                    "communication.py with a newer one"
+                )
     return found
 
 
@@ -231,14 +234,14 @@ def in_words(behind: Mapping[str, str]) -> str:
 def check_current(
     config: Config, at: pd.Timestamp | None = None, source_id: str | None = None
 ) -> None:
-    """Complain of sources and weather forecasts that are not current, once everything else is done
-    and saved.
+    """Complain of sources and forecasts of others that are not current, once all else is done and
+    saved.
 
     Parameters
     ----------
     config : the configuration.
     at : as of this time [UTC]; None for now.
-    source_id : only this one and the weather of its site count; None for all.
+    source_id : only this one and the forecasts of its site count; None for all.
 
     Raises
     ------
