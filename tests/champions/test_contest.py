@@ -10,11 +10,13 @@ from small_world import END, LOAD, MARKET, START, load_data, series
 
 from vpp.champions.contenders import Contender, Contest
 from vpp.champions.contest import assess, decide, fit_champion
-from vpp.champions.mixing import nested_test
+from vpp.champions.mixing import combine, nested_test
 from vpp.champions.origins import split_origins
 from vpp.forecast import scores as forecast_scores
 from vpp.forecast.known import SourceData
+from vpp.forecast.model import ModelError
 from vpp.forecast.models.catalogue import MODELS
+from vpp.forecast.models.naive import DailyNaive
 from vpp.forecast.quantiles import QUANTILE_COLUMNS
 from vpp.forecast.scores import losses, score_of
 from vpp.runtime.settings import Training
@@ -261,3 +263,26 @@ def test_the_choice_is_tested_on_days_that_did_not_make_it(bare_task):
     assert 1.0 < found["mae"] < 9.0
     assert nested_test(bare_task, [old])["mae"] == pytest.approx((2 * 1 + 4 * 9) / 6)
     assert nested_test(bare_task, [Contender("arima", {}, reason="no")]) == {}
+
+
+def test_a_model_that_cannot_be_fitted_so_early_competes_and_combines(quick_world, monkeypatch):
+    """The first of the tuning origins is 18 days after the first value."""
+
+    class Late(DailyNaive):
+        name = "late"
+
+        def fit(self, known):
+            if len(known.targets) < 25 * 24:
+                raise ModelError("too few days to train on")
+            return super().fit(known)
+
+    monkeypatch.setitem(MODELS, "late", Late)
+    made, origins = contest_of(quick_world), split_origins(START, END, 24, 4)
+    late = assess(made, Late, origins)
+    other = assess(made, MODELS["daily_naive"], origins)
+    assert late.reason is None and late.score == other.score
+    assert late.raw["issue_time"].nunique() == len(origins.selection)
+    parameters, raw = combine(made, [other, late])
+    assert set(raw["issue_time"]) == set(origins.selection)
+    assert sum(parameters["weights"]) == pytest.approx(1)
+    assert assess(made, type("No", (Late,), {"fit": None}), origins).reason

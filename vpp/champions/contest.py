@@ -7,6 +7,7 @@ model that was best on the days before, so that no recent day is kept from the c
 fitted anew, is compared on the same origins and stays, fitted to what is known now, unless the best
 is better by a test of Diebold and Mariano. Reads and writes nothing but Optuna's studies."""
 
+import logging
 import pickle
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from vpp.forecast.models.combination import MEMBERS, Combination
 from vpp.forecast.scores import diebold_mariano, losses, scores
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
+
+log = logging.getLogger("train_forecast")
 
 P_VALUE = 0.1
 P_ALONE = 0.01  # a model alone takes the place of the combination below it: it is seldom better
@@ -239,21 +242,48 @@ def assess(
     The contender; `reason` says why it failed, and its score is infinite then.
     """
     began = time.monotonic()
-    contender, earlier = Contender(model.name, parameters or {}), None
+    contender, frames = Contender(model.name, parameters or {}), []
     try:
-        if parameters is None:
-            parameters, contender.trials, earlier = tune(contest, model, origins.tuning, deadline)
-        parameters = contender.parameters = contest.make(model, parameters).parameters
-        if earlier is None:
-            earlier = past_forecasts(contest, model, parameters, origins.tuning, np.inf)
-        newest = past_forecasts(contest, model, parameters, origins.selection)
-        raw = pd.concat([earlier, newest], ignore_index=True)
-        score_backtest(contest, contender, raw, origins)
+        try:
+            frames = [tuned(contest, contender, model, origins.tuning, deadline, parameters)]
+        except Exception as error:  # so early it has too little to learn from: by its defaults then
+            log.info("%s is not tuned: %s", model.name, in_words(error))
+            contender.parameters = contest.make(model, contender.parameters).parameters
+        frames.append(past_forecasts(contest, model, contender.parameters, origins.selection))
+        score_backtest(contest, contender, pd.concat(frames, ignore_index=True), origins)
     except Exception as error:  # whatever its library raises, the other models are assessed
         contender.fail(in_words(error))
     contender.seconds = time.monotonic() - began
     contest.step()
     return contender
+
+
+def tuned(
+    contest: Contest,
+    contender: Contender,
+    model: type[ForecastModel],
+    origins: pd.DatetimeIndex,
+    deadline: float,
+    parameters: dict | None,
+) -> pd.DataFrame:
+    """The backtest from the tuning origins; the contender is given the parameters that it tunes.
+
+    Parameters
+    ----------
+    contest, model, origins, deadline, parameters : as of `assess`.
+    contender : of the model.
+
+    Raises
+    ------
+    VppError : the model cannot be fitted so early.
+    """
+    frame = None
+    if parameters is None:
+        parameters, contender.trials, frame = tune(contest, model, origins, deadline)
+    contender.parameters = contest.make(model, parameters).parameters
+    if frame is not None:
+        return frame
+    return past_forecasts(contest, model, contender.parameters, origins, np.inf)
 
 
 def score_backtest(

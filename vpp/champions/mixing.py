@@ -48,7 +48,7 @@ def combine(contest: Contest, members: Sequence[Contender]) -> tuple[dict, pd.Da
     """
     if len(members) < 2:
         raise SelectionError("a combination needs two models that forecast")
-    frames = [each.raw for each in members if each.raw is not None]
+    frames = _common([each.raw for each in members if each.raw is not None])
     weights = np.empty((len(frames[0]), len(frames)))
     errors = np.stack([(frame["actual"] - frame["value"]).to_numpy() for frame in frames], axis=1)
     counted = scored(frames[0]).index
@@ -63,6 +63,12 @@ def combine(contest: Contest, members: Sequence[Contender]) -> tuple[dict, pd.Da
         "of": {each.model: each.parameters for each, _ in kept},
     }
     return parameters, average_of(frames, weights, COLUMNS)
+
+
+def _common(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows of the origins from which all have forecast: some need more days to learn from."""
+    common = set.intersection(*(set(frame["issue_time"]) for frame in frames))
+    return [frame[frame["issue_time"].isin(common)].reset_index(drop=True) for frame in frames]
 
 
 def _weights(frame: pd.DataFrame, errors: np.ndarray, issue_time: pd.Timestamp) -> np.ndarray:
