@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from small_history import NOW, check_shape, data_of, forecasts_of_weather, noisy, sine
 
-from vpp.forecast.known import known_at
+from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import COLUMNS
+from vpp.site.sources import Source
 from vpp.site.times import DAY
 
 # small ones: what is tested does not need large ones
@@ -282,3 +283,14 @@ def test_models_are_quiet(capfd):
     output = capfd.readouterr()
     assert (output.out, output.err) == ("", "")
     assert logging.getLogger("cmdstanpy").level == logging.WARNING
+
+
+@pytest.mark.parametrize("value", [500.0, 0.0])
+@pytest.mark.parametrize("kind", ["load", "wind"])
+@pytest.mark.parametrize("days", [1, 20])
+def test_a_flat_line_need_not_go_on(days, kind, value):
+    place = ("x", kind, "", "site-1", 1000.0, 60, 49.6, 6.1, "Europe/Brussels", {})
+    times = pd.date_range("2025-01-01", periods=24 * days, freq="h", tz="UTC")
+    known = known_at(SourceData(Source(*place), pd.Series(value, times)), times[-1] + DAY / 24)
+    frame = MODELS["seasonal_naive"](24).fit(known).predict(known, 24)
+    assert (frame["q90"] - frame["q10"]).min() > 0 and (frame["value"] == value).all()

@@ -8,10 +8,12 @@ from vpp.forecast.intraday import as_of
 from vpp.forecast.known import LAG_DAYS, Known
 from vpp.forecast.model import ForecastModel, with_band
 from vpp.forecast.quantiles import QUANTILES
-from vpp.site.times import calendar
+from vpp.site.times import DAY, calendar
 
 FARTHEST_WEEKS = 14  # beyond `LAG_DAYS`, of as many days as the period has
-LEAST_SPREAD = 0.2  # of a history of one value, as a share of it
+# of a line that is flat for a day, and by the number of days less of a longer one, as a share of it;
+# of the capacity where it is 0
+LEAST_SPREAD = 0.2
 
 
 def weeks_before(
@@ -66,7 +68,10 @@ class SeasonalNaive(ForecastModel):
         errors = errors[~np.isnan(errors)]
         if not len(errors) and len(targets):  # no week yet: as wide as the values differ
             errors = targets.to_numpy() - targets.mean()
-            errors = errors if errors.any() else LEAST_SPREAD * targets.iloc[-1] * np.array([-1, 1])
+        if len(targets) and not errors.any():  # a flat line need not go on
+            level = float(targets.abs().max()) or float(known.source.capacity_kw or 1.0)
+            days = max(1.0, len(targets) * known.step / DAY)
+            errors = LEAST_SPREAD / days * level * np.array([-1, 1])
         self.residuals = np.quantile(errors, QUANTILES) if len(errors) else np.zeros(len(QUANTILES))
 
     def forecast_pairs(
