@@ -125,8 +125,8 @@ class Lear(ForecastModel):
         regressors, targets, rows = regressors[complete], values[rows][complete], rows[complete]
         if len(rows) < FEWEST_DAYS:
             raise ModelError(
-                f"{self.name}: {known.source.source_id}: {len(rows)} complete days to train on, "
-                f"{FEWEST_DAYS} needed"
+                f"{self.name}: {known.source.source_id}: {len(rows)} days have all that it looks "
+                f"back to, {FEWEST_DAYS} needed"
             )
         windows = self.parameters["windows_days"]
         lengths = sorted({min(window - max(self.lags_days), len(rows)) for window in windows})

@@ -11,8 +11,8 @@ from vpp.forecast.quantiles import QUANTILES
 from vpp.site.times import DAY, calendar
 
 FARTHEST_WEEKS = 14  # beyond `LAG_DAYS`, of as many days as the period has
-# of a line that is flat for a day, and by the number of days less of a longer one, as a share of it;
-# of the capacity where it is 0
+# of a line that is flat for a day, as a share of it, or of the capacity where it is 0; less by the
+# number of days of a longer one
 LEAST_SPREAD = 0.2
 
 

@@ -90,10 +90,11 @@ class HourlyRidge(ForecastModel):
         age = ((known.issue_time - origins) / DAY).to_numpy()
         weights = 0.5 ** (age / self.parameters["half_life_days"])
         days, hours = self._groups(known, origins, times)
-        self.regressions, errors = {}, {}
+        self.regressions, errors, most = {}, {}, 0
         groups = set(zip(days[usable].tolist(), hours[usable].tolist(), strict=True))
         for day, hour in sorted(groups):
             rows = usable & (days == day) & (hours == hour)
+            most = max(most, origins[rows].nunique())
             if origins[rows].nunique() < FEWEST_DAYS:
                 continue
             # what others had mostly not issued by then is left out at this hour
@@ -106,8 +107,8 @@ class HourlyRidge(ForecastModel):
             errors[day, hour] = error, weights[rows]
         if not errors:
             raise ModelError(
-                f"{self.name}: {known.source.source_id}: too few days to train on, "
-                f"{FEWEST_DAYS} needed"
+                f"{self.name}: {known.source.source_id}: {most} days have all that it looks back "
+                f"to, {FEWEST_DAYS} needed"
             )
         self.range = target[usable].min() - BEYOND, target[usable].max() + BEYOND
         self.bands = {}
