@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from small_world import END, LOAD, fill, load_data, make_store, series, store
+from small_world import END, LOAD, crown, fill, load_data, make_store, series, store
 
 import db
 from sources import Source
@@ -96,9 +96,21 @@ def test_a_capacity_that_is_corrected_changes_no_history(world):
     np.testing.assert_array_equal(load_data(world, corrected).series, series(LOAD))
 
 
-@pytest.mark.parametrize("given", ["yesterday", 5, None, "2025-01-01"])
-def test_a_time_that_is_none_is_refused(world, given):
-    with pytest.raises(DatabaseError, match=r"load-1: valid_from = .*expected a time with its"):
+def test_a_champion_in_the_units_of_a_former_capacity_is_fitted_anew(world):
+    crown(world, LOAD, "daily_naive", END)
+    grown = replace(LOAD, capacity_kw=2000.0, parameters=since(0))
+    register(world, grown)
+    row = next(row for row in forecasts.forecast_all(world, END) if row["source_id"] == "load-1")
+    assert (row["model"], row["role"]) == ("daily_naive", "champion")
+    assert "fitted anew: its capacity was 1000 kW and is 2000 kW" in row["note"]
+    with db.session(world) as conn:
+        _, frame = db.read_forecasts(conn, "load-1", END)
+    np.testing.assert_allclose(frame["value"].iloc[:24], 2 * series(LOAD).to_numpy()[-24:], 0.1)
+
+
+@pytest.mark.parametrize("given", ["yesterday", 5, None, "2025-01-01", "2999-01-01T00:00Z"])
+def test_a_time_that_is_none_or_has_not_come_is_refused(world, given):
+    with pytest.raises(DatabaseError, match=r"load-1: valid_from = .*expected a time (with|that)"):
         register(world, replace(LOAD, parameters={"valid_from": given}))
 
 

@@ -26,6 +26,7 @@ from vpp.champions.requests import (
     answer,
     choose,
     fit_and_predict,
+    grown,
     reason_of,
     reason_to_refit,
 )
@@ -287,6 +288,9 @@ def answer_with_fitted(
                 first = replace(first, model=model.name)
             if missing_inputs(model, known):
                 return request  # its notes say what is too old
+            reason = grown(model, known.source)
+            if reason:
+                return replace(request, notes=(*request.notes, reason))
             return answer(request, first, model, request.notes, known)
         except Exception as error:  # whatever its library raises, the next stands in
             reason = reason_of(error)

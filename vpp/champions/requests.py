@@ -17,6 +17,7 @@ from vpp.forecast.models.catalogue import FIRST_DAY, MODELS, FirstDay
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.words import in_words, place_of
+from vpp.site.sources import Source
 from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
 
@@ -151,6 +152,22 @@ def reason_to_refit(champion: Champion, issue_time: pd.Timestamp) -> str | None:
     if issue_time - until > REFIT_DAYS * DAY:
         return f"{anew} was fitted until {until:%Y-%m-%d}"
     return None
+
+
+def grown(model: ForecastModel, source: Source) -> str | None:
+    """Why the fitted copy of a champion is in other units than the history is now; None where it is
+    not.
+
+    Parameters
+    ----------
+    model : the copy; one of an earlier version does not say, and one for its kind learns shares.
+    source : as it is now.
+    """
+    now = source.capacity_kw
+    then = getattr(model, "capacity_kw", None) or now
+    if then == now or "valid_from" not in source.parameters:
+        return None
+    return f"fitted anew: its capacity was {then:g} kW and is {now:g} kW"
 
 
 def finite(frame: pd.DataFrame) -> pd.DataFrame:

@@ -126,6 +126,7 @@ class ForecastModel:
         self.horizon_h, self.seed = float(horizon_h), int(seed)
         self.calibration: Calibration | None = None
         self.trained_until: pd.Timestamp | None = None
+        self.capacity_kw: float | None = None  # in whose units it has learned
         self.input_names: frozenset[str] = frozenset()
 
     @staticmethod
@@ -148,7 +149,7 @@ class ForecastModel:
         self.clock = "UTC" if known.source.kind == "solar" and self.by_sun else None
         self._fit(self.by_clock(known))
         self.input_names = inputs_of(known) if self.reads_inputs else frozenset()
-        self.trained_until = known.issue_time
+        self.trained_until, self.capacity_kw = known.issue_time, known.source.capacity_kw
         return self
 
     def calibrate(self, backtest: pd.DataFrame, source: Source, zone: str) -> "ForecastModel":

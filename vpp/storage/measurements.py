@@ -81,7 +81,7 @@ def keep_capacity(cur: cursor, source: Source) -> None:
 
     Raises
     ------
-    DatabaseError : `valid_from` is no time with a zone.
+    DatabaseError : `valid_from` is no time with a zone, or has yet to come.
     """
     import pandas as pd
 
@@ -94,6 +94,11 @@ def keep_capacity(cur: cursor, source: Source) -> None:
         raise DatabaseError(
             f"source {source.source_id}: valid_from = {given}: expected a time with its zone, such "
             "as 2025-05-01T00:00Z"
+        )
+    if since > pd.Timestamp.now("UTC"):
+        raise DatabaseError(
+            f"source {source.source_id}: valid_from = {given}: expected a time that has passed; "
+            "until then keep the capacity that it has"
         )
     cur.execute(
         """
