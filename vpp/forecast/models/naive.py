@@ -66,9 +66,11 @@ class SeasonalNaive(ForecastModel):
         lagged, _ = same_hours(series_lookup(known), origins, times, [self.days], known.zone)
         errors = targets.to_numpy() - lagged[:, 0]
         errors = errors[~np.isnan(errors)]
-        if not len(errors) and len(targets):  # no week yet: as wide as the values differ
+        is_short = not len(errors)
+        if is_short and len(targets):  # no week yet: as wide as the values differ
             errors = targets.to_numpy() - targets.mean()
-        if len(targets) and not errors.any():  # a flat line need not go on
+        # a flat line need not go on; but the price of a tariff, which is known, does
+        if len(targets) and not errors.any() and (is_short or known.source.kind != "market"):
             level = float(targets.abs().max()) or float(known.source.capacity_kw or 1.0)
             days = max(1.0, len(targets) * known.step / DAY)
             errors = LEAST_SPREAD / days * level * np.array([-1, 1])
