@@ -33,7 +33,7 @@ from vpp.forecast.backtest import (
     with_history,
 )
 from vpp.forecast.known import SourceData, history_problem, known_at
-from vpp.forecast.model import ForecastModel
+from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.picture import plot_forecast
 from vpp.forecast.quantiles import FLAGS
@@ -90,7 +90,7 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
                 steps = args.horizon_h * 60 // source.step_min
                 try:
                     found.append((data, *_forecast(config, factory, data, issue_time, steps)))
-                except ForecastError as error:  # the others are forecast all the same
+                except (ForecastError, ModelError) as error:  # the others are forecast all the same
                     failed.append(str(error))
                 advance(1.0)
         if not args.no_save:
@@ -114,6 +114,8 @@ def _forecast(
 ) -> tuple[ForecastModel, pd.DataFrame]:
     """A model fitted to what is known of a source, and its forecast."""
     source, history_days = data.source, config.training.history_days
+    if source.kind not in (model := factory()).kinds:
+        raise ForecastError(f"{source.source_id}: {model.name} is not for a {source.kind} source")
     known = known_at(data, issue_time, history_days)
     problem = history_problem(known)
     if problem:

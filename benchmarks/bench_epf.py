@@ -149,7 +149,7 @@ def main():
     began, made, parts, seconds = time.perf_counter(), [], {}, Counter()
     # the longest first
     names = sorted({*args.models, "mixed_naive"})
-    models = sorted(names, key=lambda name: not MODELS[name].prices_only)
+    models = sorted(names, key=lambda name: "load" in MODELS[name].kinds)
     with ProcessPoolExecutor(args.jobs) as pool:
         tasks = [task for model in models for task in tasks_of(args, model)]
         for (_, market, _, model, _), commit, (frame, spent) in pool.map(forecast, tasks):

@@ -258,7 +258,7 @@ def main():
             pool.submit(run_model, (args.folder, source, model, args.last, args.refit_days))
             for source in args.sources
             for model in args.models
-            if source == "price" or not MODELS[model].prices_only
+            if source != "load" or "load" in MODELS[model].kinds
         ]
         for each in running:
             name, frame, spent, commit = each.result()

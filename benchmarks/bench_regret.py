@@ -175,9 +175,8 @@ def main():
     began, rows, days, made = time.perf_counter(), [], [], []
     with ProcessPoolExecutor(args.jobs) as pool:
         for source in args.sources:
-            models = [
-                name for name in args.models if source == "price" or not MODELS[name].prices_only
-            ]
+            kind = "market" if source == "price" else source
+            models = [name for name in args.models if kind in MODELS[name].kinds]
             tasks = [task for name in models for task in tasks_of(args, source, name)]
             parts = {name: [] for name in models}
             for (_, _, model, _), commit, frame in pool.map(forecast, tasks):

@@ -4,7 +4,8 @@
 
 Generates a year of one solar plant, one wind turbine and a load (`generation.py`, seed 1) and takes
 20 issue times of it, two days ahead. Of a plant or load with three days of history it shows the
-first day's model over last week's hours, which a plant of three days does not have; and of models
+first day's model over last week's hours, which a plant of three days does not have; with twenty
+days that model and Prophet, which stands in for older ones; and of models
 whose weather feed has been silent for three days their error over that of the same models without
 any weather, and over that with a feed that is alive. The whole year is in bench_regret.py."""
 
@@ -28,7 +29,7 @@ from sources import read_sources
 from vpp.forecast.backtest import fit_calibrated
 from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import SourceData, known_at
-from vpp.forecast.models.catalogue import MODELS, FirstDay
+from vpp.forecast.models.catalogue import MODELS
 from vpp.runtime.config import load_config
 from vpp.runtime.settings import Generation
 from vpp.runtime.tables import print_rows
@@ -65,21 +66,22 @@ def read_data(folder):
     ]
 
 
-def young(data, days=3):
-    """How good the first day's model is with so many days of history: a row."""
+def young(data, days, model):
+    """How good a model is with so many days of history: a row."""
     frames = []
     for now in TIMES:
         start = now - pd.Timedelta(days=days)
         short = dataclasses.replace(data, series=data.series[data.series.index >= start])
         known = known_at(short, now)
-        frame = fit_calibrated(FirstDay, short, known, STEPS).predict(known, STEPS)
+        frame = fit_calibrated(MODELS[model], short, known, STEPS).predict(known, STEPS)
         naive = seasonal_naive(known_at(data, now), pd.DatetimeIndex(frame.index))
         frames.append(frame.assign(naive=naive, actual=data.series.reindex(frame.index)))
     frame = pd.concat(frames)
     frame = frame[~frame["dark"]]
     error, naive = ((frame["actual"] - frame[name]).abs().mean() for name in ("value", "naive"))
     inside = frame["actual"].between(frame["q10"], frame["q90"]).mean()
-    return {"source": data.source.source_id, "ratio": error / naive, "in_band_80": inside}
+    row = {"source": data.source.source_id, "days": days, "model": model}
+    return row | {"ratio": error / naive, "in_band_80": inside}
 
 
 def silent(data, model, days=3):
@@ -103,7 +105,9 @@ def silent(data, model, days=3):
 def hard_days(sources):
     """Print how the first day's model and models without their weather do."""
     powers = [data for data in sources if data.source.kind != "market"]
-    print_rows([young(data) for data in powers], "Three days of history, over last week's hours")
+    young_ones = ((3, "first_day"), (20, "first_day"), (20, "prophet"))
+    rows = [young(data, *each) for data in powers for each in young_ones]
+    print_rows(rows, "Few days of history, over last week's hours")
     rows = [silent(data, name) for data in powers for name in ("hourly_ridge", "arima")]
     print_rows(rows, f"Weather silent for 3 days, {len(TIMES)} issue times")
 

@@ -75,8 +75,13 @@ def bring_files(folder) -> None:
         "price": 60 + 30 * np.cos((hour - 19) / 12 * np.pi) + rng.normal(0, 5, len(hours)),
     }
     pd.DataFrame(columns).round(3).to_csv(folder / "meter.csv", index=False)
-    days = pd.DataFrame({"time": columns["time"][: 3 * 24], "wind_mw": 40.0})
-    days.to_csv(folder / "tso.csv", index=False)  # what a grid operator forecasts
+    # up to the end of the demo's data, so that it is not too old
+    days = pd.DataFrame(
+        {"time": pd.date_range("2025-01-01", "2025-04-03", freq="h", inclusive="left")}
+    )
+    days.assign(wind_mw=40.0).to_csv(
+        folder / "tso.csv", index=False
+    )  # what a grid operator forecasts
     times = pd.date_range("2024-01-01", periods=35 * 96, freq="15min")
     hour, noise = (
         times.hour.to_numpy() + times.minute.to_numpy() / 60,

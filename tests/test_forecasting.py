@@ -72,6 +72,15 @@ class TestCommandLine:
             assert (run.model, len(frame), frame.index[0]) == ("arima", 24, END)
             assert db.read_forecasts(conn, "load-1", END) is None  # plans do not read it
 
+    def test_a_model_for_another_kind_is_refused_and_the_others_are_forecast(self, filled, capsys):
+        path, settings = filled
+        assert forecasting.main(["--config", str(path), "--model", "first_day"]) == 1
+        seen = capsys.readouterr()
+        assert "market-1: first_day is not for a market source" in seen.err
+        assert "load-1" in seen.out
+        with db.session(settings) as conn:
+            assert set(db.read_forecast_runs(conn)["source_id"]) == {"load-1"}
+
     def test_backtest_writes_its_rows_and_prints_scores(self, filled, capsys, tmp_path):
         path, _ = filled
         output = tmp_path / "backtest.csv"

@@ -164,21 +164,44 @@ def test_nothing_known_after_the_issue_time_is_used(quick_world):
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
-    [(lambda s: s * 0 + 500.0, "flat line"), (lambda s: s[-24 * 10 :], "days of history")],
+    ("values", "reason", "model"),
+    [
+        (lambda s: s * 0 + 500.0, "flat line", "seasonal_naive"),
+        (lambda s: s[-24 * 10 :], "10.0 days of history, 14 needed", "first_day"),
+        (lambda s: s[-24 * 16 :], "16.0 days of history are too few to tune", "first_day"),
+    ],
 )
-def test_a_flat_line_or_a_short_history_gives_seasonal_naive_as_fallback(
-    config_file, tmp_path_factory, values, reason
+def test_a_flat_line_or_a_short_history_names_the_model_that_stands_in(
+    config_file, tmp_path_factory, values, reason, model
 ):
     config = load_config(config_file(**QUICK))
     with db.session(config) as conn:
         store(conn, LOAD, values(series(LOAD)))
     make_store(config, tmp_path_factory)
     rows = train_forecast.train(config)
-    assert [(row["model"], row["champion"]) for row in rows] == [("seasonal_naive", True)]
-    assert rows[0]["note"].startswith("fallback: ")
-    assert reason in rows[0]["note"]
+    assert [(row["model"], row["champion"]) for row in rows] == [(model, True)]
+    assert rows[0]["note"].startswith(f"fallback: {reason}")
     assert registry.read_champion(registry.open_store(config), "load-1") is None
+    (row,) = forecast_all(config)
+    assert (row["model"], row["role"]) == (model, "fallback")
+    assert reason in row["note"] and "train_forecast" not in row["note"]
+
+
+def test_a_load_of_three_weeks_is_compared_with_its_profile(config_file, tmp_path_factory):
+    config = load_config(config_file(**QUICK))
+    with db.session(config) as conn:
+        store(conn, LOAD, series(LOAD)[-24 * 21 :])
+    make_store(config, tmp_path_factory)
+    rows = train_forecast.train(config)
+    assert {row["model"] for row in rows} == {"seasonal_naive", "first_day", "daily_naive"}
+    assert all(row["mae"] is not None for row in rows)
+
+
+def test_models_for_another_kind_are_refused(quick_world, capsys):
+    code = train_forecast.main(["--config", str(quick_world.path), "--models", "lear,dnn"])
+    said = capsys.readouterr().err
+    assert code == 1
+    assert "load-1: failed: no model of lear, dnn is for the kind load; choose another" in said
 
 
 @pytest.fixture
@@ -222,7 +245,7 @@ def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_
     )
     assert all(" train_forecast: " in line for line in done.stderr.splitlines()), done.stderr
     rows = {row["source_id"]: row for row in json.loads(done.stdout) if row["champion"]}
-    assert (rows["load-1"]["model"], rows["load-1"]["mae"]) == ("seasonal_naive", None)
+    assert (rows["load-1"]["model"], rows["load-1"]["mae"]) == ("first_day", None)
     assert rows["load-1"]["note"].startswith(
         "fallback: nothing measured after the tuning origins, 2025-01-"
     )

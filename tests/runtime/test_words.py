@@ -67,6 +67,9 @@ def test_a_failure_names_the_library_and_our_line():
         time_text(pd.DatetimeIndex(["2025-01-01"]))
     assert re.search(r"\(in (\w+, )?csv_files\.py line \d+\)$", in_words(caught.value))
     assert in_words(ConfigError("a is unknown")) == "a is unknown"
+    with pytest.raises(FileNotFoundError) as caught:
+        FAILURES["file"]()  # which says where by itself
+    assert in_words(caught.value) == "No such file or directory: /nosuch/file"
     hidden = in_words(ValueError("no answer of http://me:secret@host/x"))
     assert hidden == "no answer of http://(hidden)@host/x"
 

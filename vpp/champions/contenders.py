@@ -25,6 +25,7 @@ from vpp.runtime import terminal
 from vpp.runtime.settings import Training
 
 NAIVE = "seasonal_naive"
+PHYSICS = "first_day"
 DEAR_REFIT_DAYS = 60  # of a model whose fit takes seconds
 
 

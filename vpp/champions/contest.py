@@ -17,8 +17,15 @@ import pandas as pd
 
 from vpp.champions.contenders import NAIVE, Contender, Contest, past_forecasts, silence
 from vpp.champions.mixing import combine, members_of, models_of, nested_test
-from vpp.champions.origins import Origins, SelectionError, measured_origins, split_origins
+from vpp.champions.origins import (
+    Origins,
+    SelectionError,
+    measured_origins,
+    split_origins,
+    too_few_days,
+)
 from vpp.champions.picture import draw
+from vpp.champions.requests import stand_ins
 from vpp.champions.tuning import tune
 from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS, rolling_calibration
 from vpp.forecast.known import history_problem, known_at
@@ -87,22 +94,32 @@ def failure(contest: Contest, error: Exception) -> Decision:
 
 
 def fallback(contest: Contest, problem: str) -> Decision:
-    """The decision for seasonal naive, where no model can be compared.
+    """The decision for the model that stands in, where no model can be compared.
 
     Parameters
     ----------
     contest, problem : of one source, and why.
     """
-    naive = Contender(NAIVE, {})
-    return Decision(contest, [naive], naive, f"fallback: {problem}")
+    known = known_at(contest.data, contest.issue_time, contest.training.history_days)
+    first, *_ = stand_ins(known, history_problem(known))
+    contender = Contender(first, {})
+    return Decision(contest, [contender], contender, f"fallback: {problem}")
 
 
 def compare_models(contest: Contest) -> Decision:
-    """Hold the contest of one source; seasonal naive is a fallback where no model can be compared.
+    """Hold the contest of one source; where no model can be compared, it is told which stands in.
 
     Each round decides for the best contender. One that cannot be fitted is out, and the next round
     decides without it.
+
+    Raises
+    ------
+    SelectionError : none of `[training] models` forecasts such a source.
     """
+    kind = contest.data.source.kind
+    if not any(kind in MODELS[name].kinds for name in contest.training.models):
+        wanted = ", ".join(contest.training.models)
+        raise SelectionError(f"no model of {wanted} is for the kind {kind}; choose another")
     try:
         origins = lay_origins(contest)
     except SelectionError as problem:
@@ -131,14 +148,13 @@ def lay_origins(contest: Contest) -> Origins:
         phase.
     """
     known = known_at(contest.data, contest.issue_time, contest.training.history_days)
-    problem = history_problem(known)
+    problem = history_problem(known) or too_few_days(known, contest.horizon_h)
     if problem:
         raise SelectionError(problem)
     first, count = known.targets.index[0], contest.training.origins
     laid = split_origins(first, contest.issue_time, contest.horizon_h, count)
     if laid is None:
-        days = len(known.targets) * known.step / DAY
-        raise SelectionError(f"{days:.1f} days of history are too few to tune and compare models")
+        raise SelectionError("the history is too short to tune and compare models")
     measured = measured_origins(laid, known, contest.horizon_h)
     for phase, left in vars(measured).items():
         if left.empty:
@@ -370,6 +386,8 @@ def crown(decision: Decision, winner: Contender) -> bool:
         winner.picture = draw(winner.frame, title, contest.data)
     champion = contest.incumbent
     is_newest = champion is not None and champion.trained_until >= contest.issue_time
+    # it may have learned before the plant grew
+    is_newest &= "valid_from" not in contest.data.source.parameters
     if winner.incumbent and champion and is_newest and champion.is_intact:
         return True  # its version is as good
     try:

@@ -17,10 +17,13 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.kept import KeptChampions
+from vpp.champions.origins import too_few_days
 from vpp.champions.reading import read_champions
 from vpp.champions.reconciling import with_sums
 from vpp.champions.registry import Champion, load_champion
 from vpp.champions.requests import (
+    NO_CHAMPION,
+    STAND_INS,
     Answer,
     Request,
     answer,
@@ -29,6 +32,7 @@ from vpp.champions.requests import (
     grown,
     reason_of,
     reason_to_refit,
+    stand_ins,
 )
 from vpp.champions.saving import (
     bands_corrected,
@@ -40,7 +44,7 @@ from vpp.champions.saving import (
 )
 from vpp.champions.surroundings import Surroundings
 from vpp.champions.wanted import Wanted, loaded, new_request
-from vpp.forecast.known import Known, SourceData, history_problem, is_young, known_at
+from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.pooled import Global
 from vpp.forecast.stale import missing_inputs
@@ -48,7 +52,6 @@ from vpp.runtime import terminal
 from vpp.runtime.compute import computed
 from vpp.runtime.parallel import parallel
 from vpp.runtime.settings import Config
-from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
 from vpp.storage.claims import server_time
 from vpp.storage.connection import session
@@ -248,8 +251,10 @@ def ask(
     problem = behind or history_problem(known)
     # one that is not silent, but measured at other times only, is asked for a wrong time
     elsewhere = not behind and known.targets.empty and request.data.series.notna().any()
-    young = is_young(known) and known.source.kind in POWER_KINDS and not elsewhere
-    chosen = choose(request, champion, problem, known.stale, young)
+    names = STAND_INS[-1:] if elsewhere else stand_ins(known, problem)
+    too_few = None if problem else too_few_days(known, request.horizon_h)
+    missing = f"no champion: {too_few}" if too_few else NO_CHAMPION
+    chosen = choose(request, champion, problem, known.stale, names, missing)
     return answer_with_fitted(chosen, champion, known, digests, models, kept)
 
 

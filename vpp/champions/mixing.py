@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vpp.champions.contenders import NAIVE, Contender, Contest
+from vpp.champions.contenders import NAIVE, PHYSICS, Contender, Contest
 from vpp.champions.origins import SelectionError
+from vpp.forecast.known import PHYSICS_DAYS, is_young, known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.combination import MEMBERS, Combination, average_of, simplex_weights
 from vpp.forecast.quantiles import COLUMNS
@@ -114,15 +115,21 @@ def nested_test(contest: Contest, contenders: Sequence[Contender]) -> dict:
 
 def models_of(contest: Contest) -> list[str]:
     """The models that take part: seasonal naive, those of `[training] models`, and for a price
-    yesterday's hour, which is the better yardstick in many markets.
+    yesterday's hour, which is the better yardstick in many markets; for a plant or load with little
+    history also physics.
 
-    LEAR and DNN take part for prices only.
+    A model that is not for the kind of the source takes no part.
 
     Parameters
     ----------
     contest : the source and the rules.
     """
-    is_price = contest.data.source.kind == "market"
-    yardsticks = [NAIVE, "daily_naive"] if is_price else [NAIVE]
-    given = [name for name in contest.training.models if is_price or not MODELS[name].prices_only]
-    return list(dict.fromkeys([*yardsticks, *given]))
+    kind = contest.data.source.kind
+    known = known_at(contest.data, contest.issue_time, contest.training.history_days)
+    usual = [NAIVE]
+    if kind == "market":
+        usual.append("daily_naive")
+    elif is_young(known, PHYSICS_DAYS):
+        usual.append(PHYSICS)
+    names = dict.fromkeys([*usual, *contest.training.models])
+    return [name for name in names if kind in MODELS[name].kinds]

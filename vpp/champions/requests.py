@@ -8,20 +8,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from vpp.champions.contenders import NAIVE, silence
+from vpp.champions.contenders import NAIVE, PHYSICS, silence
 from vpp.champions.registry import Champion
 from vpp.forecast.backtest import REFIT_DAYS, ForecastError, fit_calibrated
-from vpp.forecast.known import Known, SourceData, known_at
+from vpp.forecast.known import MIN_HISTORY_DAYS, PHYSICS_DAYS, Known, SourceData, is_young, known_at
 from vpp.forecast.model import ForecastModel
-from vpp.forecast.models.catalogue import FIRST_DAY, MODELS, FirstDay
+from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import COLUMNS
 from vpp.runtime.errors import FieldError, VppError
 from vpp.runtime.words import in_words, place_of
+from vpp.site.kinds import POWER_KINDS
 from vpp.site.sources import Source
 from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
 
 STAND_INS = ("prophet", NAIVE)
+NO_CHAMPION = "no champion; run python train_forecast.py"
 CODE_FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -80,8 +82,7 @@ class Request:
 
     def make(self, choice: Choice) -> ForecastModel:
         """A new, unfitted model."""
-        model = FirstDay if choice.model == FIRST_DAY else MODELS[choice.model]
-        return model(horizon_h=self.horizon_h, seed=self.seed, **choice.parameters)
+        return MODELS[choice.model](horizon_h=self.horizon_h, seed=self.seed, **choice.parameters)
 
 
 @dataclass
@@ -100,12 +101,27 @@ class Answer:
     notes: tuple[str, ...]
 
 
+def stand_ins(known: Known, problem: str | None) -> tuple[str, ...]:
+    """The models that forecast a source without a champion, in order: of a plant or a load with
+    little history physics or a profile first.
+
+    Parameters
+    ----------
+    known : of the source.
+    problem : why no model should learn from its history; None where it should.
+    """
+    new = is_young(known, MIN_HISTORY_DAYS if problem else PHYSICS_DAYS)
+    physics = [PHYSICS] if new and known.source.kind in POWER_KINDS else []
+    return (*physics, *([NAIVE] if problem else STAND_INS))
+
+
 def choose(
     request: Request,
     champion: Champion | None,
     problem: str | None = None,
     stale: Mapping[str, str] | None = None,
-    young: bool = False,
+    names: Sequence[str] = STAND_INS,
+    missing: str = NO_CHAMPION,
 ) -> Request:
     """The request with the models that may forecast its source, in order, and why the champion is
     not the first, or does without an input.
@@ -116,26 +132,21 @@ def choose(
     champion : None where the source has no champion.
     problem : why no model should learn from its history; None where it should.
     stale : why an input is too old, by its name.
-    young : whether it has too little history to learn from, or none: physics comes first.
+    names : of the models that stand in, in order.
+    missing : why there is no champion.
     """
-    stand_ins = tuple(Choice(name, "fallback") for name in STAND_INS)
-    if problem and young:
-        physics = Choice(FIRST_DAY, "fallback")
-        reasons = (problem, *(stale or {}).values())
-        return replace(request, choices=(physics, stand_ins[-1]), notes=(*request.notes, *reasons))
+    others = tuple(Choice(name, "fallback") for name in names)
+    notes, too_old = request.notes, tuple((stale or {}).values())
     if problem:
-        return replace(request, choices=stand_ins[-1:], notes=(*request.notes, problem))
-    notes, choices = request.notes, stand_ins
+        notes = (*notes, problem, *(too_old if PHYSICS in names else ()))
+        return replace(request, choices=others, notes=notes)
     if champion is None:
-        notes = (*notes, "no champion; run python train_forecast.py")
-    else:
-        does_without = stale and MODELS[champion.model].reads_inputs
-        role = "fallback" if does_without else "champion"
-        first = Choice(champion.model, role, champion.parameters, champion.version)
-        choices = (first, *stand_ins)
-        if not does_without:
-            return replace(request, choices=choices)
-    return replace(request, choices=choices, notes=(*notes, *(stale or {}).values()))
+        return replace(request, choices=others, notes=(*notes, missing, *too_old))
+    does_without = bool(stale) and MODELS[champion.model].reads_inputs
+    role = "fallback" if does_without else "champion"
+    first = Choice(champion.model, role, champion.parameters, champion.version)
+    notes = (*notes, *too_old) if does_without else notes
+    return replace(request, choices=(first, *others), notes=notes)
 
 
 def reason_to_refit(champion: Champion, issue_time: pd.Timestamp) -> str | None:

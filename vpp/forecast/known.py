@@ -25,6 +25,7 @@ from vpp.site.times import DAY, price_available_at
 SHORT_GAP_H = 3  # gaps up to this long are filled and marked; longer ones are cut
 LAG_DAYS = 28  # the same hour is looked up so many days back
 MIN_HISTORY_DAYS = 14
+PHYSICS_DAYS = 28  # of history, in which physics still stands in and competes
 FLAT_DAYS = 7
 STALE_DAYS = 2  # that the newest value may be old
 LIVE_DAYS = 1  # that a first message may be late, and its value still count as known in time
@@ -288,9 +289,15 @@ def fill_short_gaps(series: pd.Series, longest: int) -> tuple[pd.Series, np.ndar
     return pd.Series(values, series.index, name=series.name), fill
 
 
-def is_young(known: Known) -> bool:
-    """Whether the history is too short to learn from: physics or a profile stands in."""
-    return len(known.targets) * known.step / DAY < MIN_HISTORY_DAYS
+def is_young(known: Known, least_days: float = MIN_HISTORY_DAYS) -> bool:
+    """Whether the history is too short: by default to learn from it.
+
+    Parameters
+    ----------
+    known : the source.
+    least_days : of history [d].
+    """
+    return len(known.targets) * known.step / DAY < least_days
 
 
 def history_problem(known: Known) -> str | None:

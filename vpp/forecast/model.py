@@ -21,7 +21,9 @@ from vpp.forecast.calibration import (
     Calibration,
     calibrated,
     calibration_of,
+    is_given,
     possible,
+    size_of_errors,
     with_median,
     within_band,
 )
@@ -29,14 +31,18 @@ from vpp.forecast.features import series_lookup
 from vpp.forecast.intraday import Intraday, intraday_of
 from vpp.forecast.known import Known
 from vpp.forecast.lookups import nanoseconds
-from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
+from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from vpp.forecast.stale import inputs_of
 from vpp.forecast.sun import dark, under_the_sun
 from vpp.runtime.errors import VppError
+from vpp.site.kinds import SERIES_KINDS
 from vpp.site.sources import Source
 
 # an Optuna trial, or another object with its suggest_float, suggest_int, suggest_categorical
 Trial: TypeAlias = Any
+
+# of a band from q05 to q95, in capacities; of a solar plant per sine of the sun's elevation
+LEAST_WIDTH = 0.005
 
 
 class ModelError(VppError):
@@ -80,6 +86,32 @@ def within_limits(
     return pd.DataFrame(columns | {"published": published, "dark": night}, times)
 
 
+def with_least_width(
+    frame: pd.DataFrame, times: pd.DatetimeIndex, size: float, source: Source
+) -> np.ndarray:
+    """Quantiles of a power whose band is nowhere of no width: what is not known is never certain,
+    not even a calm. Given ones stay.
+
+    Parameters
+    ----------
+    frame : forecasts, with their flags [kW].
+    times : their valid times [UTC].
+    size : what the least width is a share of [kW].
+    source : of the forecasts.
+
+    Returns
+    -------
+    Row × quantile [kW].
+    """
+    quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
+    least = LEAST_WIDTH * size * size_of_errors(source, times)[:, 0]
+    gap = np.maximum(0.0, least - (quantiles[:, -1] - quantiles[:, 0]))
+    gap[is_given(frame)] = 0.0
+    # twice, as half of it is lost beside a limit, where the lower half of a calm stays a calm
+    sides = 2 * (np.array(QUANTILES) - 0.5) / (QUANTILES[-1] - QUANTILES[0])
+    return possible(quantiles + gap[:, None] * sides, source)
+
+
 class ForecastModel:
     """Base of all models: subclasses give `name`, `defaults`, `search_space`, `_fit` and
     `forecast_pairs`, or `_forecast` where what is forecast from one issue time hangs together.
@@ -101,7 +133,7 @@ class ForecastModel:
     dear = False  # whether a fit takes seconds, so that a comparison makes fewer of them
     # whether it learns from anything beside the series and the calendar
     reads_inputs = True
-    prices_only = False  # whether it takes part for prices only
+    kinds: tuple[str, ...] = SERIES_KINDS  # of sources that it forecasts
     # whether it can say nothing without a measured value; one that can has a band of its own
     needs_history = True
     # whether its value goes along with its median; last week's hours stay what they are
@@ -198,6 +230,9 @@ class ForecastModel:
             )
         if asked is not None and self.intraday is not None:
             frame = self.intraday.update(frame, known, asked, *earlier)
+        size = known.source.capacity_kw or known.targets.max()
+        if known.source.kind != "market" and size > 0:
+            frame[list(QUANTILE_COLUMNS)] = with_least_width(frame, times, size, known.source)
         if known.source.kind == "solar":
             frame[list(COLUMNS)] = under_the_sun(frame[list(COLUMNS)].to_numpy(), known, times)
         return frame

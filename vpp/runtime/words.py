@@ -58,7 +58,8 @@ def in_words(error: BaseException, longest: int = 300) -> str:
     text = re.sub(r"://[^\s/]*@", "://(hidden)@", in_one_line(text))
     if isinstance(error, (VppError, FieldError)):
         return text[:longest]
-    place = place_of(error)
+    named = isinstance(error, OSError) and error.filename  # which says where already
+    place = "" if named else place_of(error)
     return f"{text[: longest - len(place)]}{place}"
 
 

@@ -129,7 +129,8 @@ def stale_feeds(
                 found[row["source_id"]] = (
                     f"its newest {what} was issued {shown(row['newest'])}, {hours:g} h ago, "
                     f"at most {stale_after_h:g} h are used: forecasts are made without; run python "
-                    "communication.py with a newer one"
+                    "communication.py with a newer one, or forget it with python sources.py "
+                    f"remove {row['source_id']} --with-data"
                 )
     return found
 

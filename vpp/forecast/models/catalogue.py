@@ -35,8 +35,6 @@ MODELS: dict[str, type[ForecastModel]] = {
         Lear,
         Dnn,
         Combination,
+        FirstDay,
     )
 }
-
-# It competes with none: it forecasts sources that have too little history for them.
-FIRST_DAY = FirstDay.name

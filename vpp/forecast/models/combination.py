@@ -56,7 +56,7 @@ class Combination(ForecastModel):
         pairs = [
             (name, weight)
             for name, weight in zip(names, weights, strict=True)
-            if weight > 0 and (known.source.kind == "market" or not MEMBERS[name].prices_only)
+            if weight > 0 and known.source.kind in MEMBERS[name].kinds
         ]
         self.members = [
             MEMBERS[name](horizon_h=self.horizon_h, seed=self.seed, **of.get(name, {})).fit(known)

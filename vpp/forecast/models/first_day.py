@@ -38,6 +38,7 @@ class FirstDay(ForecastModel):
     """
 
     name = "first_day"
+    kinds = POWER_KINDS
     needs_history = False
 
     def _fit(self, known: Known) -> None:

@@ -40,7 +40,7 @@ class Lear(ForecastModel):
     """
 
     name = "lear"
-    prices_only = True
+    kinds = ("market",)
     requires = ("scikit-learn",)
     defaults: ClassVar[dict[str, Any]] = {"windows_days": (56, 84, 1092, 1456)}
     # names of the forecasts of others that it was fitted with; None while it is fitted
