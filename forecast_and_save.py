@@ -6,9 +6,10 @@
 
 Reads the series from the database as known at the issue time (default: the data end) and the
 champions from MLflow. A champion fitted to later data than that, or more than four weeks before, is
-fitted anew with the same parameters. Where there is none, or it fails, Prophet stands in, then last
-week's same local hour: their runs have role `fallback`, and the table says why. So have those of a
-champion that does without a weather forecast that is too old (`[forecast] weather_stale_after_h`).
+fitted anew with the same parameters. Where there is none, or it fails, Prophet stands in, for a new
+plant or load physics before it, then last week's same local hour: their runs have role `fallback`,
+and the table says why. So have those of a champion that does without a forecast of the weather, or
+of others, that is too old (`[forecast] weather_stale_after_h`).
 A source that is not current (`[forecast] stale_after_h`) has last week's hours, too, and one
 without a measurement is left out; the exit code is 1 then, once all forecasts are saved. A price
 that is published by then is its own forecast. Running again changes nothing.

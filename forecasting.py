@@ -34,7 +34,7 @@ from vpp.forecast.backtest import (
 )
 from vpp.forecast.known import SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel, ModelError
-from vpp.forecast.models.catalogue import MODELS
+from vpp.forecast.models.catalogue import MODELS, check_kind
 from vpp.forecast.picture import plot_forecast
 from vpp.forecast.quantiles import FLAGS
 from vpp.forecast.scores import battery_day, price_scores, scores
@@ -89,6 +89,7 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
                 data = load_source_data(conn, config, source)
                 steps = args.horizon_h * 60 // source.step_min
                 try:
+                    check_kind(args.model, source)
                     found.append((data, *_forecast(config, factory, data, issue_time, steps)))
                 except (ForecastError, ModelError) as error:  # the others are forecast all the same
                     failed.append(str(error))
@@ -114,11 +115,9 @@ def _forecast(
 ) -> tuple[ForecastModel, pd.DataFrame]:
     """A model fitted to what is known of a source, and its forecast."""
     source, history_days = data.source, config.training.history_days
-    if source.kind not in (model := factory()).kinds:
-        raise ForecastError(f"{source.source_id}: {model.name} is not for a {source.kind} source")
     known = known_at(data, issue_time, history_days)
     problem = history_problem(known)
-    if problem:
+    if problem and factory().needs_history:
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
     model = fit_calibrated(factory, data, known, steps, history_days)
@@ -138,6 +137,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> None:
         check_writable(args.output, "--output")
     with session(config) as conn:
         [source] = pick_sources(conn, [args.source])
+        check_kind(args.model, source)
         data = load_source_data(conn, config, source)
         end = args.issue_time
         if not (end or args.first):

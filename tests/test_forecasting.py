@@ -80,6 +80,19 @@ class TestCommandLine:
         assert "load-1" in seen.out
         with db.session(settings) as conn:
             assert set(db.read_forecast_runs(conn)["source_id"]) == {"load-1"}
+        past = [*("--config", str(path)), "backtest", "--source", "load-1", "--origins", "2"]
+        assert forecasting.main([*past, "--model", "lear"]) == 1
+        assert "load-1: lear is not for a load source" in capsys.readouterr().err
+
+    def test_a_new_plant_is_forecast_by_its_own_model(self, filled, capsys):
+        path, settings = filled
+        with db.session(settings) as conn, conn.cursor() as cursor:
+            cursor.execute("DELETE FROM load WHERE time < %s", (END - 5 * DAY,))
+            conn.commit()
+        command = ["--config", str(path), "--source", "load-1", "--json"]
+        for model, made in (("first_day", "first_day"), ("hourly_ridge", "seasonal_naive")):
+            assert forecasting.main([*command, "--model", model]) == 0
+            assert json.loads(capsys.readouterr().out)[0]["model"] == made
 
     def test_backtest_writes_its_rows_and_prints_scores(self, filled, capsys, tmp_path):
         path, _ = filled

@@ -282,6 +282,7 @@ def test_a_model_that_cannot_be_fitted_so_early_competes_and_combines(quick_worl
     other = assess(made, MODELS["daily_naive"], origins)
     assert late.reason is None and late.score == other.score
     assert late.raw["issue_time"].nunique() == len(origins.selection)
+    assert (late.untuned, other.untuned) == ("too few days to train on", None)
     parameters, raw = combine(made, [other, late])
     assert set(raw["issue_time"]) == set(origins.selection)
     assert sum(parameters["weights"]) == pytest.approx(1)

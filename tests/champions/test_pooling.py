@@ -106,6 +106,17 @@ def test_the_largest_have_models_of_their_own_and_the_others_share_one(fleet):
     assert row["model"] == next(row["model"] for row in rows if row["champion"])
 
 
+def test_a_new_fleet_is_told_what_forecasts_it(fleet):
+    with db.session(fleet) as conn, conn.cursor() as cur:
+        cur.execute("DELETE FROM renewables WHERE time < %s", (NOW - 10 * DAY,))
+        conn.commit()
+    rows = [row for row in train_forecast.train(fleet) if "solar" in row["source_id"]]
+    assert {(row["model"], row["champion"]) for row in rows} == {("first_day", True)}
+    assert all("days of history, 14 needed" in row["note"] for row in rows)
+    told = [row for row in forecast_all(fleet) if "solar" in row["source_id"]]
+    assert {(row["model"], row["role"]) for row in told} == {("first_day", "fallback")}
+
+
 def test_it_competes_with_other_models_and_pools_of_then_forecast_then(fleet):
     config = replace(fleet, training=replace(fleet.training, own_models=10))
     rows = train_forecast.train(config, models=["global", "daily_naive"])

@@ -1,7 +1,10 @@
 """Bands learn from the forecasts that were really issued."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pytest
 from small_world import END, LOAD, load_data
 
 import db
@@ -11,8 +14,10 @@ from vpp.champions.recalibration import (
     adapted_levels,
     corrected,
     recalibrated,
+    with_least_width,
 )
 from vpp.forecast.backtest import LEVEL_LIMITS
+from vpp.forecast.calibration import size_of_errors
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from vpp.storage.results import ForecastRun, save_forecasts
 
@@ -112,3 +117,48 @@ def test_the_levels_move_by_the_share_of_values_that_missed():
     np.testing.assert_allclose(moved, expected)
     equal = past.assign(actual=5.0)  # to all quantiles
     np.testing.assert_allclose(adapted_levels(equal), levels)
+
+
+@pytest.mark.parametrize("kind", ["solar", "wind", "load", "market"])
+def test_a_power_is_nowhere_certain_but_where_it_is_given(kind):
+    """A calm, a full load, and what lies between; the flags of a night."""
+    capacity = None if kind == "market" else 1000.0
+    plant = replace(LOAD, kind=kind, capacity_kw=capacity, latitude=49.6, longitude=6.1)
+    times = pd.date_range("2025-06-21T00:00Z", periods=24, freq="h")
+    levels = np.tile([0.0, 500.0, 1000.0], 8)
+    frame = pd.DataFrame(dict.fromkeys(COLUMNS, levels), times).assign(published=False, dark=False)
+    frame.loc[times[3], "dark"] = True
+    found = with_least_width(frame, plant)
+    if kind == "market":
+        assert found is frame  # the price of a tariff is known
+        return
+    assert found["value"].equals(frame["value"])
+    quantiles = found[list(QUANTILE_COLUMNS)].to_numpy()
+    width, least = quantiles[:, -1] - quantiles[:, 0], 5.0 * size_of_errors(plant, times)[:, 0]
+    assert width[3] == 0 and quantiles[3, 0] == 0
+    others = np.delete(np.arange(24), 3)
+    assert (width[others] >= 0.999 * least[others]).all() and (width <= 2.001 * least).all()
+    assert (np.diff(quantiles, axis=1) >= 0).all() and (quantiles >= 0).all()
+    assert kind == "load" or (quantiles <= 1000).all()
+    middle = QUANTILES.index(0.5)
+    np.testing.assert_array_equal(quantiles[:, middle], levels)
+    assert (quantiles[levels == 0, :middle] == 0).all()  # a calm stays within its band
+    wide = frame[levels < 1000].assign(q95=levels[levels < 1000] + 100)  # wide enough
+    pd.testing.assert_frame_equal(with_least_width(wide, plant), wide)
+
+
+def test_forecasts_in_a_former_capacity_correct_nothing(quick_world):
+    """Issued for half of what the load is since yesterday, scaled history included."""
+    data = load_data(quick_world, LOAD)
+    with db.session(quick_world) as conn:
+        made = [
+            (run_at(END - back * DAY), issued(data.series / 2, END - back * DAY, 25.0))
+            for back in range(1, 31)
+        ]
+        save_forecasts(conn, made)
+        frame = issued(data.series, END, 25.0)
+        wrong = recalibrated(conn, data, run_at(END), frame)
+        assert (wrong["value"] - frame["value"]).mean() > 50  # what is to be left out
+        grown = replace(LOAD, parameters={"valid_from": (END - DAY).isoformat()})
+        found = recalibrated(conn, replace(data, source=grown), run_at(END), frame)
+        pd.testing.assert_frame_equal(found, frame)

@@ -107,8 +107,11 @@ def test_a_forecast_of_others_that_stopped_is_said_too(world):
         cur.execute(query, ("tso-load", END - 3 * DAY, END, END - 3 * DAY))
         conn.commit()
     forecasts.forecast_all(world)
-    with pytest.raises(NotCurrentError, match="tso-load: its newest forecast was issued"):
-        check_current(world)
+    for only in (None, "load-1"):
+        with pytest.raises(NotCurrentError, match="tso-load: its newest forecast was issued"):
+            check_current(world, source_id=only)
+    fill(world, MARKET)  # which is not forecast with it
+    check_current(world, source_id="market-1")
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,22 @@ def test_training_again_changes_nothing_and_a_worse_challenger_leaves_the_alias(
     assert len(client.search_model_versions("name='vpp-load-1'")) == 2
 
 
+def test_a_champion_of_a_former_capacity_is_registered_anew_once_and_never_for_the_past(
+    quick_world,
+):
+    client = registry.open_store(quick_world)
+    train_forecast.train(quick_world)
+    grown = replace(LOAD, capacity_kw=2000.0, parameters={"valid_from": END.isoformat()})
+    with db.session(quick_world) as conn:
+        db.upsert_sources(conn, [grown])
+        conn.commit()
+    for issue_time, version in ((END - DAY, "1"), (END, "2"), (END, "2"), (END - DAY, "2")):
+        train_forecast.train(quick_world, issue_time)
+        champion = registry.read_champion(client, "load-1")
+        assert (champion.version, champion.trained_until) == (version, END)
+    assert champion.capacity_kw == 2000.0
+
+
 def test_a_champion_that_was_changed_in_the_store_is_registered_anew(quick_world, monkeypatch):
     """The same data, so that it would stay as it is otherwise."""
     monkeypatch.setattr(requests, "STAND_INS", ("seasonal_naive",))  # a quick one
@@ -252,6 +268,33 @@ def test_a_source_whose_models_cannot_be_compared_falls_back_and_the_others_are_
     client = registry.open_store(config)
     assert registry.read_champion(client, "load-1") is None
     assert registry.read_champion(client, "market-1") is not None
+
+
+def test_a_champion_stays_where_no_model_can_be_compared(gap):
+    origins = split_origins(START, END, 24, 4)
+    config = gap(origins.tuning[0], origins.tuning[-1] + DAY)
+    crown(config, LOAD, "daily_naive", END - DAY)
+    (row,) = train_forecast.train(config, source="load-1")
+    assert (row["model"], row["champion"]) == ("daily_naive", True)
+    assert row["note"].startswith("champion stays: nothing measured after the tuning origins")
+    (row,) = forecast_all(config, source="load-1")
+    assert (row["model"], row["role"]) == ("daily_naive", "champion")
+
+
+@pytest.mark.parametrize("horizon_h", [24, 72])
+@pytest.mark.parametrize("days", [16, 19, 22])
+def test_training_and_forecast_agree_whether_a_history_is_too_short(
+    config_file, tmp_path_factory, horizon_h, days
+):
+    config = load_config(config_file(**QUICK | {"forecast": {"horizon_h": horizon_h}}))
+    with db.session(config) as conn:
+        store(conn, LOAD, series(LOAD)[-24 * days :])
+    make_store(config, tmp_path_factory)
+    note = train_forecast.train(config)[0]["note"]
+    is_short = "too few" in note
+    (row,) = forecast_all(config, horizon_h=48)
+    assert is_short == ("too few" in row["note"]) == (row["role"] == "fallback")
+    assert is_short or days > 16
 
 
 def test_where_no_model_at_all_can_be_compared_seasonal_naive_is_the_fallback(

@@ -1,7 +1,5 @@
 """Bands shifted by earlier errors: levels, groups of errors, the sun, limits."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +13,6 @@ from vpp.forecast.calibration import (
     with_median,
 )
 from vpp.forecast.known import known_at
-from vpp.forecast.model import with_least_width
 from vpp.forecast.models.naive import SeasonalNaive
 from vpp.forecast.quantiles import COLUMNS, FLAGS, QUANTILE_COLUMNS, QUANTILES
 from vpp.site.times import DAY
@@ -235,26 +232,3 @@ def test_the_shift_of_a_group_is_that_of_its_own_errors_sorted_one_by_one():
         for hour in range(24):
             near = on_day & np.isin(times.hour, [(hour + shift) % 24 for shift in (-1, 0, 1)])
             np.testing.assert_allclose(found[day, hour], towards(of_day, near, 20), atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["solar", "wind", "load"])
-def test_a_power_is_nowhere_certain_but_where_it_is_given(kind):
-    """A calm, a full load, and what lies between; the flags of a night."""
-    plant = dataclasses.replace(source(kind), capacity_kw=1000.0)
-    times = pd.date_range("2025-06-21T00:00Z", periods=24, freq="h")
-    levels = np.tile([0.0, 500.0, 1000.0], 8)
-    frame = pd.DataFrame(dict.fromkeys(COLUMNS, levels), times).assign(**FORECAST)
-    frame.loc[times[3], "dark"] = True
-    found = with_least_width(frame, times, 1000.0, plant)
-    width, least = found[:, -1] - found[:, 0], 5.0 * size_of_errors(plant, times)[:, 0]
-    assert width[3] == 0 and found[3, 0] == 0
-    others = np.delete(np.arange(24), 3)
-    assert (width[others] >= 0.999 * least[others]).all() and (width <= 2.001 * least).all()
-    assert (np.diff(found, axis=1) >= 0).all() and (found >= 0).all()
-    assert kind == "load" or (found <= 1000).all()
-    middle = QUANTILES.index(0.5)
-    np.testing.assert_array_equal(found[:, middle], levels)
-    assert (found[levels == 0, :middle] == 0).all()  # a calm stays within its band
-    wide = frame[levels < 1000].assign(q95=levels[levels < 1000] + 100)  # wide enough
-    kept = with_least_width(wide, wide.index, 1000.0, plant)
-    np.testing.assert_array_equal(kept, wide[list(QUANTILE_COLUMNS)])

@@ -5,6 +5,7 @@ Power in kW; times are UTC."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,13 +13,13 @@ from vpp.champions.contenders import NAIVE, silence
 from vpp.champions.history import load_source_data
 from vpp.champions.leaderboard import COLUMNS, SCORES, not_trained, ratio_to_naive
 from vpp.champions.registry import ModelStoreError
+from vpp.champions.requests import stand_ins
 from vpp.champions.surroundings import Surroundings
 from vpp.champions.tasks import cut
 from vpp.forecast.backtest import CALIBRATION_DAYS, rolling_calibration
 from vpp.forecast.calibration import calibration_of
 from vpp.forecast.intraday import intraday_of
-from vpp.forecast.known import SourceData, history_problem, known_at
-from vpp.forecast.model import ModelError
+from vpp.forecast.known import Known, SourceData, history_problem, known_at
 from vpp.forecast.models.pooled import Global
 from vpp.forecast.models.pools import Member, Pool
 from vpp.forecast.scores import scores
@@ -67,7 +68,25 @@ def parts_of(sources: Sequence[Source]) -> list[tuple[Source, ...]]:
     return [tuple(ordered[at : at + SHARD]) for at in range(0, len(ordered), SHARD)]
 
 
-def loaded(shard: Shard, reasons: dict[str, str]) -> Iterator[tuple[Source, SourceData]]:
+class LeftOut(NamedTuple):
+    """A source that a pool does not forecast: why, and the model that stands in."""
+
+    why: str
+    stand_in: str = NAIVE
+
+
+def left_out(known: Known) -> LeftOut | None:
+    """Why a pool learns nothing from a source; None where it does.
+
+    Parameters
+    ----------
+    known : of the source.
+    """
+    problem = history_problem(known)
+    return LeftOut(problem, stand_ins(known, problem)[0]) if problem else None
+
+
+def loaded(shard: Shard, reasons: dict[str, LeftOut]) -> Iterator[tuple[Source, SourceData]]:
     """The data of each source of a shard, as known at its issue time, one at a time.
 
     Parameters
@@ -87,7 +106,7 @@ def loaded(shard: Shard, reasons: dict[str, str]) -> Iterator[tuple[Source, Sour
             except (ModelStoreError, OSError):
                 raise
             except Exception as error:
-                reasons[source.source_id] = in_words(error)
+                reasons[source.source_id] = LeftOut(in_words(error))
                 continue
             yield source, cut(data, shard.issue_time)
 
@@ -109,7 +128,7 @@ class Assessed:
     member: Member
     scores: dict
     naive_scores: dict
-    reason: str | None = None
+    reason: LeftOut | None = None
 
 
 def assess_shard(shard: Shard) -> list[Assessed]:
@@ -120,12 +139,12 @@ def assess_shard(shard: Shard) -> list[Assessed]:
     shard : the sources, and the pool.
     """
     silence()
-    found, reasons = [], dict[str, str]()
+    found, reasons = [], dict[str, LeftOut]()
     for source, data in loaded(shard, reasons):
         try:
             found.append(assess_source(shard, source, data))
         except Exception as error:  # whatever is wrong with it, the others are assessed
-            reasons[source.source_id] = in_words(error)
+            reasons[source.source_id] = LeftOut(in_words(error))
     return found + [Assessed(name, Member(), {}, {}, why) for name, why in reasons.items()]
 
 
@@ -136,15 +155,11 @@ def assess_source(shard: Shard, source: Source, data: SourceData) -> Assessed:
     ----------
     shard : with the pool.
     source, data : its description, and what is known of it.
-
-    Raises
-    ------
-    ModelError : its history is too short.
     """
     known = known_at(data, shard.issue_time, shard.training.history_days)
-    problem = history_problem(known)
-    if problem:
-        raise ModelError(problem)
+    reason = left_out(known)
+    if reason:
+        return Assessed(source.source_id, Member(), {}, {}, reason)
     model = shard.model()
     model.pool = shard.pools[0]
     origins = [shard.issue_time - day * DAY for day in range(CALIBRATION_DAYS, 0, -1)]
@@ -160,7 +175,7 @@ def assess_source(shard: Shard, source: Source, data: SourceData) -> Assessed:
 
 
 def rows_of(
-    pooled: Sequence[Source], assessed: Sequence[Assessed], reasons: dict[str, str]
+    pooled: Sequence[Source], assessed: Sequence[Assessed], reasons: dict[str, LeftOut]
 ) -> list[dict]:
     """Rows of the leaderboard for the sources without models of their own.
 
@@ -175,11 +190,10 @@ def rows_of(
     for source in pooled:
         found = by_source.get(source.source_id)
         if found is None or found.reason:
-            why = found.reason if found else reasons.get(source.source_id, "no pool to learn from")
-            rows.append(
-                not_trained(source.source_id, f"fallback: {why}")
-                | {"model": NAIVE, "champion": True}
-            )
+            left = found and found.reason
+            left = left or reasons.get(source.source_id, LeftOut("no pool to learn from"))
+            row = not_trained(source.source_id, f"fallback: {left.why}")
+            rows.append(row | {"model": left.stand_in, "champion": True})
             continue
         naive, better = found.naive_scores["mae"], found.member.is_better
         for name, score in ((Global.name, found.scores), (NAIVE, found.naive_scores)):

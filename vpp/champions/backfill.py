@@ -1,4 +1,7 @@
-"""Forecasts from issue times of the past, as a live system would have made them."""
+"""Forecasts from issue times of the past, as a live system would have made them.
+
+But for the first four weeks of a plant: `first_day` stands in then in a live system only.
+"""
 
 from collections.abc import Sequence
 

@@ -83,6 +83,7 @@ class Contender:
     trials : of Optuna.
     seconds : that tuning and scoring took [s].
     reason : why it failed; None where it did not.
+    untuned : why it has its default parameters; None where it was tuned.
     incumbent : whether it is the champion so far.
     picture : of the backtest, a PNG; of the champion only.
     raw : its backtest from all origins, the quantiles its own [kW or EUR/MWh].
@@ -96,6 +97,7 @@ class Contender:
     trials: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    untuned: str | None = None
     incumbent: bool = False
     picture: bytes | None = None
     raw: pd.DataFrame | None = None

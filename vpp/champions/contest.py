@@ -22,10 +22,10 @@ from vpp.champions.origins import (
     SelectionError,
     measured_origins,
     split_origins,
-    too_few_days,
+    too_few,
 )
 from vpp.champions.picture import draw
-from vpp.champions.requests import stand_ins
+from vpp.champions.requests import grown, stand_ins
 from vpp.champions.tuning import tune
 from vpp.forecast.backtest import CALIBRATION_WINDOW_DAYS, rolling_calibration
 from vpp.forecast.known import history_problem, known_at
@@ -94,14 +94,18 @@ def failure(contest: Contest, error: Exception) -> Decision:
 
 
 def fallback(contest: Contest, problem: str) -> Decision:
-    """The decision for the model that stands in, where no model can be compared.
+    """The decision where no model can be compared: for the champion so far, or what stands in.
 
     Parameters
     ----------
     contest, problem : of one source, and why.
     """
     known = known_at(contest.data, contest.issue_time, contest.training.history_days)
-    first, *_ = stand_ins(known, history_problem(known))
+    found, champion = history_problem(known), contest.incumbent
+    if champion and not found:  # it forecasts all the same
+        stays = Contender(champion.model, champion.parameters, incumbent=True)
+        return Decision(contest, [stays], stays, f"champion stays: {problem}")
+    first, *_ = stand_ins(known, found)
     contender = Contender(first, {})
     return Decision(contest, [contender], contender, f"fallback: {problem}")
 
@@ -148,13 +152,13 @@ def lay_origins(contest: Contest) -> Origins:
         phase.
     """
     known = known_at(contest.data, contest.issue_time, contest.training.history_days)
-    problem = history_problem(known) or too_few_days(known, contest.horizon_h)
+    problem = history_problem(known)
     if problem:
         raise SelectionError(problem)
     first, count = known.targets.index[0], contest.training.origins
     laid = split_origins(first, contest.issue_time, contest.horizon_h, count)
     if laid is None:
-        raise SelectionError("the history is too short to tune and compare models")
+        raise SelectionError(too_few(known))
     measured = measured_origins(laid, known, contest.horizon_h)
     for phase, left in vars(measured).items():
         if left.empty:
@@ -262,8 +266,9 @@ def assess(
     try:
         try:
             frames = [tuned(contest, contender, model, origins.tuning, deadline, parameters)]
-        except Exception as error:  # so early it has too little to learn from: by its defaults then
-            log.info("%s is not tuned: %s", model.name, in_words(error))
+        except Exception as error:  # so early it may have too little to learn from
+            if parameters is None and not contender.trials:  # by its defaults then
+                contender.untuned = in_words(error)
             contender.parameters = contest.make(model, contender.parameters).parameters
         frames.append(past_forecasts(contest, model, contender.parameters, origins.selection))
         score_backtest(contest, contender, pd.concat(frames, ignore_index=True), origins)
@@ -385,11 +390,11 @@ def crown(decision: Decision, winner: Contender) -> bool:
         title = f"{contest.data.source.source_id}: {winner.model}, selection origins"
         winner.picture = draw(winner.frame, title, contest.data)
     champion = contest.incumbent
-    is_newest = champion is not None and champion.trained_until >= contest.issue_time
-    # it may have learned before the plant grew
-    is_newest &= "valid_from" not in contest.data.source.parameters
-    if winner.incumbent and champion and is_newest and champion.is_intact:
-        return True  # its version is as good
+    if winner.incumbent and champion and champion.is_intact:
+        later = champion.trained_until > contest.issue_time
+        same = champion.trained_until == contest.issue_time
+        if later or (same and not grown(champion, contest.data.source)):
+            return True  # its version is as good
     try:
         decision.fitted = fit_champion(contest, winner)
     except Exception as error:  # whatever its library raises

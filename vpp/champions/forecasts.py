@@ -17,7 +17,7 @@ from vpp.champions.history import (
     read_issue,
 )
 from vpp.champions.kept import KeptChampions
-from vpp.champions.origins import too_few_days
+from vpp.champions.origins import split_origins, too_few
 from vpp.champions.reading import read_champions
 from vpp.champions.reconciling import with_sums
 from vpp.champions.registry import Champion, load_champion
@@ -130,6 +130,7 @@ def answers_of(task: Wanted, kept: KeptChampions | None = None) -> list[Answer]:
     """
     config, kept = task.config, kept or KeptChampions()
     models = dict[str, ForecastModel]()
+    origins = (config.forecast.horizon_h, config.training.origins)
     with session(config) as conn:
         around = Surroundings(conn, history_start(config, task.times[0]))
         everything = [load(conn, config, item, around) for item in task.sources]
@@ -143,7 +144,7 @@ def answers_of(task: Wanted, kept: KeptChampions | None = None) -> list[Answer]:
             answers.append(Answer(request, [], (*notes, *(() if fault else (behind[name],)))))
             continue
         champion = task.champions.get(name)
-        found = ask(request, champion, behind.get(name), task.digests, models, kept)
+        found = ask(request, champion, behind.get(name), origins, task.digests, models, kept)
         (answers if isinstance(found, Answer) else to_fit).append(found)  # type: ignore[arg-type]
     answers += fit_all(to_fit, config.training.jobs)
     by_source = {each.request.data.source.source_id: each for each in answers}
@@ -233,6 +234,7 @@ def ask(
     request: Request,
     champion: Champion | None,
     behind: str | None,
+    origins: tuple[int, int],
     digests: Mapping[tuple[str, str], str],
     models: dict[str, ForecastModel],
     kept: KeptChampions,
@@ -244,6 +246,7 @@ def ask(
     request : without choices.
     champion, digests : as of `answer_with_fitted`.
     behind : why the source is not current; None where it is.
+    origins : horizon [h] and number of those that a training compares on, at most.
     models : that serve several sources, by name, once they are loaded.
     kept : files of champions that need not be read again.
     """
@@ -252,8 +255,9 @@ def ask(
     # one that is not silent, but measured at other times only, is asked for a wrong time
     elsewhere = not behind and known.targets.empty and request.data.series.notna().any()
     names = STAND_INS[-1:] if elsewhere else stand_ins(known, problem)
-    too_few = None if problem else too_few_days(known, request.horizon_h)
-    missing = f"no champion: {too_few}" if too_few else NO_CHAMPION
+    missing = NO_CHAMPION
+    if not problem and split_origins(known.targets.index[0], known.issue_time, *origins) is None:
+        missing = f"no champion: {too_few(known)}"
     chosen = choose(request, champion, problem, known.stale, names, missing)
     return answer_with_fitted(chosen, champion, known, digests, models, kept)
 
@@ -293,7 +297,7 @@ def answer_with_fitted(
                 first = replace(first, model=model.name)
             if missing_inputs(model, known):
                 return request  # its notes say what is too old
-            reason = grown(model, known.source)
+            reason = grown(champion, known.source)
             if reason:
                 return replace(request, notes=(*request.notes, reason))
             return answer(request, first, model, request.notes, known)

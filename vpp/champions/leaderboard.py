@@ -70,17 +70,19 @@ def not_trained(source_id: str, reason: str) -> dict:
 
 
 def note_of(decision: Decision, contender: Contender) -> str:
-    """The words beside a model: why it is champion, why it failed, or that it was champion.
+    """The words beside a model: why it is champion, why it failed or was not tuned, or that it was
+    champion.
 
     Parameters
     ----------
     decision, contender : of the source, and the model.
     """
+    untuned = f"not tuned: {contender.untuned}" if contender.untuned else ""
     if contender is decision.champion:
-        return decision.verdict
+        return "; ".join(filter(None, [decision.verdict, untuned]))
     if contender.reason:
         return f"failed: {contender.reason}"
-    return "former champion" if contender.incumbent else ""
+    return "former champion" if contender.incumbent else untuned
 
 
 def read_leaderboard(config: Config, source_ids: Sequence[str]) -> list[dict]:

@@ -37,7 +37,7 @@ def combine(contest: Contest, members: Sequence[Contender]) -> tuple[dict, pd.Da
     Parameters
     ----------
     contest : the source and the rules.
-    members : with backtests from the same origins.
+    members : with backtests; those origins count that all of them have.
 
     Returns
     -------

@@ -70,16 +70,13 @@ def split_origins(
     return Origins(tuning=at(back), selection=at(list(range(1, selection + 1))))
 
 
-def too_few_days(known: Known, horizon_h: float) -> str | None:
-    """Why models cannot be compared on the history of a source; None where they can.
+def too_few(known: Known) -> str:
+    """Why no origins can be laid in a history, in words.
 
     Parameters
     ----------
-    known : the source; it has a measurement.
-    horizon_h : length of a window [h].
+    known : the source.
     """
-    if split_origins(known.targets.index[0], known.issue_time, horizon_h, 2) is not None:
-        return None
     days = len(known.targets) * known.step / DAY
     return f"{days:.1f} days of history are too few to tune and compare models"
 

@@ -17,13 +17,22 @@ import numpy as np
 import pandas as pd
 
 from vpp.champions import registry
-from vpp.champions.assessing import Assessed, Shard, assess_shard, loaded, parts_of, rows_of
+from vpp.champions.assessing import (
+    Assessed,
+    LeftOut,
+    Shard,
+    assess_shard,
+    left_out,
+    loaded,
+    parts_of,
+    rows_of,
+)
 from vpp.champions.contenders import silence
 from vpp.champions.history import load_source_data
 from vpp.champions.logbook import numbers
 from vpp.champions.tasks import cut, keep_digest
 from vpp.forecast.backtest import CALIBRATION_DAYS, REFIT_DAYS
-from vpp.forecast.known import history_problem, known_at
+from vpp.forecast.known import known_at
 from vpp.forecast.model import ModelError
 from vpp.forecast.models.pooled import Global
 from vpp.forecast.models.pools import Pool, PoolRows, fit_pool, merged
@@ -169,7 +178,7 @@ def make_pools(
     issue_time: pd.Timestamp,
     training: Training,
     competes: bool,
-) -> tuple[tuple[Pool, ...], dict[str, str]]:
+) -> tuple[tuple[Pool, ...], dict[str, LeftOut]]:
     """Fit the pools of a kind.
 
     Parameters
@@ -185,7 +194,7 @@ def make_pools(
     most = max(FEWEST, min(given["source_rows"], given["most_rows"] // len(sources)))
     shards = [Shard(config, part, issue_time, training, cuts, most) for part in parts_of(sources)]
     parts: dict[pd.Timestamp, dict[str, PoolRows]] = {at: {} for at in cuts}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, LeftOut] = {}
     with computed(config, rows_of_shard, shards, training.jobs) as found:
         for first, made, why in found:
             reasons |= why
@@ -215,7 +224,7 @@ def fit_task(fit: Fit) -> Pool | None:
 
 def rows_of_shard(
     shard: Shard,
-) -> tuple[str, dict[pd.Timestamp, PoolRows], dict[str, str]]:
+) -> tuple[str, dict[pd.Timestamp, PoolRows], dict[str, LeftOut]]:
     """The rows that pools learn from some sources.
 
     Parameters
@@ -227,19 +236,19 @@ def rows_of_shard(
     The first source, by which shards are ordered; the rows as of each time; why a source has none.
     """
     silence()
-    model, reasons = shard.model(), dict[str, str]()
+    model, reasons = shard.model(), dict[str, LeftOut]()
     found: dict[pd.Timestamp, list[PoolRows]] = {at: [] for at in shard.cuts}
     for source, data in loaded(shard, reasons):
         for at in shard.cuts:
             try:
                 known = known_at(data, at, shard.training.history_days)
-                problem = history_problem(known)
-                if problem:
-                    raise ModelError(problem)
-                found[at].append(model.rows(known, shard.most))
+                reason = left_out(known)
+                if not reason:
+                    found[at].append(model.rows(known, shard.most))
             except Exception as error:  # whatever is wrong with it, the others are learned from
-                if at == shard.issue_time:
-                    reasons[source.source_id] = in_words(error)
+                reason = LeftOut(in_words(error))
+            if reason and at == shard.issue_time:
+                reasons[source.source_id] = reason
     rows = {at: merged(parts) for at, parts in found.items() if parts}
     return shard.sources[0].source_id, rows, reasons
 

@@ -8,10 +8,19 @@ import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.forecast.backtest import LEVEL_LIMITS
-from vpp.forecast.calibration import calibrated, calibration_of, is_given, with_median, within_band
+from vpp.forecast.calibration import (
+    calibrated,
+    calibration_of,
+    is_given,
+    possible,
+    size_of_errors,
+    with_median,
+    within_band,
+)
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
 from vpp.forecast.sun import dark, most_power
+from vpp.site.sources import Source
 from vpp.site.times import DAY
 from vpp.storage.issued import read_own_forecasts
 from vpp.storage.results import ForecastRun
@@ -21,6 +30,8 @@ WINDOW_DAYS = 60  # of issued forecasts that are looked at, of sums
 BAND_DAYS = 30  # of those that correct bands
 ADAPTATION = 0.05  # of the level of a quantile, for each share by which a day's values missed it
 MOST_ADAPTED = 0.09  # of a level in all: the errors alone correct bands that were always wrong
+# of a band from q05 to q95, in capacities; of a solar plant per sine of the sun's elevation
+LEAST_WIDTH = 0.005
 FEWEST_DAYS = 7  # of them: fewer correct nothing
 
 
@@ -40,7 +51,11 @@ def recalibrated(
     if run.role not in ROLES:
         return frame
     past = read_own_forecasts(conn, run.source_id, run.issue_time, BAND_DAYS, ROLES)
-    return corrected(frame, data, run.issue_time, past, moves=run.role == ROLES[0])
+    grown = data.source.parameters.get("valid_from")
+    if grown is not None:  # those issued before are of another capacity
+        past = past[past["issue_time"] >= pd.Timestamp(grown)]
+    found = corrected(frame, data, run.issue_time, past, moves=run.role == ROLES[0])
+    return with_least_width(found, data.source)
 
 
 def corrected(
@@ -81,6 +96,29 @@ def corrected(
         quantiles, value = np.minimum(quantiles, most[:, None]), np.minimum(value, most)
     columns = dict(zip(QUANTILE_COLUMNS, quantiles.T, strict=True))
     return frame.assign(value=np.where(frame["published"], frame["value"], value), **columns)
+
+
+def with_least_width(frame: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """A forecast of a power whose band is nowhere of no width: what is not known is never certain,
+    not even a calm. Given values and prices stay.
+
+    Parameters
+    ----------
+    frame : the forecast [kW or EUR/MWh].
+    source : of it.
+    """
+    if source.kind == "market" or source.capacity_kw is None:
+        return frame
+    quantiles, times = frame[list(QUANTILE_COLUMNS)].to_numpy(), pd.DatetimeIndex(frame.index)
+    least = LEAST_WIDTH * source.capacity_kw * size_of_errors(source, times)[:, 0]
+    gap = np.maximum(0.0, least - (quantiles[:, -1] - quantiles[:, 0]))
+    gap[is_given(frame)] = 0.0
+    # twice, as half of it is lost beside a limit, where the lower half of a calm stays a calm
+    sides = 2 * (np.array(QUANTILES) - 0.5) / (QUANTILES[-1] - QUANTILES[0])
+    wider = np.where(
+        gap[:, None] > 0, possible(quantiles + gap[:, None] * sides, source), quantiles
+    )
+    return frame.assign(**dict(zip(QUANTILE_COLUMNS, wider.T, strict=True)))
 
 
 def adapted_levels(past: pd.DataFrame) -> np.ndarray:

@@ -69,6 +69,8 @@ class Champion:
     trained_until : issue time of its training [UTC].
     is_intact : false where its file is known not to be the one that was registered.
     place : of its files in the store, where it is known.
+    capacity_kw : in whose units it has learned [kW]; None of a price, of a model for a kind, and of
+        one that an earlier version has registered.
     """
 
     source_id: str
@@ -78,6 +80,7 @@ class Champion:
     trained_until: pd.Timestamp
     is_intact: bool = True
     place: str = field(default="", repr=False, compare=False)
+    capacity_kw: float | None = None
 
 
 def open_store(config: Config) -> "MlflowClient":
@@ -199,7 +202,9 @@ def champion_of(
         for key, value in json.loads(tags["parameters"]).items()
     }
     trained_until = pd.Timestamp(tags["trained_until"])
-    return Champion(source_id, tags["model"], parameters, version, trained_until, place=place)
+    capacity_kw = float(tags["capacity_kw"]) if "capacity_kw" in tags else None
+    fit = (parameters, version, trained_until)
+    return Champion(source_id, tags["model"], *fit, place=place, capacity_kw=capacity_kw)
 
 
 def registered_among(client: "MlflowClient", source_ids: Sequence[str]) -> list[str]:
@@ -349,6 +354,8 @@ def register(
         "parameters": json.dumps(model.parameters, sort_keys=True),
         "trained_until": model.trained_until.isoformat(),
     }
+    if registered is None and data.source.capacity_kw is not None:
+        tags["capacity_kw"] = repr(data.source.capacity_kw)
     run_id = mlflow.active_run().info.run_id
     version = client.create_model_version(
         name, info.model_uri, run_id, tags=tags, model_id=info.model_id

@@ -165,18 +165,17 @@ def reason_to_refit(champion: Champion, issue_time: pd.Timestamp) -> str | None:
     return None
 
 
-def grown(model: ForecastModel, source: Source) -> str | None:
+def grown(champion: Champion, source: Source) -> str | None:
     """Why the fitted copy of a champion is in other units than the history is now; None where it is
-    not.
+    not, or where it does not say: a model for its kind learns shares of the capacity.
 
     Parameters
     ----------
-    model : the copy; one of an earlier version does not say, and one for its kind learns shares.
+    champion : of the source.
     source : as it is now.
     """
-    now = source.capacity_kw
-    then = getattr(model, "capacity_kw", None) or now
-    if then == now or "valid_from" not in source.parameters:
+    then, now = champion.capacity_kw, source.capacity_kw
+    if then is None or then == now or "valid_from" not in source.parameters:
         return None
     return f"fitted anew: its capacity was {then:g} kW and is {now:g} kW"
 

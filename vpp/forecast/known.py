@@ -304,7 +304,6 @@ def history_problem(known: Known) -> str | None:
     """Why no model should learn from this history, in words; None where it should.
 
     There is too little of it, its newest value is old, or a power did not change for `FLAT_DAYS`.
-    Seasonal naive stands in then.
     """
     days = len(known.targets) * known.step / DAY
     if is_young(known):

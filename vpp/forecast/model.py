@@ -21,9 +21,7 @@ from vpp.forecast.calibration import (
     Calibration,
     calibrated,
     calibration_of,
-    is_given,
     possible,
-    size_of_errors,
     with_median,
     within_band,
 )
@@ -31,7 +29,7 @@ from vpp.forecast.features import series_lookup
 from vpp.forecast.intraday import Intraday, intraday_of
 from vpp.forecast.known import Known
 from vpp.forecast.lookups import nanoseconds
-from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
+from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS
 from vpp.forecast.stale import inputs_of
 from vpp.forecast.sun import dark, under_the_sun
 from vpp.runtime.errors import VppError
@@ -40,9 +38,6 @@ from vpp.site.sources import Source
 
 # an Optuna trial, or another object with its suggest_float, suggest_int, suggest_categorical
 Trial: TypeAlias = Any
-
-# of a band from q05 to q95, in capacities; of a solar plant per sine of the sun's elevation
-LEAST_WIDTH = 0.005
 
 
 class ModelError(VppError):
@@ -84,32 +79,6 @@ def within_limits(
         values[published] = price[published, None]
     columns = dict(zip(COLUMNS, values.T, strict=True))  # at once: adding columns takes longer
     return pd.DataFrame(columns | {"published": published, "dark": night}, times)
-
-
-def with_least_width(
-    frame: pd.DataFrame, times: pd.DatetimeIndex, size: float, source: Source
-) -> np.ndarray:
-    """Quantiles of a power whose band is nowhere of no width: what is not known is never certain,
-    not even a calm. Given ones stay.
-
-    Parameters
-    ----------
-    frame : forecasts, with their flags [kW].
-    times : their valid times [UTC].
-    size : what the least width is a share of [kW].
-    source : of the forecasts.
-
-    Returns
-    -------
-    Row × quantile [kW].
-    """
-    quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy(copy=True)
-    least = LEAST_WIDTH * size * size_of_errors(source, times)[:, 0]
-    gap = np.maximum(0.0, least - (quantiles[:, -1] - quantiles[:, 0]))
-    gap[is_given(frame)] = 0.0
-    # twice, as half of it is lost beside a limit, where the lower half of a calm stays a calm
-    sides = 2 * (np.array(QUANTILES) - 0.5) / (QUANTILES[-1] - QUANTILES[0])
-    return possible(quantiles + gap[:, None] * sides, source)
 
 
 class ForecastModel:
@@ -158,7 +127,6 @@ class ForecastModel:
         self.horizon_h, self.seed = float(horizon_h), int(seed)
         self.calibration: Calibration | None = None
         self.trained_until: pd.Timestamp | None = None
-        self.capacity_kw: float | None = None  # in whose units it has learned
         self.input_names: frozenset[str] = frozenset()
 
     @staticmethod
@@ -181,7 +149,7 @@ class ForecastModel:
         self.clock = "UTC" if known.source.kind == "solar" and self.by_sun else None
         self._fit(self.by_clock(known))
         self.input_names = inputs_of(known) if self.reads_inputs else frozenset()
-        self.trained_until, self.capacity_kw = known.issue_time, known.source.capacity_kw
+        self.trained_until = known.issue_time
         return self
 
     def calibrate(self, backtest: pd.DataFrame, source: Source, zone: str) -> "ForecastModel":
@@ -230,9 +198,6 @@ class ForecastModel:
             )
         if asked is not None and self.intraday is not None:
             frame = self.intraday.update(frame, known, asked, *earlier)
-        size = known.source.capacity_kw or known.targets.max()
-        if known.source.kind != "market" and size > 0:
-            frame[list(QUANTILE_COLUMNS)] = with_least_width(frame, times, size, known.source)
         if known.source.kind == "solar":
             frame[list(COLUMNS)] = under_the_sun(frame[list(COLUMNS)].to_numpy(), known, times)
         return frame

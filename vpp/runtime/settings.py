@@ -243,8 +243,8 @@ class Training(Section):
 
     Parameters
     ----------
-    models : models to tune and compare; seasonal naive always takes part, lear and dnn for
-        prices only.
+    models : models to tune and compare; seasonal naive always takes part, first_day in the first
+        four weeks of a plant or load, lear and dnn for prices only.
     history_days : a model is fitted to so many days before the issue time.
     trials : Optuna trials for each model.
     timeout_s : tuning of a source ends after so many seconds; 0: no limit.

@@ -21,6 +21,7 @@ from vpp.runtime.errors import VppError
 from vpp.runtime.settings import Config, Forecast
 from vpp.runtime.tables import shown
 from vpp.site.kinds import KINDS, SERIES_KINDS
+from vpp.site.quantities import is_regressor_of
 from vpp.site.sources import Source
 from vpp.storage.connection import DataGapError, session
 from vpp.storage.measurements import read_sources
@@ -169,6 +170,13 @@ def newest_ends(
     return ends
 
 
+def _is_read_by(feed: Source, target: Source) -> bool:
+    """Whether a source is forecast with a feed: its site's weather, or a forecast of others."""
+    if feed.kind == KINDS["forecast"].source_kind:
+        return is_regressor_of(feed, target)
+    return feed.site_id == target.site_id
+
+
 def _powers(newest: Mapping[str, pd.Timestamp], sources: Iterable[Source]) -> list[pd.Timestamp]:
     """The ends of plants and loads; prices may run ahead."""
     return [
@@ -242,7 +250,7 @@ def check_current(
     ----------
     config : the configuration.
     at : as of this time [UTC]; None for now.
-    source_id : only this one and the forecasts of its site count; None for all.
+    source_id : only this one and what it is forecast with count; None for all.
 
     Raises
     ------
@@ -251,10 +259,12 @@ def check_current(
     with session(config) as conn:
         freshness = read_freshness(conn, config.forecast.stale_after_h, at)
         behind = dict(freshness.behind)
-        sites = {source.source_id: source.site_id for source in read_sources(conn)}
-        now = freshness.data_end if at is None else at
-        hours, site_id = config.forecast.weather_stale_after_h, sites.get(source_id or "")
-        feeds = stale_feeds(conn, hours, now, site_id) if now is not None else {}
+        sources = {source.source_id: source for source in read_sources(conn)}
+        now, hours = freshness.data_end if at is None else at, config.forecast.weather_stale_after_h
+        feeds = stale_feeds(conn, hours, now) if now is not None else {}
+    target = sources.get(source_id or "")
+    if target is not None:
+        feeds = {name: why for name, why in feeds.items() if _is_read_by(sources[name], target)}
     found = {name: why for name, why in behind.items() if source_id in (None, name)} | feeds
     if found:
         raise NotCurrentError(f"{in_words(found)}; all else is done and saved")

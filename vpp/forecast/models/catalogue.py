@@ -5,7 +5,7 @@
     python -c "from vpp.forecast.models.catalogue import MODELS; print(*MODELS)"
 """
 
-from vpp.forecast.model import ForecastModel
+from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.arima import Arima
 from vpp.forecast.models.combination import Combination
 from vpp.forecast.models.dnn import Dnn
@@ -18,6 +18,7 @@ from vpp.forecast.models.pooled import Global
 from vpp.forecast.models.prophet import Prophet
 from vpp.forecast.models.ridge import HourlyRidge
 from vpp.forecast.models.trees import RandomForest
+from vpp.site.sources import Source
 
 MODELS: dict[str, type[ForecastModel]] = {
     model.name: model
@@ -38,3 +39,19 @@ MODELS: dict[str, type[ForecastModel]] = {
         FirstDay,
     )
 }
+
+
+def check_kind(name: str, source: Source) -> None:
+    """Refuse a model that is for sources of another kind.
+
+    Parameters
+    ----------
+    name : of the model.
+    source : that it is to forecast.
+
+    Raises
+    ------
+    ModelError : it is not for this source.
+    """
+    if source.kind not in MODELS[name].kinds:
+        raise ModelError(f"{source.source_id}: {name} is not for a {source.kind} source")

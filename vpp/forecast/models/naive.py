@@ -70,7 +70,8 @@ class SeasonalNaive(ForecastModel):
         if is_short and len(targets):  # no week yet: as wide as the values differ
             errors = targets.to_numpy() - targets.mean()
         # a flat line need not go on; but the price of a tariff, which is known, does
-        if len(targets) and not errors.any() and (is_short or known.source.kind != "market"):
+        flat = len(targets) and targets.max() == targets.min()
+        if flat and (is_short or known.source.kind != "market"):
             level = float(targets.abs().max()) or float(known.source.capacity_kw or 1.0)
             days = max(1.0, len(targets) * known.step / DAY)
             errors = LEAST_SPREAD / days * level * np.array([-1, 1])
