@@ -7,7 +7,6 @@ model that was best on the days before, so that no recent day is kept from the c
 fitted anew, is compared on the same origins and stays, fitted to what is known now, unless the best
 is better by a test of Diebold and Mariano. Reads and writes nothing but Optuna's studies."""
 
-import logging
 import pickle
 import time
 from dataclasses import dataclass, field
@@ -35,8 +34,6 @@ from vpp.forecast.models.combination import MEMBERS, Combination
 from vpp.forecast.scores import diebold_mariano, losses, scores
 from vpp.runtime.words import in_words
 from vpp.site.times import DAY
-
-log = logging.getLogger("train_forecast")
 
 P_VALUE = 0.1
 P_ALONE = 0.01  # a model alone takes the place of the combination below it: it is seldom better
