@@ -84,11 +84,14 @@ def fill(config, step_min=60, days=14, name="South field", plan=True):
             actual = pd.Series(
                 shape + rng.normal(0, 0.04 * shape.max(), len(times)) * (shape != 0), times
             )
+            least = None if kind == "market" else 0.0
+            actual = actual.clip(lower=least)
             store(conn, source, actual)
             for issue in (ISSUE - pd.Timedelta(days=1), ISSUE):
                 run = ForecastRun(source.source_id, "prophet", "1", issue, issue, "champion")
                 valid = times[times >= issue][: 48 * 60 // step_min]
-                runs.append((run, somewhat_off(actual[valid], 0.1 * shape.max())))
+                forecast = somewhat_off(actual[valid], 0.1 * shape.max()).clip(lower=least)
+                runs.append((run, forecast))
         db.upsert_sources(conn, sources)
         db.save_forecasts(conn, runs)
     if plan:
