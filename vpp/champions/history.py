@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.champions.capacities import with_capacities
 from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.champions.surroundings import Surroundings, delay_of
 from vpp.forecast.backtest import ForecastError
@@ -24,7 +25,6 @@ from vpp.site.times import DAY
 from vpp.storage.freshness import Freshness, data_end, read_freshness
 from vpp.storage.measurements import (
     read_available_at,
-    read_capacities,
     read_revisions,
     read_series,
     read_sources,
@@ -73,6 +73,20 @@ def load_measured(
         weather_stale_after_h=config.forecast.weather_stale_after_h,
         others_stale_after_h=OTHERS_STALE_AFTER_H,
     )
+
+
+def load_actual(
+    conn: connection, config: Config, source: Source, start: pd.Timestamp, end: pd.Timestamp
+) -> SourceData:
+    """Load the values of a source to compare forecasts with: those that were known at a time, in
+    the units of the capacity of now.
+
+    Parameters
+    ----------
+    conn, config, source, start, end : as of `load_measured`.
+    """
+    data = load_measured(conn, config, source, start, end)
+    return with_capacities(conn, replace(data, revisions=load_revisions(conn, source)))
 
 
 def curtailed_periods(source: Source) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
@@ -149,37 +163,6 @@ def load_revisions(conn: connection, source: Source) -> pd.DataFrame | None:
     return frame.assign(
         **{name: pd.to_datetime(frame[name], utc=True).dt.as_unit("ns") for name in times}
     )
-
-
-def with_capacities(conn: connection, data: SourceData) -> SourceData:
-    """The source with a history as if its capacity had always been that of now.
-
-    Parameters
-    ----------
-    conn : connection to the database, which knows earlier capacities and until when they held.
-    data : of a plant or load.
-    """
-    source, revisions = data.source, data.revisions
-    changes = read_capacities(conn, source.source_id)
-    if not changes or source.capacity_kw is None:
-        return data
-    series, since = data.series.copy(), None
-    for until, capacity_kw in changes:
-        factor = source.capacity_kw / capacity_kw
-        series[_between(pd.DatetimeIndex(series.index), since, until)] *= factor
-        if revisions is not None:
-            here = _between(pd.DatetimeIndex(revisions["time"]), since, until)
-            values = revisions["value"].to_numpy()
-            revisions = revisions.assign(value=np.where(here, values * factor, values))
-        since = until
-    return replace(data, series=series, revisions=revisions)
-
-
-def _between(
-    times: pd.DatetimeIndex, since: pd.Timestamp | None, until: pd.Timestamp
-) -> np.ndarray:
-    inside = np.asarray(times < until)
-    return inside if since is None else inside & np.asarray(times >= since)
 
 
 def pick_sources(

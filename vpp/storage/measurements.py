@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from psycopg2 import sql
-from psycopg2.extensions import connection, cursor
+from psycopg2.extensions import connection
 
 from vpp.site.kinds import KINDS, MEASUREMENTS, Kind
 from vpp.site.sources import Source
 from vpp.storage.bulk import copy_out
-from vpp.storage.errors import DatabaseError, explained
+from vpp.storage.capacities import keep_capacities
+from vpp.storage.errors import explained
 from vpp.storage.rows import (
     Moment,
     between,
@@ -65,75 +66,8 @@ def upsert_sources(conn: connection, sources: Iterable[Source]) -> None:
         for source in sources
     ]
     with explained("sources"), conn.cursor() as cur:
-        for source in sources:
-            if "valid_from" in source.parameters and source.capacity_kw is not None:
-                keep_capacity(cur, source)
+        keep_capacities(cur, sources)
         upsert_rows(cur, "sources", ["source_id"], rows)
-
-
-def keep_capacity(cur: cursor, source: Source) -> None:
-    """Keep the capacity that a source had, where a new one holds from its parameter `valid_from`.
-
-    Parameters
-    ----------
-    cur : of the transaction.
-    source : as it is from then on.
-
-    Raises
-    ------
-    DatabaseError : `valid_from` is no time with a zone, or has yet to come.
-    """
-    import pandas as pd
-
-    given = source.parameters["valid_from"]
-    try:
-        since = pd.Timestamp(given)
-    except (TypeError, ValueError):
-        since = pd.NaT
-    if since is pd.NaT or since.tzinfo is None:
-        raise DatabaseError(
-            f"source {source.source_id}: valid_from = {given}: expected a time with its zone, such "
-            "as 2025-05-01T00:00Z"
-        )
-    if since > pd.Timestamp.now("UTC"):
-        raise DatabaseError(
-            f"source {source.source_id}: valid_from = {given}: expected a time that has passed; "
-            "until then keep the capacity that it has"
-        )
-    cur.execute(
-        """
-        INSERT INTO capacities (source_id, valid_until, capacity_kw)
-        SELECT source_id, %(since)s, capacity_kw FROM sources
-        WHERE source_id = %(name)s AND capacity_kw <> %(new)s
-        ON CONFLICT (source_id, valid_until) DO NOTHING""",
-        {"since": since.to_pydatetime(), "name": source.source_id, "new": source.capacity_kw},
-    )
-    cur.execute(
-        "UPDATE sources SET valid_from = %s WHERE source_id = %s",
-        (since.to_pydatetime(), source.source_id),
-    )
-
-
-def read_capacities(conn: connection, source_id: str) -> list[tuple[pd.Timestamp, float]]:
-    """Earlier capacities of a plant or load.
-
-    Parameters
-    ----------
-    conn : the connection.
-    source_id : its name.
-
-    Returns
-    -------
-    Until when each held [UTC], and the capacity [kW], the oldest first.
-    """
-    import pandas as pd
-
-    query = """
-        SELECT valid_until, capacity_kw FROM capacities WHERE source_id = %s ORDER BY valid_until"""
-    return [
-        (pd.Timestamp(row["valid_until"]).tz_convert("UTC"), row["capacity_kw"])
-        for row in select_rows(conn, query, (source_id,))
-    ]
 
 
 def delete_source(conn: connection, source_id: str) -> int:
