@@ -87,6 +87,29 @@ def test_published_prices_and_forecasts_of_another_age_do_not_count(config):
         assert day_error(conn, config, MARKET, END) is None
 
 
+def test_errors_after_a_change_of_capacity_are_in_the_units_of_now(config):
+    """Twice the load since the last day: last week's hours are doubled, and bands of before that
+    was told say nothing of those of now.
+    """
+    fill(config, LOAD)
+    power = series(LOAD)
+    with db.session(config) as conn:
+        store(conn, LOAD, power.where(power.index < END - DAY, 2 * power))
+        frame = pd.DataFrame({"value": power, "published": False})[END - 2 * DAY : END]
+        frame = frame.assign(**dict.fromkeys(QUANTILE_COLUMNS, frame["value"]))
+        run = ForecastRun("load-1", "arima", "1", END, END - 2 * DAY, "champion")
+        db.save_forecasts(conn, [(run, frame)])
+        assert len(issued_coverage(conn, config, LOAD, END))
+        told = {"valid_from": (END - DAY).isoformat()}
+        grown = type(LOAD)(**{**vars(LOAD), "capacity_kw": 2000.0, "parameters": told})
+        db.upsert_sources(conn, [grown])
+        day = power[END - DAY : END - HOUR]
+        week_before = power[END - 8 * DAY : END - 7 * DAY - HOUR]
+        naive = 2 * np.abs(week_before.to_numpy() - day.to_numpy()).mean()
+        assert day_error(conn, config, grown, END)["naive"] == pytest.approx(naive)
+        assert issued_coverage(conn, config, grown, END).empty
+
+
 @pytest.mark.parametrize(
     ("role", "counts"), [("fallback", True), ("backtest", True), ("manual", False)]
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from small_world import END, LOAD, load_data
+from small_world import END, LOAD, load_data, series
 
 import db
 from vpp.champions.recalibration import (
@@ -18,6 +18,7 @@ from vpp.champions.recalibration import (
 )
 from vpp.forecast.backtest import LEVEL_LIMITS
 from vpp.forecast.calibration import size_of_errors
+from vpp.forecast.known import SourceData
 from vpp.forecast.quantiles import COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from vpp.storage.results import ForecastRun, save_forecasts
 
@@ -147,18 +148,50 @@ def test_a_power_is_nowhere_certain_but_where_it_is_given(kind):
     pd.testing.assert_frame_equal(with_least_width(wide, plant), wide)
 
 
-def test_forecasts_in_a_former_capacity_correct_nothing(quick_world):
-    """Issued for half of what the load is since yesterday, scaled history included."""
-    data = load_data(quick_world, LOAD)
+def save_halves(conn, power):
+    """Forecasts of half of a load for a month."""
+    made = [
+        (run_at(END - back * DAY), issued(power / 2, END - back * DAY, 25.0))
+        for back in range(1, 31)
+    ]
+    save_forecasts(conn, made)
+
+
+def moved(conn, source, power):
+    """How far the errors of those forecasts move the next one, in the mean."""
+    data = SourceData(source, power)  # scaled to the capacity of now
+    frame = issued(power, END, 25.0)
+    return (recalibrated(conn, data, run_at(END), frame)["value"] - frame["value"]).mean()
+
+
+@pytest.mark.parametrize("since_days", [1, 20, 40])
+@pytest.mark.parametrize("stays", [True, False])
+def test_forecasts_that_were_made_in_a_former_capacity_correct_nothing(
+    quick_world, since_days, stays
+):
+    """Also those from after the change, where it was told late, or its date is lost again."""
+    power, grown = series(LOAD), replace(LOAD, capacity_kw=2000.0)
     with db.session(quick_world) as conn:
-        made = [
-            (run_at(END - back * DAY), issued(data.series / 2, END - back * DAY, 25.0))
-            for back in range(1, 31)
-        ]
-        save_forecasts(conn, made)
-        frame = issued(data.series, END, 25.0)
-        wrong = recalibrated(conn, data, run_at(END), frame)
-        assert (wrong["value"] - frame["value"]).mean() > 50  # what is to be left out
-        grown = replace(LOAD, parameters={"valid_from": (END - DAY).isoformat()})
-        found = recalibrated(conn, replace(data, source=grown), run_at(END), frame)
-        pd.testing.assert_frame_equal(found, frame)
+        save_halves(conn, power)
+        assert moved(conn, grown, power) > 50  # what is to be left out
+        since = {"valid_from": (END - since_days * DAY).isoformat()}
+        db.upsert_sources(conn, [replace(grown, parameters=since)])
+        if not stays:
+            db.upsert_sources(conn, [grown])
+        conn.commit()
+        assert moved(conn, grown, power) == 0
+        save_halves(conn, power)  # made anew, of what is stored now
+        assert moved(conn, grown, power) > 50
+
+
+def test_a_change_that_an_earlier_version_kept_counts_from_its_time(quick_world):
+    """When it was told is not known: the 20 forecasts issued since then count."""
+    power = series(LOAD)
+    with db.session(quick_world) as conn:
+        for days, counts in ((1, False), (20, True)):
+            with conn.cursor() as cursor:
+                cursor.execute("DELETE FROM capacities")
+                at = (END - days * DAY).to_pydatetime()
+                cursor.execute("INSERT INTO capacities VALUES ('load-1', %s, 500)", (at,))
+            save_halves(conn, power)
+            assert (moved(conn, LOAD, power) > 50) == counts

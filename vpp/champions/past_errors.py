@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.champions.history import load_measured
+from vpp.champions.capacities import with_capacities
+from vpp.champions.history import load_actual, load_measured
 from vpp.forecast.known import known_at
 from vpp.forecast.scores import coverage_by
 from vpp.runtime.settings import Config
@@ -57,7 +58,8 @@ def day_error(conn: connection, config: Config, source: Source, end: pd.Timestam
     value = forecast.loc[~forecast["published"], "value"]
     times = pd.DatetimeIndex(value.index)
     actual = measured[times].to_numpy()
-    week_before = measured.reindex(local_lag(times, NAIVE_DAYS, data.zone)).to_numpy()
+    alike = known_at(with_capacities(conn, data), end).targets
+    week_before = alike.reindex(local_lag(times, NAIVE_DAYS, data.zone)).to_numpy()
     naive = np.abs(week_before - actual)
     return {
         "mae": float(np.abs(value.to_numpy() - actual).mean()),
@@ -88,7 +90,7 @@ def issued_coverage(
     frame = frame[frame["q10"].notna()]
     if frame.empty:
         return pd.DataFrame(columns=["by", "group", "rows", "coverage_80", "width_80"])
-    data = load_measured(conn, config, source, frame["valid_time"].min(), end)
+    data = load_actual(conn, config, source, frame["valid_time"].min(), end)
     actual = known_at(data, end).targets.reindex(pd.DatetimeIndex(frame["valid_time"])).to_numpy()
     is_dark = (frame["q95"] == 0) & (source.kind == "solar")
     return coverage_by(frame.assign(actual=actual, dark=is_dark), config.site.time_zone)

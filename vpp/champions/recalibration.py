@@ -51,9 +51,6 @@ def recalibrated(
     if run.role not in ROLES:
         return frame
     past = read_own_forecasts(conn, run.source_id, run.issue_time, BAND_DAYS, ROLES)
-    grown = data.source.parameters.get("valid_from")
-    if grown is not None:  # those issued before are of another capacity
-        past = past[past["issue_time"] >= pd.Timestamp(grown)]
     found = corrected(frame, data, run.issue_time, past, moves=run.role == ROLES[0])
     return with_least_width(found, data.source)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
+from vpp.champions.capacities import scaled
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.external import External
 from vpp.site.quantities import is_regressor_of
@@ -94,10 +95,14 @@ class Surroundings:
         """
         site = self.by_site.get(source.site_id, [])
         measured = [other for other in site if other.kind in ("load", "wind", "solar")]
-        series = [read_series(self.conn, other, self.start) for other in measured]
+        series = [self._history(other) for other in measured]
         powers = [on_step(each, own, source) for each, own in zip(series, measured, strict=True)]
         longest = max((other.step_min for other in measured), default=None)
         return (pd.concat(powers, axis=1) if powers else None), longest
+
+    def _history(self, source: Source) -> pd.Series:
+        series = read_series(self.conn, source, self.start)
+        return scaled(self.conn, source, series) if source.source_id in self.grown else series
 
     def external(self, source: Source) -> tuple[External, ...]:
         """The forecasts of others that are regressors of a source, from when they were at hand.

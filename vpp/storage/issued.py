@@ -126,6 +126,8 @@ def read_own_forecasts(
     """The forecasts of one source that were issued on the days before an issue time.
 
     Of each 24 h before it the oldest counts, which is the one of the same clock where there is one.
+    Those that were made before a change of the source's capacity was registered do not count: they
+    are of the capacity before, or of a history in its units.
 
     Parameters
     ----------
@@ -151,6 +153,9 @@ def read_own_forecasts(
             WHERE source_id = %(source)s AND role = ANY(%(roles)s) AND issue_time >= %(since)s
                 AND issue_time >= %(now)s - make_interval(hours => 24 * day)
                 AND issue_time < %(now)s - make_interval(hours => 24 * (day - 1))
+                AND NOT EXISTS (
+                    SELECT FROM capacities WHERE capacities.source_id = %(source)s
+                        AND coalesce(created_at < registered_at, issue_time < valid_until))
             ORDER BY issue_time, created_at DESC LIMIT 1) AS run
         CROSS JOIN LATERAL (
             SELECT * FROM forecasts WHERE forecasts.run_id = run.run_id OFFSET 0) AS forecast
