@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.champions.history import history_start, load_measured, load_source_data
+from vpp.champions.history import history_start, load_actual, load_source_data
 from vpp.champions.past_errors import ROLES
 from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.forecast.backtest import REFIT_DAYS, walk
@@ -153,8 +153,9 @@ def agreed(conn: connection, config: Config, parts: Parts) -> list[Run]:
 
 def measured(
     conn: connection, config: Config, source: Source, issue_time: pd.Timestamp
-) -> pd.Series:
-    """The values of a source that are known at an issue time [kW].
+) -> SourceData:
+    """The values of a source that are known at an issue time [kW], with those that newer ones had
+    replaced by then.
 
     Parameters
     ----------
@@ -162,12 +163,14 @@ def measured(
     source : a plant or load.
     issue_time : now [UTC].
     """
-    data = load_measured(conn, config, source, history_start(config, issue_time), issue_time)
-    return known_at(data, issue_time).targets
+    data = load_actual(conn, config, source, history_start(config, issue_time), issue_time)
+    old = data.revisions
+    old = None if old is None else old[old["known_to"] <= issue_time]
+    return replace(data, series=known_at(data, issue_time).targets, revisions=old)
 
 
 def past_errors(
-    conn: connection, parts: Parts, data: Sequence[pd.Series], issue_time: pd.Timestamp
+    conn: connection, parts: Parts, data: Sequence[SourceData], issue_time: pd.Timestamp
 ) -> pd.DataFrame:
     """Actual less forecast values of the past, where all sources have both [kW].
 
@@ -175,7 +178,7 @@ def past_errors(
     ----------
     conn : connection to the database.
     parts : the sources.
-    data : what is known of each.
+    data : of `measured`, of each.
     issue_time : now [UTC].
 
     Returns
@@ -183,12 +186,12 @@ def past_errors(
     A column a source; index issue_time and valid_time.
     """
     found = {}
-    for item, series in zip(parts.sources, data, strict=True):
+    for item, known in zip(parts.sources, data, strict=True):
         past = read_own_forecasts(conn, item.source_id, issue_time, WINDOW_DAYS, ROLES)
         if past.empty:
             return pd.DataFrame()
         past = past.set_index(["issue_time", "valid_time"])["value"]
-        actual = series.reindex(past.index.get_level_values("valid_time")).to_numpy()
+        actual = known.series.reindex(past.index.get_level_values("valid_time")).to_numpy()
         found[item.source_id] = actual - past
     return pd.DataFrame(found).dropna()
 
@@ -197,7 +200,7 @@ def direct_sums(
     conn: connection,
     config: Config,
     parts: Parts,
-    data: Sequence[pd.Series],
+    data: Sequence[SourceData],
     errors: pd.DataFrame,
     issue_time: pd.Timestamp,
 ) -> tuple[np.ndarray, list[int], pd.DataFrame]:
@@ -215,8 +218,7 @@ def direct_sums(
     values, kept, past = [], [], {}
     for number, name in enumerate(parts.names):
         members = np.flatnonzero(parts.groups[number])
-        whole = sum_data(conn, config, [parts.sources[each] for each in members])
-        whole = replace(whole, series=sum(data[each] for each in members))
+        whole = sum_data(conn, config, [data[each] for each in members])
         try:
             value, off = direct_sum(config, whole, issue_time, parts.times, origins)
         except Exception as error:  # its parts are added up
@@ -228,19 +230,47 @@ def direct_sums(
     return np.array(values), kept, pd.DataFrame(past)
 
 
-def sum_data(conn: connection, config: Config, sources: Sequence[Source]) -> SourceData:
-    """The largest of some sources, with the capacity of all.
+def sum_data(conn: connection, config: Config, parts: Sequence[SourceData]) -> SourceData:
+    """The largest of some sources, with the capacity and the values of all.
 
     Parameters
     ----------
     conn, config : connection to the database, and the configuration.
-    sources : the parts of a sum.
+    parts : of the sum, as of `measured`.
     """
+    sources = [part.source for part in parts]
     largest = max(sources, key=lambda item: item.capacity_kw or 0.0)
     data = load_source_data(conn, config, largest)
     known = [item.capacity_kw for item in sources if item.capacity_kw is not None]
     capacity = float(sum(known)) if len(known) == len(sources) else None
-    return replace(data, source=replace(data.source, capacity_kw=capacity), revisions=None)
+    whole = replace(data.source, capacity_kw=capacity)
+    series = sum(part.series for part in parts)
+    return replace(data, source=whole, series=series, revisions=revisions_of_sum(parts))
+
+
+def revisions_of_sum(parts: Sequence[SourceData]) -> pd.DataFrame | None:
+    """The values of a sum that a newer value of a part replaced; None where there are none.
+
+    Parameters
+    ----------
+    parts : of the sum, as of `measured`.
+    """
+    revised = [part.revisions for part in parts if part.revisions is not None]
+    if not revised:
+        return None
+    ends = pd.concat(revised)[["time", "known_to"]].drop_duplicates().sort_values("known_to")
+    value, since = np.zeros(len(ends)), []
+    for part in parts:
+        held = part.series.reindex(pd.DatetimeIndex(ends["time"])).to_numpy()
+        if part.revisions is not None:
+            # of each part the value that held until then
+            old = part.revisions.sort_values("known_to")
+            old = pd.merge_asof(ends, old, on="known_to", by="time", direction="forward")
+            held = old["value"].fillna(pd.Series(held)).to_numpy()
+            since.append(old["known_from"])
+        value += held
+    known_from = pd.concat(since, axis=1).max(axis=1).to_numpy()
+    return ends.assign(value=value, known_from=pd.DatetimeIndex(known_from, tz="UTC"))
 
 
 def direct_sum(
