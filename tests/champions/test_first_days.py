@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from small_world import END, LOAD, crown, fill, load_data, make_store, series, store
+from small_world import END, LOAD, MARKET, crown, fill, load_data, make_store, series, store
 
 import db
 from sources import Source
 from vpp.champions import forecasts
 from vpp.champions.history import delay_of
+from vpp.champions.surroundings import Surroundings
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import known_at
 from vpp.forecast.models.catalogue import MODELS
@@ -37,6 +38,10 @@ def register(config, source):
     with db.session(config) as conn:
         db.upsert_sources(conn, [source])
         conn.commit()
+
+
+def since(days: int) -> dict:
+    return {"valid_from": (END - days * DAY).isoformat()}
 
 
 def test_a_plant_without_a_measurement_is_forecast_from_physics(world):
@@ -86,8 +91,12 @@ def test_a_capacity_that_changed_rescales_the_history(world):
         assert pd.Timestamp(cursor.fetchone()[0]) == END - 5 * DAY
 
 
-def since(days: int) -> dict:
-    return {"valid_from": (END - days * DAY).isoformat()}
+def test_the_other_series_of_a_price_are_in_the_units_of_now(world):
+    register(world, replace(LOAD, capacity_kw=2000.0, parameters=since(10)))
+    with db.session(world) as conn:
+        others, _ = Surroundings(conn).others(MARKET)
+    factor = np.where(others.index < END - 10 * DAY, 2.0, 1.0)
+    np.testing.assert_allclose(others["load-1"], series(LOAD) * factor)
 
 
 def test_a_capacity_that_is_corrected_changes_no_history(world):
@@ -96,16 +105,36 @@ def test_a_capacity_that_is_corrected_changes_no_history(world):
     np.testing.assert_array_equal(load_data(world, corrected).series, series(LOAD))
 
 
-def test_a_champion_in_the_units_of_a_former_capacity_is_fitted_anew(world):
-    crown(world, LOAD, "daily_naive", END)
-    grown = replace(LOAD, capacity_kw=2000.0, parameters=since(0))
-    register(world, grown)
+GROWN = replace(LOAD, capacity_kw=2000.0)
+CAPACITY = "fitted anew: its capacity was 1000 kW and is 2000 kW"
+NO_DATE = "fitted anew: its valid_from was not stated and is 2025-02-25T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why", "factor"),
+    [
+        ([LOAD], [replace(GROWN, parameters=since(0))], CAPACITY, 2),
+        ([LOAD], [GROWN], CAPACITY, 1),  # a correction
+        ([LOAD], [replace(GROWN, parameters=since(0)), GROWN], CAPACITY, 2),  # lost again
+        ([LOAD, GROWN], [replace(GROWN, parameters=since(0))], NO_DATE, 2),  # said later
+        ([LOAD], [LOAD], "", 1),
+        ([LOAD], [replace(LOAD, name="Mill")], "", 1),
+    ],
+)
+def test_a_champion_in_the_units_of_a_former_capacity_is_fitted_anew(
+    world, before, after, why, factor
+):
+    for source in before:
+        register(world, source)
+    crown(world, before[-1], "daily_naive", END)
+    for source in after:
+        register(world, source)
     row = next(row for row in forecasts.forecast_all(world, END) if row["source_id"] == "load-1")
-    assert (row["model"], row["role"]) == ("daily_naive", "champion")
-    assert "fitted anew: its capacity was 1000 kW and is 2000 kW" in row["note"]
+    assert (row["model"], row["role"], row["note"]) == ("daily_naive", "champion", why)
     with db.session(world) as conn:
         _, frame = db.read_forecasts(conn, "load-1", END)
-    np.testing.assert_allclose(frame["value"].iloc[:24], 2 * series(LOAD).to_numpy()[-24:], 0.1)
+    yesterday = series(LOAD).to_numpy()[-24:]
+    np.testing.assert_allclose(frame["value"].iloc[:24], factor * yesterday, 0.1)
 
 
 @pytest.mark.parametrize("given", ["yesterday", 5, None, "2025-01-01", "2999-01-01T00:00Z"])

@@ -33,6 +33,7 @@ from vpp.runtime.files import FileLock
 from vpp.runtime.places import make_private
 from vpp.runtime.settings import EMBEDDED, Config
 from vpp.runtime.words import in_words
+from vpp.site.sources import Source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,6 +72,7 @@ class Champion:
     place : of its files in the store, where it is known.
     capacity_kw : in whose units it has learned [kW]; None of a price, of a model for a kind, and of
         one that an earlier version has registered.
+    valid_from : of its source as it was then; empty where it said none.
     """
 
     source_id: str
@@ -81,6 +83,17 @@ class Champion:
     is_intact: bool = True
     place: str = field(default="", repr=False, compare=False)
     capacity_kw: float | None = None
+    valid_from: str = ""
+
+
+def valid_from_of(source: Source) -> str:
+    """Since when a source says that its capacity holds; empty where it does not.
+
+    Parameters
+    ----------
+    source : a plant or load.
+    """
+    return str(source.parameters.get("valid_from", ""))
 
 
 def open_store(config: Config) -> "MlflowClient":
@@ -203,8 +216,8 @@ def champion_of(
     }
     trained_until = pd.Timestamp(tags["trained_until"])
     capacity_kw = float(tags["capacity_kw"]) if "capacity_kw" in tags else None
-    fit = (parameters, version, trained_until)
-    return Champion(source_id, tags["model"], *fit, place=place, capacity_kw=capacity_kw)
+    fit, since = (parameters, version, trained_until), tags.get("valid_from", "")
+    return Champion(source_id, tags["model"], *fit, True, place, capacity_kw, since)
 
 
 def registered_among(client: "MlflowClient", source_ids: Sequence[str]) -> list[str]:
@@ -356,6 +369,8 @@ def register(
     }
     if registered is None and data.source.capacity_kw is not None:
         tags["capacity_kw"] = repr(data.source.capacity_kw)
+        if valid_from := valid_from_of(data.source):
+            tags["valid_from"] = valid_from
     run_id = mlflow.active_run().info.run_id
     version = client.create_model_version(
         name, info.model_uri, run_id, tags=tags, model_id=info.model_id

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.champions.contenders import NAIVE, PHYSICS, silence
-from vpp.champions.registry import Champion
+from vpp.champions.registry import Champion, valid_from_of
 from vpp.forecast.backtest import REFIT_DAYS, ForecastError, fit_calibrated
 from vpp.forecast.known import MIN_HISTORY_DAYS, PHYSICS_DAYS, Known, SourceData, is_young, known_at
 from vpp.forecast.model import ForecastModel
@@ -166,8 +166,9 @@ def reason_to_refit(champion: Champion, issue_time: pd.Timestamp) -> str | None:
 
 
 def grown(champion: Champion, source: Source) -> str | None:
-    """Why the fitted copy of a champion is in other units than the history is now; None where it is
-    not, or where it does not say: a model for its kind learns shares of the capacity.
+    """Why the fitted copy of a champion is in other units than the history is now, or knows another
+    plant; None where it is not, or where it does not say: a model for its kind learns shares of the
+    capacity.
 
     Parameters
     ----------
@@ -175,9 +176,14 @@ def grown(champion: Champion, source: Source) -> str | None:
     source : as it is now.
     """
     then, now = champion.capacity_kw, source.capacity_kw
-    if then is None or then == now or "valid_from" not in source.parameters:
+    if then is None or now is None:
         return None
-    return f"fitted anew: its capacity was {then:g} kW and is {now:g} kW"
+    if then != now:
+        return f"fitted anew: its capacity was {then:g} kW and is {now:g} kW"
+    was, since = champion.valid_from or "not stated", valid_from_of(source) or "not stated"
+    if was != since:  # another history was scaled, or none
+        return f"fitted anew: its valid_from was {was} and is {since}"
+    return None
 
 
 def finite(frame: pd.DataFrame) -> pd.DataFrame:
