@@ -95,14 +95,15 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
                     failed.append(str(error))
                 advance(1.0)
         if not args.no_save:
-            save_forecasts(conn, [(_run(*one[:2], issue_time), one[2]) for one in found])
+            runs = [(_run(*one[:2], issue_time, note), frame) for *one, frame, note in found]
+            save_forecasts(conn, runs)
     if args.plot and found:  # of the one source, after its forecast is saved
-        [(data, model, frame)] = found
+        [(data, model, frame, _)] = found
         title = f"{data.source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}"
         with replacing_file(args.plot, "--plot") as partial:
             unit = KINDS[data.source.kind].values[0].unit
             plot_forecast(frame, data.series, title, unit, partial)
-    rows = [_row(data.source, model, issue_time, frame) for data, model, frame in found]
+    rows = [_row(data.source, model, issue_time, frame) for data, model, frame, _ in found]
     if found:
         title = "not saved" if args.no_save else "saved with role manual"
         print_rows(rows, title, as_json=args.json)
@@ -112,16 +113,20 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
 
 def _forecast(
     config: Config, factory: Factory, data: SourceData, issue_time: pd.Timestamp, steps: int
-) -> tuple[ForecastModel, pd.DataFrame]:
-    """A model fitted to what is known of a source, and its forecast."""
+) -> tuple[ForecastModel, pd.DataFrame, str]:
+    """A model fitted to what is known of a source, its forecast, and what it does without."""
     source, history_days = data.source, config.training.history_days
     known = known_at(data, issue_time, history_days)
-    problem = history_problem(known)
+    problem, notes = history_problem(known), []
     if problem and factory().needs_history:
-        log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
+        notes.append(f"{problem}; seasonal naive stands in")
         factory = MODELS["seasonal_naive"]
+    elif factory().reads_inputs:
+        notes += known.stale.values()
+    for note in notes:
+        log.warning("%s: %s", source.source_id, note)
     model = fit_calibrated(factory, data, known, steps, history_days)
-    return model, model.predict(known, steps)
+    return model, model.predict(known, steps), "; ".join(notes)
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:
@@ -180,9 +185,11 @@ def _factory(args: argparse.Namespace, config: Config) -> Factory:
     return lambda: MODELS[args.model](horizon_h=horizon_h, seed=seed)
 
 
-def _run(data: SourceData, model: ForecastModel, issue_time: pd.Timestamp) -> ForecastRun:
+def _run(
+    data: SourceData, model: ForecastModel, issue_time: pd.Timestamp, note: str
+) -> ForecastRun:
     trained, source_id = model.trained_until, data.source.source_id
-    return ForecastRun(source_id, model.name, None, trained, issue_time, "manual")
+    return ForecastRun(source_id, model.name, None, trained, issue_time, "manual", note=note)
 
 
 def _row(source: Source, model: ForecastModel, issued: pd.Timestamp, frame: pd.DataFrame) -> dict:
