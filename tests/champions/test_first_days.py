@@ -11,7 +11,6 @@ import db
 from sources import Source
 from vpp.champions import forecasts
 from vpp.champions.history import delay_of
-from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import known_at
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.models.naive import DailyNaive

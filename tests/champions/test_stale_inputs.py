@@ -112,7 +112,7 @@ def test_one_model_by_hand_says_what_it_does_without(world, caplog, model, reads
 
 @pytest.mark.parametrize("kind", ["weather", "forecast"])
 def test_the_age_of_a_forecast_counts_from_when_it_is_at_hand(world, kind):
-    """Issued 48 h ago, and at hand since 24 h ago; and one issued now, of which nobody knows yet."""
+    """Issued 48 h ago, and at hand since 24 h ago; and one issued now, that nobody knows yet."""
     parameters = {"quantity": "load", "regressor_of": ["load-1"]} if kind == "forecast" else {}
     slow = replace(FEED, source_id="slow", kind=kind, parameters=parameters | {"delay_min": 1440})
     table, values = "external_forecasts", "1"
