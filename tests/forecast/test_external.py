@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from small_midnights import MIDNIGHTS, dates, hours_around
 from small_series import at, hourly, source
 
 from vpp.forecast.external import External, external_features, residual_load
@@ -88,6 +89,21 @@ def test_the_residual_load_and_its_extremes_of_the_local_day():
         external, nanoseconds([at("2025-01-01")]), nanoseconds([at("2025-01-01T23:00")])
     )
     assert (value[0], when[0]) == (77, at("2024-12-31T18:00").value)
+
+
+@pytest.mark.parametrize(("zone", "change"), [*MIDNIGHTS, ("Europe/Brussels", "2025-03-30T01:00Z")])
+def test_the_extremes_are_those_of_the_local_day_where_clocks_change(zone, change):
+    hours = hours_around(change, days=4)
+    values = pd.Series(np.random.default_rng(1).normal(0, 9, len(hours)), hours)
+    frame = pd.DataFrame({"issue_time": hours[0], "valid_time": hours, "value": values.values})
+    wind = External("wind", "wind", 60, frame.assign(value=0.0))
+    external, asked = (External("load", "load", 60, frame), wind), hours_around(change)
+    origins = pd.DatetimeIndex([hours[0]] * len(asked))
+    found = external_features(external, "market", zone, origins, asked)
+    by_day = values.groupby(dates(hours, zone))
+    for name in ("min", "mean", "max"):
+        expected = by_day.transform(name)[asked]
+        np.testing.assert_allclose(found[f"residual_load_{name}"][0], expected)
 
 
 def sample(kind, step_min=60, days=60) -> SourceData:

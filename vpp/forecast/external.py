@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.lookups import SECOND_NS, nanoseconds
-from vpp.site.times import day_start
+from vpp.site.times import DAY, from_local, local_days
 
 LOWEST_NS = np.iinfo(np.int64).min
 ISSUES = 6  # of one interval, averaged
@@ -204,11 +204,9 @@ def _residual_features(
 ) -> Features:
     """The residual load, and the least, mean and most of the hours of its local day."""
     residual, when = residual_load(external, origins, nanoseconds(times))
-    days = times.tz_convert(zone).tz_localize(None).normalize()
-    names, number = np.unique(days.asi8, return_inverse=True)
-    firsts = [pd.Timestamp(name, unit=days.unit).tz_localize(zone) for name in names]
-    starts = np.array([day_start(first, zone).value for first in firsts])
-    ends = np.array([day_start(first, zone, 1).value for first in firsts])
+    names, number = np.unique(local_days(times, zone), return_inverse=True)
+    days = pd.DatetimeIndex(names)
+    starts, ends = (from_local(each, zone).asi8 for each in (days, days + DAY))
     pairs, place = np.unique(np.stack([origins, number]), axis=1, return_inverse=True)
     hours = np.arange(25) * HOUR.value
     within = starts[pairs[1]][:, None] + hours

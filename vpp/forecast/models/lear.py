@@ -75,7 +75,8 @@ class Lear(ForecastModel):
         slots = slots.tz_localize(known.zone, nonexistent="NaT", ambiguous=first_of_two)
         exists = np.reshape(slots.notna(), values.shape)
         skipped = ~exists & (np.arange(len(days))[:, None] < day[inside].max(initial=-1))
-        values[skipped] = pd.DataFrame(values).ffill(axis=1).to_numpy()[skipped]
+        before = pd.Series(values.ravel()).ffill().to_numpy().reshape(values.shape)
+        values[skipped] = before[skipped]
         hourly = values.reshape(len(days), 24, per_hour).mean(axis=2)
         return days, hourly, values, self._forecasts(known, days)
 
