@@ -32,6 +32,7 @@ from vpp.forecast.backtest import (
     walk,
     with_history,
 )
+from vpp.forecast.calibration import in_own_band
 from vpp.forecast.known import SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.catalogue import MODELS, check_kind
@@ -121,7 +122,7 @@ def _forecast(
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
     model = fit_calibrated(factory, data, known, steps, history_days)
-    return model, model.predict(known, steps)
+    return model, in_own_band(model.predict(known, steps))
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:

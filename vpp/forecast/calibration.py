@@ -308,6 +308,17 @@ def within_band(value: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return np.clip(value, quantiles[:, QUANTILES.index(0.1)], quantiles[:, QUANTILES.index(0.9)])
 
 
+def in_own_band(frame: pd.DataFrame) -> pd.DataFrame:
+    """Forecasts whose values lie in their own 80 % bands, as those that are calibrated do.
+
+    Parameters
+    ----------
+    frame : to be issued [kW or EUR/MWh].
+    """
+    quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy()
+    return frame.assign(value=within_band(frame["value"].to_numpy(), quantiles))
+
+
 def with_median(value: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Values that go half the way of their calibrated medians, and stay within their 80 % bands.
 
