@@ -117,8 +117,7 @@ def _forecast(
     """A model fitted to what is known of a source, and its forecast."""
     source, history_days = data.source, config.training.history_days
     known = known_at(data, issue_time, history_days)
-    problem = history_problem(known)
-    if problem and factory().needs_history:
+    if (problem := history_problem(known)) and factory().needs_history:
         log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
         factory = MODELS["seasonal_naive"]
     model = fit_calibrated(factory, data, known, steps, history_days)
