@@ -11,6 +11,7 @@ from vpp.forecast.backtest import LEVEL_LIMITS
 from vpp.forecast.calibration import (
     calibrated,
     calibration_of,
+    in_own_band,
     is_given,
     possible,
     size_of_errors,
@@ -55,7 +56,7 @@ def recalibrated(
     if grown is not None:  # those issued before are of another capacity
         past = past[past["issue_time"] >= pd.Timestamp(grown)]
     found = corrected(frame, data, run.issue_time, past, moves=run.role == ROLES[0])
-    return with_least_width(found, data.source)
+    return in_own_band(with_least_width(found, data.source))
 
 
 def corrected(
