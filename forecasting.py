@@ -32,6 +32,7 @@ from vpp.forecast.backtest import (
     walk,
     with_history,
 )
+from vpp.forecast.calibration import in_own_band
 from vpp.forecast.known import SourceData, history_problem, known_at
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.models.catalogue import MODELS, check_kind
@@ -95,14 +96,14 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
                     failed.append(str(error))
                 advance(1.0)
         if not args.no_save:
-            save_forecasts(conn, [(_run(*one[:2], issue_time), one[2]) for one in found])
+            save_forecasts(conn, [(run, frame) for _, run, frame in found])
     if args.plot and found:  # of the one source, after its forecast is saved
-        [(data, model, frame)] = found
-        title = f"{data.source.source_id}: {model.name}, {issue_time:%Y-%m-%dT%H:%MZ}"
+        [(data, run, frame)] = found
+        title = f"{data.source.source_id}: {run.model}, {issue_time:%Y-%m-%dT%H:%MZ}"
         with replacing_file(args.plot, "--plot") as partial:
             unit = KINDS[data.source.kind].values[0].unit
             plot_forecast(frame, data.series, title, unit, partial)
-    rows = [_row(data.source, model, issue_time, frame) for data, model, frame in found]
+    rows = [_row(data.source, run, frame) for data, run, frame in found]
     if found:
         title = "not saved" if args.no_save else "saved with role manual"
         print_rows(rows, title, as_json=args.json)
@@ -112,16 +113,21 @@ def run_forecast(args: argparse.Namespace, config: Config) -> None:
 
 def _forecast(
     config: Config, factory: Factory, data: SourceData, issue_time: pd.Timestamp, steps: int
-) -> tuple[ForecastModel, pd.DataFrame]:
-    """A model fitted to what is known of a source, and its forecast."""
+) -> tuple[ForecastRun, pd.DataFrame]:
+    """The forecast of a source by a model that is fitted for it, and what it does without."""
     source, history_days = data.source, config.training.history_days
     known = known_at(data, issue_time, history_days)
-    problem = history_problem(known)
+    problem, notes = history_problem(known), []
     if problem and factory().needs_history:
-        log.warning("%s: %s; seasonal naive stands in", source.source_id, problem)
+        notes.append(f"{problem}; seasonal naive stands in")
         factory = MODELS["seasonal_naive"]
+    elif factory().reads_inputs:
+        notes += known.stale.values()
+    for note in notes:
+        log.warning("%s: %s", source.source_id, note)
     model = fit_calibrated(factory, data, known, steps, history_days)
-    return model, model.predict(known, steps)
+    run = (source.source_id, model.name, None, model.trained_until, issue_time, "manual")
+    return ForecastRun(*run, "; ".join(notes)), in_own_band(model.predict(known, steps))
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> None:
@@ -180,21 +186,13 @@ def _factory(args: argparse.Namespace, config: Config) -> Factory:
     return lambda: MODELS[args.model](horizon_h=horizon_h, seed=seed)
 
 
-def _run(data: SourceData, model: ForecastModel, issue_time: pd.Timestamp) -> ForecastRun:
-    trained, source_id = model.trained_until, data.source.source_id
-    return ForecastRun(source_id, model.name, None, trained, issue_time, "manual")
-
-
-def _row(source: Source, model: ForecastModel, issued: pd.Timestamp, frame: pd.DataFrame) -> dict:
-    value, row = frame["value"], {"source_id": source.source_id, "model": model.name}
+def _row(source: Source, run: ForecastRun, frame: pd.DataFrame) -> dict:
+    value, row = frame["value"], {"source_id": source.source_id, "model": run.model}
+    row |= {"issue_time": run.issue_time, "rows": len(frame)}
     numbers = {"mean": value.mean(), "lowest": value.min(), "highest": value.max()}
     numbers |= {"mean q10": frame["q10"].mean(), "mean q90": frame["q90"].mean()}
-    row |= {"issue_time": issued, "rows": len(frame)}
-    return (
-        row
-        | {name: float(number) for name, number in numbers.items()}
-        | {"unit": KINDS[source.kind].values[0].unit}
-    )
+    row |= {name: float(number) for name, number in numbers.items()}
+    return row | {"unit": KINDS[source.kind].values[0].unit}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -176,7 +176,8 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
     rejects = found.rejects(", ".join(args.file) if args.strict else None)
     if args.dry_run:
         return
-    told = write(folder, made, rejects, ", ".join(args.file))
+    stated = dataclasses.replace(place, zone=args.tz)
+    told = write(folder, made, rejects, ", ".join(args.file), stated)
     if not args.json:
         print_rows(told, f"Written to {shown(folder)}")
         rows = sum(len(series.values) for series in found.series)

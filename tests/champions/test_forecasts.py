@@ -11,6 +11,7 @@ from small_world import END, LOAD, MARKET, crown, fill, load_data, make_store, s
 
 import db
 import forecast_and_save
+import forecasting
 from forecast_and_save import forecast_all
 from forecasting import ForecastError
 from vpp.champions import forecasts, registry
@@ -284,6 +285,30 @@ def test_backfill_forecasts_past_issue_times_with_what_was_known(world):
     forecast_all(world, backfill_days=32, every_h=24)
     pd.testing.assert_frame_equal(stored(world, issue_time=cut, roles=["backtest"])[1], early)
     assert dump(world) != before
+
+
+@pytest.mark.parametrize("away", [-500.0, 500.0])
+def test_each_value_that_is_issued_lies_in_its_own_band(world, monkeypatch, away):
+    """A model that says other values than its band, also where nothing has calibrated it yet."""
+    pairs = DailyNaive.forecast_pairs
+
+    def apart(self, *asked):
+        return pairs(self, *asked) + away * np.eye(1, len(COLUMNS))
+
+    crown(world, LOAD, "daily_naive")
+    with monkeypatch.context() as patched:
+        patched.setattr(DailyNaive, "forecast_pairs", apart)
+        forecast_all(world)  # as it was crowned: not calibrated
+        forecast_all(world, backfill_days=36)
+        command = ["--config", str(world.path), "--source", "load-1", "--model", "daily_naive"]
+        early = END - 16 * DAY - 20 * DAY
+        assert forecasting.main([*command, "--issue-time", early.isoformat()]) == 0
+    with db.session(world) as conn:
+        runs = db.read_forecast_runs(conn, "load-1", ["champion", "backtest", "manual"])
+    assert set(runs["role"]) == {"champion", "backtest", "manual"}
+    for issue_time, role in zip(runs["issue_time"], runs["role"], strict=True):
+        frame = stored(world, issue_time=issue_time, roles=[role])[1]
+        assert (frame["value"] >= frame["q10"]).all() and (frame["value"] <= frame["q90"]).all()
 
 
 def test_backfill_before_there_is_history_enough(world):

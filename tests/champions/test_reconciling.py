@@ -8,7 +8,8 @@ import pytest
 from small_world import END, LOAD, fill, series, store
 
 import db
-from vpp.champions.reconciling import revisions_of_sum, with_sums
+from vpp.champions.history import revisions_of_sum
+from vpp.champions.reconciling import with_sums
 from vpp.champions.saving import check_all_forecast, rows_without_sums
 from vpp.forecast.backtest import ForecastError
 from vpp.forecast.known import SourceData, known_at

@@ -9,6 +9,7 @@ from small_world import END, LOAD, MARKET, crown, fill, load_data, make_store
 
 import db
 import forecast_and_save
+import forecasting
 from sources import Source
 from vpp.champions import forecasts, registry
 from vpp.champions.requests import reason_of
@@ -86,6 +87,46 @@ def test_a_feed_that_is_fresh_or_was_never_there_is_no_matter(world):
         db.upsert_sources(conn, [FEED])
         conn.commit()
     check_current(world)
+
+
+def test_an_input_that_is_gone_altogether_is_said_too(world):
+    store_feed(world, END)
+    crown(world, LOAD, "hourly_ridge", END)
+    with db.session(world) as conn:
+        db.delete_source(conn, "weather-1")
+    (row,) = forecasts.forecast_all(world)
+    assert (row["model"], row["role"]) == ("hourly_ridge", "fallback")
+    assert row["note"] == "forecast without weather forecast: there is none now"
+
+
+@pytest.mark.parametrize(("model", "reads"), [("hourly_ridge", True), ("daily_naive", False)])
+def test_one_model_by_hand_says_what_it_does_without(world, caplog, model, reads):
+    assert forecasting.main(["--config", str(world.path), "--model", model]) == 0
+    with db.session(world) as conn, conn.cursor() as cur:
+        cur.execute("SELECT note FROM forecast_runs WHERE role = 'manual'")
+        [(note,)] = cur.fetchall()
+    said = "forecast without weather forecast: the newest is of 2025-02-22T00:00Z"
+    assert (said in note) == (said in caplog.text) == reads
+    assert reads or not note
+
+
+@pytest.mark.parametrize("kind", ["weather", "forecast"])
+def test_the_age_of_a_forecast_counts_from_when_it_is_at_hand(world, kind):
+    """Issued 48 h ago, and at hand since 24 h ago; and one issued now, that nobody knows yet."""
+    parameters = {"quantity": "load", "regressor_of": ["load-1"]} if kind == "forecast" else {}
+    slow = replace(FEED, source_id="slow", kind=kind, parameters=parameters | {"delay_min": 1440})
+    table, values = "external_forecasts", "1"
+    if kind == "weather":
+        table, values = "weather_forecasts", "0, 0, 0, 1, 1"
+    query = f"INSERT INTO {table} VALUES (%s, %s, %s, {values}, %s)"
+    with db.session(world) as conn, conn.cursor() as cur:
+        db.upsert_sources(conn, [slow])
+        for issued in (END - 2 * DAY, END):
+            cur.execute(query, ("slow", issued, END + DAY, issued))
+        conn.commit()
+        assert "slow" not in stale_feeds(conn, 24, END)
+        found = stale_feeds(conn, 23, END)
+    assert "was issued 2025-02-23T00:00Z, at hand 24 h ago, at most 23 h" in found["slow"]
 
 
 def test_a_model_that_needs_no_weather_stays_the_champion(world):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from small_midnights import MIDNIGHTS, dates, hours_around
 from small_series import at, hourly, source
 
 from vpp.forecast.external import External, external_features, residual_load
@@ -12,7 +13,7 @@ from vpp.forecast.features import design, pseudo_origins, regressors
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.lookups import nanoseconds
 from vpp.forecast.models.dnn import Dnn
-from vpp.forecast.models.lear import Lear
+from vpp.forecast.models.lear import Lear, _hourly
 from vpp.forecast.models.lightgbm import LightGbm
 from vpp.forecast.models.ridge import HourlyRidge
 
@@ -88,6 +89,62 @@ def test_the_residual_load_and_its_extremes_of_the_local_day():
         external, nanoseconds([at("2025-01-01")]), nanoseconds([at("2025-01-01T23:00")])
     )
     assert (value[0], when[0]) == (77, at("2024-12-31T18:00").value)
+
+
+@pytest.mark.parametrize(
+    ("load_min", "wind_min", "taken_min"), [(60, 60, 60), (15, 15, 15), (15, 60, 15), (60, 30, 30)]
+)
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2025-03-30", 23), ("2025-07-01", 24), ("2025-10-26", 25)]
+)
+def test_the_extremes_are_of_each_interval_of_the_finest_feed(
+    load_min, wind_min, taken_min, day, hours
+):
+    """A value of a longer interval holds for each shorter one in it."""
+    rng, zone = np.random.default_rng(2), "Europe/Brussels"
+    start = pd.Timestamp(day, tz=zone).tz_convert("UTC")
+    feeds, issued, day_h = [], start - DAY, pd.Timedelta(hours=hours)
+    residual = 0.0
+    for name, step_min, sign in (("load", load_min, 1), ("wind", wind_min, -1)):
+        step = pd.Timedelta(minutes=step_min)
+        times = pd.date_range(start - 5 * step, start + day_h + 5 * step, freq=step)
+        values = pd.Series(rng.normal(0, 9, len(times)), times)
+        frame = pd.DataFrame({"issue_time": issued, "valid_time": times, "value": values.values})
+        feeds.append(External(name, name, step_min, frame))
+        finest = pd.date_range(start, start + day_h, freq=f"{taken_min}min", inclusive="left")
+        residual = residual + sign * values.reindex(finest, method="ffill")
+    assert len(residual) == hours * 60 // taken_min
+    one = pd.DatetimeIndex([start])
+    found = external_features(tuple(feeds), "market", zone, one - DAY, one)
+    for name in ("min", "mean", "max"):
+        value = found[f"residual_load_{name}"][0][0]
+        assert value == pytest.approx(getattr(residual, name)())
+
+
+def test_lear_takes_the_mean_of_the_quarters_of_an_hour():
+    """Quarters 0, 1, 2, 3 of the first hour are known, and only 4 and 6 of the second."""
+    quarters = hourly("2025-01-01", 8, step_min=15).drop(
+        [at("2025-01-01T01:15"), at("2025-01-01T01:45")]
+    )
+    item = day_ahead("x", "load", quarters, step_min=15)
+    hours = nanoseconds([at(f"2025-01-01T0{hour}:00") for hour in range(3)])
+    found = _hourly(item, np.repeat(at("2025-01-01").value, 3), hours)
+    np.testing.assert_equal(found, [1.5, 5.0, np.nan])
+
+
+@pytest.mark.parametrize(("zone", "change"), [*MIDNIGHTS, ("Europe/Brussels", "2025-03-30T01:00Z")])
+def test_the_extremes_are_those_of_the_local_day_where_clocks_change(zone, change):
+    hours = hours_around(change, days=4)
+    values = pd.Series(np.random.default_rng(1).normal(0, 9, len(hours)), hours)
+    frame = pd.DataFrame({"issue_time": hours[0], "valid_time": hours, "value": values.values})
+    wind = External("wind", "wind", 60, frame.assign(value=0.0))
+    external, asked = (External("load", "load", 60, frame), wind), hours_around(change)
+    origins = pd.DatetimeIndex([hours[0]] * len(asked))
+    found = external_features(external, "market", zone, origins, asked)
+    by_day = values.groupby(dates(hours, zone))
+    for name in ("min", "mean", "max"):
+        expected = by_day.transform(name)[asked]
+        np.testing.assert_allclose(found[f"residual_load_{name}"][0], expected)
 
 
 def sample(kind, step_min=60, days=60) -> SourceData:

@@ -11,7 +11,7 @@ from vpp.forecast.backtest import fit_calibrated
 from vpp.forecast.features import seasonal_naive
 from vpp.forecast.known import SourceData, known_at
 from vpp.forecast.model import ModelError
-from vpp.forecast.models.first_day import FirstDay
+from vpp.forecast.models.first_day import LEVEL_DAYS, FirstDay
 from vpp.physics.expected import expected_power
 from vpp.physics.sky import clear_sky, sun_of
 
@@ -93,6 +93,55 @@ def test_the_level_is_learned_from_the_days_that_come(kind):
     levels = [FirstDay().fit(known_at(aged(data, days), NOW)).level for days in (0.5, 3, 15)]
     assert 1 > levels[0] > levels[1] > levels[2] > 0.5
     assert levels[2] == pytest.approx(0.6, abs=0.12)
+
+
+def of_hours(kind: str, first: str, hours: int, share: float, clear=1.0):
+    """What is known of a plant that has measured so many hours, each a share of its physics, in a
+    weather with less sun and wind; its physics; what was known before.
+    """
+    data, times = plant_of(kind), pd.date_range(first, periods=hours, freq="h", tz="UTC")
+    now, weather = times[-1] + pd.Timedelta(hours=1), data.weather_forecasts.copy()
+    weather.loc[weather["valid_time"] <= now, ["ghi", "wind_speed"]] *= clear
+    data = dataclasses.replace(data, weather_forecasts=weather, series=data.series[:0])
+    before = known_at(data, now)
+    physics = FirstDay().fit(before)._expected(before, times)
+    data = dataclasses.replace(data, series=pd.Series(share * physics, times))
+    return known_at(data, now), physics, before
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "hours", "clear"),
+    [
+        ("solar", "2025-06-09T21:00", 6, 1.0),
+        ("solar", "2025-06-10T00:00", 1, 1.0),
+        ("wind", "2025-06-09", 6, 0.0),
+    ],
+)
+def test_a_night_and_a_calm_say_nothing_of_the_level(kind, first, hours, clear):
+    known, physics, before = of_hours(kind, first, hours, 1.0, clear)
+    assert not physics.any() and len(known.targets) == hours
+    assert FirstDay().fit(known).level == 1.0
+    value, unmeasured = (
+        FirstDay().fit(each).predict(each, 24)["value"] for each in (known, before)
+    )
+    np.testing.assert_allclose(value, unmeasured)
+    assert value.max() > 100
+
+
+@pytest.mark.parametrize(("kind", "share"), [("solar", 0.0), ("solar", 8.0), ("wind", 8.0)])
+def test_little_sun_or_wind_says_little_of_the_level_and_more_of_it_more(kind, share):
+    """Eight times the physics, or nothing, in six hours from almost dark or calm on."""
+    away, powers = [], []
+    for clear in np.geomspace(1e-3, 2, 20):
+        known, physics, _ = of_hours(kind, "2025-06-09T06:00", 6, share, clear)
+        powers.append(np.sqrt((physics**2).mean()))
+        away.append(abs(FirstDay().fit(known).level - 1))
+    away, powers = np.array(away), np.array(powers)
+    assert powers.min() < 1 < 50 < powers.max()
+    assert (away[powers < 1] <= 0.02 * away[-1]).all()  # 1 kW of 1000
+    assert (np.diff(away) > -1e-9).all()
+    assert ((away > 0.05 * away[-1]) & (away < 0.95 * away[-1])).any()  # no jump
+    assert away[-1] == pytest.approx(abs(share - 1) * 0.25 / (0.25 + LEVEL_DAYS[kind]))
 
 
 def test_the_band_of_a_load_of_three_days_holds_for_calm_and_for_restless_ones():

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from small_midnights import MIDNIGHTS, dates, hours_around
 from small_series import at, hourly, source, weather
 
 from vpp.forecast.intraday import Intraday, as_of, intraday_of
@@ -13,6 +14,7 @@ from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.naive import DailyNaive
 from vpp.forecast.models.pooled import Global
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
+from vpp.forecast.sun import sin_elevation
 
 
 def backtest_of(errors: np.ndarray, kind="load") -> pd.DataFrame:
@@ -91,6 +93,25 @@ def test_of_the_sun_the_rest_of_the_day_starts_from_the_mornings_forecast(kind, 
     morning = found.index[found["value"] == 100]
     assert list(morning.hour) == list(range(12, until))
     assert (found["q90"][morning] == 100).all() and (found["value"].drop(morning) == 300).all()
+
+
+@pytest.mark.parametrize(("zone", "change"), MIDNIGHTS)
+def test_the_rest_of_a_day_is_that_of_the_local_day_where_clocks_change_at_midnight(zone, change):
+    """The morning said 100 and the newest forecast says 300, with no error left."""
+    hours = hours_around(change, days=12)
+    data = SourceData(source("solar"), pd.Series(100.0, hours), zone=zone)
+    for now in hours_around(change)[::5]:
+        known = known_at(data, now)
+        asked = Intraday(np.zeros(12), np.ones(12)).asks(known, known.valid_times(24), now)
+        frame = DailyNaive().fit(known).predict(known, 24)
+        frame[["value", *QUANTILE_COLUMNS]] = 300.0
+        frame["dark"] = False
+        values = np.full((len(asked[1]), 8), 100.0)
+        found = Intraday(np.zeros(12), np.ones(12)).update(frame, known, asked, values)
+        morning = dates(pd.DatetimeIndex([asked[0].issue_time]), zone)[0]
+        same = [day == morning for day in dates(found.index[:12], zone)]
+        lit = sin_elevation(asked[1][:1], known.step, 49.6, 6.1)[0] >= 0.1
+        assert list(found["value"][:12] == 100) == [lit and day for day in same]
 
 
 def test_without_a_newest_error_nothing_changes():

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from small_midnights import MIDNIGHTS, hours_around
 
 from vpp.forecast.day_kinds import day_kinds, weighted_quantiles
 from vpp.forecast.known import SourceData, known_at
@@ -246,6 +247,14 @@ def test_lear_fills_the_hour_that_summer_time_skips_and_no_other():
     assert missing.drop(pd.Timestamp("2025-03-25"))[:-1].to_numpy().sum() == 0
     spring = hourly[days == "2025-03-30"][0]
     assert spring[2] == spring[1] == data.series[issue("2025-03-30T01:00")]
+
+
+@pytest.mark.parametrize(("zone", "change"), MIDNIGHTS)
+def test_lear_learns_from_a_day_without_midnight(zone, change):
+    times = hours_around(change, days=20)
+    data = dataclasses.replace(make_data(), series=pd.Series(1.0, times), zone=zone)
+    days, hourly, _, _ = Lear()._days(known_at(data, times[-1]), ahead=1)
+    assert np.isfinite(hourly[(days > days[1]) & (days < days[-3])]).all()
 
 
 @pytest.mark.parametrize("day, hours", [("2025-03-30", 23), ("2024-10-27", 25)])

@@ -6,6 +6,7 @@ import pytest
 import sklearn.metrics
 from small_days import END, data_of, source
 
+from vpp.champions.leaderboard import ratio_to_naive
 from vpp.forecast.backtest import ForecastError, backtest
 from vpp.forecast.models.catalogue import MODELS
 from vpp.forecast.quantiles import QUANTILE_COLUMNS, QUANTILES
@@ -50,6 +51,18 @@ class TestScores:
         ]
         assert found["pinball"] == pytest.approx(np.mean(each))
         assert found["rows"] == len(rows)
+
+    @pytest.mark.parametrize("size", [0.0, 1.0, 400.0, 1e6])
+    @pytest.mark.parametrize("off", [0.0, 1e-16, 1e-13])
+    def test_nothing_is_compared_with_an_error_of_the_arithmetic(self, size, off):
+        actual = np.tile([0.25 * size, size], 12)
+        frame = market_days(actual + 0.5, actual).assign(naive=actual + off * max(size, 1.0))
+        found = scores(frame, source("load"))
+        assert found["mae"] == pytest.approx(0.5) and found["rmae"] is None
+        naive = scores(frame.assign(value=frame["naive"]), source("load"))
+        assert ratio_to_naive(found["mae"], naive["mae"]) is None
+        near = frame.assign(naive=actual + 1e-5 * max(size, 1.0))  # an error that could be measured
+        assert scores(near, source("load"))["rmae"] == pytest.approx(0.5e5 / max(size, 1.0))
 
     def test_a_certain_forecast_has_scores_like_any_other(self):
         """Its band has no width: a price is not published because of that, nor is an hour dark."""

@@ -1,15 +1,18 @@
 """The table of every interval: its numbers are the plan's, and each hour has its own row."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from small_midnights import MIDNIGHTS, dates, hours_around
 from small_report import schedule_of
 
 from vpp.report.frames import fleet_soc
 from vpp.report.slots import every_interval, slot_table
 from vpp.report.views import Content
+from vpp.report.words import span
 
 
 def numbers(cells):
@@ -73,6 +76,23 @@ def test_both_hours_of_a_night_of_25_hours_are_told_apart():
     assert [row[0] for row in slot_table(night("2025-03-30T00:00Z"))[1]][:2] == [
         *("Sun 30 Mar 01:00–03:00", "03:00–04:00")
     ]
+
+
+@pytest.mark.parametrize(("zone", "change"), MIDNIGHTS)
+def test_each_local_day_begins_with_its_name_where_clocks_change_at_midnight(zone, change):
+    hours = hours_around(change)
+    schedule, states = schedule_of([0] * len(hours), [0] * len(hours), 50.0, hours[0])
+    run = {"kind": "plan", "issue_time": hours[0]}
+    _, rows = slot_table(Content("Home", zone, run=run, schedule=schedule, states=states))
+    days = dates(hours, zone)
+    begins = [days[i] != days[i - 1] for i in range(1, len(days))]
+    named = [f"{day:%a} {day.day} " for day in days]
+    told = [row[0].startswith(name) for row, name in zip(rows, named, strict=True)]
+    assert told == [True, *begins]
+    for start, end in pairwise(hours):
+        first, last = (time.tz_convert(zone) for time in (start, end))
+        told = f"{last:%a} {last.day} {last:%b}" in span(start, end, zone).split("–")[1]
+        assert told == (first.date() != last.date() and f"{last:%H:%M}" != "00:00")
 
 
 def test_a_long_run_shows_its_first_intervals_and_says_so():

@@ -177,5 +177,8 @@ def test_a_forecast_that_names_no_target_helps_those_of_its_quantity():
     ):
         forecast = source("f", "forecast", quantity=quantity)
         assert {item.kind for item in targets if is_regressor_of(forecast, item)} == expected
-    named = source("f", "forecast", quantity="wind", regressor_of=["solar"])
-    assert [is_regressor_of(named, item) for item in targets] == [False, False, False, True]
+    for names in (["solar"], "solar"):
+        named = source("f", "forecast", quantity="wind", regressor_of=names)
+        assert [is_regressor_of(named, item) for item in targets] == [False, False, False, True]
+    longer = source("f", "forecast", quantity="wind", regressor_of="solar-10")  # of another one
+    assert not any(is_regressor_of(longer, item) for item in targets)

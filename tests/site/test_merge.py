@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ import sources
 from sources import SourceError, read_sources
 from vpp.runtime.files import locked_folder
 from vpp.site.merge import merge_rows
-from vpp.site.sources import Source
+from vpp.site.sources import Source, write_sources
 
 PROJECT = Path(sources.__file__).parent
 HOURS = [f"2025-01-01T{hour:02}:00Z" for hour in range(24)]
@@ -58,6 +59,31 @@ def test_rows_are_added_replaced_and_kept(tmp_path, run):
     before = content(tmp_path / "out")
     assert run("b.csv", later, "--load", "kw:kW:l")[0] == 0  # again: nothing changes
     assert content(tmp_path / "out") == before
+
+
+def test_what_was_written_by_hand_stays_unless_it_is_stated_anew(tmp_path, run):
+    wanted, path = ("--wind", "kw:kW:farm"), tmp_path / "out" / "sources.csv"
+    at = ("--latitude", "60", "--longitude", "5", "--tz", "Europe/Oslo")
+    assert run("a.csv", [f"{time},5" for time in HOURS[:9]], *wanted, *at)[0] == 0
+    (first,) = read_sources(path)
+    by_hand = {"valid_from": "2025-01-01T05:00Z", "turbine": "V112/3000"}
+    edited = replace(first, name="Sea", capacity_kw=3000, parameters=first.parameters | by_hand)
+    write_sources(path, [edited])
+    assert run("b.csv", [f"{time},6" for time in HOURS[9:]], *wanted)[0] == 0
+    assert read_sources(path) == [edited]
+    stated = ("--wind", "kw:kW:farm:2000", "--latitude", "61")
+    assert run("b.csv", [f"{time},6" for time in HOURS[9:]], *stated)[0] == 0
+    assert read_sources(path) == [replace(edited, capacity_kw=2000, latitude=61)]
+
+
+def test_a_second_import_of_forecasts_keeps_whom_they_help(tmp_path, run):
+    path, issued = tmp_path / "out" / "sources.csv", ("--issued", "36h")
+    wanted = ("--forecast", "kw:kW:tso", *issued)
+    more = ("--regressor-of", "load-1", "--delay-min", "30")
+    assert run("a.csv", [f"{time},5" for time in HOURS[:9]], *wanted, *more)[0] == 0
+    first = path.read_bytes()
+    assert run("b.csv", [f"{time},6" for time in HOURS[9:]], *wanted)[0] == 0
+    assert path.read_bytes() == first
 
 
 @pytest.mark.parametrize(

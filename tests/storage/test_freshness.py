@@ -1,5 +1,7 @@
 """Which sources are current, and the data end, on a real server."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from small_storage import START, make_source, store
@@ -49,6 +51,26 @@ def test_a_source_is_current_up_to_six_hours_behind(conn, config, hours, is_curr
         with pytest.raises(NotCurrentError, match=r"^load-1: not current.* 7 h before the others'"):
             check_current(config)
         check_current(config, source_id="wind-1")
+
+
+@pytest.mark.parametrize(
+    ("delay_min", "hours", "is_current"),
+    [(0, 3, False), (60, 3, True), (60, 2, False), (960, 1, True)],
+)
+def test_a_source_may_be_behind_by_the_delay_that_it_names(conn, delay_min, hours, is_current):
+    """The wind has 10 h; the load so many, and comes so late."""
+    load = replace(make_source("load-1", "load"), parameters={"delay_min": delay_min})
+    db.upsert_sources(conn, [make_source("wind-1", "wind"), load])
+    store(conn, load, range(hours))
+    assert read_freshness(conn).data_end == START + hours * HOUR  # nothing else says how late it is
+    store(conn, make_source("wind-1", "wind"), range(10))
+    late = pd.Timedelta(minutes=delay_min)
+    found = read_freshness(conn)
+    assert list(found.behind) == ([] if is_current else ["load-1"])
+    expected = min(hours * HOUR + late, 10 * HOUR) if is_current else 10 * HOUR
+    assert found.data_end == START + expected
+    by_clock = read_freshness(conn, clock=START + 16 * HOUR).by_clock
+    assert by_clock == ({"load-1"} if is_current and hours * HOUR + late < 10 * HOUR else set())
 
 
 def test_as_of_an_earlier_time_later_values_do_not_count(conn):

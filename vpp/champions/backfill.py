@@ -14,6 +14,7 @@ from vpp.champions.saving import save_new, summary_row, warned
 from vpp.champions.studies import data_hash
 from vpp.champions.wanted import Wanted, loaded, new_request
 from vpp.forecast.backtest import CALIBRATION_DAYS, REFIT_DAYS, rolling_calibration, walk
+from vpp.forecast.calibration import in_own_band
 from vpp.forecast.known import history_problem, known_at
 from vpp.forecast.model import ForecastModel
 from vpp.forecast.models.catalogue import MODELS
@@ -138,7 +139,7 @@ def backtest_runs(
     origins = [*before, *times]
     walked = walk(factory, data, origins, request.steps, REFIT_DAYS, request.history_days)
     raw = finite(pd.concat(list(walked), ignore_index=True))
-    frame = rolling_calibration(raw, data, moves=MODELS[choice.model].value_moves)
+    frame = in_own_band(rolling_calibration(raw, data, moves=MODELS[choice.model].value_moves))
     fits = pd.DatetimeIndex([made.trained_until for made in fitted])
     runs = []
     for at in sorted(times):

@@ -295,8 +295,11 @@ def answer_with_fitted(
                 models[champion.source_id] = model
                 model = model.of(known)
                 first = replace(first, model=model.name)
-            if missing_inputs(model, known):
-                return request  # its notes say what is too old
+            gone = missing_inputs(model, known)
+            if gone:
+                notes = dict.fromkeys((*request.notes, *gone.values()))  # some say it already
+                first = replace(request.choices[0], role="fallback")
+                return replace(request, choices=(first, *others), notes=tuple(notes))
             reason = grown(champion, known.source)
             if reason:
                 return replace(request, notes=(*request.notes, reason))

@@ -165,6 +165,31 @@ def load_revisions(conn: connection, source: Source) -> pd.DataFrame | None:
     )
 
 
+def revisions_of_sum(parts: Sequence[SourceData]) -> pd.DataFrame | None:
+    """The values of a sum that a newer value of a part replaced; None where there are none.
+
+    Parameters
+    ----------
+    parts : of the sum, each as it was known at one time.
+    """
+    revised = [part.revisions for part in parts if part.revisions is not None]
+    if not revised:
+        return None
+    ends = pd.concat(revised)[["time", "known_to"]].drop_duplicates().sort_values("known_to")
+    value, since = np.zeros(len(ends)), []
+    for part in parts:
+        held = part.series.reindex(pd.DatetimeIndex(ends["time"])).to_numpy()
+        if part.revisions is not None:
+            # of each part the value that held until then
+            old = part.revisions.sort_values("known_to")
+            old = pd.merge_asof(ends, old, on="known_to", by="time", direction="forward")
+            held = old["value"].fillna(pd.Series(held)).to_numpy()
+            since.append(old["known_from"])
+        value += held
+    known_from = pd.concat(since, axis=1).max(axis=1).to_numpy()
+    return ends.assign(value=value, known_from=pd.DatetimeIndex(known_from, tz="UTC"))
+
+
 def pick_sources(
     conn: connection, wanted: Sequence[str] | None, markets: bool = True
 ) -> list[Source]:

@@ -11,6 +11,7 @@ from vpp.forecast.backtest import LEVEL_LIMITS
 from vpp.forecast.calibration import (
     calibrated,
     calibration_of,
+    in_own_band,
     is_given,
     possible,
     size_of_errors,
@@ -52,7 +53,7 @@ def recalibrated(
         return frame
     past = read_own_forecasts(conn, run.source_id, run.issue_time, BAND_DAYS, ROLES)
     found = corrected(frame, data, run.issue_time, past, moves=run.role == ROLES[0])
-    return with_least_width(found, data.source)
+    return in_own_band(with_least_width(found, data.source))
 
 
 def corrected(

@@ -14,7 +14,12 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
-from vpp.champions.history import history_start, load_actual, load_source_data
+from vpp.champions.history import (
+    history_start,
+    load_actual,
+    load_source_data,
+    revisions_of_sum,
+)
 from vpp.champions.past_errors import ROLES
 from vpp.champions.recalibration import WINDOW_DAYS
 from vpp.forecast.backtest import REFIT_DAYS, walk
@@ -246,31 +251,6 @@ def sum_data(conn: connection, config: Config, parts: Sequence[SourceData]) -> S
     whole = replace(data.source, capacity_kw=capacity)
     series = sum(part.series for part in parts)
     return replace(data, source=whole, series=series, revisions=revisions_of_sum(parts))
-
-
-def revisions_of_sum(parts: Sequence[SourceData]) -> pd.DataFrame | None:
-    """The values of a sum that a newer value of a part replaced; None where there are none.
-
-    Parameters
-    ----------
-    parts : of the sum, as of `measured`.
-    """
-    revised = [part.revisions for part in parts if part.revisions is not None]
-    if not revised:
-        return None
-    ends = pd.concat(revised)[["time", "known_to"]].drop_duplicates().sort_values("known_to")
-    value, since = np.zeros(len(ends)), []
-    for part in parts:
-        held = part.series.reindex(pd.DatetimeIndex(ends["time"])).to_numpy()
-        if part.revisions is not None:
-            # of each part the value that held until then
-            old = part.revisions.sort_values("known_to")
-            old = pd.merge_asof(ends, old, on="known_to", by="time", direction="forward")
-            held = old["value"].fillna(pd.Series(held)).to_numpy()
-            since.append(old["known_from"])
-        value += held
-    known_from = pd.concat(since, axis=1).max(axis=1).to_numpy()
-    return ends.assign(value=value, known_from=pd.DatetimeIndex(known_from, tz="UTC"))
 
 
 def direct_sum(

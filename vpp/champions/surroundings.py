@@ -7,12 +7,10 @@ Power in kW, prices in EUR/MWh; times are UTC."""
 from collections import defaultdict
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 from psycopg2.extensions import connection
 
 from vpp.champions.capacities import scaled
-from vpp.forecast.backtest import ForecastError
 from vpp.forecast.external import External
 from vpp.site.quantities import is_regressor_of
 from vpp.site.sources import Source
@@ -72,10 +70,6 @@ class Surroundings:
         Parameters
         ----------
         source : of the site.
-
-        Raises
-        ------
-        ForecastError : the delay of its weather is no number of minutes.
         """
         site = self.by_site.get(source.site_id, [])
         found = next((other for other in site if other.kind == "weather"), None)
@@ -110,10 +104,6 @@ class Surroundings:
         Parameters
         ----------
         source : a solar, wind, load or market source.
-
-        Raises
-        ------
-        ForecastError : the delay of one is no number of minutes.
         """
         found = []
         for item in self.forecasts:
@@ -137,15 +127,8 @@ def delay_of(source: Source, usual: float = 0.0) -> float:
     ----------
     source : its parameter `delay_min`, where it has one.
     usual : of a source that does not say [min].
-
-    Raises
-    ------
-    ForecastError : it is no number of minutes.
     """
-    delay = source.parameters.get("delay_min", usual)
-    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < np.inf:
-        raise ForecastError(f"{source.source_id}: delay_min = {delay}: expected 0 or more minutes")
-    return float(delay)
+    return float(source.parameters.get("delay_min", usual))
 
 
 def load_weather(
@@ -158,10 +141,6 @@ def load_weather(
     conn : connection to the database.
     weather : the weather source, with its `delay_min`.
     start : forecasts of earlier times are left out [UTC].
-
-    Raises
-    ------
-    ForecastError : the delay is no number of minutes.
     """
     frame = read_weather_forecasts(conn, weather.source_id, start)
     delay = pd.Timedelta(minutes=delay_of(weather))

@@ -305,7 +305,19 @@ def within_band(value: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     value : of each row [kW or EUR/MWh].
     quantiles : row × quantile [kW or EUR/MWh].
     """
-    return np.clip(value, quantiles[:, QUANTILES.index(0.1)], quantiles[:, QUANTILES.index(0.9)])
+    low, high = (quantiles[:, QUANTILES.index(level)] for level in (0.1, 0.9))
+    return np.fmin(np.fmax(value, low), high)  # a value without a band stays
+
+
+def in_own_band(frame: pd.DataFrame) -> pd.DataFrame:
+    """Forecasts whose values lie in their own 80 % bands, as those that are calibrated do.
+
+    Parameters
+    ----------
+    frame : to be issued [kW or EUR/MWh].
+    """
+    quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy()
+    return frame.assign(value=within_band(frame["value"].to_numpy(), quantiles))
 
 
 def with_median(value: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.lookups import SECOND_NS, nanoseconds
-from vpp.site.times import day_start
+from vpp.site.times import DAY, from_local, local_days
 
 LOWEST_NS = np.iinfo(np.int64).min
 ISSUES = 6  # of one interval, averaged
 PREFIX, RESIDUAL = "forecast_", "residual_load"
 SIGNS = {"load": 1.0, "wind": -1.0, "solar": -1.0, "renewables": -1.0}  # in the residual load
-HOUR = pd.Timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -202,18 +201,20 @@ def residual_load(
 def _residual_features(
     external: tuple[External, ...], zone: str, origins: np.ndarray, times: pd.DatetimeIndex
 ) -> Features:
-    """The residual load, and the least, mean and most of the hours of its local day."""
+    """The residual load, and the least, mean and most of the intervals of its local day: those of
+    the finest feed, in each of which a longer interval of another has its one value.
+    """
     residual, when = residual_load(external, origins, nanoseconds(times))
-    days = times.tz_convert(zone).tz_localize(None).normalize()
-    names, number = np.unique(days.asi8, return_inverse=True)
-    firsts = [pd.Timestamp(name, unit=days.unit).tz_localize(zone) for name in names]
-    starts = np.array([day_start(first, zone).value for first in firsts])
-    ends = np.array([day_start(first, zone, 1).value for first in firsts])
-    pairs, place = np.unique(np.stack([origins, number]), axis=1, return_inverse=True)
-    hours = np.arange(25) * HOUR.value
-    within = starts[pairs[1]][:, None] + hours
+    names, day = np.unique(local_days(times, zone), return_inverse=True)
+    days = pd.DatetimeIndex(names)
+    starts, ends = (from_local(each, zone).asi8 for each in (days, days + DAY))
+    pairs, place = np.unique(np.stack([origins, day]), axis=1, return_inverse=True)
+    step_min = min(60, *(item.step_min for item in external if item.quantity in SIGNS))
+    number = 25 * 60 // step_min
+    intervals = np.arange(number) * step_min * 60 * SECOND_NS
+    within = starts[pairs[1]][:, None] + intervals
     there = within < ends[pairs[1]][:, None]
-    values, known = residual_load(external, np.repeat(pairs[0], 25), within.ravel())
+    values, known = residual_load(external, np.repeat(pairs[0], number), within.ravel())
     values = np.where(there, values.reshape(within.shape), np.nan)
     known = np.where(there, known.reshape(within.shape), LOWEST_NS).max(axis=1)
     count = (~np.isnan(values)).sum(axis=1)

@@ -21,7 +21,7 @@ from vpp.forecast.known import Known, ends_of
 from vpp.forecast.quantiles import COLUMNS
 from vpp.forecast.stale import inputs_of
 from vpp.site.sources import Source
-from vpp.site.times import DAY
+from vpp.site.times import DAY, local_days
 
 BASE_H = 3  # the forecast whose error is looked at was issued so long before, at least
 RECENT_H = 1  # of its newest errors, averaged
@@ -112,10 +112,9 @@ class Intraday:
         if known.source.kind == "solar":
             # hours of the sun are learned at the time of day of the fit: what is known at another
             # one tells of them worse
-            ahead, morning = (
-                each.tz_convert(known.zone) for each in (times[len(recent) :], base.issue_time)
-            )
-            today = ahead.normalize() == morning.normalize()
+            morning = pd.DatetimeIndex([base.issue_time])
+            ahead = local_days(times[len(recent) :], known.zone)
+            today = ahead == local_days(morning, known.zone)[0]
             weight = np.where(there & today, 1.0, weight)
         shift = weight * (values[len(recent) :] + left_error - value[:, 0])
         rows[:count] = value + (rows[:count] - value) * width + shift[:, None]

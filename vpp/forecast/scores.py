@@ -22,6 +22,7 @@ from vpp.site.times import DAY, day_start
 BATTERY_MW, BATTERY_MWH, BATTERY_ETA = 1.0, 2.0, 0.95
 
 SEASONS = ("winter", "spring", "summer", "autumn")  # of the months from December on
+ROUNDING = 1e-9  # of the values: a smaller error is one of the arithmetic, and none to compare with
 KEYS = ["issue_time", "valid_time"]
 
 
@@ -170,7 +171,11 @@ def scores(frame: pd.DataFrame, source: Source, zone: str | None = None) -> dict
         )
     actual = rows["actual"].to_numpy()
     error = actual - rows["value"].to_numpy()
-    mae, naive_mae = np.abs(error).mean(), np.abs(actual - rows["naive"].to_numpy()).mean()
+    least = ROUNDING * max(1.0, np.abs(actual).mean())
+    mae, naive_mae = (
+        each if each > least else 0.0
+        for each in (np.abs(error).mean(), np.abs(actual - rows["naive"].to_numpy()).mean())
+    )
     band = rows[~rows["dark"]]
     inside = (band["actual"] >= band["q10"]) & (band["actual"] <= band["q90"])
     result = {

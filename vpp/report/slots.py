@@ -16,6 +16,7 @@ from vpp.report.markup import folded, paragraph, table
 from vpp.report.views import Content
 from vpp.report.words import currency, even, power_unit, price_unit, span
 from vpp.site.kinds import PLANT_KINDS
+from vpp.site.times import local_days
 
 MOST_ROWS = 400  # of the page; a longer run is shown up to there
 LOW, HIGH = "q10", "q90"
@@ -59,7 +60,7 @@ def slot_table(content: Content) -> tuple[list[str], list[tuple[str, ...]]]:
     schedule = with_flexible_loads(schedule, content.devices)
     times, zone = pd.DatetimeIndex(schedule.index), content.zone
     ends = [*times[1:], end_of(times)]
-    days = times.tz_convert(zone).normalize()
+    days = local_days(times, zone)
     is_new = [True, *(days[1:] != days[:-1])]
     price = schedule["import_price_eur_per_mwh"], schedule["export_price_eur_per_mwh"]
     largest = float(schedule[["load_kw", "renewables_kw", "grid_import_kw"]].abs().max().max())

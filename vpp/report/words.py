@@ -153,8 +153,8 @@ def span(start: pd.Timestamp, end: pd.Timestamp, zone: str, with_day: bool = Tru
     start, end : any times with a zone.
     zone : the zone in which they are shown.
     with_day : whether the day is told, of the end where it is another one."""
-    days = [time.tz_convert(zone).normalize() for time in (start, end)]
-    other = with_day and days[0] != days[1] and end.tz_convert(zone) != days[1]
+    first, last = (time.tz_convert(zone).tz_localize(None) for time in (start, end))
+    other = with_day and first.normalize() != last.normalize() and last != last.normalize()
     return f"{clock(start, zone, with_day)}–{clock(end, zone, other)}"
 
 

@@ -82,7 +82,9 @@ def make_sources(
     return made
 
 
-def write(folder: Path, made: Made, rejects: Sequence[tuple], file: str) -> list[dict]:
+def write(
+    folder: Path, made: Made, rejects: Sequence[tuple], file: str, place: Place
+) -> list[dict]:
     """Write sources and rows into a data folder.
 
     Parameters
@@ -91,9 +93,10 @@ def write(folder: Path, made: Made, rejects: Sequence[tuple], file: str) -> list
     made : what is written.
     rejects : line, source_id, time, value and reason of the cells that could not be used.
     file : they come from.
+    place : of the sources, as far as it was stated.
     """
     stated = {source.source_id for source, series in made.added if series.column.capacity_kw}
-    return merge_rows(folder, made.rows, rejects, file, stated)
+    return merge_rows(folder, made.rows, rejects, file, stated, place)
 
 
 def _issued(source: Source, series: Series) -> pd.DataFrame:

@@ -86,9 +86,13 @@ def merge_rows(
     rejects: Sequence[tuple] = (),
     file: str = "",
     stated: Collection[str] = (),
+    place: Place | None = None,
     finer: bool = False,
 ) -> list[dict]:
     """Write rows of any kind into a data folder; a new row counts more than one that is there.
+
+    What the line of a source in `sources.csv` says stays, where nothing new is stated: it may have
+    been written by hand.
 
     Parameters
     ----------
@@ -98,6 +102,7 @@ def merge_rows(
     rejects : line, source_id, time, value and reason of the cells that could not be used.
     file : they come from; its earlier rejects are replaced, those of other files stay.
     stated : ids of sources whose capacity was stated.
+    place : as it was stated, in part or not at all; None where each source brings its own.
     finer : whether a series whose step has changed joins on the finer step; else it is refused.
 
     Returns
@@ -126,7 +131,8 @@ def merge_rows(
                 before = replace(before, step_min=source.step_min)
             _check_same(source, before, folder)
             joined, counts = _joined(KINDS[kind], frame, old)
-            source = source if source.source_id in stated else _with_capacity(source, before)
+            if before is not None:
+                source = _as_before(source, before, source.source_id in stated, place)
             rows.append((source, kind, joined))
             told.append({"source_id": source.source_id} | counts)
         old = read_series_file(folder / REJECTS_FILE, ())
@@ -185,11 +191,26 @@ def _joined(
     return pd.concat([kept[frame.columns], frame]).sort_values(times, kind="stable"), counts
 
 
-def _with_capacity(source: Source, before: Source | None) -> Source:
-    """A source whose capacity is the largest value that it ever had."""
-    if before is None or not source.capacity_kw:
-        return source
-    return replace(source, capacity_kw=max(source.capacity_kw, before.capacity_kw or 0.0))
+def _as_before(source: Source, before: Source, sized: bool, place: Place | None) -> Source:
+    """A source with what `sources.csv` says of it, but for what is stated now; its capacity is the
+    largest value that it ever had, unless it is `sized`."""
+    capacity_kw = source.capacity_kw
+    if capacity_kw and not sized:
+        capacity_kw = max(capacity_kw, before.capacity_kw or 0.0)
+    latitude, longitude, zone = source.latitude, source.longitude, source.time_zone
+    if place is not None:
+        latitude = before.latitude if place.latitude is None else latitude
+        longitude = before.longitude if place.longitude is None else longitude
+        zone = zone if place.zone else before.time_zone
+    return replace(
+        source,
+        name=before.name,
+        capacity_kw=capacity_kw,
+        latitude=latitude,
+        longitude=longitude,
+        time_zone=zone,
+        parameters=before.parameters | source.parameters,
+    )
 
 
 def _rejects(

@@ -117,6 +117,6 @@ def is_regressor_of(forecast: Source, target: Source) -> bool:
     """
     named = forecast.parameters.get("regressor_of")
     if named:
-        return target.source_id in named
+        return target.source_id in ([named] if isinstance(named, str) else named)
     kinds = _TARGETS.get(str(forecast.parameters.get("quantity")), SERIES_KINDS)
     return forecast.site_id == target.site_id and target.kind in kinds

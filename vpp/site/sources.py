@@ -33,6 +33,7 @@ STEPS_MIN = (5, 15, 30, 60)
 # the parameter `origin` of sources that generation.py did not make
 ADDED, IMPORTED, FETCHED = "added", "imported", "fetched"
 MEASURED = (IMPORTED, FETCHED)  # of these a new series joins what is there
+MOST_DELAY_MIN = 366 * 1440
 SOURCES_FILE, REJECTS_FILE = "sources.csv", "rejects.csv"
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -58,8 +59,8 @@ class Source:
     latitude, longitude : degrees north and east; None where unknown.
     time_zone : IANA time zone of its local days.
     parameters : of its kind alone: `tilt`, `azimuth`, `dc_ac_ratio` (solar), `turbine`,
-        `hub_height_m` (wind), `price_area` (market); `quantity`, `unit` and `regressor_of`, a list
-        of source_ids (forecast).
+        `hub_height_m` (wind), `price_area` (market); `quantity`, `unit` and `regressor_of`,
+        source_ids (forecast); `delay_min` [min].
 
     Raises
     ------
@@ -108,6 +109,15 @@ class Source:
             refuse("time_zone", self.time_zone, "an IANA time zone such as Europe/Brussels")
         if not isinstance(self.parameters, dict):  # a JSON list, for example
             refuse("parameters", self.parameters, "a JSON object")
+        delay = self.parameters.get("delay_min", 0)
+        is_number = isinstance(delay, int | float) and not isinstance(delay, bool)
+        if not is_number or not 0 <= delay <= MOST_DELAY_MIN:
+            refuse("delay_min", json.dumps(delay), f"a number from 0 to {MOST_DELAY_MIN} minutes")
+        named = self.parameters.get("regressor_of", [])
+        if not all(
+            isinstance(name, str) for name in (named if isinstance(named, list) else [named])
+        ):
+            refuse("regressor_of", json.dumps(named), 'source_ids, such as ["load-1", "market-1"]')
 
 
 def read_sources(path: Path | str) -> list[Source]:

@@ -61,6 +61,9 @@ def read_freshness(
 ) -> Freshness:
     """Tell which sources are current.
 
+    A source that says that its values come late (`delay_min`) may be behind by that, too, and does
+    not hold up the data end.
+
     A value of the future is no measurement: where a source has values that end after the server's
     clock, and another has none, those do not count. So one wrong clock does not make all others
     stale.
@@ -83,17 +86,21 @@ def read_freshness(
     ends = _powers(newest, sources)
     if not ends:
         return Freshness(None)
-    most = pd.Timedelta(hours=stale_after_h)
-    behind, by_clock = {}, set()
+    behind, by_clock, current = {}, set(), []
     for source in sources:
         end = newest.get(source.source_id)
+        delay = pd.Timedelta(minutes=source.parameters.get("delay_min", 0))
+        most = pd.Timedelta(hours=stale_after_h) + delay
         if end is None or end < max(ends) - most:
             behind[source.source_id] = _why(source.source_id, end, max(ends))
-        elif clock is not None and end < pd.Timestamp(clock) - most:
+            continue
+        if clock is not None and end < pd.Timestamp(clock) - most:
             behind[source.source_id] = _why(source.source_id, end, pd.Timestamp(clock), "the clock")
             by_clock.add(source.source_id)
+        if source.kind != "market":
+            current.append(min(end + delay, max(ends)))
     step_min = max(source.step_min for source in sources)
-    end = min(end for end in ends if end >= max(ends) - most).floor(f"{step_min}min")
+    end = min(current).floor(f"{step_min}min")
     empty = frozenset(behind) - frozenset(newest)
     return Freshness(end, behind, empty, frozenset(by_clock))
 
@@ -102,22 +109,26 @@ def stale_feeds(
     conn: connection, stale_after_h: float, now: Moment, site_id: str | None = None
 ) -> dict[str, str]:
     """The sources of forecasts, of weather and of others, whose newest one is too old, and why; one
-    that never had one is not among them.
+    that never had one is not among them. Its age counts from when it was at hand, by `delay_min`.
 
     Parameters
     ----------
     conn : the connection.
     stale_after_h : the most that it may be old [h].
-    now : the time of the forecasts, with a zone; later issues do not count.
+    now : the time of the forecasts, with a zone; what came later does not count.
     site_id : only those of this site; None for all.
     """
     query = sql.SQL("""
-        SELECT source_id, (
+        SELECT source_id, delay, (
             SELECT issue_time FROM {table} AS issued
-            WHERE issued.source_id = sources.source_id AND issue_time <= %(now)s
+            WHERE issued.source_id = feeds.source_id AND issue_time <= %(now)s - delay
             ORDER BY issue_time DESC LIMIT 1) AS newest
-        FROM sources
-        WHERE kind = %(kind)s AND (%(site)s IS NULL OR site_id = %(site)s) ORDER BY source_id""")
+        FROM (
+            SELECT source_id,
+                make_interval(secs => 60 * COALESCE((parameters->>'delay_min')::float8, 0)) AS delay
+            FROM sources
+            WHERE kind = %(kind)s AND (%(site)s IS NULL OR site_id = %(site)s)) AS feeds
+        ORDER BY source_id""")
     found, at = {}, pd.Timestamp(now)
     for name, what in (("weather-forecast", "weather forecast"), ("forecast", "forecast")):
         kind = KINDS[name]
@@ -125,10 +136,11 @@ def stale_feeds(
         for row in select_rows(conn, query.format(table=sql.Identifier(kind.table)), values):
             if row["newest"] is None:
                 continue
-            hours = (at - pd.Timestamp(row["newest"])) / pd.Timedelta(hours=1)
+            hours = (at - pd.Timestamp(row["newest"]) - row["delay"]) / pd.Timedelta(hours=1)
             if hours > stale_after_h:
+                since = "at hand " if row["delay"] else ""
                 found[row["source_id"]] = (
-                    f"its newest {what} was issued {shown(row['newest'])}, {hours:g} h ago, "
+                    f"its newest {what} was issued {shown(row['newest'])}, {since}{hours:g} h ago, "
                     f"at most {stale_after_h:g} h are used: forecasts are made without; run python "
                     "communication.py with a newer one, or forget it with python sources.py "
                     f"remove {row['source_id']} --with-data"

@@ -25,6 +25,8 @@ ERROR_DAYS = {"solar": 3.0, "wind": 3.0, "load": 0.5}  # that these count beside
 SPENT_DAYS = {"load": 4.0}
 WIDENING = 0.15  # of the variance, for each day ahead
 LEARNED_DAYS = 60.0  # after so many the learned model counts half
+# of the capacity, in the mean: less than that says little of the level, a night or a calm nothing
+LEAST_POWER = 0.01
 MOST_DAYS = 60.0  # of history that it looks at
 
 
@@ -61,7 +63,8 @@ class FirstDay(ForecastModel):
         times, actual = pd.DatetimeIndex(targets.index), targets.to_numpy()
         expected = self._expected(known, times)
         counts = LEVEL_DAYS[source.kind] / max(self.days, 1e-9)
-        prior = counts * (expected**2).sum()
+        least = len(expected) * (LEAST_POWER * float(source.capacity_kw or 0.0)) ** 2
+        prior = counts * max((expected**2).sum(), least)
         self.level = float((actual @ expected + prior) / max((expected**2).sum() + prior, 1e-9))
         error = actual - self.level * expected
         if source.kind in COURSE_DAYS:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from vpp.forecast.day_kinds import HOLIDAY, day_kinds
+from vpp.forecast.external import External
 from vpp.forecast.features import weather_at
 from vpp.forecast.known import Known
-from vpp.forecast.lookups import nanoseconds
+from vpp.forecast.lookups import SECOND_NS, nanoseconds
 from vpp.forecast.model import ForecastModel, ModelError
 from vpp.forecast.quantiles import QUANTILES
 from vpp.forecast.scaling import BEYOND, asinh, robust_scale, sinh
@@ -75,7 +76,8 @@ class Lear(ForecastModel):
         slots = slots.tz_localize(known.zone, nonexistent="NaT", ambiguous=first_of_two)
         exists = np.reshape(slots.notna(), values.shape)
         skipped = ~exists & (np.arange(len(days))[:, None] < day[inside].max(initial=-1))
-        values[skipped] = pd.DataFrame(values).ffill(axis=1).to_numpy()[skipped]
+        before = pd.Series(values.ravel()).ffill().to_numpy().reshape(values.shape)
+        values[skipped] = before[skipped]
         hourly = values.reshape(len(days), 24, per_hour).mean(axis=2)
         return days, hourly, values, self._forecasts(known, days)
 
@@ -94,7 +96,7 @@ class Lear(ForecastModel):
             table, _ = weather_at(known, origins, hours)
             found = [table[name].to_numpy() for name in table]
         there = {
-            item.name: item.issues.at(nanoseconds(origins), nanoseconds(hours))[0][0]
+            item.name: _hourly(item, nanoseconds(origins), nanoseconds(hours))
             for item in known.external
         }
         if self.externals is None:  # it is fitted: some are not known the day before
@@ -193,6 +195,20 @@ class Lear(ForecastModel):
             centre[:, None],
             scale[:, None],
         )
+
+
+def _hourly(item: External, origins: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """The mean of each hour of what others forecast, as known at its origin; NaN where nothing is.
+
+    Parameters
+    ----------
+    item : the forecast of others.
+    origins, hours : of each pair [ns].
+    """
+    step = min(60, item.step_min)
+    within = hours[:, None] + np.arange(0, 60, step) * 60 * SECOND_NS
+    values, _ = item.issues.at(np.repeat(origins, within.shape[1]), within.ravel())
+    return pd.DataFrame(values[0].reshape(within.shape)).mean(axis=1).to_numpy()
 
 
 def _weekdays(days: pd.DatetimeIndex, holidays_country: str) -> np.ndarray:
