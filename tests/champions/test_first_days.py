@@ -106,6 +106,7 @@ def test_a_capacity_that_is_corrected_changes_no_history(world):
 
 GROWN = replace(LOAD, capacity_kw=2000.0)
 CAPACITY = "fitted anew: its capacity was 1000 kW and is 2000 kW"
+LITTLE = "fitted anew: its capacity was 1000 kW and is 1040 kW"
 NO_DATE = "fitted anew: its valid_from was not stated and is 2025-02-25T00:00:00+00:00"
 
 
@@ -116,6 +117,8 @@ NO_DATE = "fitted anew: its valid_from was not stated and is 2025-02-25T00:00:00
         ([LOAD], [GROWN], CAPACITY, 1),  # a correction
         ([LOAD], [replace(GROWN, parameters=since(0)), GROWN], CAPACITY, 2),  # lost again
         ([LOAD, GROWN], [replace(GROWN, parameters=since(0))], NO_DATE, 2),  # said later
+        ([LOAD], [replace(LOAD, capacity_kw=1040.0)], "", 1),  # the largest value rose
+        ([LOAD], [replace(LOAD, capacity_kw=1040.0, parameters=since(0))], LITTLE, 1.04),
         ([LOAD], [LOAD], "", 1),
         ([LOAD], [replace(LOAD, name="Mill")], "", 1),
     ],

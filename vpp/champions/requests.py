@@ -23,6 +23,7 @@ from vpp.site.times import DAY
 from vpp.storage.results import ForecastRun
 
 STAND_INS = ("prophet", NAIVE)
+SAME_CAPACITY = 0.05  # that of an import is its largest value, which now and then rises a little
 NO_CHAMPION = "no champion; run python train_forecast.py"
 CODE_FAULTS = (
     ArithmeticError,
@@ -178,9 +179,9 @@ def grown(champion: Champion, source: Source) -> str | None:
     then, now = champion.capacity_kw, source.capacity_kw
     if then is None or now is None:
         return None
-    if then != now:
-        return f"fitted anew: its capacity was {then:g} kW and is {now:g} kW"
     was, since = champion.valid_from or "not stated", valid_from_of(source) or "not stated"
+    if then != now and (was != since or abs(now / then - 1) > SAME_CAPACITY):
+        return f"fitted anew: its capacity was {then:g} kW and is {now:g} kW"
     if was != since:  # another history was scaled, or none
         return f"fitted anew: its valid_from was {was} and is {since}"
     return None
