@@ -163,11 +163,11 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
     """Read files, show what they hold as understood, then change the folder's files together."""
     paths = [Path(name) for name in args.file]
     folder = Path(args.output) if args.output else config.paths.data_dir
-    asked, place = asked_of(args), place_of(args)
+    asked, stated = asked_of(args), dataclasses.replace(place_of(args), zone=args.tz)
     check_not_written(paths, folder)
     limits = (config.kafka.price_min_eur_per_mwh, config.kafka.price_max_eur_per_mwh)
     found = load_files(paths, asked, limits, args.capacity)
-    place = dataclasses.replace(place, zone=place.zone or found.zone)
+    place = dataclasses.replace(stated, zone=found.zone)
     extra = {"regressor_of": args.regressor_of, "delay_min": args.delay_min}
     extra = {name: value for name, value in extra.items() if value is not None}
     made = make_sources(found.series, config, place, asked.issued, extra)
@@ -176,7 +176,6 @@ def import_files(args: argparse.Namespace, config: Config) -> None:
     rejects = found.rejects(", ".join(args.file) if args.strict else None)
     if args.dry_run:
         return
-    stated = dataclasses.replace(place, zone=args.tz)
     told = write(folder, made, rejects, ", ".join(args.file), stated)
     if not args.json:
         print_rows(told, f"Written to {shown(folder)}")

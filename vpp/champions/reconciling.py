@@ -248,8 +248,7 @@ def sum_data(conn: connection, config: Config, parts: Sequence[SourceData]) -> S
     data = load_source_data(conn, config, largest)
     known = [item.capacity_kw for item in sources if item.capacity_kw is not None]
     capacity = float(sum(known)) if len(known) == len(sources) else None
-    whole = replace(data.source, capacity_kw=capacity)
-    series = sum(part.series for part in parts)
+    whole, series = replace(data.source, capacity_kw=capacity), sum(part.series for part in parts)
     return replace(data, source=whole, series=series, revisions=revisions_of_sum(parts))
 
 

@@ -91,8 +91,8 @@ def merge_rows(
 ) -> list[dict]:
     """Write rows of any kind into a data folder; a new row counts more than one that is there.
 
-    What the line of a source in `sources.csv` says stays, where nothing new is stated: it may have
-    been written by hand.
+    The line of a source in `sources.csv` stays where nothing new is stated: it may have been
+    written by hand.
 
     Parameters
     ----------
