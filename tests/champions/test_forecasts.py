@@ -288,20 +288,23 @@ def test_backfill_forecasts_past_issue_times_with_what_was_known(world):
 
 
 @pytest.mark.parametrize("away", [-500.0, 500.0])
-def test_each_value_that_is_issued_lies_in_its_own_band(world, monkeypatch, away):
+@pytest.mark.parametrize(
+    ("model", "days"), [("daily_naive", 14), ("hourly_ridge", 30), ("lightgbm", 14)]
+)
+def test_each_value_that_is_issued_lies_in_its_own_band(world, monkeypatch, model, days, away):
     """A model that says other values than its band, also where nothing has calibrated it yet."""
-    pairs = DailyNaive.forecast_pairs
+    pairs = MODELS[model].forecast_pairs
 
     def apart(self, *asked):
         return pairs(self, *asked) + away * np.eye(1, len(COLUMNS))
 
-    crown(world, LOAD, "daily_naive")
+    crown(world, LOAD, model)
     with monkeypatch.context() as patched:
-        patched.setattr(DailyNaive, "forecast_pairs", apart)
+        patched.setattr(MODELS[model], "forecast_pairs", apart)
         forecast_all(world)  # as it was crowned: not calibrated
         forecast_all(world, backfill_days=36)
-        command = ["--config", str(world.path), "--source", "load-1", "--model", "daily_naive"]
-        early = END - 16 * DAY - 20 * DAY
+        command = ["--config", str(world.path), "--source", "load-1", "--model", model]
+        early = END - (50 - days) * DAY  # of as few days as the model can do with
         assert forecasting.main([*command, "--issue-time", early.isoformat()]) == 0
     with db.session(world) as conn:
         runs = db.read_forecast_runs(conn, "load-1", ["champion", "backtest", "manual"])

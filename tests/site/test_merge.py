@@ -180,6 +180,29 @@ def test_endless_and_binary_input_is_refused(tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_fetch_leaves_what_was_written_by_hand(tmp_path):
+    """Also where the same fetch brings a finer step; what it says itself counts as it says it."""
+
+    def fetched(step_min, *values, **said):
+        times = pd.date_range("2025-09-30", periods=len(values), freq=f"{step_min}min")
+        parameters = {"origin": "fetched", "price_area": "X"} | said
+        source = Source("p", "market", "p", "s", None, step_min, 50.0, 6.0, "UTC", parameters)
+        frame = {"time": times.strftime("%Y-%m-%dT%H:%M:%SZ"), "source_id": "p"}
+        rows = pd.DataFrame(frame | {"price_eur_per_mwh": values})
+        merge_rows(tmp_path, [(source, "market", rows)], finer=True)
+        return read_sources(tmp_path / "sources.csv")[0]
+
+    first = fetched(60, 10.0, 20.0)
+    by_hand = {"delay_min": 90, "contract": "2025-7"}
+    edited = replace(first, name="Our price", parameters=first.parameters | by_hand)
+    write_sources(tmp_path / "sources.csv", [edited])
+    assert fetched(60, 10.0, 25.0) == edited
+    assert fetched(15, 10.0, 11.0, 12.0, 13.0) == replace(edited, step_min=15)
+    again = fetched(15, 10.0, price_area="Y")
+    assert again.parameters == edited.parameters | {"price_area": "Y"}
+    assert (again.name, again.latitude) == ("Our price", first.latitude)
+
+
 def test_a_series_whose_step_changes_goes_on_on_the_finer_one(tmp_path):
     # hours 0 and 1, then quarters of hours 1 and 2, then hours 2 and 3 again
     def rows(step_min, first, *values):
