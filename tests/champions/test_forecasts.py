@@ -304,11 +304,12 @@ def test_each_value_that_is_issued_lies_in_its_own_band(world, monkeypatch, mode
         forecast_all(world)  # as it was crowned: not calibrated
         forecast_all(world, backfill_days=36)
         command = ["--config", str(world.path), "--source", "load-1", "--model", model]
-        early = END - (50 - days) * DAY  # of as few days as the model can do with
+        early = END - (50 - days) * DAY  # of few days, that the model itself can still do with
         assert forecasting.main([*command, "--issue-time", early.isoformat()]) == 0
     with db.session(world) as conn:
         runs = db.read_forecast_runs(conn, "load-1", ["champion", "backtest", "manual"])
     assert set(runs["role"]) == {"champion", "backtest", "manual"}
+    assert set(runs["model"][runs["role"] != "backtest"]) == {model}  # none stands in
     for issue_time, role in zip(runs["issue_time"], runs["role"], strict=True):
         frame = stored(world, issue_time=issue_time, roles=[role])[1]
         assert (frame["value"] >= frame["q10"]).all() and (frame["value"] <= frame["q90"]).all()

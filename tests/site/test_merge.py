@@ -181,7 +181,7 @@ def test_endless_and_binary_input_is_refused(tmp_path, capsys):
 
 
 def test_a_fetch_leaves_what_was_written_by_hand(tmp_path):
-    """Also where the same fetch brings a finer step; what it says itself counts as it says it."""
+    """Also where it brings a finer step; the place, of `[site]` or the provider, is the fetch's."""
 
     def fetched(step_min, *values, **said):
         times = pd.date_range("2025-09-30", periods=len(values), freq=f"{step_min}min")
@@ -195,12 +195,11 @@ def test_a_fetch_leaves_what_was_written_by_hand(tmp_path):
     first = fetched(60, 10.0, 20.0)
     by_hand = {"delay_min": 90, "contract": "2025-7"}
     edited = replace(first, name="Our price", parameters=first.parameters | by_hand)
-    write_sources(tmp_path / "sources.csv", [edited])
+    write_sources(tmp_path / "sources.csv", [replace(edited, latitude=51.0)])
     assert fetched(60, 10.0, 25.0) == edited
     assert fetched(15, 10.0, 11.0, 12.0, 13.0) == replace(edited, step_min=15)
-    again = fetched(15, 10.0, price_area="Y")
-    assert again.parameters == edited.parameters | {"price_area": "Y"}
-    assert (again.name, again.latitude) == ("Our price", first.latitude)
+    said = edited.parameters | {"price_area": "Y"}
+    assert fetched(15, 10.0, price_area="Y") == replace(edited, step_min=15, parameters=said)
 
 
 def test_a_series_whose_step_changes_goes_on_on_the_finer_one(tmp_path):
